@@ -1,0 +1,45 @@
+# make demo | test | lint | bench | clean: each works alone on a fresh clone.
+#   make demo ARGS="--data_dir ../shared/data --task sst2"
+#   make test ARGS="-k rose"
+#   make demo PYTHON=python3.12
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test lint bench clean
+
+demo: $(INSTALLED)
+	HF_HUB_OFFLINE=1 $(BIN)/rosetune demo $(ARGS)
+
+test: $(INSTALLED)
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(ARGS)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(INSTALLED)
+	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/step_cost.py --quick $(ARGS)
+
+# Results in runs/ stay.
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last, so that an interrupted installation is finished by the next call. An environment without a
+# working pip is completed in place. -qq: pip speaks only of errors.
+$(INSTALLED): pyproject.toml constraints.txt
+	@command -v "$(PYTHON)" >/dev/null \
+		|| { echo "No '$(PYTHON)' found: install Python 3.11 or newer, or name it with PYTHON=..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "rosetune needs Python 3.11 or newer, but '$(PYTHON)' is $$("$(PYTHON)" --version 2>&1): name another with PYTHON=..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null \
+		|| { echo "'$(PYTHON)' cannot make virtual environments: install its venv module (on Debian and Ubuntu: apt-get install python3-venv), or name another with PYTHON=..." >&2; exit 1; }
+	@"$(BIN)/python" -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv "$(VENV)"
+	@echo "Installing into $(VENV) (a few minutes the first time) ..."
+	@"$(BIN)/python" -m pip install -qq -c constraints.txt -e ".[demo,test,dev]"
+	@touch "$@"

@@ -1,0 +1,88 @@
+"""Where data comes from: one string names a task, the demo, a user's file or a dataset on the hub."""
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from rosetune.data.advglue import load_advglue
+from rosetune.data.embedded import load_demo
+from rosetune.data.glue import load_glue_folder, load_glue_hub
+from rosetune.data.inputs import read_inputs
+from rosetune.data.rows import TaskData, align_labels, remove_shared, shuffled_subset
+from rosetune.data.tables import TABLE_SUFFIXES, DataError
+from rosetune.data.tasks import TASKS, Task, find_task
+from rosetune.data.user import load_user_files, load_user_hub
+
+__all__ = [
+    "DataError",
+    "TaskData",
+    "align_labels",
+    "load_advglue",
+    "load_task",
+    "read_inputs",
+    "remove_shared",
+    "shuffled_subset",
+]
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
+
+
+def load_task(
+    task: str,
+    *,
+    data_dir: str | None = None,
+    text_columns: Sequence[str] | None = None,
+    label_column: str | None = None,
+    validation_file: str | None = None,
+    test_file: str | None = None,
+) -> TaskData:
+    """Load a task's splits.
+
+    Args:
+        task: a name of `TASKS` (in any case, with or without hyphens), the path of a file or folder, or a hub dataset
+            ("user/name", "user/name:configuration").
+        data_dir: a folder with GLUE's own folders; for a GLUE task, None means the hub.
+        text_columns: one or two columns, for a user's file or hub dataset.
+        label_column: likewise.
+        validation_file: for a user's file; without it a tenth of the training rows is held out.
+        test_file: likewise.
+
+    Raises:
+        DataError: the data is not there or cannot be used; the message says where and what to do.
+    """
+    known = find_task(task)
+    if known is not None:
+        given = {"text_columns": text_columns, "label_column": label_column}
+        _refuse(task, given | {"validation_file": validation_file, "test_file": test_file})
+        return _load_known(known, data_dir)
+    path = Path(task).expanduser()
+    if path.exists():
+        return load_user_files(path, text_columns, label_column, validation_file, test_file)
+    if _HUB_ID.fullmatch(task) and path.suffix.lower() not in TABLE_SUFFIXES and not task.startswith("."):
+        _refuse(task, {"validation_file": validation_file, "test_file": test_file})
+        return load_user_hub(task, text_columns, label_column)
+    raise DataError(_unknown(task))
+
+
+def _load_known(task: Task, data_dir: str | None) -> TaskData:
+    if task.name == "demo":
+        return load_demo()
+    return load_glue_hub(task) if data_dir is None else load_glue_folder(task, data_dir)
+
+
+def _refuse(task: str, given: dict[str, Sequence[str] | None]) -> None:
+    names = [name for name, value in given.items() if value is not None]
+    if names:
+        raise DataError(f"--{names[0]} is for data files of your own; the task {task!r} brings its own")
+
+
+def _unknown(task: str) -> str:
+    if "/" in task or Path(task).suffix.lower() in TABLE_SUFFIXES:
+        return f"there is no file or folder {task}"
+    near = get_close_matches(task.lower(), TASKS, n=1)
+    guess = f" Did you mean {near[0]!r}?" if near else ""
+    return (
+        f"unknown task {task!r}.{guess} Use one of {', '.join(TASKS)}, the path of a {', '.join(TABLE_SUFFIXES)} file "
+        "or of a folder with such files, or a hub dataset as user/name"
+    )

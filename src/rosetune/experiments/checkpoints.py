@@ -1,0 +1,64 @@
+"""Which checkpoint a killed run resumes from."""
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+__all__ = ["newest_checkpoint", "remove_checkpoints"]
+
+
+def newest_checkpoint(folder: Path, processes: int = 1) -> Path | None:
+    """The newest checkpoint that a run can go on from; incomplete ones, as a kill leaves them, are deleted.
+
+    The Trainer fails on a half-written ``trainer_state.json``, and goes on silently with a fresh optimizer where
+    ``optimizer.pt`` is missing.
+
+    Args:
+        processes: how many train together; each has its own random state.
+    """
+    for path in reversed(_checkpoints(folder)):
+        if _is_usable(path, processes):
+            return path
+        shutil.rmtree(path)
+    return None
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Delete all checkpoints of a run."""
+    for path in _checkpoints(folder):
+        shutil.rmtree(path)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    found = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
+
+
+def _is_usable(checkpoint: Path, processes: int) -> bool:
+    try:
+        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    ranks = ["rng_state.pth"] if processes == 1 else [f"rng_state_{rank}.pth" for rank in range(processes)]
+    # torch.save writes a zip archive, whose directory comes last.
+    if not all(zipfile.is_zipfile(checkpoint / name) for name in ("optimizer.pt", "scheduler.pt", *ranks)):
+        return False
+    weights = list(checkpoint.glob("*.safetensors"))
+    return bool(weights) and all(_opens(path) for path in weights) and not _overshoots(state)
+
+
+def _overshoots(state: dict[str, Any]) -> bool:
+    """Whether the Trainer would take a step too many, as it does from a last step that lies inside an epoch."""
+    return state["global_step"] >= state["max_steps"] and not float(state["epoch"]).is_integer()
+
+
+def _opens(path: Path) -> bool:
+    try:
+        with safe_open(path, framework="pt"):
+            return True
+    except (OSError, SafetensorError):
+        return False

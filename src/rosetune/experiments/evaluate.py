@@ -1,0 +1,143 @@
+"""A run's model on evaluation sets: a prediction per example is kept, and metrics follow from those alone."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rosetune._files import read_json_lines, write_json, write_json_lines
+from rosetune.data.sources import TaskData
+from rosetune.experiments.config import RunError
+from rosetune.experiments.model import load_trained, quiet_libraries, trained_labels
+from rosetune.experiments.options import read_run_config
+from rosetune.experiments.sets import evaluation_sets, kind_of, load_data
+from rosetune.experiments.tables import progress
+from rosetune.robustness.evaluation import predict
+from rosetune.robustness.rows import prediction_rows, set_metrics
+
+__all__ = ["evaluate_again", "evaluate_run", "read_identity", "read_metrics", "read_predictions"]
+
+Rows = dict[str, list[dict[str, Any]]]
+
+
+def evaluate_run(
+    folder: str | Path, data: TaskData, kinds: Iterable[str], *, data_dir: str | None = None, batch_size: int = 64
+) -> list[str]:
+    """Evaluate a run's model and bring its ``metrics.json`` up to date; what was predicted before is kept.
+
+    Args:
+        kinds: of "clean", "noise" and "advglue".
+        data_dir: of AdvGLUE's file.
+
+    Returns:
+        The kinds that were not there before.
+
+    Raises:
+        RunError: the folder holds no trained model, or one with other labels than the data.
+    """
+    folder = Path(folder)
+    rows = read_predictions(folder)
+    missing = _missing(rows, kinds)
+    if missing:
+        _predict_kinds(folder, data, missing, rows, data_dir, batch_size)
+    _write_metrics(folder, rows)
+    return missing
+
+
+def evaluate_again(run: str | Path, kinds: Sequence[str] | str, **moved: str | None) -> dict[str, Any]:
+    """Evaluate a finished run on more sets; sets that it was evaluated on before are not predicted again.
+
+    Args:
+        kinds: of "clean", "noise" and "advglue".
+        moved: where data lies now, if not where it was for training: ``task``, ``data_dir``, ``validation_file``,
+            ``test_file``.
+
+    Returns:
+        All metrics of the run.
+
+    Raises:
+        RunError: the run is not finished, or the data is not the data it was trained on.
+    """
+    read_metrics(run)
+    given = {name: value for name, value in moved.items() if value is not None}
+    config = dataclasses.replace(read_run_config(run), sets=kinds, **given)  # type: ignore[arg-type]
+    if not given and not _missing(read_predictions(run), config.sets):
+        _write_metrics(Path(run), read_predictions(run))
+        return read_metrics(run)
+    data = load_data(config)
+    trained_on = read_identity(run)["data_fingerprint"]
+    if data.fingerprint != trained_on:
+        raise RunError(
+            f"the data of {config.task} is not what {run} was trained on (fingerprint {data.fingerprint[:12]}, then "
+            f"{trained_on[:12]}): point --task or --data_dir to the same files, or train anew"
+        )
+    evaluate_run(run, data, config.sets, data_dir=config.data_dir)
+    return read_metrics(run)
+
+
+def read_identity(run: str | Path) -> dict[str, Any]:
+    """What decided a run's result: task, text columns, data fingerprint, model, training arguments.
+
+    Raises:
+        RunError: the folder holds no run.
+    """
+    path = Path(run) / "run.json"
+    if not path.is_file():
+        raise RunError(f"{run} is no run (no run.json): give a folder that `rosetune train` wrote")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_predictions(run: str | Path) -> Rows:
+    """The prediction rows of a run by evaluation set; empty where there are none yet."""
+    path = Path(run) / "predictions.jsonl"
+    sets: Rows = {}
+    for row in read_json_lines(path) if path.is_file() else []:
+        sets.setdefault(row["set"], []).append(row)
+    return sets
+
+
+def read_metrics(run: str | Path) -> dict[str, Any]:
+    """The metrics of a finished run.
+
+    Raises:
+        RunError: it is not finished, or no run.
+    """
+    path = Path(run) / "metrics.json"
+    if not Path(run).is_dir():
+        raise RunError(f"there is no folder {run}: give the folder of a finished run")
+    if not path.is_file():
+        raise RunError(f"{run} is no finished run (no metrics.json): start or resume it with `rosetune train`")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _missing(rows: Rows, kinds: Iterable[str]) -> list[str]:
+    done = {kind_of(name) for name in rows}
+    return [kind for kind in kinds if kind not in done]
+
+
+def _predict_kinds(
+    folder: Path, data: TaskData, kinds: Sequence[str], rows: Rows, data_dir: str | None, batch_size: int
+) -> None:
+    quiet_libraries()
+    model, tokenizer, labels = load_trained(folder)
+    if labels != data.labels:
+        raise RunError(
+            f"the model of {folder} tells apart {', '.join(labels)}, the data {', '.join(data.labels)}: "
+            "give data with the same label names in the same order"
+        )
+    for kind in kinds:
+        for name, dataset in evaluation_sets(data, kind, data_dir=data_dir).items():
+            with progress(f"evaluating {name}") as bar:
+                logits = predict(model, tokenizer, dataset, data.text_columns, batch_size=batch_size, progress=bar)
+            rows[name] = prediction_rows(name, dataset, logits, labels)
+        # A kind is what a killed evaluation goes on from.
+        write_json_lines(folder / "predictions.jsonl", (row for part in rows.values() for row in part))
+
+
+def _write_metrics(folder: Path, rows: Rows) -> None:
+    if (folder / "metrics.json").is_file() and read_metrics(folder)["sets"].keys() == rows.keys():
+        return
+    labels = trained_labels(folder)
+    metrics = {"labels": list(labels), "sets": {name: set_metrics(part, labels) for name, part in rows.items()}}
+    write_json(folder / "metrics.json", metrics)

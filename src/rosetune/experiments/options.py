@@ -1,0 +1,176 @@
+"""From recipe, YAML file and command line to one configuration; the later of them wins."""
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from rosetune.experiments.config import RunConfig, RunError, as_mapping
+from rosetune.recipes import load_recipe
+
+__all__ = ["make_config", "parse_training", "read_config", "read_run_config", "training_help"]
+
+_RUN_OPTIONS = tuple(name for name in RunConfig.__dataclass_fields__ if name != "training")
+_AXES = {"objective": "cross_entropy", "update_mask": None}
+
+
+def make_config(
+    *,
+    recipe: str | None = None,
+    config_file: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    arguments: Sequence[str] = (),
+) -> RunConfig:
+    """The configuration of one run.
+
+    Args:
+        recipe: name of a recipe, the lowest layer.
+        config_file: YAML on top of it. ``null`` takes a recipe's value back.
+        options: on top of that, by name.
+        arguments: words of the command line for the Trainer, on the same level.
+
+    The options of a method are merged one by one as long as the method stays the same; a layer that names another
+    objective or mask starts from that one's defaults.
+
+    Raises:
+        RunError: an unknown option, a value of the wrong type, or a missing task or model.
+        DataError: from the data options.
+    """
+    layers = []
+    if recipe is not None:
+        layers.append(_typed(load_recipe(recipe), f"recipe {recipe}: "))
+    if config_file is not None:
+        layers.append(_typed(read_config(config_file), f"{config_file}: "))
+    layers.append({**_typed(options or {}, ""), **parse_training({}, arguments)})
+    merged = _merge(layers)
+    for name in ("task", "model_name_or_path"):
+        if name not in merged:
+            raise RunError(f"--{name} is missing: give it here, in --config, or through a --recipe")
+    return _run_config(merged)
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """A YAML file of options as a flat mapping.
+
+    Raises:
+        RunError: it is missing, no YAML, or no mapping.
+    """
+    import yaml
+
+    try:
+        loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"cannot read the config file {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise RunError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = "" if mark is None else f", line {mark.line + 1}"
+        problem = getattr(error, "problem", None) or str(error)
+        raise RunError(f"{path}{place} is not valid YAML: {problem}") from error
+    if not isinstance(loaded, dict):
+        raise RunError(f"{path} must hold a mapping of options, such as `task: sst2`")
+    return {str(key): value for key, value in loaded.items()}
+
+
+def read_run_config(run: str | Path) -> RunConfig:
+    """The configuration in a run's folder.
+
+    Raises:
+        RunError: there is none.
+    """
+    return _run_config(read_config(Path(run) / "config.yaml"))
+
+
+def parse_training(options: Mapping[str, Any], arguments: Sequence[str] = ()) -> dict[str, Any]:
+    """Typed training arguments from a mapping and from words of a command line on top of it.
+
+    Only what is given is returned, so that defaults stay the Trainer's.
+
+    Raises:
+        RunError: an unknown option or a value of the wrong type.
+    """
+    parser = _training_parser()
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS
+    known = {action.dest: action for action in parser._actions}
+    words = []
+    for name, value in options.items():
+        if name not in known:
+            raise RunError(_unknown(name, {*known, *_RUN_OPTIONS}))
+        if value is not None:
+            words += _words(name, as_mapping(name, value), many=known[name].nargs == "+")
+    given, rest = parser.parse_known_args([*words, *arguments])
+    if rest:
+        word = rest[0].partition("=")[0]
+        raise RunError(_unknown(word, {f"--{name}" for name in (*known, *_RUN_OPTIONS)}))
+    return {name: as_mapping(name, value) for name, value in vars(given).items()}
+
+
+def training_help() -> str:
+    """The Trainer's arguments with their defaults, as argparse prints them."""
+    parser = _training_parser()
+    return "arguments of the Trainer:\n" + parser.format_help().partition("options:\n")[2]
+
+
+def _training_parser() -> argparse.ArgumentParser:
+    from transformers import HfArgumentParser
+
+    from rosetune.trainer import RobustTrainingArguments
+
+    class Parser(HfArgumentParser):
+        def error(self, message: str) -> Any:
+            raise RunError(message)
+
+    return Parser(RobustTrainingArguments, allow_abbrev=False, add_help=False)  # type: ignore[arg-type]
+
+
+def _typed(options: Mapping[str, Any], source: str) -> dict[str, Any]:
+    run = {name: value for name, value in options.items() if name in _RUN_OPTIONS}
+    nothing = {name: None for name, value in options.items() if value is None}
+    try:
+        training = parse_training({name: value for name, value in options.items() if name not in run})
+    except RunError as error:
+        raise RunError(f"{source}{error}") from error
+    return {**nothing, **run, **training}
+
+
+def _merge(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for given in layers:
+        layer = dict(given)
+        if layer.get("update_mask") == "none":
+            layer["update_mask"] = None
+        for axis, default in _AXES.items():
+            kwargs = f"{axis}_kwargs"
+            if axis in layer and layer[axis] != merged.get(axis, default):
+                merged.pop(kwargs, None)
+            if layer.get(kwargs) is not None:
+                layer[kwargs] = {**(merged.get(kwargs) or {}), **layer[kwargs]}
+        merged |= layer
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def _run_config(options: Mapping[str, Any]) -> RunConfig:
+    run = {name: value for name, value in options.items() if name in _RUN_OPTIONS}
+    return RunConfig(**run, training={name: value for name, value in options.items() if name not in run})
+
+
+def _words(name: str, value: Any, many: bool) -> list[str]:
+    if isinstance(value, Mapping):
+        return [f"--{name}={json.dumps(value)}"]
+    if many:
+        return [f"--{name}", *map(str, value if isinstance(value, list | tuple) else [value])]
+    if isinstance(value, list | tuple):
+        raise RunError(f"{name} takes one value, not {value!r}")
+    if value is False and name.endswith("_strategy"):
+        value = "no"  # which YAML reads as false
+    return [f"--{name}={str(value).lower() if isinstance(value, bool) else value}"]
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, known, n=1, cutoff=0.7)
+    remedy = f"did you mean {near[0]}?" if near else "rosetune train --help-all lists all of them"
+    return f"unknown option {name}: {remedy}"

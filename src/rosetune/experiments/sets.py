@@ -1,0 +1,56 @@
+"""The data of a run and the sets it is evaluated on, built the same way for every verb."""
+
+from datasets import Dataset
+
+from rosetune.data.sources import TaskData, load_advglue, load_task, remove_shared
+from rosetune.experiments.config import RunConfig
+from rosetune.robustness.noise import perturb
+
+__all__ = ["NOISE_STRENGTHS", "evaluation_sets", "kind_of", "load_data"]
+
+NOISE_STRENGTHS = (1, 2)
+
+
+def load_data(config: RunConfig) -> TaskData:
+    """The task's data, as the configuration names it.
+
+    Raises:
+        DataError: the data cannot be read.
+    """
+    return load_task(
+        config.task,
+        data_dir=config.data_dir,
+        text_columns=config.text_columns,
+        label_column=config.label_column,
+        validation_file=config.validation_file,
+        test_file=config.test_file,
+    )
+
+
+def evaluation_sets(data: TaskData, kind: str, *, data_dir: str | None = None, seed: int = 0) -> dict[str, Dataset]:
+    """Evaluation sets by name.
+
+    Args:
+        kind: "clean" (the reported split: ``clean``, for MNLI ``clean_mismatched`` too), "noise" (the same sentences
+            with typing errors: ``typos_1`` and ``typos_2``) or "advglue" (``advglue``, for MNLI
+            ``advglue_mismatched`` too).
+        data_dir: of AdvGLUE's file.
+        seed: of the typing errors.
+
+    Raises:
+        DataError: AdvGLUE does not cover the task, or its data is not there.
+    """
+    _, clean = data.clean
+    if kind == "clean":
+        mismatched = data.splits.get("validation_mismatched")
+        return {"clean": clean, **({} if mismatched is None else {"clean_mismatched": mismatched})}
+    if kind == "noise":
+        return {f"typos_{strength}": perturb(clean, data.text_columns, strength, seed) for strength in NOISE_STRENGTHS}
+    # Rotten Tomatoes holds the originals of many of AdvGLUE's SST-2 items.
+    sets = load_advglue(data.name, data_dir=data_dir).items()
+    return {name: remove_shared(dataset, data.splits["train"], data.text_columns)[0] for name, dataset in sets}
+
+
+def kind_of(set_name: str) -> str:
+    """The kind that a set belongs to."""
+    return "noise" if set_name.startswith("typos_") else set_name.removesuffix("_mismatched")

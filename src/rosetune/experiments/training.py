@@ -1,0 +1,210 @@
+"""One configuration's trainer, and what is kept of its training."""
+
+import dataclasses
+import math
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import DataCollatorWithPadding, PrinterCallback, ProgressCallback, TrainerCallback
+
+from rosetune._files import write_json, write_json_lines
+from rosetune.data.rows import TaskData, shuffled_subset, take, text_keys
+from rosetune.data.split import shuffled
+from rosetune.experiments.config import RUN_DEFAULTS, RunConfig, RunError
+from rosetune.experiments.model import load_classifier, load_tokenizer, save_trained
+from rosetune.methods import Rose
+from rosetune.robustness.metrics import classification_metrics
+from rosetune.trainer import RobustTrainer, RobustTrainingArguments
+
+__all__ = ["Training", "training_arguments", "training_defaults"]
+
+_SELECTION_METRICS = ("accuracy", "f1", "mcc", "loss")
+
+
+def training_defaults() -> dict[str, Any]:
+    """The Trainer's own defaults by name."""
+    return {field.name: field.default for field in dataclasses.fields(RobustTrainingArguments)}
+
+
+def training_arguments(config: RunConfig) -> RobustTrainingArguments:
+    """The Trainer's arguments for a run, but for its folder; method and options are checked here.
+
+    Raises:
+        RunError: an argument that is unknown, or that a run decides itself.
+        ValueError: from the Trainer or the method.
+    """
+    given = config.training
+    unknown = sorted(given.keys() - training_defaults().keys())
+    if unknown:
+        raise RunError(f"unknown training argument {unknown[0]!r}: rosetune train --help-all lists all of them")
+    if given.get("resume_from_checkpoint") is not None:
+        raise RunError("resume_from_checkpoint is not needed: a run resumes by itself when the same command is given")
+    defaults = {**RUN_DEFAULTS, "dataloader_pin_memory": torch.cuda.is_available()}
+    if config.validation_from_train is not None:
+        saving = given.get("save_strategy", "steps")
+        defaults["eval_strategy"] = saving if saving in ("steps", "epoch") else "steps"
+        defaults |= {"load_best_model_at_end": True, "metric_for_best_model": "accuracy"}
+        defaults |= {"eval_steps": given.get("save_steps", 500), "save_steps": given.get("eval_steps", 500)}
+        metric = str(given.get("metric_for_best_model") or "accuracy").removeprefix("eval_")
+        if metric not in _SELECTION_METRICS:
+            raise RunError(f"metric_for_best_model must be one of {', '.join(_SELECTION_METRICS)}, not {metric!r}")
+    elif given.get("load_best_model_at_end") or given.get("eval_strategy", "no") != "no":
+        raise RunError(
+            "choosing a checkpoint needs validation_from_train, a share of the training data (such as 0.1) to choose "
+            "on: nothing is chosen on the sets that are reported"
+        )
+    return RobustTrainingArguments(**{**defaults, **given, "output_dir": given.get("output_dir", "runs")})
+
+
+class Training:
+    """The trainer of one run, from the pre-trained model to the files of its folder.
+
+    Raises:
+        RunError: the model cannot be loaded, or too little data is left to train on.
+    """
+
+    def __init__(self, config: RunConfig, data: TaskData, args: RobustTrainingArguments) -> None:
+        tokenizer = load_tokenizer(config.model_name_or_path, config.max_length)
+        train, held_out = _training_rows(config, data, args.seed)
+        _follow_length(args, config.training, len(train))
+        self._timer = _StepTimer()
+        self.trainer = RobustTrainer(
+            model_init=lambda: load_classifier(config.model_name_or_path, data.labels, tokenizer),
+            args=args,
+            train_dataset=_encode(train, data.text_columns, tokenizer),
+            eval_dataset=None if held_out is None else _encode(held_out, data.text_columns, tokenizer),
+            processing_class=tokenizer,
+            data_collator=DataCollatorWithPadding(tokenizer),
+            preprocess_logits_for_metrics=lambda logits, _: logits[0] if isinstance(logits, tuple) else logits,
+            compute_metrics=lambda p: classification_metrics(p.label_ids.tolist(), p.predictions, data.labels),
+            callbacks=[_LogWithCheckpoint(), self._timer],
+        )
+        self.trainer.remove_callback(PrinterCallback)
+        self._progress = None if self.trainer.pop_callback(ProgressCallback) is None else _Progress()
+        if self._progress is not None:
+            self.trainer.add_callback(self._progress)
+
+    def run(self, checkpoint: Path | None) -> None:
+        """Train to the end, from a checkpoint where there is one."""
+        started = time.perf_counter()
+        try:
+            self.trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        finally:
+            if self._progress is not None:
+                self._progress.close()
+        self._seconds = time.perf_counter() - started
+        self._resumed_from = None if checkpoint is None else checkpoint.name
+
+    def chosen(self) -> str | None:
+        """Which checkpoint is reported, where a held-out share has chosen it."""
+        state = self.trainer.state
+        if not self.trainer.args.load_best_model_at_end or state.best_model_checkpoint is None:
+            return None
+        name = str(self.trainer.args.metric_for_best_model).removeprefix("eval_")
+        best = Path(state.best_model_checkpoint).name.removeprefix("checkpoint-")
+        return f"step {best} of {state.global_step}, {name} {state.best_metric:.4f} on the held-out share"
+
+    def write(self, folder: Path) -> None:
+        """Log, mask trace, timing and, last, the model: its presence means that training is done."""
+        write_json_lines(folder / "log.jsonl", filter(None, map(_without_times, self.trainer.state.log_history)))
+        optimizer = self.trainer._selective_adamw()
+        mask = None if optimizer is None else optimizer.update_mask
+        if isinstance(mask, Rose) and mask.trace is not None:
+            mask.trace.save(folder / "mask_trace.npz")
+        write_json(folder / "timing.json", self._timing())
+        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        save_trained(model, self.trainer.processing_class, folder / "model")
+
+    def _timing(self) -> dict[str, Any]:
+        steps = self._timer.seconds
+        return {
+            "training_seconds": self._seconds,
+            "steps": len(steps),
+            "median_step_seconds": statistics.median(steps) if steps else None,
+            "resumed_from": self._resumed_from,
+        }
+
+
+def _training_rows(config: RunConfig, data: TaskData, seed: int) -> tuple[Dataset, Dataset | None]:
+    """What is trained on, and what is held out of it to choose the checkpoint; they share no text."""
+    train = data.splits["train"]
+    if config.max_train_samples is not None:
+        train = shuffled_subset(train, config.max_train_samples, seed)
+    if config.validation_from_train is None:
+        return train, None
+    keys = text_keys(train, data.text_columns)
+    order = shuffled(keys, seed)
+    chosen = set(order[: round(config.validation_from_train * len(order))])
+    parts = {held: [row for row, key in enumerate(keys) if (key in chosen) is held] for held in (False, True)}
+    if not all(parts.values()):
+        raise RunError(
+            f"validation_from_train={config.validation_from_train} of {len(order)} distinct texts leaves nothing on "
+            "one side: give another share, or more data"
+        )
+    return take(train, parts[False]), take(train, parts[True])
+
+
+def _follow_length(args: RobustTrainingArguments, given: dict[str, Any], rows: int) -> None:
+    """About ten checkpoints and twenty log lines a run, whatever its length."""
+    batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    total = args.max_steps if args.max_steps > 0 else math.ceil(math.ceil(rows / batch) * args.num_train_epochs)
+    if "logging_steps" not in given:
+        args.logging_steps = max(1, total // 20)
+    args.save_steps = given.get("save_steps", given.get("eval_steps", max(1, total // 10)))
+    args.eval_steps = given.get("eval_steps", args.save_steps)
+
+
+def _encode(dataset: Dataset, text_columns: tuple[str, ...], tokenizer: Any) -> Dataset:
+    encoded = tokenizer(*(dataset[column][:] for column in text_columns), truncation=True)
+    return Dataset.from_dict({**encoded, "labels": dataset["label"][:]})
+
+
+def _without_times(entry: dict[str, Any]) -> dict[str, Any] | None:
+    """A log line as it is in every repetition of the run; None for the summary of the last session."""
+    if "train_runtime" in entry:
+        return None
+    kept = {name: value for name, value in sorted(entry.items()) if not name.endswith(("_runtime", "_per_second"))}
+    return {"step": kept.pop("step"), **kept}
+
+
+class _LogWithCheckpoint(TrainerCallback):
+    """Logs wherever a checkpoint is saved, which does not hold what was summed up since the last log line."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if args.logging_strategy != "no" and (control.should_save or control.should_evaluate):
+            control.should_log = True
+
+    on_epoch_end = on_step_end
+
+
+class _Progress(ProgressCallback):
+    """The Trainer's bar on standard error, with the loss beside it; log lines go to log.jsonl alone."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if self.training_bar is not None and logs is not None and "loss" in logs:
+            self.training_bar.set_postfix(loss=f"{logs['loss']:.4f}")
+
+    def close(self) -> None:
+        """Ends the bar's line, also where training failed."""
+        for bar in (self.training_bar, self.prediction_bar):
+            if bar is not None:
+                bar.close()
+        self.training_bar = self.prediction_bar = None
+
+
+class _StepTimer(TrainerCallback):
+    """Seconds of each optimizer step of this session."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._start = 0.0
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._start = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.seconds.append(time.perf_counter() - self._start)

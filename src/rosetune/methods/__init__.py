@@ -1,0 +1,73 @@
+"""Objectives and update masks, each by its paper's name.
+
+Any objective composes with any update mask. A new method is one file here and one line below.
+"""
+
+import inspect
+import json
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from rosetune.methods._contracts import Objective, ObjectiveOutput, UpdateMask
+from rosetune.methods.controls import RandomMask, StaticMask, UniformMask
+from rosetune.methods.cross_entropy import CrossEntropy
+from rosetune.methods.r_drop import RDrop
+from rosetune.methods.rose import Rose
+
+__all__ = ["OBJECTIVES", "UPDATE_MASKS", "Objective", "ObjectiveOutput", "UpdateMask", "build"]
+
+OBJECTIVES: dict[str, type] = {
+    "cross_entropy": CrossEntropy,
+    "r_drop": RDrop,
+}
+
+UPDATE_MASKS: dict[str, type] = {
+    "rose": Rose,
+    "random": RandomMask,
+    "static": StaticMask,
+    "uniform": UniformMask,
+}
+
+
+def build(axis: str, name: str, options: Mapping[str, Any] | str | None = None, **defaults: Any) -> Any:
+    """An objective or update mask by name.
+
+    Args:
+        axis: "objective" or "update_mask".
+        name: a key of :data:`OBJECTIVES` or :data:`UPDATE_MASKS`.
+        options: its keyword arguments, or their JSON.
+        defaults: values for options that are not given, used where the method has an option of that name.
+
+    Raises:
+        ValueError: an unknown name or option, or a value outside its range.
+    """
+    table = OBJECTIVES if axis == "objective" else UPDATE_MASKS
+    if name not in table:
+        near = get_close_matches(str(name), table, n=1)
+        guess = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"unknown {axis} {name!r}: {guess}choose one of {', '.join(table)}")
+    options = _parse(axis, options)
+    known = inspect.signature(table[name]).parameters
+    unknown = [option for option in options if option not in known]
+    if unknown:
+        raise ValueError(
+            f"{axis} {name!r} has no option {', '.join(map(repr, unknown))}: it takes {', '.join(known) or 'none'}"
+        )
+    given = {key: value for key, value in defaults.items() if key in known and key not in options}
+    try:
+        return table[name](**given, **options)
+    except TypeError as error:
+        raise ValueError(f"{axis}_kwargs of {name!r}: {error}") from error
+
+
+def _parse(axis: str, options: Mapping[str, Any] | str | None) -> dict[str, Any]:
+    parsed: Any = options or {}
+    if isinstance(options, str):
+        try:
+            parsed = json.loads(options)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{axis}_kwargs must be JSON such as '{{\"upper\": 0.6}}': {error}") from error
+    if not isinstance(parsed, Mapping):
+        raise ValueError(f"{axis}_kwargs must be a mapping of options, not {options!r}")
+    return dict(parsed)

@@ -1,0 +1,78 @@
+"""Two stochastic passes of the same input, and the divergence between them."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.utils import ModelOutput
+
+
+def two_passes(model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Tensor, ModelOutput]:
+    """Two dropout passes of the same rows, in one forward of the doubled batch.
+
+    Dropout draws per row, so that the two halves of the doubled batch are two independent passes; one forward is
+    faster than two, and DistributedDataParallel allows only one. Not for objectives that mix rows; noise that is drawn
+    once a forward, such as LayerDrop, is the same in both halves.
+
+    Args:
+        inputs: without labels; tensors of shape (batch, ...).
+
+    Returns:
+        Logits of the first and of the second pass, each (batch, ...), and the outputs of the first pass.
+    """
+    batch = batch_size(inputs)
+    doubled = {name: torch.cat([x, x]) if _has_rows(x, batch) else x for name, x in inputs.items()}
+    logits = model(**doubled).logits
+    return logits[:batch], logits[batch:], ModelOutput(logits=logits[:batch])
+
+
+def symmetric_kl(logits_p: Tensor, logits_q: Tensor) -> Tensor:
+    """KL(p||q) + KL(q||p) of two softmax outputs, mean over the batch.
+
+    Written as sum (p - q)(log p - log q); both arguments carry gradient. With a single output (regression) it is the
+    mean squared difference, as in R-Drop.
+
+    Args:
+        logits_p, logits_q: shape (batch, labels).
+
+    Reference:
+        Jiang et al. 2022, Eq. 1; Liang et al. 2021 for regression.
+    """
+    logits_p, logits_q = single_precision(logits_p), single_precision(logits_q)
+    if logits_p.shape[-1] == 1:
+        return (logits_p - logits_q).square().mean()
+    log_p, log_q = logits_p.log_softmax(-1), logits_q.log_softmax(-1)
+    return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(-1).mean()
+
+
+def require_dropout(consistency: Tensor) -> bool:
+    """True for a consistency loss that is not exactly zero.
+
+    Raises:
+        ValueError: it is exactly zero, so that both passes gave the same logits.
+    """
+    if consistency.detach().item() == 0.0:
+        raise ValueError(
+            "the two passes gave exactly the same logits. Either the model is in eval mode, as from_pretrained leaves "
+            "it (call model.train()), or no dropout acts anywhere in it: load it with a dropout above zero (by "
+            "architecture hidden_dropout_prob and attention_probs_dropout_prob, dropout, resid_pdrop, mlp_dropout). "
+            "Where only a head or adapter that starts at zero has dropout, let ROSE wait for it with start_step=1."
+        )
+    return True
+
+
+def batch_size(inputs: dict[str, Any]) -> int:
+    """Rows of a batch."""
+    for name in ("input_ids", "inputs_embeds", "attention_mask"):
+        if isinstance(inputs.get(name), Tensor):
+            return int(inputs[name].shape[0])
+    raise ValueError(f"a batch needs input_ids or inputs_embeds, but has only {', '.join(inputs) or 'nothing'}")
+
+
+def single_precision(logits: Tensor) -> Tensor:
+    """Half-precision logits as float32: a KL of 16-bit logits loses what it should measure."""
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+def _has_rows(value: Any, batch: int) -> bool:
+    return isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == batch

@@ -1,0 +1,91 @@
+"""The two axes: what an objective returns, what an update mask is asked."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+
+@dataclass
+class ObjectiveOutput:
+    """What an objective returns for one micro-batch.
+
+    Attributes:
+        loss: scalar, mean over the micro-batch: the whole objective, with the graph that is still to be
+            back-propagated.
+        task_loss: scalar, its cross-entropy (or regression) part; the same object as ``loss`` where that is all.
+        outputs: the model's outputs for the clean pass.
+        consistency: symmetric KL of two dropout passes of the clean input, or None where it was not asked for.
+        terms: each component, detached, by the name under which it is logged.
+    """
+
+    loss: Tensor
+    task_loss: Tensor
+    outputs: Any
+    consistency: Tensor | None = None
+    terms: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Objective(Protocol):
+    """Which loss is minimised?"""
+
+    def __call__(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        *,
+        consistency: bool,
+        backward: Callable[[Tensor], None] | None,
+    ) -> ObjectiveOutput:
+        """The loss of one micro-batch.
+
+        Args:
+            model: any callable that takes the inputs without ``labels`` and returns ``logits``.
+            inputs: tensors of shape (batch, ...) with ``labels`` of shape (batch,).
+            consistency: whether the symmetric KL of two dropout passes of the clean input is wanted as well.
+            backward: for objectives with several ascent passes: back-propagates a part of the loss at once, divided
+                by the accumulation steps.
+        """
+        ...
+
+
+class UpdateMask(Protocol):
+    """Which updates are applied?
+
+    Attributes:
+        freezes_update: True where a masked tensor is neither moved nor decayed (ROSE); False where the mask only
+            scales the gradient (Child-Tuning).
+        needs: the losses whose gradient the mask wants to see, of {"consistency", "task_loss"}.
+    """
+
+    freezes_update: bool
+    needs: frozenset[str]
+
+    def observe(
+        self,
+        optimizer: torch.optim.Optimizer,
+        *,
+        consistency: Tensor | None = None,
+        task_loss: Tensor | None = None,
+    ) -> None:
+        """See the losses of one micro-batch, before its backward pass.
+
+        ``task_loss`` is passed only where it is not the loss that is back-propagated (R-Drop); otherwise ``.grad``
+        holds its gradient when the step comes.
+        """
+        ...
+
+    def __call__(self, optimizer: torch.optim.Optimizer) -> dict[Parameter, float | Tensor]:
+        """The multiplier of each masked tensor for this step; a parameter that is absent is updated in full."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Whatever a resumed run needs, as plain values and tensors."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`."""
+        ...

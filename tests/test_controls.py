@@ -1,0 +1,141 @@
+"""The control masks: what they keep, and that nothing but (seed, step) decides a draw."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from rosetune import RandomMask, SelectiveAdamW, StaticMask, UniformMask
+from rosetune.methods.mask_trace import MaskTrace
+
+SIZES = [4, 8, 16, 4, 64, 4, 8, 32, 4, 16]
+
+
+def optimizer_for(mask, sizes=SIZES):
+    layers = [(f"layer.{i}.weight", nn.Parameter(torch.zeros(size))) for i, size in enumerate(sizes)]
+    return SelectiveAdamW([*layers, ("head.weight", nn.Parameter(torch.zeros(3)))], update_mask=mask)
+
+
+def kept(mask, optimizer):
+    multipliers = mask(optimizer)
+    names = dict(zip(optimizer.param_groups[0]["params"], optimizer.param_groups[0]["param_names"], strict=True))
+    assert set(multipliers.values()) <= {0.0, 1.0}
+    assert len(multipliers) == len(names) - 1  # never the head
+    return {names[p] for p, m in multipliers.items() if m}
+
+
+def test_a_random_mask_depends_on_seed_and_step_alone():
+    masks = [RandomMask(0.5, seed=7) for _ in range(2)]
+    draws = []
+    for mask in masks:
+        torch.manual_seed(len(draws))
+        optimizer = optimizer_for(mask)
+        draws.append([kept(mask, optimizer) for _ in range(20)])
+    assert draws[0] == draws[1]
+    assert all(len(draw) == 5 for draw in draws[0])
+    assert len({frozenset(draw) for draw in draws[0]}) > 10
+    other = RandomMask(0.5, seed=8)
+    assert [kept(other, optimizer_for(other)) for _ in range(20)] != draws[0]
+    resumed = RandomMask(0.5, seed=7)
+    resumed.load_state_dict({"step": 12})
+    optimizer = optimizer_for(resumed)
+    assert [kept(resumed, optimizer) for _ in range(8)] == draws[0][12:]
+
+
+def test_drawing_leaves_the_global_random_state_alone():
+    state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    mask = RandomMask(0.5)
+    mask(optimizer_for(mask))
+    assert torch.equal(torch.get_rng_state(), state[0])
+    np.testing.assert_array_equal(np.random.get_state()[1], state[1])
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.9])
+def test_matching_in_scalars_is_right_in_the_mean(share):
+    mask = RandomMask(share, match="scalars")
+    sizes = [10, 20, 40] * 20
+    optimizer = optimizer_for(mask, sizes)
+    drawn = [sum(p.numel() for p, m in mask(optimizer).items() if m) for _ in range(200)]
+    assert np.mean(drawn) / sum(sizes) == pytest.approx(share, abs=0.01)
+    assert np.max(np.abs(np.array(drawn) - share * sum(sizes))) <= 20
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.0, 0), (0.05, 0), (0.7, 7), (1.0, 10)])
+def test_a_static_draw_stays(share, count):
+    mask = StaticMask(upper=share, seed=3)
+    optimizer = optimizer_for(mask)
+    first = kept(mask, optimizer)
+    assert len(first) == count
+    assert all(kept(mask, optimizer) == first for _ in range(5))
+
+
+def test_static_by_pattern():
+    mask = StaticMask(frozen=r"layer\.[0-4]\.")
+    assert kept(mask, optimizer_for(mask)) == {f"layer.{i}.weight" for i in range(5, 10)}
+    mask = StaticMask(frozen=".")
+    assert kept(mask, optimizer_for(mask)) == set()
+    mask = StaticMask(frozen="nothing")
+    with pytest.raises(ValueError, match="matches none"):
+        mask(optimizer_for(mask))
+
+
+def test_static_from_a_trace(tmp_path):
+    names = tuple(f"layer.{i}.weight" for i in range(10))
+    often = np.array([9, 1, 8, 2, 7, 3, 6, 4, 5, 0])
+    multipliers = (np.arange(10)[:, None] < often[None]).astype(np.float32)
+    MaskTrace(names, np.array(SIZES), multipliers).save(tmp_path / "mask_trace.npz")
+    mask = StaticMask(trace=tmp_path / "mask_trace.npz", upper=0.3)
+    assert kept(mask, optimizer_for(mask)) == {"layer.0.weight", "layer.2.weight", "layer.4.weight"}
+    mask = StaticMask(trace=tmp_path)  # the run's folder; as many as the trace kept in the mean: 4.5 of 10
+    assert kept(mask, optimizer_for(mask)) == {f"layer.{i}.weight" for i in (0, 2, 4, 6)}
+    mask = StaticMask(trace=tmp_path / "mask_trace.npz")
+    with pytest.raises(ValueError, match="same model"):
+        mask(optimizer_for(mask, SIZES[:-1]))
+    whole = (tmp_path / "mask_trace.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.npz").touch()
+    np.save(tmp_path / "other.npy", np.ones(3))
+    for name in ("missing.npz", "cut.npz", "empty.npz", "other.npy"):
+        with pytest.raises(ValueError, match="not a mask trace"):
+            StaticMask(trace=tmp_path / name)
+
+
+def test_a_trace_round_trip(tmp_path):
+    trace = MaskTrace(("a", "b"), np.array([1, 2]), np.array([[1, 0.5], [0, 1]], dtype=np.float32))
+    for name in ("one.npz", "two.npz"):
+        trace.save(tmp_path / name)
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+    loaded = MaskTrace.load(tmp_path / "one.npz")
+    assert loaded.names == trace.names
+    np.testing.assert_array_equal(loaded.multipliers, trace.multipliers)
+    np.testing.assert_array_equal(loaded.share_kept(), [0.5, 0.75])
+
+
+def test_uniform_scales_the_first_step():
+    """Without momentum yet, g' = M g gives the same direction as g, and the step is M times AdamW's."""
+    moved = {}
+    for multiplier in (1.0, 0.3):
+        optimizer = optimizer_for(UniformMask(multiplier))
+        for p in optimizer.param_groups[0]["params"]:
+            p.grad = torch.ones_like(p)
+        optimizer.step()
+        moved[multiplier] = [p.detach().clone() for p in optimizer.param_groups[0]["params"]]
+    *layers, head = zip(moved[1.0], moved[0.3], strict=True)
+    assert all(torch.allclose(0.3 * full, part, rtol=1e-5) for full, part in layers)
+    assert torch.equal(*head)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: RandomMask(1.5),
+        lambda: RandomMask(0.5, match="layers"),
+        lambda: UniformMask(-0.1),
+        lambda: StaticMask(),
+        lambda: StaticMask(frozen=".", upper=0.5),
+        lambda: StaticMask(frozen="["),
+    ],
+)
+def test_bad_options_are_refused(make):
+    with pytest.raises(ValueError):
+        make()

@@ -1,0 +1,85 @@
+"""Two gloo processes on the CPU: equal masks and weights on both, and the masks of one process on the same batch."""
+
+import os
+import socket
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing as mp
+from torch.nn.parallel import DistributedDataParallel
+
+from rosetune import CrossEntropy, RandomMask, RDrop, Rose, SelectiveAdamW
+from test_method_contract import RowNoise
+
+STEPS, ROWS = 5, 8
+CASES = {
+    "first": (CrossEntropy, lambda: Rose("first", upper=0.5, trace=True)),
+    "second": (CrossEntropy, lambda: Rose("second", upper=0.5, trace=True)),
+    "ensemble": (CrossEntropy, lambda: Rose("ensemble", upper=0.5, trace=True)),
+    "r-drop+ensemble": (RDrop, lambda: Rose("ensemble", upper=0.5, trace=True)),
+    "random": (CrossEntropy, lambda: RandomMask(0.5)),
+}
+
+
+def batch(step):
+    generator = torch.Generator().manual_seed(step)
+    ids = torch.randint(5, 100, (ROWS, 10), generator=generator)
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.arange(ROWS) % 2}
+
+
+def train(case, rank=0, world=1):
+    """The trained weights and the masks; each rank sees its share of the same global batch."""
+    make_objective, make_mask = CASES[case]
+    model = RowNoise()
+    objective, mask = make_objective(), make_mask()
+    optimizer = SelectiveAdamW(model.named_parameters(), lr=1e-2, update_mask=mask)
+    wrapped = DistributedDataParallel(model) if world > 1 else model
+    multipliers = []
+    for step in range(STEPS):
+        share = {k: v[rank::world] for k, v in batch(step).items()}
+        out = objective(wrapped, share, consistency="consistency" in mask.needs, backward=None)
+        mask.observe(
+            optimizer,
+            consistency=out.consistency,
+            task_loss=None if out.task_loss is out.loss else out.task_loss,
+        )
+        out.loss.backward()
+        optimizer.clip_grad_norm_(1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        multipliers.append(list(optimizer.density.values()))
+    trace = getattr(mask, "trace", None)
+    return {
+        "weights": torch.cat([p.detach().flatten() for p in model.parameters()]),
+        "masks": np.array(multipliers) if trace is None else trace.multipliers,
+    }
+
+
+def worker(rank, port, folder, cases):
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    torch.save({case: train(case, rank, 2) for case in cases}, os.path.join(folder, f"{rank}.pt"))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    mp.spawn(worker, args=(port, str(folder), list(CASES)), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_are_one(two_ranks, case):
+    zero, one = (rank[case] for rank in two_ranks)
+    assert torch.equal(zero["weights"], one["weights"])
+    np.testing.assert_array_equal(zero["masks"], one["masks"])
+    alone = train(case)
+    np.testing.assert_array_equal(zero["masks"], alone["masks"])
+    torch.testing.assert_close(zero["weights"], alone["weights"], rtol=0, atol=1e-9)
+    assert case == "random" or len(np.unique(alone["masks"], axis=0)) > 1

@@ -1,0 +1,28 @@
+"""The examples do what they say, with a small model in the place of MiniLM."""
+
+import copy
+import runpy
+from pathlib import Path
+
+import pytest
+from torch.utils.data import DataLoader, default_collate
+
+from helpers import dataset
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def test_the_plain_loop_trains_under_the_mask(tiny_model):
+    train = runpy.run_path(str(EXAMPLES / "plain_loop.py"))["train"]
+    before = tiny_model(dropout=0.1)
+    batches = DataLoader(dataset(rows=8).with_format("torch"), batch_size=8, collate_fn=default_collate)
+    after = train(copy.deepcopy(before), batches, lr=1e-2)
+    # In its first step Adam moves every scalar that has a gradient by the learning rate, times the multiplier; the
+    # second-order mask is all ones then, and the first-order one keeps floor(0.6 * 16) = 9 of the 16 targets.
+    moved = {}
+    for (name, p), q in zip(before.named_parameters(), after.parameters(), strict=True):
+        moved[name] = ((q - p).abs().max() / 1e-2).item()
+    targets = [size for name, size in moved.items() if ".layer." in name and name.endswith("weight")]
+    assert sum(size == pytest.approx(1.0, abs=0.1) for size in targets) == 9
+    assert sum(size == pytest.approx(0.5, abs=0.1) for size in targets) == 7
+    assert all(moved[name] == pytest.approx(1.0, abs=0.1) for name in ("classifier.weight", "bert.pooler.dense.bias"))

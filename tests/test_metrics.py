@@ -1,0 +1,249 @@
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy.stats import binom, binomtest, bootstrap
+
+from rosetune.robustness.metrics import (
+    PairedDifference,
+    accuracy,
+    bootstrap_interval,
+    classification_metrics,
+    constant_predictor,
+    mcnemar,
+    paired_difference,
+)
+
+
+def shares(right: int, n: int) -> np.ndarray:
+    return np.arange(n) < right
+
+
+class TestAccuracyAndConstant:
+    def test_accuracy_by_hand(self):
+        assert accuracy(["yes", "no", "no", "yes"], ["yes", "no", "yes", "yes"]) == 0.75
+        assert accuracy([1], [0]) == 0.0
+
+    def test_constant_predictor_by_hand(self):
+        assert constant_predictor(["no"] * 46 + ["yes"] * 32) == ("no", 46 / 78)  # AdvGLUE's QQP: 59.0
+        assert constant_predictor([1, 0, 1, 2]) == (1, 0.5)
+
+    def test_ties_do_not_depend_on_order(self):
+        assert constant_predictor(["b", "a"]) == constant_predictor(["a", "b"]) == ("a", 0.5)
+
+    def test_nothing_to_score_or_different_lengths(self):
+        with pytest.raises(ValueError, match="no examples"):
+            accuracy([], [])
+        with pytest.raises(ValueError, match="different lengths"):
+            accuracy([1], [1, 0])
+        with pytest.raises(ValueError, match="no examples"):
+            constant_predictor([])
+
+
+class TestClassificationMetrics:
+    def test_binary_by_hand(self):
+        # true positives 2, false positives 1, false negatives 1, true negatives 2
+        gold = [1, 1, 1, 0, 0, 0]
+        logits = np.eye(2)[[1, 1, 0, 1, 0, 0]]
+        metrics = classification_metrics(gold, logits, ["no", "yes"])
+        assert metrics == pytest.approx({"accuracy": 4 / 6, "f1": 2 * 2 / (2 * 2 + 1 + 1), "mcc": (4 - 1) / 9})
+
+    def test_three_classes_by_hand(self):
+        gold = [0, 0, 1, 1, 2, 2]
+        logits = np.eye(3)[[0, 1, 1, 1, 2, 0]]
+        metrics = classification_metrics(gold, logits, ["a", "b", "c"])
+        assert metrics["f1"] == pytest.approx((2 / 4 + 4 / 5 + 2 / 3) / 3)
+        # (c s - sum t_k p_k) / sqrt((s^2 - sum p_k^2) (s^2 - sum t_k^2)), c = 4 right of s = 6
+        assert metrics["mcc"] == pytest.approx((4 * 6 - 12) / math.sqrt((36 - 14) * (36 - 12)))
+
+    @pytest.mark.filterwarnings("error")
+    def test_undefined_is_zero_and_absent_classes_do_not_count(self):
+        constant = classification_metrics([0, 0], np.eye(2)[[0, 0]], ["no", "yes"])
+        assert constant == {"accuracy": 1.0, "f1": 0.0, "mcc": 0.0}
+        assert classification_metrics([0, 1], np.eye(3)[[0, 1]], ["a", "b", "c"])["f1"] == 1.0
+
+    def test_labels_must_fit(self):
+        with pytest.raises(ValueError, match="do not fit 3 labels"):
+            classification_metrics([0], np.zeros((1, 2)), ["a", "b", "c"])
+        with pytest.raises(ValueError, match="different lengths"):
+            classification_metrics([0, 1], np.zeros((1, 2)), ["a", "b"])
+
+
+class TestBootstrapInterval:
+    @pytest.mark.parametrize("values", [shares(60, 148), shares(800, 872), np.random.default_rng(0).gamma(2, 1, 80)])
+    def test_agrees_with_scipy(self, values):
+        reference = bootstrap(
+            (values.astype(float),), np.mean, method="percentile", n_resamples=10_000, rng=np.random.default_rng(1)
+        ).confidence_interval
+        width = reference.high - reference.low
+        assert bootstrap_interval(values) == pytest.approx(tuple(reference), abs=0.05 * width)
+
+    def test_independent_shares_agree_with_the_binomial_distribution(self):
+        # The bootstrap of k of n is Binomial(n, k/n) / n, whose quantiles scipy has in closed form.
+        low, high = bootstrap_interval(shares(60, 148), resamples=200_000)
+        exact = binom(148, 60 / 148)
+        assert (low, high) == pytest.approx((exact.ppf(0.025) / 148, exact.ppf(0.975) / 148), abs=1.01 / 148)
+
+    def test_level(self):
+        narrow = bootstrap_interval(shares(60, 148), level=0.8)
+        wide = bootstrap_interval(shares(60, 148), level=0.99)
+        assert wide[0] < narrow[0] < narrow[1] < wide[1]
+
+    @pytest.mark.parametrize(("right", "n"), [(0, 20), (20, 20), (1, 1), (0, 1), (148, 148)])
+    def test_all_right_or_all_wrong_is_not_certain(self, right, n):
+        reference = binomtest(right, n).proportion_ci(0.9)
+        assert bootstrap_interval(shares(right, n), level=0.9) == pytest.approx((reference.low, reference.high))
+
+    def test_order_of_examples_does_not_matter_and_seeds_do_little(self):
+        values = shares(60, 148)
+        shuffled = np.random.default_rng(3).permutation(values)
+        assert bootstrap_interval(values) == bootstrap_interval(shuffled)
+        assert bootstrap_interval(values, seed=1) == pytest.approx(bootstrap_interval(values, seed=2), abs=0.01)
+
+    def test_clusters_of_one_are_no_clusters(self):
+        values = shares(30, 70)
+        assert bootstrap_interval(values, clusters=[f"c{i}" for i in range(70)]) == bootstrap_interval(values)
+
+    def test_duplicated_examples_count_once(self):
+        values = shares(60, 148)
+        four = np.repeat(values, 4)
+        keys = np.repeat(np.arange(148), 4).tolist()
+        assert bootstrap_interval(four, clusters=keys) == bootstrap_interval(values)
+        naive, clustered = np.diff(bootstrap_interval(four))[0], np.diff(bootstrap_interval(four, clusters=keys))[0]
+        assert clustered == pytest.approx(2 * naive, rel=0.1)
+
+    def test_unequal_clusters_agree_with_a_literal_resampling(self):
+        rng = np.random.default_rng(5)
+        keys = np.repeat(np.arange(40), rng.integers(1, 6, 40))
+        values = (rng.random(len(keys)) < rng.random(40)[keys]).astype(float)
+        means = []
+        for _ in range(4000):
+            drawn = np.concatenate([values[keys == key] for key in rng.integers(0, 40, 40)])
+            means.append(drawn.mean())
+        reference = np.quantile(means, [0.025, 0.975])
+        assert bootstrap_interval(values, clusters=keys.tolist()) == pytest.approx(tuple(reference), abs=0.02)
+
+    def test_clustered_interval_covers_where_the_naive_one_does_not(self):
+        rng = np.random.default_rng(0)
+        covered = {"naive": 0, "clustered": 0}
+        keys = np.repeat(np.arange(50), 3).tolist()
+        for _ in range(300):
+            values = np.repeat(rng.random(50) < 0.6, 3)  # three variants of one original fall together
+            intervals = {
+                "naive": bootstrap_interval(values, resamples=1000),
+                "clustered": bootstrap_interval(values, clusters=keys, resamples=1000),
+            }
+            for name, (low, high) in intervals.items():
+                covered[name] += low <= 0.6 <= high
+        assert covered["clustered"] / 300 > 0.90
+        assert covered["naive"] / 300 < 0.85
+
+    def test_alike_clusters_fall_back_to_their_number(self):
+        reference = binomtest(5, 5).proportion_ci()
+        right = bootstrap_interval([1] * 15, clusters=[i // 3 for i in range(15)])
+        assert right == pytest.approx((reference.low, reference.high))
+        low, high = bootstrap_interval([1, 0, 1, 0], clusters=["a"] * 4)  # one original says next to nothing
+        assert low < 0.05
+        assert high > 0.95
+
+    def test_constant_values_outside_shares_have_no_spread(self):
+        assert bootstrap_interval([3.5, 3.5]) == (3.5, 3.5)
+
+    def test_many_distinct_values_stay_within_memory(self, monkeypatch):
+        values = np.random.default_rng(0).normal(size=300)
+        whole = bootstrap_interval(values, resamples=1000)
+        monkeypatch.setattr("rosetune.robustness.metrics.BLOCK", 10_000)
+        assert bootstrap_interval(values, resamples=1000) == whole
+
+    def test_refusals(self):
+        with pytest.raises(ValueError, match="no examples"):
+            bootstrap_interval([])
+        with pytest.raises(ValueError, match="different lengths"):
+            bootstrap_interval([1, 0], clusters=["a"])
+        with pytest.raises(ValueError, match="not finite"):
+            bootstrap_interval([1, math.nan])
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            bootstrap_interval([1, 0], level=95)
+
+
+class TestMcNemar:
+    @pytest.mark.parametrize(("only_a", "only_b"), [(1, 9), (9, 1), (5, 5), (0, 6), (12, 20)])
+    def test_against_binomial_sums(self, only_a, only_b):
+        n = only_a + only_b
+        pmf = [math.comb(n, k) / 2**n for k in range(n + 1)]
+        two_sided, b_better = mcnemar(only_a, only_b)
+        assert two_sided == pytest.approx(min(1, 2 * sum(pmf[: min(only_a, only_b) + 1])))
+        assert b_better == pytest.approx(sum(pmf[only_b:]))
+
+    def test_by_hand(self):
+        assert mcnemar(0, 6) == pytest.approx((2 / 64, 1 / 64))
+        assert mcnemar(0, 0) == (1.0, 1.0)
+
+
+class TestPairedDifference:
+    def test_by_hand(self):
+        # both right 50, only a 10, only b 25, both wrong 15
+        a = np.repeat([1, 1, 0, 0], [50, 10, 25, 15])
+        b = np.repeat([1, 0, 1, 0], [50, 10, 25, 15])
+        result = paired_difference(a, b)
+        assert (result.n, result.only_a, result.only_b) == (100, 10, 25)
+        assert result.difference == pytest.approx(0.15)
+        assert result.p_value == pytest.approx(binomtest(10, 35).pvalue)
+        error = math.sqrt((0.35 - 0.15**2) / 100)  # standard error of a paired difference
+        assert (result.low, result.high) == pytest.approx((0.15 - 1.96 * error, 0.15 + 1.96 * error), abs=0.015)
+        assert not result.within_noise
+
+    def test_swapping_the_models_turns_the_sign(self):
+        a, b = shares(40, 100), np.roll(shares(45, 100), 20)
+        forth, back = paired_difference(a, b, resamples=100_000), paired_difference(b, a, resamples=100_000)
+        assert back.difference == -forth.difference
+        assert (back.low, back.high) == pytest.approx((-forth.high, -forth.low), abs=0.011)
+        assert back.p_value == forth.p_value
+
+    def test_pairing_is_narrower_than_two_separate_samples(self):
+        rng = np.random.default_rng(0)
+        a = rng.random(400) < 0.6
+        b = np.where(rng.random(400) < 0.05, ~a, a)
+        paired = paired_difference(a, b)
+        separate = 1.96 * math.sqrt(a.var() / 400 + b.var() / 400)
+        assert (paired.high - paired.low) / 2 < separate / 2
+
+    def test_clusters_widen(self):
+        rng = np.random.default_rng(1)
+        a, b = np.repeat(rng.random(60) < 0.5, 3), np.repeat(rng.random(60) < 0.65, 3)
+        naive = paired_difference(a, b)
+        clustered = paired_difference(a, b, clusters=np.repeat(np.arange(60), 3).tolist())
+        assert clustered.high - clustered.low > 1.5 * (naive.high - naive.low)
+        assert clustered.p_value == naive.p_value
+
+    def test_identical_models_are_within_noise_and_not_certain(self):
+        result = paired_difference(shares(60, 100), shares(60, 100))
+        bound = binomtest(0, 100).proportion_ci().high
+        assert (result.low, result.high) == pytest.approx((-bound, bound))
+        assert result == PairedDifference(0.0, result.low, result.high, 100, 0, 0, 1.0)
+        assert result.within_noise
+
+    @pytest.mark.parametrize("n", [1, 4, 5, 6, 10])
+    def test_where_b_always_wins_the_interval_agrees_with_mcnemar(self, n):
+        result = paired_difference([0] * n, [1] * n)
+        assert (result.difference, result.high) == (1.0, 1.0)
+        assert result.within_noise == (result.p_value > 0.05)
+
+    def test_one_cluster_shows_nothing(self):
+        assert paired_difference([0, 0, 0, 1], [1, 1, 1, 1], clusters=["x"] * 4).within_noise
+
+    def test_refusals(self):
+        with pytest.raises(ValueError, match="different lengths"):
+            paired_difference([1], [1, 0])
+        with pytest.raises(ValueError, match="no examples"):
+            paired_difference([], [])
+        with pytest.raises(ValueError, match="0 or 1"):
+            paired_difference([0.5], [1])
+
+
+def test_metrics_and_rows_need_no_torch():
+    program = "import sys, rosetune.robustness.rows; print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"

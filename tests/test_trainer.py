@@ -1,0 +1,230 @@
+"""RobustTrainer: what it leaves to the Trainer, logs and refuses; architectures, precision, LoRA."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from transformers import Trainer, TrainingArguments
+
+from helpers import ROSES, arguments, dataset, same, trace_of, train
+from rosetune import CrossEntropy, RDrop, RobustTrainer, Rose
+
+
+def test_without_objective_and_mask_it_is_the_trainer(tmp_path, tiny_model):
+    data = dataset()
+    ours = train(tiny_model(), arguments(tmp_path), data)
+    plain = {k: getattr(ours.args, k) for k in ("max_steps", "per_device_train_batch_size", "learning_rate")}
+    args = TrainingArguments(
+        str(tmp_path),
+        weight_decay=0.1,
+        save_strategy="no",
+        use_cpu=True,
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        **plain,
+    )
+    theirs = Trainer(tiny_model(), args, train_dataset=data)
+    theirs.train()
+    assert same(ours.model, theirs.model)
+    swapped = train(tiny_model(), args, data)  # the class alone, with plain arguments
+    assert same(swapped.model, theirs.model)
+
+
+@pytest.mark.parametrize("order", ROSES)
+def test_a_mask_of_ones_is_the_trainer_too(tmp_path, tiny_model, order):
+    data = dataset()
+    kwargs = {"objective": "cross_entropy", "objective_kwargs": {"passes": 2 if order != "second" else 1}}
+    plain = train(tiny_model(), arguments(tmp_path, **kwargs), data)
+    rose = {"order": order, "upper": 1.0}
+    masked = train(tiny_model(), arguments(tmp_path, **kwargs, update_mask="rose", update_mask_kwargs=rose), data)
+    assert same(plain.model, masked.model)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "gpt2", "distilbert", "electra", "deberta", "modernbert"])
+@pytest.mark.parametrize("order", ROSES)
+def test_any_architecture(tmp_path, tiny_model, architecture, order):
+    before = tiny_model(architecture)
+    args = arguments(tmp_path, max_steps=3, update_mask="rose", update_mask_kwargs=ROSES[order])
+    trainer = train(copy.deepcopy(before), args, dataset(rows=24))
+    trace = trace_of(trainer)
+    never = {name for name, share in zip(trace.names, trace.share_kept(), strict=True) if share == 0}
+    for (name, p), (_, q) in zip(before.named_parameters(), trainer.model.named_parameters(), strict=True):
+        assert torch.equal(p, q) == (name in never) or not p.requires_grad, name
+    count = (trace.multipliers == 1).sum(1)
+    assert (count[1:] <= len(trace.names) // 2).all()
+
+
+@pytest.mark.parametrize("order", ROSES)
+def test_lora(tmp_path, tiny_model, order):
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query", "value"], lora_dropout=0.1)
+    model = peft.get_peft_model(tiny_model(), config)
+    args = arguments(tmp_path, update_mask="rose", update_mask_kwargs=ROSES[order])
+    trainer = train(model, args, dataset())
+    trace = trace_of(trainer)
+    assert len(trace.names) == 8
+    assert all("lora" in name for name in trace.names)
+    assert set(np.unique(trace.multipliers[1:])) > {0.0}
+
+
+@pytest.mark.parametrize("order", ROSES)
+def test_bf16_autocast(tmp_path, tiny_model, order):
+    args = arguments(tmp_path, bf16=True, update_mask="rose", update_mask_kwargs=ROSES[order])
+    trainer = train(tiny_model(), args, dataset())
+    assert all(torch.isfinite(p).all() and p.dtype == torch.float32 for p in trainer.model.parameters())
+    assert 0 < trace_of(trainer).multipliers[1:].mean() < 1
+
+
+def test_gradient_checkpointing_gives_the_same_masks(tmp_path, tiny_model):
+    runs = []
+    for checkpointing in (False, True):
+        args = arguments(
+            tmp_path, activation_checkpointing=checkpointing, update_mask="rose", update_mask_kwargs=ROSES["ensemble"]
+        )
+        runs.append(train(tiny_model(), args, dataset()))
+    np.testing.assert_array_equal(*(trace_of(run).multipliers for run in runs))
+
+
+def test_the_log_has_terms_density_and_nonfinite_steps(tmp_path, tiny_model):
+    class Spoilt(CrossEntropy):
+        steps = 0
+
+        def __call__(self, *args, **kwargs):
+            out = super().__call__(*args, **kwargs)
+            self.steps += 1
+            if self.steps == 3:
+                out.loss = out.loss * float("nan")
+            return out
+
+    args = arguments(tmp_path, max_steps=4)
+    trainer = train(tiny_model(), args, dataset(), objective=Spoilt(), update_mask=Rose("ensemble", upper=0.5))
+    logs = [e for e in trainer.state.log_history if "loss" in e]
+    # 16 targets: all by the second-order mask in the first step, 8 by either afterwards.
+    assert logs[0]["mask_density_tensors"] == pytest.approx(0.75)
+    assert logs[1]["mask_density_tensors"] == pytest.approx(0.5)
+    assert 0 < logs[1]["mask_density_scalars"] < 1
+    assert logs[1]["consistency"] > 0
+    assert logs[1]["task_loss"] == pytest.approx(logs[1]["loss"], rel=1e-5)
+    assert [e.get("nonfinite_steps") for e in logs] == [
+        None,
+        None,
+        1.0,
+        1.0,
+    ]  # as in any AdamW, the weights are NaN after it
+    assert np.isnan(logs[2]["loss"])
+
+
+def test_r_drop_with_rose_ranks_by_the_separate_losses(tmp_path, tiny_model):
+    """Section 3.5 of the paper: risks from KL and CE apart, the update from their aggregate."""
+    seen = []
+
+    class Watched(Rose):
+        def observe(self, optimizer, *, consistency=None, task_loss=None):
+            seen.append((consistency.item(), task_loss.item()))
+            super().observe(optimizer, consistency=consistency, task_loss=task_loss)
+
+    args = arguments(tmp_path, max_steps=3)
+    mask = Watched("ensemble", upper=0.5, trace=True)
+    trainer = train(tiny_model(), args, dataset(), objective=RDrop(alpha=2.0), update_mask=mask)
+    logs = [e for e in trainer.state.log_history if "loss" in e]
+    for (consistency, task_loss), entry in zip(seen, logs, strict=True):
+        assert entry["loss"] == pytest.approx(task_loss + consistency, rel=1e-4)  # alpha / 2 = 1
+        assert entry["consistency"] == pytest.approx(consistency, rel=1e-4)
+
+
+def test_label_smoothing_and_class_weights_are_honoured(tmp_path, tiny_model):
+    data, entries = dataset(rows=8), {}
+    for name, kwargs in {
+        "plain": {},
+        "smooth": {"label_smoothing_factor": 0.3},
+        "weights": {"objective_kwargs": {"class_weights": [1.0, 9.0]}},
+    }.items():
+        trainer = train(tiny_model(dropout=0.0), arguments(tmp_path, max_steps=1, **kwargs), data)
+        entries[name] = trainer.state.log_history[0]["loss"]
+    with torch.no_grad():
+        inputs = {k: torch.tensor(data[k]) for k in data.column_names}
+        logits = tiny_model(dropout=0.0)(**inputs).logits
+    f, y = nn.functional.cross_entropy, inputs["labels"]
+    assert entries["plain"] == pytest.approx(f(logits, y).item(), rel=1e-4)
+    assert entries["smooth"] == pytest.approx(f(logits, y, label_smoothing=0.3).item(), rel=1e-4)
+    assert entries["weights"] == pytest.approx(f(logits, y, weight=torch.tensor([1.0, 9.0])).item(), rel=1e-4)
+
+
+def test_hyperparameter_arguments_reach_the_optimizer(tmp_path, tiny_model):
+    args = arguments(
+        tmp_path,
+        max_steps=1,
+        adam_beta2=0.98,
+        adam_epsilon=1e-6,
+        update_mask="rose",
+        update_mask_kwargs=ROSES["second"],
+    )
+    group = train(tiny_model(), args, dataset()).optimizer.param_groups[0]
+    assert (group["betas"], group["eps"], group["initial_lr"], group["weight_decay"]) == ((0.9, 0.98), 1e-6, 1e-2, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"update_mask": "rosee"}, "unknown update_mask"),
+        ({"update_mask": "rose", "update_mask_kwargs": {"uper": 1}}, "has no option 'uper'"),
+        ({"update_mask_kwargs": {"upper": 1}}, "without update_mask"),
+        ({"objective": "rdrop"}, "unknown objective"),
+        ({"update_mask": "rose", "update_mask_kwargs": {"upper": 0.0}}, r"\(0, 1\]"),
+    ],
+)
+def test_wrong_arguments_are_refused_at_once(tmp_path, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        arguments(tmp_path, **kwargs)
+
+
+def test_what_would_bypass_objective_or_mask_is_refused(tmp_path, tiny_model):
+    data = dataset()
+    with pytest.raises(ValueError, match="compute_loss_func"):
+        RobustTrainer(tiny_model(), arguments(tmp_path), compute_loss_func=lambda *a, **k: None)
+    args = arguments(tmp_path, optim="adafactor", update_mask="rose")
+    with pytest.raises(ValueError, match="needs AdamW"):
+        train(tiny_model(), args, data)
+    with pytest.raises(ValueError, match="bypass the update mask"):
+        RobustTrainer(
+            tiny_model(),
+            arguments(tmp_path, update_mask="rose"),
+            optimizers=(torch.optim.SGD(tiny_model().parameters()), None),
+        )
+    for order in ("first", "ensemble"):
+        args = arguments(tmp_path, update_mask="rose", update_mask_kwargs=ROSES[order])
+        with pytest.raises(ValueError, match="no dropout acts"):
+            train(tiny_model(dropout=0.0), args, data)
+    sgd = (torch.optim.SGD(tiny_model().parameters()), None)
+    with pytest.raises(ValueError, match="bypass the update mask"):
+        RobustTrainer(tiny_model(), arguments(tmp_path, update_mask="rose"), *[None] * 8, sgd)
+    with pytest.raises(ValueError, match="label_smoothing_factor"):
+        RobustTrainer(tiny_model(), arguments(tmp_path, label_smoothing_factor=0.1), objective=CrossEntropy())
+
+
+def test_the_clipping_coefficient_reaches_the_mask(tmp_path, tiny_model):
+    seen = []
+
+    class Watched(Rose):
+        def __call__(self, optimizer):
+            seen.append(float(optimizer.clip_coefficient))
+            return super().__call__(optimizer)
+
+    args = arguments(tmp_path, max_grad_norm=0.05)
+    trainer = train(tiny_model(), args, dataset(), objective=RDrop(), update_mask=Watched("second", upper=0.5))
+    norms = [e["grad_norm"] for e in trainer.state.log_history if "grad_norm" in e]
+    assert seen == pytest.approx([min(1.0, 0.05 / norm) for norm in norms], rel=1e-3)
+    assert max(seen) < 1
+
+
+def test_arguments_that_a_search_sets_later_count(tmp_path, tiny_model):
+    args = arguments(tmp_path, max_steps=1)
+    trainer = RobustTrainer(args=args, model_init=lambda: tiny_model(), train_dataset=dataset())
+    trainer.args.update_mask, trainer.args.update_mask_kwargs = (
+        "rose",
+        {"order": "second", "upper": 0.5, "trace": True},
+    )
+    trainer.train()
+    assert len(trace_of(trainer).multipliers) == 1

@@ -1,0 +1,98 @@
+"""A tiny saved model, a small task and runs on them, importable as ``tiny_run``."""
+
+import csv
+import gc
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rosetune.experiments.config import RunConfig
+
+GOOD = ("fine", "great", "lovely", "warm", "clever", "bright")
+BAD = ("awful", "boring", "clumsy", "dull", "empty", "stale")
+PLAIN = ("the", "film", "plot", "actor", "scene", "was", "rather", "quite", "very", "again", "ending", "music")
+WORDS = (*GOOD, *BAD, *PLAIN)
+# What a resumed run shares with an uninterrupted one, bit for bit, beside model/.
+SAME = ("run.json", "config.yaml", "log.jsonl", "predictions.jsonl", "metrics.json", "mask_trace.npz")
+
+
+@contextmanager
+def quick() -> Iterator[None]:
+    """One thread, as the tiny model needs no more, and no garbage collection of all that is imported."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+    torch.set_num_threads(threads)
+
+
+def write_csv(path: Path, rows: int = 120, pairs: bool = False, seed: int = 0) -> Path:
+    """Sentences of eight words, some of which tell the label; every tenth has a typing error of its own."""
+    rng = np.random.default_rng(seed)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["premise", "hypothesis", "label"] if pairs else ["text", "label"])
+        for row in range(rows):
+            positive = bool(row % 2)
+            told = rng.choice(GOOD if positive else BAD, 2)
+            texts = [" ".join(rng.permutation([*told, *rng.choice(PLAIN, 6)])) for _ in range(1 + pairs)]
+            writer.writerow([*texts, "good" if positive else "bad"])
+    return path
+
+
+def write_model(folder: Path, dropout: float = 0.1, seed: int = 0) -> Path:
+    """A BERT of two layers of width 32 with a tokenizer that knows the words of :func:`write_csv`."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+    vocabulary = {word: i for i, word in enumerate(("[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        BertForSequenceClassification(config).save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return folder
+
+
+def config(home: Path, folder: str, *, training: dict[str, Any] | None = None, **options: Any) -> RunConfig:
+    """Six steps with a checkpoint every second one, from ``home/model`` and ``home/my.csv`` to ``home/folder``."""
+    steps = {"max_steps": 6, "save_steps": 2, "logging_steps": 3, "learning_rate": 2e-3, "disable_tqdm": True}
+    chosen = {"per_device_train_batch_size": 8, "seed": 1, **steps, **(training or {})}
+    values = {"task": str(home / "my.csv"), "model_name_or_path": str(home / "model"), **options}
+    return RunConfig(**values, output_dir=str(home / folder), training=chosen)
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    """Every file of a finished run that a repetition of it must share."""
+    files = [run / name for name in SAME if (run / name).is_file()]
+    files += sorted((run / "model").iterdir())
+    return {str(path.relative_to(run)): path.read_bytes() for path in files}
+
+
+def metrics(run: Path) -> dict[str, Any]:
+    return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
