@@ -3,72 +3,21 @@
 import copy
 import inspect
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import Trainer, TrainingArguments
 
-from rosetune.methods import Objective, ObjectiveOutput, UpdateMask, build
+from rosetune.arguments import RobustTrainingArguments, build_objective, build_update_mask
+from rosetune.data.balance import ClassBalancedSampler
+from rosetune.methods import Objective, ObjectiveOutput, PreparedMask, StatefulObjective, UpdateMask
+from rosetune.methods._perturbation import unwrap
 from rosetune.methods.rose import Rose
 from rosetune.optim import SelectiveAdamW
 
 __all__ = ["RobustTrainer", "RobustTrainingArguments"]
-
-
-@dataclass
-class RobustTrainingArguments(TrainingArguments):
-    """transformers' training arguments, with an objective and an update mask by name.
-
-    ``logging_nan_inf_filter`` is off (a non-finite loss is shown, not replaced) and ``ddp_broadcast_buffers`` too
-    (several forwards in one step fail with it).
-
-    Raises:
-        ValueError: an unknown method or option.
-    """
-
-    _VALID_DICT_FIELDS = [  # noqa: RUF012 (no field, as in the base class)
-        *TrainingArguments._VALID_DICT_FIELDS,
-        "objective_kwargs",
-        "update_mask_kwargs",
-    ]
-
-    objective: str = field(default="cross_entropy", metadata={"help": "Which loss is minimised."})
-    objective_kwargs: dict | str | None = field(
-        default=None, metadata={"help": 'Options of the objective, as JSON: {"alpha": 0.5}.'}
-    )
-    update_mask: str | None = field(default=None, metadata={"help": "Which updates are applied; none: all of them."})
-    update_mask_kwargs: dict | str | None = field(
-        default=None, metadata={"help": 'Options of the update mask, as JSON: {"order": "first", "upper": 0.6}.'}
-    )
-    logging_nan_inf_filter: bool = field(
-        default=False, metadata={"help": "Replace non-finite losses in the log by the mean of the finite ones."}
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.ddp_broadcast_buffers is None:
-            self.ddp_broadcast_buffers = False
-        build_objective(self)
-        build_update_mask(self)
-
-
-def build_objective(args: TrainingArguments) -> Objective:
-    """The objective that the arguments name; plain ``TrainingArguments`` name cross-entropy."""
-    name = getattr(args, "objective", "cross_entropy")
-    kwargs = getattr(args, "objective_kwargs", None)
-    return build("objective", name, kwargs, label_smoothing=args.label_smoothing_factor)
-
-
-def build_update_mask(args: TrainingArguments) -> UpdateMask | None:
-    """A fresh update mask of the kind that the arguments name, or None."""
-    name = getattr(args, "update_mask", None)
-    if name is None:
-        if getattr(args, "update_mask_kwargs", None):
-            raise ValueError("update_mask_kwargs is given without update_mask: name the mask as well")
-        return None
-    return build("update_mask", name, getattr(args, "update_mask_kwargs", None), seed=args.seed)
 
 
 class RobustTrainer(Trainer):
@@ -118,7 +67,7 @@ class RobustTrainer(Trainer):
         self.objective: Objective = build_objective(args) if objective is None else objective
         self._sums: dict[str, Tensor | float] = defaultdict(float)
         self._counts: dict[str, int] = defaultdict(int)
-        self._seen_step = 0
+        self._seen_step = -1
         given = inspect.signature(Trainer.__init__).bind(self, model, args, *positional, **kwargs).arguments
         self._refuse(args, given)
         super().__init__(model, args, *positional, **kwargs)
@@ -147,24 +96,36 @@ class RobustTrainer(Trainer):
 
         Called for every fresh optimizer, so that a hyper-parameter search gets a fresh mask and objective per trial.
         """
+        model = self.model if model is None else model
         self.objective = build_objective(args) if self._given_objective is None else self._given_objective
+        own = self._set_up(self.objective, model, args)
         cls, kwargs = Trainer.get_optimizer_cls_and_kwargs(args, model)
-        if not self._is_masked(args):
+        if not self._is_masked(args) and not own:
             return cls, kwargs
-        if cls is not torch.optim.AdamW:
+        if self._is_masked(args) and cls is not torch.optim.AdamW:
             raise ValueError(
                 f"an update mask needs AdamW, but optim is {args.optim}: use adamw_torch or adamw_torch_fused"
             )
-        model = self.model if model is None else model
         decayed = set(self.get_decay_parameter_names(model))
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         groups = [
             {"params": [(n, p) for n, p in named if n in decayed], "weight_decay": args.weight_decay},
             {"params": [(n, p) for n, p in named if n not in decayed], "weight_decay": 0.0},
+            {"params": own, "weight_decay": args.weight_decay},
         ]
-        mask = build_update_mask(args) if self._given_mask is None else copy.deepcopy(self._given_mask)
         groups = [group for group in groups if group["params"]]
+        if not self._is_masked(args):
+            return cls, {**kwargs, "optimizer_dict": groups}
+        mask = build_update_mask(args) if self._given_mask is None else copy.deepcopy(self._given_mask)
         return SelectiveAdamW, {**kwargs, "update_mask": mask, "optimizer_dict": groups}
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The Trainer's optimizer; its state dict, and so every checkpoint, also carries what the objective keeps."""
+        fresh = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if fresh and isinstance(self.objective, StatefulObjective):
+            _keep_state_of(self.objective, optimizer)
+        return optimizer
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -175,7 +136,7 @@ class RobustTrainer(Trainer):
         self._collect_density()
         optimizer = self._selective_adamw()
         mask = None if optimizer is None else optimizer.update_mask
-        self._begin_step(mask)
+        self._begin_step(model, optimizer, mask)
         wants_consistency = mask is not None and "consistency" in mask.needs
         out = self.objective(model, inputs, consistency=wants_consistency, backward=self._backward)
         if optimizer is not None and mask is not None and mask.needs:
@@ -196,7 +157,15 @@ class RobustTrainer(Trainer):
             self._counts.clear()
         super().log(logs, start_time)
 
-    def _begin_step(self, mask: UpdateMask | None) -> None:
+    def _set_up(self, objective: Objective, model: Any, args: TrainingArguments) -> list[tuple[str, Any]]:
+        """Start a stateful objective anew; returns the named weights that it wants to be trained."""
+        if not isinstance(objective, StatefulObjective):
+            return []
+        total = self.state.max_steps or (args.max_steps if args.max_steps > 0 else None)
+        objective.setup(model, tokenizer=self.processing_class, total_steps=total, seed=args.seed)
+        return objective.named_parameters()
+
+    def _begin_step(self, model: Any, optimizer: SelectiveAdamW | None, mask: UpdateMask | None) -> None:
         """At the first micro-batch of a step: nothing of a step that was skipped, or of an earlier training, stays."""
         if self.state.global_step == self._seen_step:
             return
@@ -206,6 +175,26 @@ class RobustTrainer(Trainer):
         self._seen_step = self.state.global_step
         if isinstance(mask, Rose):
             mask.discard()
+        if isinstance(self.objective, StatefulObjective):
+            self.objective.begin_step(unwrap(model))
+        if isinstance(mask, PreparedMask) and optimizer is not None and not mask.prepared:
+            devices = [self.args.device] if self.args.device.type == "cuda" else []
+            with torch.random.fork_rng(devices):  # the training that follows draws as it would without this pass
+                mask.prepare(optimizer, unwrap(model), self._training_batches())
+
+    def _training_batches(self) -> Iterable[dict[str, Any]]:
+        """One more pass over the training data, for a mask that must see it."""
+        return _Batches(self.get_train_dataloader(), self._prepare_inputs)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """Batches with as many rows of every class, for an objective that asks for them; else the Trainer's."""
+        if not getattr(self.objective, "balanced_batches", False):
+            return super()._get_train_sampler(train_dataset)
+        dataset: Any = self.train_dataset if train_dataset is None else train_dataset
+        column = next((name for name in (*self.label_names, "labels", "label") if name in dataset.column_names), None)
+        if column is None:
+            raise ValueError("class-balanced batches need a column of labels: name it labels, or set label_names")
+        return ClassBalancedSampler(dataset[column][:], self._train_batch_size, self.args.seed)
 
     def _clip_grad_norm(self, model: Any) -> Any:
         norm = super()._clip_grad_norm(model)
@@ -245,3 +234,33 @@ class RobustTrainer(Trainer):
     def _add(self, name: str, value: Tensor | float) -> None:
         self._sums[name] += value
         self._counts[name] += 1
+
+
+def _keep_state_of(objective: StatefulObjective, optimizer: torch.optim.Optimizer) -> None:
+    def save(optimizer: Any, state: dict[str, Any]) -> dict[str, Any]:
+        return {**state, "objective": objective.state_dict()}
+
+    def load(optimizer: Any, state: dict[str, Any]) -> dict[str, Any]:
+        if "objective" not in state:
+            raise ValueError(
+                f"this optimizer state holds nothing of {type(objective).__name__}: resume with the objective the run "
+                "was started with, or start a new run"
+            )
+        objective.load_state_dict(state["objective"])
+        return {name: value for name, value in state.items() if name != "objective"}
+
+    optimizer.register_state_dict_post_hook(save)
+    optimizer.register_load_state_dict_pre_hook(load)
+
+
+class _Batches:
+    """A data loader whose batches are on the model's device; has a length where the loader has one."""
+
+    def __init__(self, loader: Any, move: Any) -> None:
+        self._loader, self._move = loader, move
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return map(self._move, self._loader)
+
+    def __len__(self) -> int:
+        return len(self._loader)

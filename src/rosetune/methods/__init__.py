@@ -9,13 +9,22 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from rosetune.methods._contracts import Objective, ObjectiveOutput, UpdateMask
+from rosetune.methods._contracts import Objective, ObjectiveOutput, PreparedMask, StatefulObjective, UpdateMask
 from rosetune.methods.controls import RandomMask, StaticMask, UniformMask
 from rosetune.methods.cross_entropy import CrossEntropy
 from rosetune.methods.r_drop import RDrop
 from rosetune.methods.rose import Rose
 
-__all__ = ["OBJECTIVES", "UPDATE_MASKS", "Objective", "ObjectiveOutput", "UpdateMask", "build"]
+__all__ = [
+    "OBJECTIVES",
+    "UPDATE_MASKS",
+    "Objective",
+    "ObjectiveOutput",
+    "PreparedMask",
+    "StatefulObjective",
+    "UpdateMask",
+    "build",
+]
 
 OBJECTIVES: dict[str, type] = {
     "cross_entropy": CrossEntropy,

@@ -26,19 +26,33 @@ def two_passes(model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, 
     return logits[:batch], logits[batch:], ModelOutput(logits=logits[:batch])
 
 
-def symmetric_kl(logits_p: Tensor, logits_q: Tensor) -> Tensor:
-    """KL(p||q) + KL(q||p) of two softmax outputs, mean over the batch.
+def clean_pass(model: torch.nn.Module, inputs: dict[str, Any], consistency: bool) -> tuple[ModelOutput, Tensor | None]:
+    """The outputs of one clean pass and, where a consistency is asked for, the logits of a second dropout pass."""
+    if not consistency:
+        return model(**inputs), None
+    _, second, outputs = two_passes(model, inputs)
+    return outputs, second
+
+
+def symmetric_kl(logits_p: Tensor, logits_q: Tensor, tokens: Tensor | None = None) -> Tensor:
+    """KL(p||q) + KL(q||p) of two softmax outputs, mean over the batch, or over the tokens of the batch.
 
     Written as sum (p - q)(log p - log q); both arguments carry gradient. With a single output (regression) it is the
     mean squared difference, as in R-Drop.
 
     Args:
-        logits_p, logits_q: shape (batch, labels).
+        logits_p, logits_q: shape (batch, labels) or (batch, tokens, labels).
+        tokens: shape (batch, tokens), true where a token counts; None: all of them. With none at all the divergence
+            is zero.
 
     Reference:
         Jiang et al. 2022, Eq. 1; Liang et al. 2021 for regression.
     """
+    if tokens is not None:
+        logits_p, logits_q = logits_p[tokens], logits_q[tokens]
     logits_p, logits_q = single_precision(logits_p), single_precision(logits_q)
+    if logits_p.numel() == 0:
+        return (logits_p + logits_q).sum()
     if logits_p.shape[-1] == 1:
         return (logits_p - logits_q).square().mean()
     log_p, log_q = logits_p.log_softmax(-1), logits_q.log_softmax(-1)

@@ -1,8 +1,8 @@
 """The two axes: what an objective returns, what an update mask is asked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -44,11 +44,49 @@ class Objective(Protocol):
 
         Args:
             model: any callable that takes the inputs without ``labels`` and returns ``logits``.
-            inputs: tensors of shape (batch, ...) with ``labels`` of shape (batch,).
+            inputs: tensors of shape (batch, ...) with ``labels`` of shape (batch,), or (batch, tokens) for token-level
+                outputs.
             consistency: whether the symmetric KL of two dropout passes of the clean input is wanted as well.
             backward: for objectives with several ascent passes: back-propagates a part of the loss at once, divided
-                by the accumulation steps.
+                by the accumulation steps. None: ``loss.backward()``.
         """
+        ...
+
+
+@runtime_checkable
+class StatefulObjective(Objective, Protocol):
+    """An objective that keeps something from step to step: a second model, weights of its own, a step count.
+
+    :class:`~rosetune.RobustTrainer` calls these; a plain loop does so itself (see ``examples/plain_loop.py``).
+    """
+
+    def setup(
+        self, model: torch.nn.Module, *, tokenizer: Any = None, total_steps: int | None = None, seed: int = 0
+    ) -> None:
+        """Start anew from this model, before the optimizer is made.
+
+        Args:
+            model: the pre-trained model, on its device; not wrapped.
+            tokenizer: the model's, for objectives that need to know words.
+            total_steps: optimizer steps of the whole training, for schedules; None where it is unknown.
+            seed: of weights that are drawn here, never from the global random state.
+        """
+        ...
+
+    def begin_step(self, model: torch.nn.Module) -> None:
+        """Called before the first micro-batch of every optimizer step, also of the first."""
+        ...
+
+    def named_parameters(self) -> list[tuple[str, Parameter]]:
+        """Weights of the objective's own that the optimizer must train as well; known after :meth:`setup`."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Whatever a resumed run needs, as plain values and tensors."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`; called after :meth:`setup`."""
         ...
 
 
@@ -88,4 +126,23 @@ class UpdateMask(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of :meth:`state_dict`."""
+        ...
+
+
+@runtime_checkable
+class PreparedMask(UpdateMask, Protocol):
+    """An update mask that must see the training data before the first step (Child-Tuning-D)."""
+
+    prepared: bool
+
+    def prepare(
+        self, optimizer: torch.optim.Optimizer, model: torch.nn.Module, batches: Iterable[dict[str, Any]]
+    ) -> None:
+        """See one pass over the training data; leaves ``.grad``, weights and the global random state as they were.
+
+        Args:
+            optimizer: the one that the mask belongs to.
+            model: not wrapped, in train mode.
+            batches: inputs with labels, on the model's device.
+        """
         ...

@@ -1,57 +1,112 @@
 """The task's own loss from logits and labels, the same for every objective."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from rosetune.methods._consistency import single_precision
+from rosetune.methods._perturbation import unwrap
+
+IGNORED = -100
 
 
-def task_loss(
-    logits: Tensor, labels: Tensor, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None
-) -> Tensor:
-    """Cross-entropy for integer labels, squared error for a single output; mean over the micro-batch.
+@dataclass(kw_only=True)
+class TaskLoss:
+    """Cross-entropy for integer labels, squared error for a single output; mean over what is scored.
+
+    The options that every objective shares:
 
     Args:
-        logits: shape (batch, labels), or (batch, 1) for regression.
-        labels: shape (batch,); an integer of -100 is left out.
         label_smoothing: epsilon in [0, 1): the target is (1 - epsilon) one-hot + epsilon / labels.
         class_weights: one factor a label; the mean is then a weighted mean.
 
     Raises:
-        ValueError: the shapes are not those of a sequence classifier or regressor.
+        ValueError: label_smoothing outside [0, 1).
     """
-    logits = single_precision(logits)
-    if logits.dim() != 2 or labels.dim() != 1:
-        raise ValueError(
-            "expected logits of shape (batch, labels) and labels of shape (batch,), as a sequence classifier gives, "
-            f"but got {tuple(logits.shape)} and {tuple(labels.shape)}"
+
+    label_smoothing: float = 0.0
+    class_weights: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.label_smoothing < 1.0:
+            raise ValueError(f"label_smoothing must lie in [0, 1), not {self.label_smoothing}")
+
+    def task_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss of one pass.
+
+        Args:
+            logits: shape (batch, labels); (batch, 1) for regression; (batch, tokens, labels) for token-level outputs.
+            labels: shape (batch,) or (batch, tokens), aligned with the logits; -100 is left out.
+
+        Raises:
+            ValueError: other shapes, or class_weights of another number of labels.
+        """
+        logits = single_precision(logits)
+        if logits.dim() == 3 and labels.dim() == 2:
+            logits, labels = logits.flatten(0, 1), labels.flatten()
+        elif logits.dim() == 2 and logits.shape[-1] == 1 and labels.dim() == 1:
+            return F.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
+        if logits.dim() != 2 or labels.dim() != 1:
+            raise ValueError(
+                "expected logits of shape (batch, labels) with labels of shape (batch,), as a sequence classifier "
+                "gives, or (batch, tokens, labels) with (batch, tokens), as a token-level model does, but got "
+                f"{tuple(logits.shape)} and {tuple(labels.shape)}"
+            )
+        weights = None
+        if self.class_weights is not None:
+            if len(self.class_weights) != logits.shape[-1]:
+                raise ValueError(f"class_weights has {len(self.class_weights)} entries for {logits.shape[-1]} labels")
+            weights = torch.tensor(self.class_weights, dtype=logits.dtype, device=logits.device)
+        return F.cross_entropy(
+            logits, labels, weight=weights, ignore_index=IGNORED, label_smoothing=self.label_smoothing
         )
-    if logits.shape[-1] == 1:
-        return F.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
-    weights = None
-    if class_weights is not None:
-        if len(class_weights) != logits.shape[-1]:
-            raise ValueError(f"class_weights has {len(class_weights)} entries for {logits.shape[-1]} labels")
-        weights = torch.tensor(class_weights, dtype=logits.dtype, device=logits.device)
-    return F.cross_entropy(logits, labels, weight=weights, label_smoothing=label_smoothing)
 
 
-def split_labels(inputs: dict) -> tuple[dict, Tensor]:
-    """The inputs without their labels, and the labels.
+def split_labels(model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[dict[str, Any], Tensor]:
+    """The inputs without their labels, and the labels aligned with the model's logits.
+
+    A causal language model's logits at a token are about the next one: its labels move one to the left, and the last
+    token has none.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are no labels.
     """
     if "labels" not in inputs:
         raise ValueError(f"training needs a column of labels, but the batch has only {', '.join(inputs)}")
-    return {name: value for name, value in inputs.items() if name != "labels"}, inputs["labels"]
+    features = {name: value for name, value in inputs.items() if name != "labels"}
+    labels = inputs["labels"]
+    if labels.dim() == 2 and _is_causal(model):
+        labels = F.pad(labels[:, 1:], (0, 1), value=IGNORED)
+    return features, labels
 
 
-def check_smoothing(label_smoothing: float) -> float:
-    """The value itself, if it lies in [0, 1)."""
-    if not 0.0 <= label_smoothing < 1.0:
-        raise ValueError(f"label_smoothing must lie in [0, 1), not {label_smoothing}")
-    return label_smoothing
+def scored_tokens(model: torch.nn.Module, features: dict[str, Any], labels: Tensor) -> Tensor | None:
+    """Which tokens a divergence between two passes covers: those with a label, padding left out.
+
+    Args:
+        labels: as :func:`split_labels` gives them.
+
+    Returns:
+        Shape (batch, tokens), or None where the model scores whole sequences.
+    """
+    if labels.dim() != 2:
+        return None
+    mask = labels != IGNORED
+    attention = features.get("attention_mask")
+    if isinstance(attention, Tensor) and attention.shape == mask.shape:
+        if _is_causal(model):
+            attention = F.pad(attention[:, 1:], (0, 1))
+        mask &= attention.bool()
+    return mask
+
+
+def _is_causal(model: torch.nn.Module) -> bool:
+    inner: Any = unwrap(model)
+    inner = inner.get_base_model() if hasattr(inner, "get_base_model") else inner  # peft
+    causal = getattr(inner, "loss_type", None) == "ForCausalLM"
+    return causal or type(inner).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()

@@ -1,7 +1,7 @@
 """Cross-entropy, in one dropout pass or averaged over two."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -9,12 +9,12 @@ from torch import Tensor
 
 from rosetune.methods._consistency import symmetric_kl, two_passes
 from rosetune.methods._contracts import ObjectiveOutput
-from rosetune.methods._task_loss import check_smoothing, split_labels, task_loss
+from rosetune.methods._task_loss import TaskLoss, scored_tokens, split_labels
 
 
 @dataclass
-class CrossEntropy:
-    """The plain objective (squared error for a regression head).
+class CrossEntropy(TaskLoss):
+    """The plain objective (squared error for a regression head, mean over the tokens for a language model).
 
     One pass: L = CE(z, y). Two passes: L = (CE(z1, y) + CE(z2, y)) / 2 with independent dropout.
 
@@ -23,24 +23,22 @@ class CrossEntropy:
             mask asks for two passes anyway: the authors train ROSE-First that way, while their ROSE-Second takes one.
             ``passes=1`` keeps the second pass out of the loss; ``passes=2`` without a mask is the control that tells
             the averaging from the mask.
-        label_smoothing: epsilon in [0, 1).
+        label_smoothing: epsilon in [0, 1): smoothed targets, the control for methods that flatten confidence.
         class_weights: one factor a label.
 
     Raises:
-        ValueError: an option outside its values, or logits and labels that are not a sequence classifier's.
+        ValueError: an option outside its values, or logits and labels of shapes that do not fit.
 
     Cost:
         One forward and backward; with two passes, of the doubled batch.
     """
 
-    passes: int | None = None
-    label_smoothing: float = 0.0
-    class_weights: Sequence[float] | None = None
+    passes: int | None = field(default=None, metadata={"help": "dropout passes that the loss averages over"})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.passes not in (None, 1, 2):
             raise ValueError(f"passes must be 1 or 2, not {self.passes!r}")
-        check_smoothing(self.label_smoothing)
 
     def __call__(
         self,
@@ -51,18 +49,15 @@ class CrossEntropy:
         backward: Callable[[Tensor], None] | None = None,
     ) -> ObjectiveOutput:
         """The loss of one micro-batch; ``backward`` is not used."""
-        features, labels = split_labels(inputs)
+        features, labels = split_labels(model, inputs)
         if not consistency and self.passes != 2:
             outputs = model(**features)
-            loss = self._loss(outputs.logits, labels)
+            loss = self.task_loss(outputs.logits, labels)
             return ObjectiveOutput(loss, loss, outputs, terms={"task_loss": loss.detach()})
         first, second, outputs = two_passes(model, features)
-        loss = self._loss(first, labels)
+        loss = self.task_loss(first, labels)
         if self.passes != 1:
-            loss = (loss + self._loss(second, labels)) / 2
-        kl = symmetric_kl(first, second)
+            loss = (loss + self.task_loss(second, labels)) / 2
+        kl = symmetric_kl(first, second, scored_tokens(model, features, labels))
         terms = {"task_loss": loss.detach(), "consistency": kl.detach()}
         return ObjectiveOutput(loss, loss, outputs, kl if consistency else None, terms)
-
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return task_loss(logits, labels, self.label_smoothing, self.class_weights)

@@ -1,7 +1,7 @@
 """R-Drop: two dropout passes should agree (Liang et al., NeurIPS 2021)."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -9,22 +9,22 @@ from torch import Tensor
 
 from rosetune.methods._consistency import require_dropout, symmetric_kl, two_passes
 from rosetune.methods._contracts import ObjectiveOutput
-from rosetune.methods._task_loss import check_smoothing, split_labels, task_loss
+from rosetune.methods._task_loss import TaskLoss, scored_tokens, split_labels
 
 
 @dataclass
-class RDrop:
+class RDrop(TaskLoss):
     """Regularised dropout.
 
         L = (CE(z1, y) + CE(z2, y)) / 2 + alpha / 2 (KL(p1||p2) + KL(p2||p1))
 
     where z1, z2 are the logits of two dropout passes; both arguments of each KL carry gradient. For a regression head
-    the KL terms are replaced by the squared difference of the outputs.
+    the KL terms are replaced by the squared difference of the outputs. For token-level outputs (a language model, a
+    tagger) both parts are means over the tokens that have a label; padding is left out.
 
     Args:
         alpha: weight of the consistency term; the paper chooses among 0.1, 0.5 and 1 per task.
-        label_smoothing: epsilon in [0, 1), for the CE part.
-        class_weights: one factor a label, for the CE part.
+        label_smoothing, class_weights: of the CE part.
 
     Raises:
         ValueError: alpha is negative; in the first step: no dropout acts in the model.
@@ -40,14 +40,12 @@ class RDrop:
         variant also loses the second pass's CE.
     """
 
-    alpha: float = 1.0
-    label_smoothing: float = 0.0
-    class_weights: Sequence[float] | None = None
+    alpha: float = field(default=1.0, metadata={"help": "weight of the consistency term"})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.alpha < 0:
             raise ValueError(f"alpha must not be negative, but is {self.alpha}")
-        check_smoothing(self.label_smoothing)
         self._dropout_acts = False
 
     def __call__(
@@ -59,15 +57,12 @@ class RDrop:
         backward: Callable[[Tensor], None] | None = None,
     ) -> ObjectiveOutput:
         """The loss of one micro-batch; ``backward`` is not used."""
-        features, labels = split_labels(inputs)
+        features, labels = split_labels(model, inputs)
         first, second, outputs = two_passes(model, features)
-        kl = symmetric_kl(first, second)
+        kl = symmetric_kl(first, second, scored_tokens(model, features, labels))
         self._dropout_acts = self._dropout_acts or require_dropout(kl)
-        ce = (self._loss(first, labels) + self._loss(second, labels)) / 2
+        ce = (self.task_loss(first, labels) + self.task_loss(second, labels)) / 2
         # symmetric_kl is the sum of both directions, or for regression the squared difference itself.
         loss = ce + self.alpha * (kl if first.shape[-1] == 1 else kl / 2)
         terms = {"task_loss": ce.detach(), "consistency": kl.detach()}
         return ObjectiveOutput(loss, ce, outputs, kl if consistency else None, terms)
-
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return task_loss(logits, labels, self.label_smoothing, self.class_weights)

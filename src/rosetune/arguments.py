@@ -1,0 +1,63 @@
+"""transformers' training arguments with the two axes, and what they name."""
+
+from dataclasses import dataclass, field
+
+from transformers import TrainingArguments
+
+from rosetune.methods import Objective, UpdateMask, build
+
+__all__ = ["RobustTrainingArguments", "build_objective", "build_update_mask"]
+
+
+@dataclass
+class RobustTrainingArguments(TrainingArguments):
+    """transformers' training arguments, with an objective and an update mask by name.
+
+    ``logging_nan_inf_filter`` is off (a non-finite loss is shown, not replaced) and ``ddp_broadcast_buffers`` too
+    (several forwards in one step fail with it).
+
+    Raises:
+        ValueError: an unknown method or option.
+    """
+
+    _VALID_DICT_FIELDS = [  # noqa: RUF012 (no field, as in the base class)
+        *TrainingArguments._VALID_DICT_FIELDS,
+        "objective_kwargs",
+        "update_mask_kwargs",
+    ]
+
+    objective: str = field(default="cross_entropy", metadata={"help": "Which loss is minimised."})
+    objective_kwargs: dict | str | None = field(
+        default=None, metadata={"help": 'Options of the objective, as JSON: {"alpha": 0.5}.'}
+    )
+    update_mask: str | None = field(default=None, metadata={"help": "Which updates are applied; none: all of them."})
+    update_mask_kwargs: dict | str | None = field(
+        default=None, metadata={"help": 'Options of the update mask, as JSON: {"order": "first", "upper": 0.6}.'}
+    )
+    logging_nan_inf_filter: bool = field(
+        default=False, metadata={"help": "Replace non-finite losses in the log by the mean of the finite ones."}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ddp_broadcast_buffers is None:
+            self.ddp_broadcast_buffers = False
+        build_objective(self)
+        build_update_mask(self)
+
+
+def build_objective(args: TrainingArguments) -> Objective:
+    """The objective that the arguments name; plain ``TrainingArguments`` name cross-entropy."""
+    name = getattr(args, "objective", "cross_entropy")
+    kwargs = getattr(args, "objective_kwargs", None)
+    return build("objective", name, kwargs, label_smoothing=args.label_smoothing_factor)
+
+
+def build_update_mask(args: TrainingArguments) -> UpdateMask | None:
+    """A fresh update mask of the kind that the arguments name, or None."""
+    name = getattr(args, "update_mask", None)
+    if name is None:
+        if getattr(args, "update_mask_kwargs", None):
+            raise ValueError("update_mask_kwargs is given without update_mask: name the mask as well")
+        return None
+    return build("update_mask", name, getattr(args, "update_mask_kwargs", None), seed=args.seed)

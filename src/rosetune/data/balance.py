@@ -1,0 +1,52 @@
+"""Batches in which every class has the same share."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch.utils.data import Sampler
+
+__all__ = ["ClassBalancedSampler"]
+
+
+class ClassBalancedSampler(Sampler[int]):
+    """Row indices that go through the C classes in turn, so that every batch holds as many rows of each.
+
+    A batch whose size is no multiple of C has one row more of some classes, the next batch of others. Each class is
+    gone through in a shuffled order of its own, again and again where it is small; one epoch has as many rows as the
+    data. The order depends on (seed, epoch) alone.
+
+    Args:
+        labels: one class a row.
+        batch_size: rows of a batch, at least one for each class.
+        seed: of the orders.
+
+    Raises:
+        ValueError: fewer rows in a batch than classes.
+    """
+
+    def __init__(self, labels: Sequence[int], batch_size: int, seed: int = 0) -> None:
+        self._rows = {label: np.flatnonzero(np.asarray(labels) == label) for label in sorted(set(labels))}
+        if batch_size < len(self._rows):
+            raise ValueError(
+                f"class-balanced batches of {batch_size} rows cannot hold all {len(self._rows)} classes: "
+                "raise per_device_train_batch_size"
+            )
+        self._size, self._seed, self._epoch = len(labels), seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the orders of this epoch."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        generator = np.random.default_rng([self._seed, self._epoch])
+        classes = [_forever(rows, generator) for rows in self._rows.values()]
+        for position in range(self._size):
+            yield int(next(classes[position % len(classes)]))
+
+    def __len__(self) -> int:
+        return self._size
+
+
+def _forever(rows: np.ndarray, generator: np.random.Generator) -> Iterator[int]:
+    while True:
+        yield from generator.permutation(rows)

@@ -1,0 +1,152 @@
+"""Perturb the word embeddings of any model: one forward hook, one ascent step, one projection."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.utils import ModelOutput
+
+NORMS = {"l2": 2.0, "linf": float("inf")}
+Change = Callable[[Tensor], Tensor]
+
+
+def unwrap(model: torch.nn.Module) -> torch.nn.Module:
+    """The model itself, out of DistributedDataParallel or torch.compile."""
+    while True:
+        inner = getattr(model, "module", None) or getattr(model, "_orig_mod", None)
+        if not isinstance(inner, torch.nn.Module):
+            return model
+        model = inner
+
+
+def word_embeddings(model: torch.nn.Module) -> torch.nn.Module:
+    """The table that turns token ids into vectors, before positions, normalisation and dropout.
+
+    Raises:
+        ValueError: the model names none.
+    """
+    find = getattr(unwrap(model), "get_input_embeddings", None)
+    table = None if find is None else find()
+    if not isinstance(table, torch.nn.Module):
+        raise ValueError(
+            f"{type(unwrap(model)).__name__} has no get_input_embeddings(), so that its word embeddings cannot be "
+            "perturbed: use a transformers model, or add that method to yours"
+        )
+    return table
+
+
+@torch.no_grad()
+def embed(model: torch.nn.Module, features: dict[str, Any]) -> Tensor:
+    """Word embeddings of a batch, shape (batch, tokens, width), detached."""
+    if isinstance(features.get("inputs_embeds"), Tensor):
+        return features["inputs_embeds"].detach()
+    return word_embeddings(model)(features["input_ids"])
+
+
+def forward_changed(model: torch.nn.Module, features: dict[str, Any], change: Change) -> ModelOutput:
+    """One forward whose word embeddings e are ``change(e)``.
+
+    Args:
+        features: inputs without labels.
+        change: from and to shape (batch, tokens, width); gradients flow through it.
+
+    Raises:
+        ValueError: the model's forward does not look its word embeddings up in that table.
+    """
+    if isinstance(features.get("inputs_embeds"), Tensor):
+        return model(**{**features, "inputs_embeds": change(features["inputs_embeds"])})
+    seen = []
+
+    def hook(module: torch.nn.Module, args: Any, output: Tensor) -> Tensor:
+        seen.append(True)
+        return change(output)
+
+    handle = word_embeddings(model).register_forward_hook(hook)
+    try:
+        outputs = model(**features)
+    finally:
+        handle.remove()
+    if not seen:
+        raise ValueError(
+            f"{type(unwrap(model)).__name__} does not call get_input_embeddings() in its forward, so that its word "
+            "embeddings cannot be perturbed"
+        )
+    return outputs
+
+
+def token_mask(features: dict[str, Any], like: Tensor) -> Tensor:
+    """Shape (batch, tokens, 1): 1 for a token, 0 for padding; ones without an attention mask.
+
+    Args:
+        like: word embeddings, whose dtype and device are taken.
+    """
+    mask = features.get("attention_mask")
+    if not isinstance(mask, Tensor) or mask.dim() != 2:
+        return like.new_ones(*like.shape[:2], 1)
+    return mask.unsqueeze(-1).to(like)
+
+
+def row_norm(x: Tensor, norm: str) -> Tensor:
+    """The l2 or linf norm of each row as a whole, shape (batch, 1, 1)."""
+    return torch.linalg.vector_norm(x.flatten(1), NORMS[norm], dim=1)[:, None, None]
+
+
+def ascend(delta: Tensor, gradient: Tensor, step_size: float, norm: str) -> tuple[Tensor, Tensor]:
+    """One step of normalised gradient ascent, delta + step_size g / ||g||, each row by itself.
+
+    A row whose gradient is not finite stays where it is; so does one whose gradient is zero.
+
+    Args:
+        delta, gradient: shape (batch, tokens, width).
+        norm: "l2" or "linf", of the whole row.
+
+    Returns:
+        The new delta, without a graph, and the number of rows that stayed because of NaN or infinity.
+    """
+    gradient = gradient.detach()
+    finite = gradient.isfinite().flatten(1).all(1)[:, None, None]
+    gradient = torch.where(finite, gradient, torch.zeros_like(gradient))
+    length = row_norm(gradient, norm)
+    direction = gradient / length.clamp_min(torch.finfo(gradient.dtype).tiny)
+    return delta.detach() + step_size * direction, (~finite).sum()
+
+
+def project(delta: Tensor, radius: float, norm: str) -> Tensor:
+    """The nearest point of each row in the ball of this radius around zero: scaled (l2) or clamped (linf)."""
+    if norm == "linf":
+        return delta.clamp(-radius, radius)
+    length = row_norm(delta, norm)
+    return delta * (radius / length.clamp_min(torch.finfo(delta.dtype).tiny)).clamp_max(1.0)
+
+
+def check_norm(norm: str) -> str:
+    """The name itself, if it is one of a norm."""
+    if norm not in NORMS:
+        raise ValueError(f"norm must be one of {', '.join(NORMS)}, not {norm!r}")
+    return norm
+
+
+class DropoutState:
+    """The random state from which a pass draws its dropout, so that another pass can draw the same.
+
+    Passes of the same shape then have the same dropout masks. State is captured where this is made.
+    """
+
+    def __init__(self, features: dict[str, Any]) -> None:
+        self._device = next(v for v in features.values() if isinstance(v, Tensor)).device
+        self._cpu = torch.get_rng_state()
+        self._accelerator = torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None
+
+    @contextmanager
+    def again(self, enabled: bool = True) -> Iterator[None]:
+        """Within this, dropout is drawn as it was after the capture; afterwards the random state goes on as before."""
+        if not enabled:
+            yield
+            return
+        with torch.random.fork_rng([self._device] if self._accelerator is not None else []):
+            torch.set_rng_state(self._cpu)
+            if self._accelerator is not None:
+                torch.cuda.set_rng_state(self._accelerator, self._device)
+            yield
