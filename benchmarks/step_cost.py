@@ -1,11 +1,10 @@
 """What one optimizer step costs, method by method, against plain AdamW.
 
 All methods take turns in one process, so that a machine whose speed drifts slows them alike; the ratio is the median
-of the per-round ratios. The model is MiniLM-L6 from the extra [demo], a batch 32 rows of 32 tokens. `published_first`
-is what the authors' code does for ROSE-First: two separate forwards, `kl.backward(retain_graph=True)`, `zero_grad`,
-then a backward pass of the cross-entropy through both.
+of the per-round ratios. The model is MiniLM-L6 from the extra [demo], a batch 32 rows of 32 tokens. "published" is the
+same method with its passes arranged as in its authors' code (see published.py), where that is not ours.
 
-    python benchmarks/step_cost.py [--json] [--quick] [--rounds N] [--rows N] [--tokens N]
+    python benchmarks/step_cost.py [--json] [--quick] [--rounds N] [--rows N] [--tokens N] [--methods A,B]
 """
 
 import argparse
@@ -14,38 +13,68 @@ import gc
 import json
 import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
+from published import PUBLISHED, Step
 from torch import Tensor
 from tqdm import tqdm
 
-from rosetune import CrossEntropy, RDrop, Rose, SelectiveAdamW
+from rosetune import SelectiveAdamW
 from rosetune.experiments.model import load_classifier, load_tokenizer, quiet_libraries
-from rosetune.methods._consistency import symmetric_kl
-from rosetune.methods._targets import LAYER_WEIGHTS, select_targets
+from rosetune.methods import PreparedMask, StatefulObjective, build
 
-Step = Callable[[dict[str, Tensor]], None]
+# Name: objective, its options, update mask, its options.
+METHODS: dict[str, tuple[str, dict[str, Any], str | None, dict[str, Any]]] = {
+    "vanilla": ("cross_entropy", {}, None, {}),
+    "rose_second": ("cross_entropy", {}, "rose", {"order": "second"}),
+    "rose_first": ("cross_entropy", {}, "rose", {"order": "first"}),
+    "rose_ensemble": ("cross_entropy", {}, "rose", {"order": "ensemble"}),
+    "r_drop": ("r_drop", {}, None, {}),
+    "r_drop+rose_ensemble": ("r_drop", {}, "rose", {"order": "ensemble"}),
+    "child_tuning_d": ("cross_entropy", {}, "child_tuning", {"mode": "D"}),
+    "child_tuning_f": ("cross_entropy", {}, "child_tuning", {"mode": "F"}),
+    "layer_norm_only": ("cross_entropy", {}, "layer_norm_only", {}),
+    "smart": ("smart", {}, None, {}),
+    "smart_no_bregman": ("smart", {"bregman_weight": 0.0}, None, {}),
+    "freelb_2_passes": ("freelb", {"variant": "huggingface", "steps": 2}, None, {}),
+    "match_tuning": ("match_tuning", {}, None, {}),
+    "r3f": ("r3f", {}, None, {}),
+    "rift": ("rift", {}, None, {}),
+}
 
 
 def fresh_model() -> torch.nn.Module:
-    tokenizer = load_tokenizer("demo")
     torch.manual_seed(0)
-    return load_classifier("demo", ("negative", "positive"), tokenizer).train()
+    return load_classifier("demo", ("negative", "positive"), load_tokenizer("demo")).train()
 
 
-def ours(objective: CrossEntropy | RDrop, mask: Rose | None) -> Step:
+def ours(name: str, synonyms: str, data: Iterator[dict[str, Tensor]]) -> Step:
     """A plain loop's step, as in examples/plain_loop.py."""
-    model = fresh_model()
-    optimizer = SelectiveAdamW(model.named_parameters(), lr=1e-5, update_mask=mask, fused=True)
+    objective_name, options, mask_name, mask_options = METHODS[name]
+    objective = build("objective", objective_name, {**options, **({"synonyms": synonyms} if name == "rift" else {})})
+    mask = None if mask_name is None else build("update_mask", mask_name, mask_options)
+    model, own = fresh_model(), []
+    stateful = isinstance(objective, StatefulObjective)
+    if stateful:
+        objective.setup(model, tokenizer=load_tokenizer("demo"), total_steps=1000)
+        own = objective.named_parameters()
+    optimizer = SelectiveAdamW([*model.named_parameters(), *own], lr=1e-5, update_mask=mask, fused=True)
+    if isinstance(mask, PreparedMask) and not mask.prepared:
+        mask.prepare(optimizer, model, [next(data) for _ in range(2)])
     wants_consistency = mask is not None and "consistency" in mask.needs
 
     def step(batch: dict[str, Tensor]) -> None:
+        if stateful:
+            objective.begin_step(model)
         out = objective(model, batch, consistency=wants_consistency, backward=None)
-        if wants_consistency:
-            mask.observe(optimizer, consistency=out.consistency)
+        if mask is not None and mask.needs:
+            task_loss = None if out.task_loss is out.loss else out.task_loss
+            mask.observe(optimizer, consistency=out.consistency, task_loss=task_loss)
         out.loss.backward()
         optimizer.clip_grad_norm_(1.0)
         optimizer.step()
@@ -54,58 +83,13 @@ def ours(objective: CrossEntropy | RDrop, mask: Rose | None) -> Step:
     return step
 
 
-class PublishedMask:
-    """The authors' first-order mask: norms of what the KL left in .grad, and their quantile."""
-
-    freezes_update = True
-    needs: frozenset[str] = frozenset()
-    norms: Tensor
-
-    def read_gradients(self, optimizer: SelectiveAdamW) -> None:
-        self.norms = torch.stack([p.grad.norm() for _, p in select_targets(optimizer, LAYER_WEIGHTS)])
-
-    def __call__(self, optimizer: SelectiveAdamW) -> dict:
-        kept = self.norms <= torch.quantile(self.norms, 0.6)
-        targets = select_targets(optimizer, LAYER_WEIGHTS)
-        return {p: float(k) for (_, p), k in zip(targets, kept.tolist(), strict=True)}
-
-    def observe(self, optimizer: SelectiveAdamW, **losses: Tensor) -> None:
-        pass
-
-    def state_dict(self) -> dict:
-        return {}
-
-    def load_state_dict(self, state: dict) -> None:
-        pass
-
-
-def published_first() -> Step:
-    model, mask = fresh_model(), PublishedMask()
-    optimizer = SelectiveAdamW(model.named_parameters(), lr=1e-5, update_mask=mask, fused=True)
-    cross_entropy = torch.nn.functional.cross_entropy
-
-    def step(batch: dict[str, Tensor]) -> None:
-        features = {name: value for name, value in batch.items() if name != "labels"}
-        first, second = model(**features).logits, model(**features).logits
-        symmetric_kl(first, second).backward(retain_graph=True)
-        mask.read_gradients(optimizer)
-        optimizer.zero_grad()
-        ((cross_entropy(first, batch["labels"]) + cross_entropy(second, batch["labels"])) / 2).backward()
-        optimizer.clip_grad_norm_(1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
-
-
-METHODS: dict[str, Callable[[], Step]] = {
-    "vanilla": lambda: ours(CrossEntropy(), None),
-    "rose_second": lambda: ours(CrossEntropy(), Rose("second")),
-    "rose_first": lambda: ours(CrossEntropy(), Rose("first")),
-    "rose_ensemble": lambda: ours(CrossEntropy(), Rose("ensemble")),
-    "r_drop": lambda: ours(RDrop(), None),
-    "published_first": published_first,
-}
+def write_synonyms(folder: str) -> str:
+    """For RIFT: the ten nearest whole words by id; which they are does not change what a step costs."""
+    pieces = sorted(load_tokenizer("demo").get_vocab().items(), key=lambda entry: entry[1])
+    words = [piece for piece, i in pieces if i >= 1996 and piece.isascii() and piece.isalpha()]
+    path = Path(folder) / "synonyms.json"
+    path.write_text(json.dumps({word: words[max(0, i - 5) : i + 6] for i, word in enumerate(words)}))
+    return str(path)
 
 
 def batches(rows: int, tokens: int) -> Iterator[dict[str, Tensor]]:
@@ -136,29 +120,19 @@ def peak_mib(step: Step, batch: dict[str, Tensor]) -> float | None:
         return None
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--quick", action="store_true", help="few rounds, below two minutes on two cores")
-    parser.add_argument("--rounds", type=int, help="timed steps of each method (default: 25, quick: 5)")
-    parser.add_argument("--rows", type=int, default=32)
-    parser.add_argument("--tokens", type=int, default=32)
-    args = parser.parse_args()
-    rounds = args.rounds or (5 if args.quick else 25)
-    quiet_libraries()
-    data = batches(args.rows, args.tokens)
-    steps = {name: make() for name, make in METHODS.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
+def measure(steps: dict[str, Step], data: Iterator[dict[str, Tensor]], rounds: int) -> dict[str, dict[str, Any]]:
+    """Median seconds and ratio to vanilla of each step, all in turns, and its memory."""
     for step in steps.values():  # the first step makes the optimizer's state
         step(next(data))
     memory = {name: peak_mib(step, next(data)) for name, step in steps.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in tqdm(range(rounds), desc="rounds", file=sys.stderr):
         batch = next(data)
         for name, step in steps.items():
             start = time.perf_counter()
             step(batch)
             seconds[name].append(time.perf_counter() - start)
-    results = {
+    return {
         name: {
             "ratio": statistics.median(t / v for t, v in zip(times, seconds["vanilla"], strict=True)),
             "seconds": statistics.median(times),
@@ -166,14 +140,34 @@ def main() -> None:
         }
         for name, times in seconds.items()
     }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--quick", action="store_true", help="few rounds, some minutes on two cores")
+    parser.add_argument("--rounds", type=int, help="timed steps of each method (default: 25, quick: 5)")
+    parser.add_argument("--rows", type=int, default=32)
+    parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--methods", help=f"only these, of {', '.join(METHODS)}; vanilla is always there")
+    args = parser.parse_args()
+    rounds = args.rounds or (5 if args.quick else 25)
+    quiet_libraries()
+    data = batches(args.rows, args.tokens)
+    chosen = [name for name in METHODS if args.methods is None or name in ("vanilla", *args.methods.split(","))]
+    with tempfile.TemporaryDirectory() as folder:
+        synonyms = write_synonyms(folder)
+        steps = {name: ours(name, synonyms, data) for name in chosen}
+    steps |= {f"{name} (published)": PUBLISHED[name](fresh_model()) for name in chosen if name in PUBLISHED}
+    results = measure(steps, data, rounds)
     if args.json:
         print(json.dumps(results))
         return
     print(f"MiniLM-L6, batch {args.rows} x {args.tokens} tokens, {torch.get_num_threads()} threads, {rounds} rounds")
-    print(f"{'method':<18}{'x vanilla':>10}{'seconds':>10}{'peak MiB':>10}")
+    print(f"{'method':<28}{'x vanilla':>10}{'seconds':>10}{'peak MiB':>10}")
     for name, r in results.items():
         peak = "?" if r["peak_mib"] is None else f"{r['peak_mib']:.0f}"
-        print(f"{name:<18}{r['ratio']:>10.2f}{r['seconds']:>10.3f}{peak:>10}")
+        print(f"{name:<28}{r['ratio']:>10.2f}{r['seconds']:>10.3f}{peak:>10}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,14 @@
 """Small models and batches for the tests, importable as ``helpers``."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.pre_tokenizers import Whitespace
 from torch import Tensor
 from transformers import (
     AutoModelForSequenceClassification,
@@ -14,6 +19,7 @@ from transformers import (
     GPT2Config,
     ModernBertConfig,
     PreTrainedModel,
+    PreTrainedTokenizerFast,
     RobertaConfig,
 )
 
@@ -107,6 +113,25 @@ def make_batch(
         "attention_mask": attention_mask,
         "labels": labels,
     }
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """A WordPiece tokenizer over the ids of :func:`make_batch`: the special ones, then words of two letters."""
+    words = [a + b for a in "bdfghklmnprstvwxyz" for b in "aeiou"]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary = {word: i for i, word in enumerate([*special, *words])}
+    tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True))
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+
+
+def write_synonyms(folder: Path) -> str:
+    """A file in which the words of :func:`make_tokenizer` with the same consonant are synonyms; returns its path."""
+    path = folder / "synonyms.json"
+    neighbours = {a + b: [a + c for c in "aeiou" if c != b] for a in "bdfghklmnprst" for b in "aeiou"}
+    path.write_text(json.dumps(neighbours), encoding="utf-8")
+    return str(path)
 
 
 ROSES = {order: {"order": order, "upper": 0.5, "trace": True} for order in ("first", "second", "ensemble")}

@@ -1,7 +1,9 @@
 """The command line: quick help, readable errors, options from four places, clean standard output."""
 
+import inspect
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from rosetune._files import write_text
 from rosetune.experiments.config import RunConfig, RunError
 from rosetune.experiments.options import make_config
 from rosetune.experiments.predict import predict_texts
+from rosetune.methods import OBJECTIVES, UPDATE_MASKS
 from rosetune.recipes import load_recipe
 
 VERBS = ("train", "evaluate", "predict", "list", "demo")
@@ -127,6 +130,31 @@ def test_lists_fit_80_columns(what: str, rosetune: Any, monkeypatch: pytest.Monk
         "recipes": ("rose-ensemble/roberta-base/rte\n",),
     }
     assert all(text in out for text in expected[what])
+
+
+@pytest.mark.parametrize("name", [*OBJECTIVES, *UPDATE_MASKS])
+def test_every_option_of_a_method_is_explained(name: str, rosetune: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = rosetune("list", "methods", name)
+    assert (code, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 90  # a regular expression is not broken
+    options = inspect.signature({**OBJECTIVES, **UPDATE_MASKS}[name]).parameters
+    explained = re.findall(r"^    (\w+) = .*\n        \S", out, re.MULTILINE)
+    assert explained == [*options]
+    assert "``" not in out
+
+
+def test_an_unknown_method_names_its_neighbour(rosetune: Any) -> None:
+    code, _, err = rosetune("list", "methods", "rdrop")
+    assert code == 2
+    assert "did you mean r_drop?" in err
+
+
+def test_recipes_are_found_by_a_part_of_their_name(rosetune: Any) -> None:
+    code, out, _ = rosetune("list", "recipes", "ensemble/roberta-base")
+    assert code == 0
+    assert out.splitlines()
+    assert all("ensemble/roberta-base" in line for line in out.splitlines())
 
 
 def test_help_all_lists_the_arguments_of_the_trainer(rosetune: Any) -> None:

@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(verb("predict", _predict, "label texts with a run's model"))
     listing = verb("list", _list, "list tasks, methods or recipes")
     listing.add_argument("what", choices=("tasks", "methods", "recipes"))
+    listing.add_argument("name", nargs="?", help="one method, with its options; or recipes with this in their name")
     _add_demo(verb("demo", _demo, "compare vanilla fine-tuning with ROSE-Ensemble, with controls"))
     return parser
 
@@ -218,11 +219,11 @@ def _list(known: argparse.Namespace, rest: list[str]) -> None:
     if known.what == "recipes":
         from rosetune.recipes import recipe_names
 
-        print("\n".join(recipe_names()))
+        print("\n".join(name for name in recipe_names() if (known.name or "") in name))
         return
     from rosetune.experiments.listing import methods_text, tasks_text
 
-    print(tasks_text() if known.what == "tasks" else methods_text())
+    print(tasks_text() if known.what == "tasks" else methods_text(known.name))
 
 
 def _demo(known: argparse.Namespace, rest: list[str]) -> None:

@@ -7,11 +7,21 @@ import numpy as np
 import torch
 from torch.nn import Parameter
 
-# Every weight inside a numbered encoder or decoder layer, of any architecture: BERT's encoder.layer.0, RoBERTa,
+# Every parameter inside a numbered encoder or decoder layer, of any architecture: BERT's encoder.layer.0, RoBERTa,
 # ELECTRA and DeBERTa alike, DistilBERT's transformer.layer.0, GPT-2's h.0, ModernBERT's layers.0, T5's block.0,
-# ALBERT's albert_layers.0; LoRA's lora_A.default.weight below them too. For RoBERTa these are the tensors that the
-# authors' test ("layer" and "weight" in the name) selects.
-LAYER_WEIGHTS = r"(?:^|[._])(?:layers?|blocks?|h)\.\d+\.(?:.+\.)?weight$"
+# ALBERT's albert_layers.0; LoRA's lora_A.default.weight below them too.
+LAYER_PARAMETERS = r"(?:^|[._])(?:layers?|blocks?|h)\.\d+\."
+
+# Only the weights of those layers. For RoBERTa these are the tensors that the authors of ROSE select ("layer" and
+# "weight" in the name).
+LAYER_WEIGHTS = LAYER_PARAMETERS + r"(?:.+\.)?weight$"
+
+# The layers, and the embeddings below them: token, position and segment tables, ELECTRA's embeddings_project, DeBERTa's
+# rel_embeddings, GPT-2's wte and wpe, T5's shared. Pooler and head are left.
+BODY_PARAMETERS = LAYER_PARAMETERS + r"|embed|(?:^|\.)(?:wte|wpe|shared)\."
+
+# Gains and biases of the normalisations: LayerNorm, sa_layer_norm, attn_norm, input_layernorm, norm1, ln_1, ln_f.
+NORM_PARAMETERS = r"(?i)(?:^|[._])(?:[^.]*norm[^.]*|ln_?[^._]{0,2})\.(?:weight|bias)$"
 
 
 def select_targets(optimizer: torch.optim.Optimizer, pattern: str) -> list[tuple[str, Parameter]]:

@@ -1,7 +1,7 @@
 """The task's own loss from logits and labels, the same for every objective."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -29,8 +29,10 @@ class TaskLoss:
         ValueError: label_smoothing outside [0, 1).
     """
 
-    label_smoothing: float = 0.0
-    class_weights: Sequence[float] | None = None
+    label_smoothing: float = field(default=0.0, metadata={"help": "epsilon in [0, 1) of the cross-entropy's targets"})
+    class_weights: Sequence[float] | None = field(
+        default=None, metadata={"help": "one factor a label, for the cross-entropy; null: all alike"}
+    )
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.label_smoothing < 1.0:

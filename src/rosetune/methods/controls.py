@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from rosetune.methods._targets import (
+    BODY_PARAMETERS,
     LAYER_WEIGHTS,
+    NORM_PARAMETERS,
     check_pattern,
     closest_draw,
     seeded_permutation,
@@ -181,6 +183,42 @@ class UniformMask(_Control):
         """The same multiplier for every target."""
         self._step += 1
         return {parameter: self.multiplier for _, parameter in select_targets(optimizer, self.target_parameters)}
+
+
+class LayerNormOnly(_Control):
+    """Of the pre-trained body only the gains and biases of its normalisations are updated, with pooler and head.
+
+    M = 1 for the normalisations, M = 0 for every other tensor of the layers and embeddings; what lies outside both is
+    updated in full. The fixed set to compare a mask with that chooses: well below 1 % of a Transformer's body.
+
+    So few parameters are said to need a learning rate about ten times larger than full fine-tuning (unverified). As a
+    control it lives in the optimizer, like the masks it is compared with: every gradient is still computed, and both
+    moments are held. Where only the outcome matters, ``requires_grad_(False)`` on the rest is cheaper.
+
+    Args:
+        norm_parameters: regular expression of the normalisations' parameters.
+        target_parameters: regular expression of the tensors that may be frozen; default: all of the layers and
+            embeddings.
+
+    Raises:
+        ValueError: no target is a normalisation that is trained, as under LoRA.
+    """
+
+    def __init__(self, norm_parameters: str = NORM_PARAMETERS, target_parameters: str = BODY_PARAMETERS) -> None:
+        super().__init__(target_parameters)
+        self.norm_parameters = check_pattern(norm_parameters, "norm_parameters")
+
+    def __call__(self, optimizer: torch.optim.Optimizer) -> dict[Parameter, float | Tensor]:
+        """The same set each step."""
+        targets = select_targets(optimizer, self.target_parameters)
+        multipliers = {p: float(re.search(self.norm_parameters, name) is not None) for name, p in targets}
+        if not any(multipliers.values()):
+            raise ValueError(
+                f"norm_parameters={self.norm_parameters!r} matches none of the {len(targets)} trainable tensors of the "
+                f"body, e.g. {targets[0][0]}: give the pattern of this model's normalisations, and leave them trainable"
+            )
+        self._step += 1
+        return dict(multipliers)
 
 
 def _share(option: str, value: float) -> float:

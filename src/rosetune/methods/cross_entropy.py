@@ -33,7 +33,12 @@ class CrossEntropy(TaskLoss):
         One forward and backward; with two passes, of the doubled batch.
     """
 
-    passes: int | None = field(default=None, metadata={"help": "dropout passes that the loss averages over"})
+    passes: int | None = field(
+        default=None,
+        metadata={
+            "help": "dropout passes that the loss averages over, 1 or 2; null: 2 where the update mask needs two passes"
+        },
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

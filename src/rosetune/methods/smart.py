@@ -1,0 +1,254 @@
+"""SMART: smoothness against small perturbations, and small steps (Jiang et al., ACL 2020)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from rosetune.methods._consistency import clean_pass, single_precision, symmetric_kl
+from rosetune.methods._contracts import ObjectiveOutput
+from rosetune.methods._momentum import MomentumWeights
+from rosetune.methods._perturbation import (
+    DropoutState,
+    ascend,
+    embed,
+    finite_rows,
+    forward_changed,
+    project,
+    token_mask,
+    unwrap,
+)
+from rosetune.methods._task_loss import TaskLoss, scored_tokens, split_labels
+
+
+@dataclass
+class Smart(TaskLoss):
+    """Smoothness-inducing adversarial regularisation with Bregman proximal point steps.
+
+        L = CE(f(x; theta), y) + lambda R_s + mu D_Breg
+        R_s    = symKL(f(x + delta; theta), f(x; theta))         delta: found by gradient ascent, see below
+        D_Breg = symKL(f(x; theta), f(x; theta~))                theta~ <- (1 - beta) theta + beta theta~ every step
+
+    where symKL is the mean over the rows of KL in both directions, or for a regression head the squared difference.
+    The perturbation is of the word embeddings; padding is left as it is. It starts as N(0, sigma^2) noise, and each of
+    T steps goes along the gradient g of a row's divergence from its (detached) clean output,
+
+        delta <- Proj(delta + eta g / ||g||_inf),        Proj: every entry clamped to [-epsilon, epsilon],
+
+    the norm being that of the row's whole sequence. In R_s itself both arguments carry gradient.
+
+    theta~ starts as theta before the first step; after every step it takes in the new theta. Its logits are those of
+    a model without dropout, so that even for theta~ = theta the term is not zero where dropout acts.
+
+    Args:
+        adversarial_weight: lambda; the paper chooses among 1, 3 and 5. 0 leaves the search and R_s out.
+        bregman_weight: mu. 0 leaves theta~ and its pass out.
+        epsilon: radius of the ball around each row's embeddings.
+        noise_std: sigma, of the random start.
+        step_size: eta, of one ascent step.
+        steps: T, ascent steps.
+        momentum: beta for the first tenth of all steps, and after that. Where the number of steps is unknown, the
+            second value is used throughout.
+        variant: "paper", or "mt-dnn" for the authors' published code: after each step of size eta along the
+            unnormalised g the perturbation of every token is scaled to a maximum of nearly 1,
+
+                delta <- (delta + eta g) / (max over the width of |delta + eta g| + 1e-6),
+
+            without a projection (epsilon has no part in it); g is of the sum over the rows of the code's own divergence,
+            2 sum_c p~_c (logit p~_c - logit p_c), of which only the factor p~_c carries gradient (squared error for
+            regression); and in R_s each direction stops the gradient of its reference, KL(sg(t)||s) + KL(sg(s)||t).
+            That code has no D_Breg and a step size of 1e-5: give ``bregman_weight=0, step_size=1e-5`` as well.
+        sync_dropout: draw the clean pass's dropout masks again in the search and in the adversarial pass, so that R_s
+            measures the perturbation alone. Without it two dropout masks differ as well, by far more than a
+            perturbation of 1e-5 moves.
+        label_smoothing, class_weights: of the CE part.
+
+    Raises:
+        ValueError: an option outside its values; in a step with D_Breg: :meth:`setup` or :meth:`begin_step` was not
+            called; later: the model has no word embeddings that could be perturbed, or a state does not fit.
+
+    Reference:
+        Jiang et al., SMART: Robust and Efficient Fine-Tuning for Pre-trained Natural Language Models through
+        Principled Regularized Optimization, ACL 2020, Eqs. 1-4 and Algorithm 1.
+
+    Cost:
+        2 + T forwards, two backward passes, and T more that stop at the embeddings. With D_Breg one more forward
+        without a graph, and a copy of the trained weights in memory and in every checkpoint.
+
+    Deviates:
+        From the paper: one model update between two updates of theta~ (its S = 1). A row whose ascent gradient is not
+        finite stays where it is (counted as ``nonfinite_ascent``). From the published code, in its variant too: it
+        perturbs padding, gives the summed embeddings of the perturbed pass to the model's embedding layer a second
+        time, and gives up the term for a whole batch with a non-finite gradient. Weights in bfloat16 round a
+        perturbation of 1e-5 away.
+    """
+
+    adversarial_weight: float = field(default=1.0, metadata={"help": "weight of the adversarial term; 0: none"})
+    bregman_weight: float = field(default=1.0, metadata={"help": "weight of the Bregman term; 0: none"})
+    epsilon: float = field(default=1e-5, metadata={"help": "largest perturbation of an entry of the embeddings"})
+    noise_std: float = field(default=1e-5, metadata={"help": "standard deviation of the perturbation at its start"})
+    step_size: float = field(default=1e-3, metadata={"help": "size of an ascent step"})
+    steps: int = field(default=1, metadata={"help": "ascent steps"})
+    momentum: Sequence[float] = field(
+        default=(0.99, 0.999), metadata={"help": "momentum of the Bregman weights: first tenth of the steps, then"}
+    )
+    variant: Literal["paper", "mt-dnn"] = field(
+        default="paper", metadata={"help": "the paper's search and divergence, or the published code's (mt-dnn)"}
+    )
+    sync_dropout: bool = field(default=False, metadata={"help": "the same dropout masks in all passes of a batch"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("adversarial_weight", "bregman_weight", "epsilon", "noise_std", "step_size"):
+            if not 0.0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be a finite number, not negative, but is {getattr(self, name)}")
+        if self.steps != int(self.steps) or self.steps < 1:
+            raise ValueError(f"steps must be a whole number from 1 up, not {self.steps}")
+        pair = self.momentum
+        if not isinstance(pair, Sequence) or len(pair) != 2 or not all(0.0 <= beta <= 1.0 for beta in pair):
+            raise ValueError(f"momentum must be a pair of numbers in [0, 1], not {pair!r}")
+        if self.variant not in ("paper", "mt-dnn"):
+            raise ValueError(f"variant must be paper or mt-dnn, not {self.variant!r}")
+        if self.variant == "mt-dnn" and self.epsilon != type(self).epsilon:
+            raise ValueError("epsilon has no part in variant='mt-dnn', which projects nothing: leave it out")
+        self._step, self._total_steps = 0, 0
+        self._averaged: MomentumWeights | None = None
+
+    def setup(
+        self, model: torch.nn.Module, *, tokenizer: Any = None, total_steps: int | None = None, seed: int = 0
+    ) -> None:
+        """Take the model's weights as theta~. ``tokenizer`` and ``seed`` are not used."""
+        self._step, self._total_steps = 0, total_steps or 0
+        self._averaged = MomentumWeights(model) if self.bregman_weight else None
+
+    def begin_step(self, model: torch.nn.Module) -> None:
+        """Take the weights as the last optimizer step left them into theta~; before the first there is nothing."""
+        updates = self._step
+        self._step += 1
+        if self._averaged is not None and updates > 0:
+            first, later = self.momentum
+            self._averaged.follow(model, first if 10 * updates <= self._total_steps else later)
+
+    def named_parameters(self) -> list[tuple[str, Parameter]]:
+        """None: theta~ is not trained."""
+        return []
+
+    def state_dict(self) -> dict[str, Any]:
+        """The number of steps begun, and theta~ by parameter name."""
+        return {"step": self._step, "momentum": {} if self._averaged is None else self._averaged.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load both, after :meth:`setup`."""
+        if (self._averaged is not None) != bool(state["momentum"]):
+            here, there = ("without", "with") if state["momentum"] else ("with", "without")
+            raise ValueError(
+                f"this state of SMART was saved {there} a Bregman term, but is loaded into one {here} it: resume with "
+                "the bregman_weight that the run was started with, and call setup(model) before load_state_dict"
+            )
+        if self._averaged is not None:
+            self._averaged.load_state_dict(state["momentum"])
+        self._step = state["step"]
+
+    def __call__(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        *,
+        consistency: bool = False,
+        backward: Callable[[Tensor], None] | None = None,
+    ) -> ObjectiveOutput:
+        """The loss of one micro-batch; ``backward`` is not used."""
+        features, labels = split_labels(model, inputs)
+        tokens = scored_tokens(model, features, labels)
+        dropout = DropoutState(features)
+        # Dropout masks are those of a shape: where they are drawn again, the second clean pass is a forward of its own.
+        outputs, second = clean_pass(model, features, consistency and not self.sync_dropout)
+        if consistency and second is None:
+            second = model(**features).logits
+        loss = task = self.task_loss(outputs.logits, labels)
+        terms = {"task_loss": task.detach()}
+        if self.adversarial_weight:
+            term, terms["nonfinite_ascent"] = self._adversarial(model, features, outputs.logits, tokens, dropout)
+            terms["adversarial"] = term.detach()
+            loss = loss + self.adversarial_weight * term
+        if self.bregman_weight:
+            term = self._bregman(model, features, outputs.logits, tokens)
+            terms["bregman"] = term.detach()
+            loss = loss + self.bregman_weight * term
+        kl = None if second is None else symmetric_kl(outputs.logits, second, tokens)
+        if kl is not None:
+            terms["consistency"] = kl.detach()
+        return ObjectiveOutput(loss, task, outputs, kl, terms)
+
+    def _adversarial(
+        self,
+        model: torch.nn.Module,
+        features: dict[str, Any],
+        clean: Tensor,
+        tokens: Tensor | None,
+        dropout: DropoutState,
+    ) -> tuple[Tensor, Tensor]:
+        """R_s, and how often a row's ascent gradient was not finite."""
+        embeddings = embed(model, features)
+        mask = token_mask(features, embeddings)
+        delta = self.noise_std * torch.randn_like(embeddings)
+        nonfinite = torch.zeros((), device=delta.device)
+
+        def perturbed(network: torch.nn.Module) -> Tensor:
+            with dropout.again(self.sync_dropout):
+                return forward_changed(network, features, lambda e: e + delta * mask).logits
+
+        for _ in range(self.steps):
+            delta.requires_grad_()
+            divergence = self._ascent_divergence(perturbed(unwrap(model)), clean.detach(), tokens)
+            (gradient,) = torch.autograd.grad(divergence, delta)
+            delta, stayed = self._ascend(delta.detach(), gradient)
+            nonfinite += stayed
+        divergence = symmetric_kl if self.variant == "paper" else _one_sided_kl
+        return divergence(perturbed(model), clean, tokens), nonfinite
+
+    def _ascent_divergence(self, perturbed: Tensor, clean: Tensor, tokens: Tensor | None) -> Tensor:
+        return (symmetric_kl if self.variant == "paper" else _stable_kl)(perturbed, clean, tokens)
+
+    def _ascend(self, delta: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """The perturbation after one step, and the number of rows that stayed because of NaN or infinity."""
+        if self.variant == "paper":
+            delta, stayed = ascend(delta, gradient, self.step_size, "linf")
+            return project(delta, self.epsilon, "linf"), stayed
+        finite = finite_rows(gradient)
+        moved = delta + self.step_size * gradient
+        moved = moved / (moved.abs().amax(-1, keepdim=True) + 1e-6)
+        return torch.where(finite, moved, delta), (~finite).sum()
+
+    def _bregman(
+        self, model: torch.nn.Module, features: dict[str, Any], clean: Tensor, tokens: Tensor | None
+    ) -> Tensor:
+        if self._averaged is None or self._step == 0:
+            raise ValueError(
+                "SMART's Bregman term keeps a second set of weights: call objective.setup(model, total_steps=...) "
+                "before the training and objective.begin_step(model) before every optimizer step, as RobustTrainer "
+                "does, or leave the term out with bregman_weight=0"
+            )
+        return symmetric_kl(clean, self._averaged.logits(model, features), tokens)
+
+
+def _one_sided_kl(logits_p: Tensor, logits_q: Tensor, tokens: Tensor | None) -> Tensor:
+    """The value of ``symmetric_kl``, but each direction stops the gradient of its reference."""
+    if logits_p.shape[-1] == 1:
+        return symmetric_kl(logits_p, logits_q, tokens)
+    return _half_kl(logits_p.detach(), logits_q, tokens) + _half_kl(logits_q.detach(), logits_p, tokens)
+
+
+def _stable_kl(logits: Tensor, reference: Tensor, tokens: Tensor | None) -> Tensor:
+    """The sum that the published code ascends."""
+    if tokens is not None:
+        logits, reference = logits[tokens], reference[tokens]
+    logits, reference = single_precision(logits), single_precision(reference)
+    if logits.shape[-1] == 1:
+        return (logits - reference).square().sum()
+    p, q = logits.softmax(-1), reference.softmax(-1)
+    odds_p, odds_q = (-(1 / (x.detach() + 1e-6) - 1 + 1e-6).log() for x in (p, q))
+    return 2 * (p * (odds_p - odds_q)).sum()
