@@ -117,7 +117,7 @@ def make_batch(
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
     """A WordPiece tokenizer over the ids of :func:`make_batch`: the special ones, then words of two letters."""
-    words = [a + b for a in "bdfghklmnprstvwxyz" for b in "aeiou"]
+    words = [a + b for a in "bcdfghklmnprstvwxyz" for b in "aeiou"]
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     vocabulary = {word: i for i, word in enumerate([*special, *words])}
     tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))

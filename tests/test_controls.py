@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from helpers import ARCHITECTURES
 from rosetune import RandomMask, SelectiveAdamW, StaticMask, UniformMask
+from rosetune.methods.controls import LayerNormOnly
 from rosetune.methods.mask_trace import MaskTrace
 
 SIZES = [4, 8, 16, 4, 64, 4, 8, 32, 4, 16]
@@ -125,6 +127,36 @@ def test_uniform_scales_the_first_step():
     assert torch.equal(*head)
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_layer_norm_only_moves_norms_pooler_and_head(tiny_model, tiny_batch, architecture):
+    """Told from the module tree: every normalisation, and whatever is a pooler or lies outside the body."""
+    model = tiny_model(architecture)
+    norms = {id(p) for m in model.modules() if type(m).__name__.endswith("Norm") for p in m.parameters()}
+    body = {id(p) for name, p in model.base_model.named_parameters() if not name.startswith("pooler.")}
+    before = {id(p): p.detach().clone() for p in model.parameters()}
+    optimizer = SelectiveAdamW(model.named_parameters(), lr=0.1, update_mask=LayerNormOnly())
+    model(**tiny_batch()).loss.backward()
+    optimizer.step()
+    moved = {key for key, p in ((id(p), p) for p in model.parameters()) if not torch.equal(p, before[key])}
+    assert norms
+    assert moved == (set(before) - body) | norms
+    assert 0.0 < optimizer.density["scalars"] < 0.05
+
+
+def test_layer_norm_only_without_norms_is_an_error(tiny_model):
+    mask = LayerNormOnly()
+    with pytest.raises(ValueError, match=r"matches none of the trainable tensors, e\.g\. layer\.0\.weight"):
+        mask(optimizer_for(mask))
+    mask = LayerNormOnly(norm_parameters=r"layer\.3\.")
+    assert kept(mask, optimizer_for(mask)) == {"layer.3.weight"}
+    model = tiny_model()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("LayerNorm" not in name)
+    mask = LayerNormOnly()
+    with pytest.raises(ValueError, match="leave them trainable"):
+        mask(SelectiveAdamW(model.named_parameters(), update_mask=mask))
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -134,6 +166,7 @@ def test_uniform_scales_the_first_step():
         lambda: StaticMask(),
         lambda: StaticMask(frozen=".", upper=0.5),
         lambda: StaticMask(frozen="["),
+        lambda: LayerNormOnly(norm_parameters="["),
     ],
 )
 def test_bad_options_are_refused(make):

@@ -246,7 +246,7 @@ class SelectiveAdamW(torch.optim.AdamW):
 def _density(multipliers: dict[Parameter, float | Tensor]) -> dict[str, float | Tensor] | None:
     if not multipliers:
         return None
-    means = [m.mean() if isinstance(m, Tensor) else m for m in multipliers.values()]
+    means = [m.mean(dtype=torch.float32) if isinstance(m, Tensor) else m for m in multipliers.values()]
     sizes = [parameter.numel() for parameter in multipliers]
     return {
         "tensors": sum(means) / len(means),

@@ -62,7 +62,7 @@ class WordNet(Mapping[str, tuple[str, ...]]):
 
     def __getitem__(self, word: str) -> tuple[str, ...]:
         if word not in self._known:
-            synsets = self._wordnet.synsets(word)
+            synsets = self._wordnet.synsets(word) if word == word.lower() else []
             if not synsets:
                 raise KeyError(word)
             lemmas = (name for synset in synsets for name in synset.lemma_names())
@@ -80,13 +80,13 @@ def _wordnet() -> Any:
     try:
         corpus = importlib.import_module("nltk.corpus").wordnet
     except ImportError as error:
-        raise DataError("synonyms from wordnet need NLTK: pip install nltk, or name a JSON file of synonyms") from error
+        raise DataError("synonyms from wordnet need NLTK: pip install nltk, or name a JSON file") from error
     try:
         corpus.ensure_loaded()
     except LookupError as error:
         raise DataError(
-            "NLTK is installed, but not its WordNet: python -m nltk.downloader wordnet, or point NLTK_DATA to a folder "
-            "with corpora/wordnet, or name a JSON file of synonyms"
+            "NLTK is installed, but not its WordNet: python -m nltk.downloader wordnet, or point NLTK_DATA to a "
+            "folder with corpora/wordnet, or name a JSON file"
         ) from error
     return corpus
 
@@ -97,7 +97,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         entries = json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}, line {error.lineno}: not valid JSON ({error.msg} at column {error.colno})") from error
+        raise DataError(
+            f"{path}, line {error.lineno}: not valid JSON ({error.msg} at column {error.colno})"
+        ) from error
     if not isinstance(entries, dict):
         raise DataError(
             f'{path} must hold one JSON object such as {{"film": ["movie", "picture"]}}, but holds {_shown(entries)}'
@@ -112,8 +114,7 @@ def _tidy(word: str, others: Iterable[str], limit: int | None) -> tuple[str, ...
 
 
 def _is_single(word: str) -> bool:
-    """WordNet joins the words of an expression by underscores."""
-    return bool(word) and not any(c.isspace() or c == "_" for c in word)
+    return word.split() == [word] and "_" not in word  # WordNet joins the words of an expression by underscores
 
 
 def _shown(value: Any) -> str:

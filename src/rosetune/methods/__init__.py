@@ -10,10 +10,16 @@ from difflib import get_close_matches
 from typing import Any
 
 from rosetune.methods._contracts import Objective, ObjectiveOutput, PreparedMask, StatefulObjective, UpdateMask
-from rosetune.methods.controls import RandomMask, StaticMask, UniformMask
+from rosetune.methods.child_tuning import ChildTuning
+from rosetune.methods.controls import LayerNormOnly, RandomMask, StaticMask, UniformMask
 from rosetune.methods.cross_entropy import CrossEntropy
+from rosetune.methods.freelb import FreeLB
+from rosetune.methods.match_tuning import MatchTuning
+from rosetune.methods.r3f import R3F
 from rosetune.methods.r_drop import RDrop
+from rosetune.methods.rift import Rift
 from rosetune.methods.rose import Rose
+from rosetune.methods.smart import Smart
 
 __all__ = [
     "OBJECTIVES",
@@ -29,13 +35,20 @@ __all__ = [
 OBJECTIVES: dict[str, type] = {
     "cross_entropy": CrossEntropy,
     "r_drop": RDrop,
+    "smart": Smart,
+    "freelb": FreeLB,
+    "rift": Rift,
+    "match_tuning": MatchTuning,
+    "r3f": R3F,
 }
 
 UPDATE_MASKS: dict[str, type] = {
     "rose": Rose,
+    "child_tuning": ChildTuning,
     "random": RandomMask,
     "static": StaticMask,
     "uniform": UniformMask,
+    "layer_norm_only": LayerNormOnly,
 }
 
 

@@ -78,9 +78,9 @@ def keep_top(values: list[Tensor], share: float) -> list[Tensor]:
     """Boolean masks of the entries at or above the (1 - share) percentile of all tensors together.
 
     The percentile is numpy's default, interpolated linearly between the sorted entries x at the position
-    h = (n - 1)(1 - share): it lies in (x[floor h], x[ceil h]], or is both where these are equal. No entry lies strictly
-    between the two, so that "at or above the percentile" and "at or above x[ceil h]" are the same entries. That one
-    is found by counting, tensor by tensor, without joining or sorting them.
+    h = (n - 1)(1 - share): it lies in (x[floor h], x[ceil h]], or is both where these are equal. No entry lies
+    strictly between the two, so that "at or above the percentile" and "at or above x[ceil h]" are the same entries.
+    x[ceil h] is found by counting, tensor by tensor, without joining or sorting them.
 
     Args:
         values: float32, not negative, no NaN.
@@ -135,7 +135,7 @@ def _gradients(model: torch.nn.Module, parameters: list[Parameter], batch: dict[
         features, labels = split_labels(model, batch)
         loss = TaskLoss().task_loss(model(**features).logits, labels)
     with torch.autocast(loss.device.type, enabled=False):
-        gradients = list(torch.autograd.grad(loss, parameters, allow_unused=True))
+        gradients: list[Tensor | None] = list(torch.autograd.grad(loss, parameters, allow_unused=True))
     if all(gradient is None for gradient in gradients):
         raise ValueError(
             "the task loss reaches none of the parameters to be masked: call prepare with the model whose "

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.utils import ModelOutput
+
+from rosetune.methods._consistency import clean_pass
 
 NORMS = {"l2": 2.0, "linf": float("inf")}
 Change = Callable[[Tensor], Tensor]
@@ -45,7 +46,7 @@ def embed(model: torch.nn.Module, features: dict[str, Any]) -> Tensor:
     return word_embeddings(model)(features["input_ids"])
 
 
-def forward_changed(model: torch.nn.Module, features: dict[str, Any], change: Change) -> ModelOutput:
+def forward_changed(model: torch.nn.Module, features: dict[str, Any], change: Change) -> Any:
     """One forward whose word embeddings e are ``change(e)``.
 
     Args:
@@ -53,7 +54,8 @@ def forward_changed(model: torch.nn.Module, features: dict[str, Any], change: Ch
         change: from and to shape (batch, tokens, width); gradients flow through it.
 
     Raises:
-        ValueError: the model's forward does not look its word embeddings up in that table.
+        ValueError: the model's forward does not look its word embeddings up in that table, does so more than once, or
+            not as (batch, tokens, width).
     """
     if isinstance(features.get("inputs_embeds"), Tensor):
         return model(**{**features, "inputs_embeds": change(features["inputs_embeds"])})
@@ -61,6 +63,11 @@ def forward_changed(model: torch.nn.Module, features: dict[str, Any], change: Ch
 
     def hook(module: torch.nn.Module, args: Any, output: Tensor) -> Tensor:
         seen.append(True)
+        if len(seen) > 1 or output.shape[:2] != features["input_ids"].shape:
+            raise ValueError(
+                f"{type(unwrap(model)).__name__} looks its word embeddings up more than once, or not in the order of "
+                "(batch, tokens), so that they cannot be perturbed"
+            )
         return change(output)
 
     handle = word_embeddings(model).register_forward_hook(hook)
@@ -71,9 +78,23 @@ def forward_changed(model: torch.nn.Module, features: dict[str, Any], change: Ch
     if not seen:
         raise ValueError(
             f"{type(unwrap(model)).__name__} does not call get_input_embeddings() in its forward, so that its word "
-            "embeddings cannot be perturbed"
+            "embeddings cannot be perturbed (an encoder-decoder does not; torch.compile hides it: train without)"
         )
     return outputs
+
+
+def clean_passes(
+    model: torch.nn.Module, features: dict[str, Any], consistency: bool, apart: bool
+) -> tuple[Any, Tensor | None]:
+    """The outputs of a clean pass and, where a consistency is asked for, the logits of a second one.
+
+    Args:
+        apart: the second one is a forward of its own, so that the first draws the dropout of a batch of this shape,
+            which :class:`DropoutState` can repeat; a doubled batch draws another.
+    """
+    if not (consistency and apart):
+        return clean_pass(model, features, consistency)
+    return model(**features), model(**features).logits
 
 
 def token_mask(features: dict[str, Any], like: Tensor) -> Tensor:
@@ -93,6 +114,11 @@ def row_norm(x: Tensor, norm: str) -> Tensor:
     return torch.linalg.vector_norm(x.flatten(1), NORMS[norm], dim=1)[:, None, None]
 
 
+def finite_rows(x: Tensor) -> Tensor:
+    """Which rows are free of NaN and infinity, shape (batch, 1, 1)."""
+    return x.isfinite().flatten(1).all(1)[:, None, None]
+
+
 def ascend(delta: Tensor, gradient: Tensor, step_size: float, norm: str) -> tuple[Tensor, Tensor]:
     """One step of normalised gradient ascent, delta + step_size g / ||g||, each row by itself.
 
@@ -106,7 +132,7 @@ def ascend(delta: Tensor, gradient: Tensor, step_size: float, norm: str) -> tupl
         The new delta, without a graph, and the number of rows that stayed because of NaN or infinity.
     """
     gradient = gradient.detach()
-    finite = gradient.isfinite().flatten(1).all(1)[:, None, None]
+    finite = finite_rows(gradient)
     gradient = torch.where(finite, gradient, torch.zeros_like(gradient))
     length = row_norm(gradient, norm)
     direction = gradient / length.clamp_min(torch.finfo(gradient.dtype).tiny)
@@ -136,8 +162,7 @@ class DropoutState:
 
     def __init__(self, features: dict[str, Any]) -> None:
         self._device = next(v for v in features.values() if isinstance(v, Tensor)).device
-        self._cpu = torch.get_rng_state()
-        self._accelerator = torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None
+        self._states = self._read()
 
     @contextmanager
     def again(self, enabled: bool = True) -> Iterator[None]:
@@ -145,8 +170,24 @@ class DropoutState:
         if not enabled:
             yield
             return
-        with torch.random.fork_rng([self._device] if self._accelerator is not None else []):
-            torch.set_rng_state(self._cpu)
-            if self._accelerator is not None:
-                torch.cuda.set_rng_state(self._accelerator, self._device)
+        before = self._read()
+        self._write(self._states)
+        try:
             yield
+        finally:
+            self._write(before)
+
+    def _read(self) -> list[Tensor]:
+        """The state of the CPU and, where the batch is on an accelerator, of that."""
+        states = [torch.get_rng_state()]
+        if self._device.type != "cpu":
+            states.append(torch.get_device_module(self._device).get_rng_state(*self._which()))
+        return states
+
+    def _write(self, states: list[Tensor]) -> None:
+        torch.set_rng_state(states[0])
+        if self._device.type != "cpu":
+            torch.get_device_module(self._device).set_rng_state(states[1], *self._which())
+
+    def _which(self) -> list[torch.device]:
+        return [] if self._device.type == "mps" else [self._device]  # torch.mps knows one device only

@@ -16,8 +16,8 @@ LAYER_PARAMETERS = r"(?:^|[._])(?:layers?|blocks?|h)\.\d+\."
 # "weight" in the name).
 LAYER_WEIGHTS = LAYER_PARAMETERS + r"(?:.+\.)?weight$"
 
-# The layers, and the embeddings below them: token, position and segment tables, ELECTRA's embeddings_project, DeBERTa's
-# rel_embeddings, GPT-2's wte and wpe, T5's shared. Pooler and head are left.
+# The layers, and the embeddings below them: token, position and segment tables, ELECTRA's embeddings_project,
+# DeBERTa's rel_embeddings, GPT-2's wte and wpe, T5's shared. Pooler and head are left.
 BODY_PARAMETERS = LAYER_PARAMETERS + r"|embed|(?:^|\.)(?:wte|wpe|shared)\."
 
 # Gains and biases of the normalisations: LayerNorm, sa_layer_norm, attn_norm, input_layernorm, norm1, ln_1, ln_f.

@@ -166,7 +166,7 @@ class ChildTuning:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` gave; one that was saved before the Fisher pass leaves it still to be done."""
+        """Restore what :meth:`state_dict` gave; after one from before the Fisher pass, that is still to be done."""
         changed = [name for name, value in self._options.items() if state["options"].get(name) != value]
         if changed:
             details = ", ".join(f"{name}: {state['options'].get(name)!r}" for name in changed)

@@ -201,7 +201,7 @@ class LayerNormOnly(_Control):
             embeddings.
 
     Raises:
-        ValueError: no target is a normalisation that is trained, as under LoRA.
+        ValueError: no normalisation is trained, as under LoRA.
     """
 
     def __init__(self, norm_parameters: str = NORM_PARAMETERS, target_parameters: str = BODY_PARAMETERS) -> None:
@@ -211,14 +211,14 @@ class LayerNormOnly(_Control):
     def __call__(self, optimizer: torch.optim.Optimizer) -> dict[Parameter, float | Tensor]:
         """The same set each step."""
         targets = select_targets(optimizer, self.target_parameters)
-        multipliers = {p: float(re.search(self.norm_parameters, name) is not None) for name, p in targets}
-        if not any(multipliers.values()):
+        norms = {p for name, p in select_targets(optimizer, ".") if re.search(self.norm_parameters, name)}
+        if not norms:
             raise ValueError(
-                f"norm_parameters={self.norm_parameters!r} matches none of the {len(targets)} trainable tensors of the "
-                f"body, e.g. {targets[0][0]}: give the pattern of this model's normalisations, and leave them trainable"
+                f"norm_parameters={self.norm_parameters!r} matches none of the trainable tensors, e.g. "
+                f"{targets[0][0]}: give the pattern of this model's normalisations, and leave them trainable"
             )
         self._step += 1
-        return dict(multipliers)
+        return {p: float(p in norms) for _, p in targets}
 
 
 def _share(option: str, value: float) -> float:

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Parameter
-from transformers.utils import ModelOutput
 
-from rosetune.methods._consistency import clean_pass, single_precision, symmetric_kl, two_passes
+from rosetune.methods._consistency import single_precision, symmetric_kl, two_passes
 from rosetune.methods._contracts import ObjectiveOutput
 from rosetune.methods._perturbation import (
     DropoutState,
@@ -24,6 +23,7 @@ from rosetune.methods._perturbation import (
     unwrap,
 )
 from rosetune.methods._task_loss import TaskLoss, scored_tokens, split_labels
+from rosetune.methods.cross_entropy import CrossEntropy
 
 VARIANTS = ("fairseq", "huggingface")
 
@@ -78,12 +78,12 @@ class FreeLB(TaskLoss):
     Deviates:
         The default values, and with them the default variant, are those of the published launch file for
         RoBERTa-large on QNLI in fp16: Algorithm 1 with K = 3. delta_0 is drawn from a generator of its own, seeded by
-        seed, step, micro-batch and rank. Dropout is repeated by restoring the random state, which serves every
-        architecture, where the published code patches some. The guards against NaN are ours. Left out: the code's
-        KL to the clean logits, whose weight is 0 by default.
+        seed, step and rank. Dropout is repeated by restoring the random state, which serves every architecture, where
+        the published code patches some. The guards against NaN are ours. Left out: the code's KL to the clean logits,
+        whose weight is 0 by default.
 
         Under DistributedDataParallel each early backward averages over the ranks what .grad holds, so that the sum is
-        that of the averages; in micro-batches under no_sync nothing is averaged until the last one, and a pass is
+        that of the averages; in micro-batches under no_sync nothing is averaged before the last one, and a pass is
         dropped by the rank that met the NaN alone. A gradient scaler does not see the overflow of a dropped pass.
     """
 
@@ -111,17 +111,18 @@ class FreeLB(TaskLoss):
             raise ValueError(
                 f"steps must be a whole number of at least {least} for variant {self.variant!r}, not {self.steps}"
             )
-        self._seed = self._begun = self._batches = 0
+        self._seed = self._begun = 0
+        self._generator: torch.Generator | None = None  # of the random starts of this step
 
     def setup(
         self, model: torch.nn.Module, *, tokenizer: Any = None, total_steps: int | None = None, seed: int = 0
     ) -> None:
         """Start anew; ``seed`` is that of the random starts."""
-        self._seed, self._begun, self._batches = seed, 0, 0
+        self._seed, self._begun, self._generator = seed, 0, None
 
     def begin_step(self, model: torch.nn.Module) -> None:
         """Count an optimizer step."""
-        self._begun, self._batches = self._begun + 1, 0
+        self._begun, self._generator = self._begun + 1, None
 
     def named_parameters(self) -> list[tuple[str, Parameter]]:
         """None of its own."""
@@ -133,7 +134,7 @@ class FreeLB(TaskLoss):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of :meth:`state_dict`."""
-        self._begun, self._batches = int(state["steps"]), 0
+        self._begun, self._generator = int(state["steps"]), None
 
     def __call__(
         self,
@@ -158,29 +159,94 @@ class FreeLB(TaskLoss):
 
     def _ascent(
         self, model: torch.nn.Module, features: dict[str, Any], labels: Tensor, backward: Callable[[Tensor], None]
-    ) -> tuple[ModelOutput, Tensor, dict[str, Tensor]]:
+    ) -> tuple[Any, Tensor, dict[str, Tensor]]:
         """The outputs of the first pass, the loss with the graph of the last one, and the terms."""
         embeddings = single_precision(embed(model, features))
         mask = token_mask(features, embeddings)
-        delta, dropout = self._start(embeddings, mask), DropoutState(features)
         passes = self.steps + (self.variant == "fairseq")
-        earlier, stayed, dropped = embeddings.new_zeros(()), embeddings.new_zeros(()), 0
-        for k in range(passes):
-            last = k == passes - 1
-            delta.requires_grad_(not last)
-            with dropout.again(self.sync_dropout and k > 0):
-                outputs = forward_changed(model, features, partial(_add, delta * mask))
-            loss = self.task_loss(outputs.logits, labels) / passes
-            if k == 0:
-                clean_outputs, first = outputs, loss.detach() * passes
-            if last:
-                break
+        dropout = DropoutState(features)
+
+        def run(delta: Tensor, again: bool = True) -> tuple[Any, Tensor]:
+            with dropout.again(self.sync_dropout and again):
+                outputs = forward_changed(model, features, partial(_shift, delta * mask))
+            return outputs, self.task_loss(outputs.logits, labels) / passes
+
+        delta = self._start(embeddings, mask).requires_grad_()
+        outputs, loss = run(delta, again=False)
+        first, earlier, dropped = loss.detach(), torch.zeros_like(loss.detach()), 0
+        stayed = torch.zeros((), device=loss.device)
+        for _ in range(passes - 1):
             if _backward_if_finite(model, loss, backward):
                 earlier += loss.detach()
             else:
                 dropped += 1
-            if delta.grad is None:
-                raise ValueError("no gradient reaches the word embeddings")
-            delta, rows = ascend(delta, delta.grad, self.adv_lr, self.norm)
-            delta = delta if self.max_norm is None else project(delta, self.max_norm, self.norm)
+            delta, rows = self._climb(delta)
             stayed += rows
+            _, loss = run(delta.requires_grad_())
+        last = loss.detach()
+        if not last.isfinite():
+            dropped += 1
+            loss = _zero(model)
+        loss = loss + earlier
+        terms = {
+            "task_loss": loss.detach(),
+            "first_pass": first * passes,
+            "last_pass": last * passes,
+            "nonfinite_ascent": stayed,
+            "nonfinite_passes": torch.tensor(float(dropped)),
+        }
+        return outputs, loss, terms
+
+    def _start(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        """The random start, of the embeddings' shape; the global random state is left alone."""
+        if self.init_magnitude == 0:
+            return torch.zeros_like(embeddings)
+        if self._generator is None:
+            distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+            rank = torch.distributed.get_rank() if distributed else 0
+            seed = np.random.SeedSequence([self._seed, self._begun, rank]).generate_state(1)[0]
+            self._generator = torch.Generator(embeddings.device).manual_seed(int(seed))
+        noise = torch.empty_like(embeddings).uniform_(-1, 1, generator=self._generator)
+        if self.norm == "l2":
+            noise = noise / (mask.sum(1, keepdim=True) * embeddings.shape[-1]).clamp_min(1).sqrt()
+        return self.init_magnitude * noise * mask
+
+    def _climb(self, delta: Tensor) -> tuple[Tensor, Tensor]:
+        """The next delta, and the number of rows that stayed since their gradient is not finite."""
+        if delta.grad is None:
+            raise ValueError("no gradient reaches the word embeddings: the model's forward detaches them")
+        delta, stayed = ascend(delta, delta.grad, self.adv_lr, self.norm)
+        return (delta if self.max_norm is None else project(delta, self.max_norm, self.norm)), stayed
+
+    def _waits(self) -> bool:
+        if self.start_step and not self._begun:
+            raise ValueError(
+                "start_step counts optimizer steps, but nobody tells them: call begin_step(model) before each one "
+                "(RobustTrainer does), or leave start_step at 0"
+            )
+        return 0 < self._begun <= self.start_step
+
+
+def _shift(delta: Tensor, embeddings: Tensor) -> Tensor:
+    return embeddings + delta.to(embeddings.dtype)
+
+
+def _backward_if_finite(model: torch.nn.Module, loss: Tensor, backward: Callable[[Tensor], None]) -> bool:
+    """Back-propagate; a gradient that is not finite leaves ``.grad`` of the weights as it was.
+
+    With a copy: to set the old tensors aside fails where DistributedDataParallel keeps gradients as bucket views.
+    """
+    trained = [p for p in unwrap(model).parameters() if p.requires_grad]
+    before = [None if p.grad is None else p.grad.clone() for p in trained]
+    backward(loss)
+    gradients = [p.grad for p in trained if p.grad is not None]
+    if torch.nn.utils.get_total_norm(gradients, float("inf")).isfinite():
+        return True
+    for parameter, gradient in zip(trained, before, strict=True):
+        parameter.grad = gradient
+    return False
+
+
+def _zero(model: torch.nn.Module) -> Tensor:
+    """Zero, with a graph that gives every trained weight a gradient of zero."""
+    return sum((0.0 * p.sum() for p in unwrap(model).parameters() if p.requires_grad), torch.zeros(()))

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from rosetune.methods._consistency import clean_pass, single_precision, symmetric_kl
+from rosetune.methods._consistency import single_precision, symmetric_kl
 from rosetune.methods._contracts import ObjectiveOutput
 from rosetune.methods._momentum import MomentumWeights
 from rosetune.methods._perturbation import (
     DropoutState,
     ascend,
+    clean_passes,
     embed,
     finite_rows,
     forward_changed,
@@ -57,13 +58,13 @@ class Smart(TaskLoss):
 
                 delta <- (delta + eta g) / (max over the width of |delta + eta g| + 1e-6),
 
-            without a projection (epsilon has no part in it); g is of the sum over the rows of the code's own divergence,
-            2 sum_c p~_c (logit p~_c - logit p_c), of which only the factor p~_c carries gradient (squared error for
-            regression); and in R_s each direction stops the gradient of its reference, KL(sg(t)||s) + KL(sg(s)||t).
-            That code has no D_Breg and a step size of 1e-5: give ``bregman_weight=0, step_size=1e-5`` as well.
+            without a projection (epsilon has no part in it); g is of the sum over the rows of the code's own
+            divergence, 2 sum_c p~_c (logit p~_c - logit p_c), of which only the factor p~_c carries gradient (squared
+            error for regression); and in R_s each direction stops the gradient of its reference, KL(sg(t)||s) +
+            KL(sg(s)||t). That code has no D_Breg and a step size of 1e-5: give ``bregman_weight=0, step_size=1e-5``.
         sync_dropout: draw the clean pass's dropout masks again in the search and in the adversarial pass, so that R_s
-            measures the perturbation alone. Without it two dropout masks differ as well, by far more than a
-            perturbation of 1e-5 moves.
+            measures the perturbation alone. Without it the two passes differ by their dropout far more than by a
+            perturbation of 1e-5; with it R_s is of the order of epsilon^2 and next to nothing for the default.
         label_smoothing, class_weights: of the CE part.
 
     Raises:
@@ -105,8 +106,8 @@ class Smart(TaskLoss):
         for name in ("adversarial_weight", "bregman_weight", "epsilon", "noise_std", "step_size"):
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be a finite number, not negative, but is {getattr(self, name)}")
-        if self.steps != int(self.steps) or self.steps < 1:
-            raise ValueError(f"steps must be a whole number from 1 up, not {self.steps}")
+        if not isinstance(self.steps, int) or self.steps < 1:
+            raise ValueError(f"steps must be a whole number from 1 up, not {self.steps!r}")
         pair = self.momentum
         if not isinstance(pair, Sequence) or len(pair) != 2 or not all(0.0 <= beta <= 1.0 for beta in pair):
             raise ValueError(f"momentum must be a pair of numbers in [0, 1], not {pair!r}")
@@ -164,10 +165,7 @@ class Smart(TaskLoss):
         features, labels = split_labels(model, inputs)
         tokens = scored_tokens(model, features, labels)
         dropout = DropoutState(features)
-        # Dropout masks are those of a shape: where they are drawn again, the second clean pass is a forward of its own.
-        outputs, second = clean_pass(model, features, consistency and not self.sync_dropout)
-        if consistency and second is None:
-            second = model(**features).logits
+        outputs, second = clean_passes(model, features, consistency, apart=self.sync_dropout)
         loss = task = self.task_loss(outputs.logits, labels)
         terms = {"task_loss": task.detach()}
         if self.adversarial_weight:
@@ -192,26 +190,23 @@ class Smart(TaskLoss):
         dropout: DropoutState,
     ) -> tuple[Tensor, Tensor]:
         """R_s, and how often a row's ascent gradient was not finite."""
-        embeddings = embed(model, features)
+        ascended, minimised = (symmetric_kl,) * 2 if self.variant == "paper" else (_stable_kl, _one_sided_kl)
+        embeddings = single_precision(embed(model, features))
         mask = token_mask(features, embeddings)
         delta = self.noise_std * torch.randn_like(embeddings)
-        nonfinite = torch.zeros((), device=delta.device)
+        nonfinite = delta.new_zeros(())
 
         def perturbed(network: torch.nn.Module) -> Tensor:
             with dropout.again(self.sync_dropout):
-                return forward_changed(network, features, lambda e: e + delta * mask).logits
+                return forward_changed(network, features, lambda e: e + (delta * mask).to(e)).logits
 
         for _ in range(self.steps):
             delta.requires_grad_()
-            divergence = self._ascent_divergence(perturbed(unwrap(model)), clean.detach(), tokens)
+            divergence = ascended(perturbed(unwrap(model)), clean.detach(), tokens)
             (gradient,) = torch.autograd.grad(divergence, delta)
             delta, stayed = self._ascend(delta.detach(), gradient)
             nonfinite += stayed
-        divergence = symmetric_kl if self.variant == "paper" else _one_sided_kl
-        return divergence(perturbed(model), clean, tokens), nonfinite
-
-    def _ascent_divergence(self, perturbed: Tensor, clean: Tensor, tokens: Tensor | None) -> Tensor:
-        return (symmetric_kl if self.variant == "paper" else _stable_kl)(perturbed, clean, tokens)
+        return minimised(perturbed(model), clean, tokens), nonfinite
 
     def _ascend(self, delta: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """The perturbation after one step, and the number of rows that stayed because of NaN or infinity."""
@@ -237,9 +232,13 @@ class Smart(TaskLoss):
 
 def _one_sided_kl(logits_p: Tensor, logits_q: Tensor, tokens: Tensor | None) -> Tensor:
     """The value of ``symmetric_kl``, but each direction stops the gradient of its reference."""
-    if logits_p.shape[-1] == 1:
-        return symmetric_kl(logits_p, logits_q, tokens)
-    return _half_kl(logits_p.detach(), logits_q, tokens) + _half_kl(logits_q.detach(), logits_p, tokens)
+    if tokens is not None:
+        logits_p, logits_q = logits_p[tokens], logits_q[tokens]
+    if logits_p.shape[-1] == 1 or logits_p.numel() == 0:
+        return symmetric_kl(logits_p, logits_q)
+    log_p, log_q = single_precision(logits_p).log_softmax(-1), single_precision(logits_q).log_softmax(-1)
+    one, other = ((a.exp() * (a - b)).sum(-1).mean() for a, b in ((log_p.detach(), log_q), (log_q.detach(), log_p)))
+    return one + other
 
 
 def _stable_kl(logits: Tensor, reference: Tensor, tokens: Tensor | None) -> Tensor:

@@ -1,0 +1,72 @@
+"""Every method on every architecture, built small from its configuration: it trains, or it refuses with a reason."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from transformers import DataCollatorWithPadding
+
+from helpers import ARCHITECTURES, arguments, dataset, make_tokenizer, train
+from rosetune.methods import OBJECTIVES
+from test_method_contract import MASKS, method, synonyms  # noqa: F401 (a fixture)
+
+# Which need a pooled state, and which dropout: everything else must work everywhere.
+POOLED = ("match_tuning", "rift")
+NEEDS_DROPOUT = ("r_drop",)
+
+
+def run(tmp_path, model, **kwargs):
+    tokenizer = make_tokenizer()
+    args = arguments(tmp_path, max_steps=3, **kwargs)
+    collator = DataCollatorWithPadding(tokenizer)
+    return train(model, args, dataset(rows=24), processing_class=tokenizer, data_collator=collator)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_objectives(tmp_path, tiny_model, synonyms, architecture, objective):  # noqa: F811
+    model = tiny_model(architecture)
+    before = [p.detach().clone() for p in model.parameters()]
+    if architecture == "gpt2" and objective in POOLED:
+        with pytest.raises(ValueError, match="no pooled state"):
+            run(tmp_path, model, **method(objective, "none", synonyms))
+        return
+    trainer = run(tmp_path, model, **method(objective, "none", synonyms))
+    assert all(np.isfinite(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry)
+    layers = [
+        torch.equal(p, b)
+        for (name, p), b in zip(model.named_parameters(), before, strict=True)
+        if re.search(r"\.\d+\.", name)
+    ]
+    assert not any(layers)  # the gradient reaches every layer
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("mask", [name for name in MASKS if name != "none"])
+def test_update_masks(tmp_path, tiny_model, synonyms, architecture, mask):  # noqa: F811
+    model = tiny_model(architecture)
+    trainer = run(tmp_path, model, **method("cross_entropy", mask, synonyms))
+    entries = [entry for entry in trainer.state.log_history if "loss" in entry]
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+    assert all("mask_density_tensors" in entry for entry in entries)
+    if not mask.startswith("child_tuning-F"):
+        assert all(0 <= entry["mask_density_scalars"] <= 1 for entry in entries)
+    assert entries[-1]["mask_density_scalars"] != 1
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_model_without_dropout_is_refused_only_where_dropout_is_needed(
+    tmp_path,
+    tiny_model,
+    synonyms,  # noqa: F811
+    objective,
+):
+    arguments_of = method(objective, "none", synonyms)
+    if objective in NEEDS_DROPOUT:
+        with pytest.raises(ValueError, match="no dropout acts"):
+            run(tmp_path, tiny_model(dropout=0.0), **arguments_of)
+        return
+    run(tmp_path, tiny_model(dropout=0.0), **arguments_of)
+    with pytest.raises(ValueError, match="no dropout acts"):
+        run(tmp_path, tiny_model(dropout=0.0), **method(objective, "rose-first", synonyms))
