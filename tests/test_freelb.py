@@ -208,58 +208,199 @@ def test_the_ascent_raises_the_loss(tiny_model, tiny_batch, architecture):
     assert all(p.grad is not None for name, p in model.named_parameters() if "classifier" in name)
 
 
-@pytest.mark.parametrize("start_step", [0, 3])
-def test_consistency_leaves_the_loss_alone(tiny_model, tiny_batch, start_step):
-    """Its KL is that of two clean dropout passes, with a graph, and is not in the loss."""
+def doubled(model, inputs):
+    """The logits of two clean passes, as one forward of the doubled batch draws them."""
+    return model(**{name: torch.cat([x, x]) for name, x in inputs.items() if name != "labels"}).logits.chunk(2)
+
+
+def kl(p, q):
+    p, q = p.log_softmax(-1), q.log_softmax(-1)
+    return sum(nn.functional.kl_div(a, b, log_target=True, reduction="batchmean") for a, b in ((p, q), (q, p)))
+
+
+def test_consistency_is_of_two_clean_passes_and_leaves_the_loss_alone(tiny_model, tiny_batch):
     inputs, gradients, results = tiny_batch(), [], []
     for consistency in (False, True):
-        model, objective = tiny_model(dropout=0.0), FreeLB(start_step=start_step)
-        objective.setup(model)
-        objective.begin_step(model)
-        if consistency:
-            model.dropout.p = 0.5  # of the classifier alone
-            model.dropout.eval()
-            model.register_forward_pre_hook(doubled_passes_drop)
-        results.append(objective(model, inputs, consistency=consistency))
+        model = tiny_model()
+        torch.manual_seed(3)
+        results.append(FreeLB()(model, inputs, consistency=consistency))
+        if not consistency:
+            expected = kl(*doubled(model, inputs))  # drawn where the passes left the random state
         results[-1].loss.backward()
         gradients.append([p.grad for p in model.parameters()])
     alone, beside = results
     assert alone.consistency is None
-    assert beside.consistency.item() > 0
     assert beside.consistency.requires_grad
+    assert beside.consistency.item() == pytest.approx(expected.item(), rel=1e-5)
     assert beside.terms["consistency"].item() == beside.consistency.item()
-    if not start_step:
-        assert alone.loss.item() == beside.loss.item()
-        assert all(torch.equal(p, q) for p, q in zip(*gradients, strict=True))
+    assert alone.loss.item() == beside.loss.item()
+    assert all(torch.equal(p, q) for p, q in zip(*gradients, strict=True))
 
 
-def doubled_passes_drop(model, args):
-    raise NotImplementedError
+def test_before_start_step_it_is_cross_entropy(tiny_model, tiny_batch):
+    model, inputs = tiny_model(), tiny_batch()
+    objective = FreeLB(start_step=2, label_smoothing=0.1)
+    assert isinstance(objective, StatefulObjective)
+    objective.setup(model)
+    assert objective.named_parameters() == []
+    for _ in range(2):
+        objective.begin_step(model)
+        torch.manual_seed(4)
+        out = objective(model, inputs, consistency=True)
+        torch.manual_seed(4)
+        first, second = doubled(model, inputs)
+        expected = nn.functional.cross_entropy(first, inputs["labels"], label_smoothing=0.1)
+        assert out.loss.item() == pytest.approx(expected.item(), rel=1e-5)
+        assert out.consistency.item() == pytest.approx(kl(first, second).item(), rel=1e-4)
+        assert "first_pass" not in out.terms
+    objective.begin_step(model)
+    assert "first_pass" in objective(model, inputs).terms
+    objective.setup(model)
+    objective.begin_step(model)
+    assert "first_pass" not in objective(model, inputs).terms
 
 
-class Poisoned(nn.Module):
-    """A model whose gradient is NaN in one pass: below the embeddings of one row, or of the weights alone."""
+def test_a_resumed_run_knows_how_many_steps_it_waited(tmp_path, tiny_model):
+    kwargs = {"objective": "freelb", "objective_kwargs": {"start_step": 4}, "save_strategy": "steps", "save_steps": 2}
+    data = dataset()
+    whole = train(tiny_model(), arguments(tmp_path, **kwargs), data)
+    resumed = train(tiny_model(seed=1), arguments(tmp_path, **kwargs), data, str(tmp_path / "checkpoint-2"))
+    assert same(whole.model, resumed.model)
+    logs = [[entry for entry in run.state.log_history if "loss" in entry] for run in (whole, resumed)]
+    assert logs[0] == logs[1]
+    assert ["first_pass" in entry for entry in logs[1]] == [False] * 4 + [True] * 2
+
+
+class Poisoned(Linear):
+    """NaN in one pass: in the logits of row 1, in the gradient below its embeddings, or in that of the weights."""
 
     def __init__(self, at, where):
         super().__init__()
-        self.inner, self.at, self.where, self.calls = Linear(), at, where, 0
+        self.at, self.where = at, where
 
     def forward(self, inputs_embeds, attention_mask):
-        self.calls += 1
-        x = inputs_embeds.clone()
-        poison = torch.zeros(len(x), 1, 1, dtype=x.dtype)
+        here = len(self.seen) == self.at
+        poison = torch.zeros(len(inputs_embeds), 1, 1, dtype=torch.float64)
         poison[1] = float("nan")
-        out = self.inner(x, attention_mask)
-        if self.calls != self.at + 1:
-            return out
-        if self.where == "loss":
-            return ModelOutput(logits=out.logits + poison[:, 0])
-        if self.where == "row":
-            x.register_hook(lambda g: g + poison)
-        out.logits.register_hook(lambda g: g) if self.where == "row" else self.spoil_weights()
-        return out
-
-    def spoil_weights(self):
-        handle = self.inner.linear.weight.register_hook(lambda g: (handle.remove(), g * float("nan"))[1])
+        if here and self.where == "row":
+            inputs_embeds = inputs_embeds.clone()
+            inputs_embeds.register_hook(lambda gradient: gradient + poison)
+        if here and self.where == "weights":
+            handle = self.linear.weight.register_hook(lambda gradient: (handle.remove(), gradient * float("nan"))[1])
+        out = super().forward(inputs_embeds, attention_mask)
+        return ModelOutput(logits=out.logits + poison[:, 0]) if here and self.where == "loss" else out
 
 
+@pytest.mark.parametrize(
+    ("where", "at"), [("row", 0), ("row", 1), ("weights", 0), ("weights", 1), ("loss", 0), ("loss", 1), ("loss", 2)]
+)
+def test_nan_in_one_pass_leaves_the_gradient_of_the_others(where, at):
+    model, inputs = Poisoned(at, where), batch()
+    before = torch.randn(LABELS, WIDTH, dtype=torch.float64)
+    model.linear.weight.grad = before.clone()  # of an earlier micro-batch
+    out = FreeLB(steps=2)(model, inputs)
+    out.loss.backward()
+    deltas = [embeddings - inputs["inputs_embeds"].numpy() for embeddings in model.seen]
+    kept = [one_pass(model, inputs, delta) for k, delta in enumerate(deltas) if where == "row" or k != at]
+    assert out.loss.item() == pytest.approx(sum(loss for loss, *_ in kept) / 3, abs=1e-12)
+    np.testing.assert_allclose(model.linear.weight.grad, before + sum(dw for _, dw, *_ in kept) / 3, atol=1e-12)
+    np.testing.assert_allclose(model.linear.bias.grad, sum(db for *_, db, _ in kept) / 3, atol=1e-12)
+    ascends = at < 2
+    assert out.terms["nonfinite_ascent"].item() == (where != "weights" and ascends)
+    assert out.terms["nonfinite_passes"].item() == (where != "row")
+    if ascends:
+        stays = np.abs(deltas[at + 1] - deltas[at]).max((1, 2)) < 1e-15
+        assert stays.tolist() == [False, where != "weights", False, False, False]
+
+
+def test_nan_everywhere_leaves_the_weights_as_they_were():
+    model, inputs = Linear(), batch()
+    inputs["inputs_embeds"][0] = float("nan")
+    out = FreeLB()(model, inputs)
+    out.loss.backward()
+    assert out.loss.item() == 0
+    assert out.terms["nonfinite_passes"].item() == 3
+    assert all(not p.grad.any() for p in model.parameters())
+
+
+def test_a_gradient_scaler_changes_nothing():
+    """backward may multiply the loss: the ascent does not see it, and the gradients carry the factor."""
+    gradients = []
+    for scale in (1.0, 1024.0):
+        model = Linear()
+        out = FreeLB()(model, batch(), backward=lambda loss, scale=scale: (loss * scale).backward())
+        (out.loss * scale).backward()
+        gradients.append(model.linear.weight.grad / scale)
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=0)
+
+
+def test_frozen_embeddings_and_lora(tiny_model, tiny_batch):
+    peft = pytest.importorskip("peft")
+    model = peft.get_peft_model(
+        tiny_model(), peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query", "value"])
+    )
+    FreeLB()(model, tiny_batch()).loss.backward()
+    for name, p in model.named_parameters():
+        assert (p.grad is not None) is p.requires_grad, name
+
+
+def test_half_precision_weights(tiny_model, tiny_batch):
+    model = tiny_model().to(torch.bfloat16)
+    out = FreeLB(adv_lr=1.0, max_norm=None)(model, tiny_batch())
+    out.loss.backward()
+    assert out.loss.dtype == torch.float32
+    assert out.terms["last_pass"] > out.terms["first_pass"]
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_a_regression_and_a_model_without_a_mask(tiny_model, tiny_batch):
+    inputs = tiny_batch(num_labels=1)
+    del inputs["attention_mask"]
+    out = FreeLB(init_magnitude=0.0)(tiny_model(num_labels=1, dropout=0.0), inputs)
+    assert out.terms["last_pass"] > out.terms["first_pass"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"norm": "l1"}, "norm must be one of l2, linf, not 'l1'"),
+        ({"variant": "albert"}, "variant must be one of fairseq, huggingface, not 'albert'"),
+        ({"adv_lr": -0.1}, "adv_lr must be finite and not negative, but is -0.1"),
+        ({"init_magnitude": float("nan")}, "init_magnitude must be finite"),
+        ({"start_step": -1}, "start_step must be finite and not negative"),
+        ({"max_norm": 0}, "max_norm must be positive, or None for no limit, not 0"),
+        ({"max_norm": float("nan")}, "max_norm must be positive"),
+        ({"steps": 0, "variant": "huggingface"}, "at least 1 for variant 'huggingface', not 0"),
+        ({"steps": -1}, "at least 0 for variant 'fairseq', not -1"),
+        ({"steps": 1.5}, "steps must be a whole number"),
+        ({"label_smoothing": 1.0}, "label_smoothing"),
+    ],
+)
+def test_options_outside_their_values(options, message):
+    with pytest.raises(ValueError, match=message):
+        FreeLB(**options)
+
+
+def test_start_step_needs_somebody_who_counts(tiny_model, tiny_batch):
+    with pytest.raises(ValueError, match="call begin_step"):
+        FreeLB(start_step=1)(tiny_model(), tiny_batch())
+
+
+def test_models_whose_embeddings_cannot_be_perturbed():
+    class Detached(Linear):
+        def forward(self, inputs_embeds, attention_mask):
+            return super().forward(inputs_embeds.detach(), attention_mask)
+
+    class Wordless(nn.Module):
+        def forward(self, input_ids):
+            return SequenceClassifierOutput(logits=torch.zeros(len(input_ids), 2))
+
+    with pytest.raises(ValueError, match="no gradient reaches the word embeddings"):
+        FreeLB()(Detached(), batch())
+    with pytest.raises(ValueError, match="no get_input_embeddings"):
+        FreeLB()(Wordless(), make_batch())
+
+
+def test_a_copy_starts_with_what_it_was_given():
+    objective = FreeLB(steps=1)
+    assert copy.deepcopy(objective) == objective

@@ -1,11 +1,13 @@
 """R3F against its formula in numpy, on a linear model over a table of words."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from transformers.utils import ModelOutput
 
 from helpers import ARCHITECTURES, arguments, dataset, same, train
@@ -48,6 +50,14 @@ def batch(labels=3):
     }
 
 
+@pytest.fixture
+def one_process():
+    """Wraps a model for distributed training on this process alone."""
+    torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=torch.distributed.HashStore())
+    yield partial(DistributedDataParallel, find_unused_parameters=True, broadcast_buffers=False)
+    torch.distributed.destroy_process_group()
+
+
 def divergence(z, w):
     """KL in both directions of each row, or the squared difference."""
     if z.shape[-1] == 1:
@@ -66,8 +76,9 @@ def slope(z, w):
 
 
 def passes(model):
-    """Embeddings and logits of the clean and of the noised rows, in one pass of both or in two."""
-    return np.concatenate(model.seen).reshape(2, 6, 5, 4), np.concatenate(model.gave).reshape(2, 6, -1)
+    """Embeddings and logits of the clean and of the noised rows, in one pass of both or in two, noised first."""
+    order = slice(None, None, 1 if len(model.seen) == 1 else -1)
+    return np.concatenate(model.seen[order]).reshape(2, 6, 5, 4), np.concatenate(model.gave[order]).reshape(2, 6, -1)
 
 
 @separate
@@ -174,6 +185,19 @@ def test_with_a_weight_of_zero_it_is_cross_entropy(tiny_model, tiny_batch, consi
     assert torch.equal(found[0].loss, found[1].loss)
     assert found[0].loss is found[0].task_loss
     assert found[0].consistency is found[1].consistency or found[0].consistency == found[1].consistency
+
+
+@separate
+@pytest.mark.parametrize("consistency", [False, True])
+def test_distributed_training_is_the_same(tiny_model, tiny_batch, one_process, options, consistency):
+    """Also where the wrapper looks for unused weights in each forward, as the Trainer has it do."""
+    gradients = []
+    for wrap in (lambda model: model, one_process):
+        model = tiny_model()
+        torch.manual_seed(3)
+        R3F(epsilon=0.1, **options)(wrap(model), tiny_batch(), consistency=consistency).loss.backward()
+        gradients.append([p.grad for p in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
 @separate

@@ -1,11 +1,13 @@
 """SMART: search, divergences and momentum weights against their formulas in numpy, on a linear model."""
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from transformers import BertConfig, BertForSequenceClassification
 from transformers.utils import ModelOutput
 
@@ -54,6 +56,14 @@ def batch(labels=3, rows=6):
         "attention_mask": (torch.arange(5) < words).long(),
         "labels": y,
     }
+
+
+@pytest.fixture
+def one_process():
+    """Wraps a model for distributed training on this process alone."""
+    torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=torch.distributed.HashStore())
+    yield partial(DistributedDataParallel, find_unused_parameters=True, broadcast_buffers=False)
+    torch.distributed.destroy_process_group()
 
 
 def divergence(z, w):
@@ -294,6 +304,22 @@ def test_any_architecture(tiny_model, tiny_batch, architecture, variant):
         assert silent(model, inputs, consistency=consistency).terms["adversarial"].item() == 0.0
     loud = Smart(variant=variant, noise_std=0, bregman_weight=0)
     assert loud(model, inputs).terms["adversarial"] > 0
+
+
+@pytest.mark.parametrize("sync_dropout", [False, True])
+@pytest.mark.parametrize("consistency", [False, True])
+def test_distributed_training_is_the_same(tiny_model, tiny_batch, one_process, sync_dropout, consistency):
+    """Also where the wrapper looks for unused weights in each forward, as the Trainer has it do."""
+    gradients = []
+    for wrap in (lambda model: model, one_process):
+        model = tiny_model()
+        smart = Smart(sync_dropout=sync_dropout, **LARGE["paper"])
+        smart.setup(model)
+        smart.begin_step(model)
+        torch.manual_seed(3)
+        smart(wrap(model), tiny_batch(), consistency=consistency).loss.backward()
+        gradients.append([p.grad for p in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
 def test_a_model_without_dropout(tiny_model, tiny_batch):

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from transformers.utils import ModelOutput
 
-from rosetune.methods._consistency import _has_rows, batch_size, symmetric_kl
+from rosetune.methods._consistency import _has_rows, batch_size, clean_pass, symmetric_kl
 from rosetune.methods._contracts import ObjectiveOutput
-from rosetune.methods._perturbation import DropoutState, clean_passes, embed, forward_changed, token_mask
+from rosetune.methods._perturbation import DropoutState, embed, forward_changed, token_mask
 from rosetune.methods._task_loss import TaskLoss, scored_tokens, split_labels
 
 
@@ -94,15 +94,18 @@ class R3F(TaskLoss):
     ) -> tuple[Any, Tensor | None, Tensor | None]:
         """The clean outputs, the logits of a second clean pass where asked for, and those of the noised pass."""
         if not self.noise_weight:
-            return *clean_passes(model, features, consistency, apart=False), None
+            return *clean_pass(model, features, consistency), None
         noise = self._draw(features, embed(model, features))
         if not consistency and not self.sync_dropout:
             return _clean_and_noised(model, features, noise)
         dropout = DropoutState(features)
-        outputs, second = clean_passes(model, features, consistency, apart=self.sync_dropout)
-        with dropout.again(self.sync_dropout):
-            noised = forward_changed(model, features, lambda e: _add(e, noise)).logits
-        return outputs, second, noised
+        # First: DistributedDataParallel may look for unused weights in the last forward, and here the table is one.
+        noised = forward_changed(model, features, lambda e: _add(e, noise)).logits
+        if not self.sync_dropout:
+            return *clean_pass(model, features, consistency), noised
+        with dropout.again():
+            outputs = model(**features)
+        return outputs, model(**features).logits if consistency else None, noised
 
     def _draw(self, features: dict[str, Any], embeddings: Tensor) -> Tensor:
         """Noise of the shape of the embeddings, none on padding."""
