@@ -121,16 +121,15 @@ def start(norm, rows, seed=0, step=1, magnitude=0.7):
     lengths = torch.arange(1, rows + 1) % 50 + 1
     mask = (torch.arange(50) < lengths[:, None]).long()
     embeddings = torch.zeros(rows, 50, WIDTH, dtype=torch.float64)
+    state = torch.get_rng_state()
     objective(model, {"inputs_embeds": embeddings, "attention_mask": mask, "labels": torch.zeros(rows).long()})
+    assert torch.equal(torch.get_rng_state(), state)
     return model.seen[0], mask.bool().numpy(), lengths.numpy()
 
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 def test_the_start_is_uniform_within_its_magnitude_and_leaves_padding_alone(norm):
-    torch.manual_seed(5)
-    state = torch.get_rng_state()
     delta, mask, lengths = start(norm, rows=400)
-    assert torch.equal(torch.get_rng_state(), state)
     assert not np.any(delta[~mask])
     bound = np.full(len(delta), 0.7) if norm == "linf" else 0.7 / np.sqrt(lengths * WIDTH)
     unit = (delta / bound[:, None, None])[mask]
@@ -161,13 +160,12 @@ def test_a_row_is_perturbed_alike_in_any_batch(norm):
         np.testing.assert_allclose(five, two, atol=1e-12)
 
 
-@pytest.mark.parametrize("init_magnitude", [0.0, 0.2])
-def test_accumulation_does_not_matter(tmp_path, init_magnitude):
-    """The random start, too, is drawn row after row through the micro-batches of a step."""
+def test_accumulation_does_not_matter_to_a_clean_start(tmp_path):
+    """Of a random one, which goes on through the micro-batches of a step, test_method_contract has the same."""
     results = []
     for rows, accumulation in ((8, 1), (1, 8)):
         sizes = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": accumulation}
-        kwargs = {"objective": "freelb", "objective_kwargs": {"init_magnitude": init_magnitude}}
+        kwargs = {"objective": "freelb", "objective_kwargs": {"init_magnitude": 0.0}}
         results.append(train(RowNoise(), arguments(tmp_path, **sizes, **kwargs), dataset()))
     whole, parts = results
     for p, q in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
@@ -178,6 +176,7 @@ def test_accumulation_does_not_matter(tmp_path, init_magnitude):
 def test_dropout_is_that_of_the_first_pass(tiny_model, tiny_batch, architecture):
     """With no perturbation at all, passes differ by their dropout alone."""
     model, inputs = tiny_model(architecture, dropout=0.1), tiny_batch()
+    torch.manual_seed(0)
 
     def losses(sync_dropout):
         early = []
@@ -185,8 +184,9 @@ def test_dropout_is_that_of_the_first_pass(tiny_model, tiny_batch, architecture)
         out = objective(model, inputs, backward=lambda loss: early.append(loss.item()) or loss.backward())
         return [*early, out.terms["last_pass"].item() / 3]
 
-    assert len(set(losses(True))) == 1
-    assert len(set(losses(False))) == 3
+    alike = losses(True)
+    assert alike == pytest.approx([alike[0]] * 3, rel=1e-6)
+    assert min(np.diff(sorted(losses(False)))) > 1e-5
 
 
 def test_the_random_state_goes_on_as_after_one_pass(tiny_model, tiny_batch):
@@ -296,15 +296,17 @@ class Poisoned(Linear):
 )
 def test_nan_in_one_pass_leaves_the_gradient_of_the_others(where, at):
     model, inputs = Poisoned(at, where), batch()
-    before = torch.randn(LABELS, WIDTH, dtype=torch.float64)
-    model.linear.weight.grad = before.clone()  # of an earlier micro-batch
+    before = np.arange(9.0).reshape(LABELS, WIDTH)
+    model.linear.weight.grad = torch.tensor(before)  # of an earlier micro-batch
     out = FreeLB(steps=2)(model, inputs)
     out.loss.backward()
     deltas = [embeddings - inputs["inputs_embeds"].numpy() for embeddings in model.seen]
     kept = [one_pass(model, inputs, delta) for k, delta in enumerate(deltas) if where == "row" or k != at]
     assert out.loss.item() == pytest.approx(sum(loss for loss, *_ in kept) / 3, abs=1e-12)
-    np.testing.assert_allclose(model.linear.weight.grad, before + sum(dw for _, dw, *_ in kept) / 3, atol=1e-12)
-    np.testing.assert_allclose(model.linear.bias.grad, sum(db for *_, db, _ in kept) / 3, atol=1e-12)
+    np.testing.assert_allclose(
+        model.linear.weight.grad.numpy(), before + sum(dw for _, dw, *_ in kept) / 3, atol=1e-12
+    )
+    np.testing.assert_allclose(model.linear.bias.grad.numpy(), sum(db for *_, db, _ in kept) / 3, atol=1e-12)
     ascends = at < 2
     assert out.terms["nonfinite_ascent"].item() == (where != "weights" and ascends)
     assert out.terms["nonfinite_passes"].item() == (where != "row")

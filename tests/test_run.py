@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 import tiny_run
@@ -31,6 +32,10 @@ METHODS: dict[str, dict[str, Any]] = {
     "rose-ensemble": {**ROSE, "update_mask_kwargs": {"order": "ensemble", "trace": True}},
     "rose-corrected": {**ROSE, "update_mask_kwargs": {"order": "second", "second_order": "corrected", "trace": True}},
     "random": {"update_mask": "random"},
+    "child-tuning-d": {"update_mask": "child_tuning"},
+    "smart": {"objective": "smart"},
+    "freelb+rose": {**ROSE, "objective": "freelb", "objective_kwargs": {"start_step": 2}},
+    "rift": {"objective": "rift", "objective_kwargs": {"synonyms": "synonyms.json", "steps": 2}},
     "r_drop+rose": {**ROSE, "objective": "r_drop", "update_mask_kwargs": {"trace": True}},
 }
 
@@ -50,6 +55,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("home")
     tiny_run.write_csv(folder / "my.csv")
     tiny_run.write_model(folder / "model")
+    METHODS["rift"]["objective_kwargs"]["synonyms"] = str(tiny_run.write_synonyms(folder / "synonyms.json"))
     return folder
 
 
@@ -461,6 +467,20 @@ def test_what_does_not_change_the_result_does_not_change_the_hash(same: dict[str
 )
 def test_what_changes_the_result_changes_the_hash(other: dict[str, Any]) -> None:
     assert identity(**other) != identity()
+
+
+def test_a_file_among_the_options_counts_by_its_contents(home: Path, tmp_path: Path) -> None:
+    """Also where it has moved; and config.yaml finds it from anywhere."""
+
+    def options(path: Path) -> dict[str, Any]:
+        return {"training": {"objective": "rift", "objective_kwargs": {"synonyms": str(path)}}}
+
+    moved = tiny_run.write_synonyms(tmp_path / "elsewhere.json")
+    assert identity(**options(home / "synonyms.json")) == identity(**options(moved))
+    moved.write_text('{"fine": ["warm"]}')
+    assert identity(**options(home / "synonyms.json")) != identity(**options(moved))
+    relative = RunConfig("sst2", "demo", **options(Path(os.path.relpath(moved))))
+    assert yaml.safe_load(relative.as_yaml())["objective_kwargs"] == {"synonyms": str(moved)}
 
 
 def test_saving_counts_where_it_decides_what_can_be_chosen() -> None:

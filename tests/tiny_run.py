@@ -48,6 +48,13 @@ def write_csv(path: Path, rows: int = 120, pairs: bool = False, seed: int = 0) -
     return path
 
 
+def write_synonyms(path: Path) -> Path:
+    """The words that tell a label are each other's synonyms."""
+    neighbours = {word: [other for other in words if other != word] for words in (GOOD, BAD) for word in words}
+    path.write_text(json.dumps(neighbours), encoding="utf-8")
+    return path
+
+
 def write_model(folder: Path, dropout: float = 0.1, seed: int = 0) -> Path:
     """A BERT of two layers of width 32 with a tokenizer that knows the words of :func:`write_csv`."""
     import torch
@@ -55,7 +62,7 @@ def write_model(folder: Path, dropout: float = 0.1, seed: int = 0) -> Path:
     from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
     vocabulary = {word: i for i, word in enumerate(("[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS))}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]

@@ -6,27 +6,51 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from rosetune.methods import OBJECTIVES, UPDATE_MASKS, Objective, ObjectiveOutput, UpdateMask
-    from rosetune.methods.controls import RandomMask, StaticMask, UniformMask
+    from rosetune.arguments import RobustTrainingArguments
+    from rosetune.methods import (
+        OBJECTIVES,
+        UPDATE_MASKS,
+        Objective,
+        ObjectiveOutput,
+        PreparedMask,
+        StatefulObjective,
+        UpdateMask,
+    )
+    from rosetune.methods.child_tuning import ChildTuning
+    from rosetune.methods.controls import LayerNormOnly, RandomMask, StaticMask, UniformMask
     from rosetune.methods.cross_entropy import CrossEntropy
+    from rosetune.methods.freelb import FreeLB
+    from rosetune.methods.match_tuning import MatchTuning
+    from rosetune.methods.r3f import R3F
     from rosetune.methods.r_drop import RDrop
+    from rosetune.methods.rift import Rift
     from rosetune.methods.rose import Rose
+    from rosetune.methods.smart import Smart
     from rosetune.optim import SelectiveAdamW
-    from rosetune.trainer import RobustTrainer, RobustTrainingArguments
+    from rosetune.trainer import RobustTrainer
 
 # Importing torch and transformers takes seconds, so that a name is imported when it is first asked for.
 _HOME = {
     "SelectiveAdamW": "rosetune.optim",
     "RobustTrainer": "rosetune.trainer",
-    "RobustTrainingArguments": "rosetune.trainer",
+    "RobustTrainingArguments": "rosetune.arguments",
     "Rose": "rosetune.methods.rose",
+    "ChildTuning": "rosetune.methods.child_tuning",
+    "LayerNormOnly": "rosetune.methods.controls",
     "RandomMask": "rosetune.methods.controls",
     "StaticMask": "rosetune.methods.controls",
     "UniformMask": "rosetune.methods.controls",
     "CrossEntropy": "rosetune.methods.cross_entropy",
     "RDrop": "rosetune.methods.r_drop",
+    "Smart": "rosetune.methods.smart",
+    "FreeLB": "rosetune.methods.freelb",
+    "Rift": "rosetune.methods.rift",
+    "MatchTuning": "rosetune.methods.match_tuning",
+    "R3F": "rosetune.methods.r3f",
     "Objective": "rosetune.methods",
     "ObjectiveOutput": "rosetune.methods",
+    "PreparedMask": "rosetune.methods",
+    "StatefulObjective": "rosetune.methods",
     "UpdateMask": "rosetune.methods",
     "OBJECTIVES": "rosetune.methods",
     "UPDATE_MASKS": "rosetune.methods",
@@ -34,16 +58,25 @@ _HOME = {
 
 __all__ = [
     "OBJECTIVES",
+    "R3F",
     "UPDATE_MASKS",
+    "ChildTuning",
     "CrossEntropy",
+    "FreeLB",
+    "LayerNormOnly",
+    "MatchTuning",
     "Objective",
     "ObjectiveOutput",
+    "PreparedMask",
     "RDrop",
     "RandomMask",
+    "Rift",
     "RobustTrainer",
     "RobustTrainingArguments",
     "Rose",
     "SelectiveAdamW",
+    "Smart",
+    "StatefulObjective",
     "StaticMask",
     "UniformMask",
     "UpdateMask",

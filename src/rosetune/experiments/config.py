@@ -86,11 +86,12 @@ class RunConfig:
         self.training = {name: _plain(as_mapping(name, value)) for name, value in self.training.items()}
 
     def method(self) -> str:
-        """A short name of objective and mask, e.g. "vanilla", "rose-ensemble", "r_drop+rose-first"."""
+        """A short name of objective and mask, e.g. "vanilla", "rose-ensemble", "r_drop+child_tuning-D"."""
         objective = self.training.get("objective", "cross_entropy")
         mask = self.training.get("update_mask")
-        if mask == "rose":
-            mask = f"rose-{(self.training.get('update_mask_kwargs') or {}).get('order', 'ensemble')}"
+        kind = {"rose": ("order", "ensemble"), "child_tuning": ("mode", "D")}.get(mask or "")
+        if kind is not None:
+            mask = f"{mask}-{(self.training.get('update_mask_kwargs') or {}).get(*kind)}"
         if objective == "cross_entropy":
             return mask or "vanilla"
         return f"{objective}+{mask}" if mask else objective
@@ -106,7 +107,8 @@ class RunConfig:
     ) -> dict[str, Any]:
         """What decides the result: everything but paths, logging, saving and the sets that are evaluated.
 
-        Files count by what is in them: the data by its fingerprint, a model's folder and a mask's trace by a hash.
+        Files count by what is in them: the data by its fingerprint, a model's folder and a file among a method's
+        options (a trace, synonyms) by a hash.
 
         Args:
             task, text_columns, fingerprint: of the loaded data.
@@ -153,7 +155,8 @@ class RunConfig:
             value = getattr(self, name)
             if value not in (None, "demo") and Path(value).expanduser().exists():
                 options[name] = str(Path(value).expanduser().resolve())
-        training = {name: value for name, value in self.training.items() if name not in ("output_dir", "hub_token")}
+        unsaid = ("output_dir", "hub_token")
+        training = {name: _absolute(value) for name, value in self.training.items() if name not in unsaid}
         header = "# One run of rosetune; `rosetune train --config` takes this file.\n"
         return header + yaml.safe_dump({**options, **training}, sort_keys=True, allow_unicode=True)
 
@@ -174,9 +177,21 @@ def _model_identity(name: str) -> str:
 
 
 def _by_content(value: Any) -> Any:
-    if isinstance(value, Mapping) and isinstance(value.get("trace"), str) and Path(value["trace"]).is_file():
-        return {**value, "trace": f"sha256:{_hash(Path(value['trace']))}"}
-    return value
+    """A method's options with the hash of each file (a trace, synonyms) in the place of its path."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: f"sha256:{_hash(Path(part))}" if _is_file(part) else part for name, part in value.items()}
+
+
+def _absolute(value: Any) -> Any:
+    """A method's options with each file's absolute path."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: str(Path(part).resolve()) if _is_file(part) else part for name, part in value.items()}
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, str) and Path(value).is_file()
 
 
 def _hash(path: Path) -> str:

@@ -35,9 +35,7 @@ class CrossEntropy(TaskLoss):
 
     passes: int | None = field(
         default=None,
-        metadata={
-            "help": "dropout passes that the loss averages over, 1 or 2; null: 2 where the update mask needs two passes"
-        },
+        metadata={"help": "dropout passes that the loss averages over, 1 or 2; null: 2 where the mask needs two"},
     )
 
     def __post_init__(self) -> None:
