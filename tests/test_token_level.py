@@ -10,10 +10,9 @@ from transformers import (
     BertConfig,
     DataCollatorForLanguageModeling,
     GPT2Config,
-    PreTrainedTokenizerFast,
 )
 
-from helpers import VOCABULARY, arguments, dataset, make_batch, trace_of, train
+from helpers import VOCABULARY, arguments, dataset, make_batch, make_tokenizer, trace_of, train, write_synonyms
 from rosetune import CrossEntropy, RDrop
 
 
@@ -117,16 +116,10 @@ def test_cross_entropy_knows_a_language_model_under_lora():
     assert CrossEntropy()(model, batch).loss.item() == pytest.approx(model(**batch).loss.item(), rel=1e-6)
 
 
-def tokenizer():
-    from tokenizers import Tokenizer, models
-
-    words = {"[PAD]": 0, "[UNK]": 1, **{f"w{i}": i for i in range(2, VOCABULARY)}}
-    return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="[UNK]")), pad_token="[PAD]", unk_token="[UNK]"
-    )
+OBJECTIVES = ("cross_entropy", "r_drop", "smart", "freelb", "r3f")
 
 
-@pytest.mark.parametrize("objective", ["cross_entropy", "r_drop"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("order", ["first", "ensemble"])
 def test_rose_trains_a_language_model(tmp_path, objective, order):
     data = Dataset.from_dict(
@@ -134,8 +127,9 @@ def test_rose_trains_a_language_model(tmp_path, objective, order):
     )
     mask = {"update_mask": "rose", "update_mask_kwargs": {"order": order, "upper": 0.5, "trace": True}}
     args = arguments(tmp_path, max_steps=12, learning_rate=3e-3, objective=objective, **mask)
-    collator = DataCollatorForLanguageModeling(tokenizer(), mlm=False)
-    trainer = train(language_model(), args, data, data_collator=collator, processing_class=tokenizer())
+    tokenizer = make_tokenizer()
+    collator = DataCollatorForLanguageModeling(tokenizer, mlm=False)
+    trainer = train(language_model(), args, data, data_collator=collator, processing_class=tokenizer)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     assert np.mean(losses[-3:]) < np.mean(losses[:3])
     multipliers = trace_of(trainer).multipliers
@@ -144,7 +138,7 @@ def test_rose_trains_a_language_model(tmp_path, objective, order):
     assert np.isfinite(before)
 
 
-@pytest.mark.parametrize("objective", ["cross_entropy", "r_drop"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_rose_trains_a_regression(tmp_path, tiny_model, objective):
     """The consistency of a regression is the squared difference of the two passes."""
     mask = {"update_mask": "rose", "update_mask_kwargs": {"order": "first", "upper": 0.5, "trace": True}}
@@ -154,6 +148,19 @@ def test_rose_trains_a_regression(tmp_path, tiny_model, objective):
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
     assert 0 < trace_of(trainer).multipliers.mean() < 1
+
+
+@pytest.mark.parametrize("objective", ["match_tuning", "rift"])
+def test_what_needs_whole_texts_says_so(tmp_path, objective):
+    options = {"synonyms": write_synonyms(tmp_path)} if objective == "rift" else None
+    args = arguments(tmp_path, objective=objective, objective_kwargs=options)
+    with pytest.raises(ValueError, match=r"no pooled state|one class label a row"):
+        train(
+            language_model(),
+            args,
+            Dataset.from_dict({k: v.tolist() for k, v in texts().items()}),
+            processing_class=make_tokenizer(),
+        )
 
 
 def test_a_batch_without_any_scored_token_has_no_divergence():

@@ -21,10 +21,15 @@ class ClassBalancedSampler(Sampler[int]):
         seed: of the orders.
 
     Raises:
-        ValueError: fewer rows in a batch than classes.
+        ValueError: labels that are no classes, or fewer rows in a batch than classes.
     """
 
     def __init__(self, labels: Sequence[int], batch_size: int, seed: int = 0) -> None:
+        if not all(isinstance(label, int | np.integer) for label in labels):
+            raise ValueError(
+                "class-balanced batches need one class label a row, a whole number, not those of a regression or of "
+                f"tokens such as {str(labels[0])[:40]}"
+            )
         self._rows = {label: np.flatnonzero(np.asarray(labels) == label) for label in sorted(set(labels))}
         if batch_size < len(self._rows):
             raise ValueError(

@@ -21,9 +21,17 @@ def two_passes(model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, 
         Logits of the first and of the second pass, each (batch, ...), and the outputs of the first pass.
     """
     batch = batch_size(inputs)
-    doubled = {name: torch.cat([x, x]) if _has_rows(x, batch) else x for name, x in inputs.items()}
-    logits = model(**doubled).logits
+    logits = model(**doubled(inputs)).logits
     return logits[:batch], logits[batch:], ModelOutput(logits=logits[:batch])
+
+
+def doubled(inputs: dict[str, Any]) -> dict[str, Any]:
+    """The same rows twice, one set after the other."""
+    batch = batch_size(inputs)
+    return {
+        name: torch.cat([x, x]) if isinstance(x, Tensor) and x.dim() > 0 and x.shape[0] == batch else x
+        for name, x in inputs.items()
+    }
 
 
 def clean_pass(model: torch.nn.Module, inputs: dict[str, Any], consistency: bool) -> tuple[ModelOutput, Tensor | None]:
@@ -86,7 +94,3 @@ def batch_size(inputs: dict[str, Any]) -> int:
 def single_precision(logits: Tensor) -> Tensor:
     """Half-precision logits as float32: a KL of 16-bit logits loses what it should measure."""
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-
-
-def _has_rows(value: Any, batch: int) -> bool:
-    return isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == batch

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers.utils import ModelOutput
 
-from rosetune.methods._consistency import _has_rows, batch_size, clean_pass, symmetric_kl
+from rosetune.methods._consistency import batch_size, clean_pass, doubled, symmetric_kl
 from rosetune.methods._contracts import ObjectiveOutput
 from rosetune.methods._perturbation import DropoutState, embed, forward_changed, token_mask
 from rosetune.methods._task_loss import TaskLoss, scored_tokens, split_labels
@@ -41,7 +41,7 @@ class R3F(TaskLoss):
         ValueError: an option outside its values; later: the model has no word embeddings that could be perturbed.
 
     Reference:
-        Aghajanyan et al., Better Fine-Tuning by Reducing Representational Collapse, ICLR 2021, Section 2.
+        Aghajanyan et al., Better Fine-Tuning by Reducing Representational Collapse, ICLR 2021.
 
     Cost:
         One forward and backward of the doubled batch; two separate forwards with ``sync_dropout`` or where a
@@ -116,8 +116,7 @@ class R3F(TaskLoss):
 def _clean_and_noised(model: torch.nn.Module, features: dict[str, Any], noise: Tensor) -> tuple[Any, None, Tensor]:
     """Both passes in one forward of the doubled batch, whose halves draw their dropout independently."""
     rows = batch_size(features)
-    doubled = {name: torch.cat([x, x]) if _has_rows(x, rows) else x for name, x in features.items()}
-    logits = forward_changed(model, doubled, lambda e: torch.cat([e[:rows], _add(e[rows:], noise)])).logits
+    logits = forward_changed(model, doubled(features), lambda e: torch.cat([e[:rows], _add(e[rows:], noise)])).logits
     return ModelOutput(logits=logits[:rows]), None, logits[rows:]
 
 

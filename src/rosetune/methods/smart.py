@@ -73,18 +73,18 @@ class Smart(TaskLoss):
 
     Reference:
         Jiang et al., SMART: Robust and Efficient Fine-Tuning for Pre-trained Natural Language Models through
-        Principled Regularized Optimization, ACL 2020, Eqs. 1-4 and Algorithm 1.
+        Principled Regularized Optimization, ACL 2020, Section 3.
 
     Cost:
         2 + T forwards, two backward passes, and T more that stop at the embeddings. With D_Breg one more forward
         without a graph, and a copy of the trained weights in memory and in every checkpoint.
 
     Deviates:
-        From the paper: one model update between two updates of theta~ (its S = 1). A row whose ascent gradient is not
-        finite stays where it is (counted as ``nonfinite_ascent``). From the published code, in its variant too: it
-        perturbs padding, gives the summed embeddings of the perturbed pass to the model's embedding layer a second
-        time, and gives up the term for a whole batch with a non-finite gradient. Weights in bfloat16 round a
-        perturbation of 1e-5 away.
+        From the paper: theta~ is renewed after every optimizer step (its S = 1). A row whose ascent gradient is not
+        finite stays where it is (counted as ``nonfinite_ascent``); the random start is drawn from the global random
+        state, as dropout is. From the published code, in its variant too: that code perturbs padding, feeds the
+        perturbed pass through the model's embedding layer twice, and loses the term of a whole batch with a gradient
+        that is not finite. Weights in bfloat16 round a perturbation of 1e-5 away.
     """
 
     adversarial_weight: float = field(default=1.0, metadata={"help": "weight of the adversarial term; 0: none"})
