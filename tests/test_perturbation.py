@@ -10,11 +10,11 @@ from transformers import XLNetConfig, XLNetForSequenceClassification
 from transformers.utils import ModelOutput
 
 from helpers import ARCHITECTURES
+from rosetune.methods._consistency import clean_pass
 from rosetune.methods._perturbation import (
     DropoutState,
     ascend,
     check_norm,
-    clean_passes,
     embed,
     finite_rows,
     forward_changed,
@@ -195,16 +195,16 @@ def test_the_random_state_goes_on_after_a_failure():
 
 
 @pytest.mark.parametrize("apart", [False, True])
-def test_clean_passes(tiny_model, tiny_batch, apart):
+def test_clean_pass(tiny_model, tiny_batch, apart):
     model, features = tiny_model(dropout=0.3), features_of(tiny_batch())
     torch.manual_seed(4)
     alone = model(**features).logits
     torch.manual_seed(4)
-    outputs, second = clean_passes(model, features, False, apart)
+    outputs, second = clean_pass(model, features, False, apart)
     assert second is None
     assert torch.equal(outputs.logits, alone)
     torch.manual_seed(4)
-    outputs, second = clean_passes(model, features, True, apart)
+    outputs, second = clean_pass(model, features, True, apart)
     assert outputs.logits.shape == second.shape == alone.shape
     assert not torch.equal(outputs.logits, second)
     assert torch.equal(outputs.logits, alone) is apart

@@ -34,10 +34,19 @@ def doubled(inputs: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def clean_pass(model: torch.nn.Module, inputs: dict[str, Any], consistency: bool) -> tuple[ModelOutput, Tensor | None]:
-    """The outputs of one clean pass and, where a consistency is asked for, the logits of a second dropout pass."""
+def clean_pass(
+    model: torch.nn.Module, inputs: dict[str, Any], consistency: bool, apart: bool = False
+) -> tuple[Any, Tensor | None]:
+    """The outputs of one clean pass and, where a consistency is asked for, the logits of a second dropout pass.
+
+    Args:
+        apart: the second one is a forward of its own, so that the first draws the dropout of a batch of this shape,
+            which ``DropoutState`` can repeat; a doubled batch draws another.
+    """
     if not consistency:
         return model(**inputs), None
+    if apart:
+        return model(**inputs), model(**inputs).logits
     _, second, outputs = two_passes(model, inputs)
     return outputs, second
 

@@ -7,8 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rosetune.methods._consistency import clean_pass
-
 NORMS = {"l2": 2.0, "linf": float("inf")}
 Change = Callable[[Tensor], Tensor]
 
@@ -81,20 +79,6 @@ def forward_changed(model: torch.nn.Module, features: dict[str, Any], change: Ch
             "embeddings cannot be perturbed (an encoder-decoder does not; torch.compile hides it: train without)"
         )
     return outputs
-
-
-def clean_passes(
-    model: torch.nn.Module, features: dict[str, Any], consistency: bool, apart: bool
-) -> tuple[Any, Tensor | None]:
-    """The outputs of a clean pass and, where a consistency is asked for, the logits of a second one.
-
-    Args:
-        apart: the second one is a forward of its own, so that the first draws the dropout of a batch of this shape,
-            which :class:`DropoutState` can repeat; a doubled batch draws another.
-    """
-    if not (consistency and apart):
-        return clean_pass(model, features, consistency)
-    return model(**features), model(**features).logits
 
 
 def token_mask(features: dict[str, Any], like: Tensor) -> Tensor:

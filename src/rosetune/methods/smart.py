@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from rosetune.methods._consistency import single_precision, symmetric_kl
+from rosetune.methods._consistency import clean_pass, single_precision, symmetric_kl
 from rosetune.methods._contracts import ObjectiveOutput
 from rosetune.methods._momentum import MomentumWeights
 from rosetune.methods._perturbation import (
     DropoutState,
     ascend,
-    clean_passes,
     embed,
     finite_rows,
     forward_changed,
@@ -165,7 +164,7 @@ class Smart(TaskLoss):
         features, labels = split_labels(model, inputs)
         tokens = scored_tokens(model, features, labels)
         dropout = DropoutState(features)
-        outputs, second = clean_passes(model, features, consistency, apart=self.sync_dropout)
+        outputs, second = clean_pass(model, features, consistency, apart=self.sync_dropout)
         loss = task = self.task_loss(outputs.logits, labels)
         terms = {"task_loss": task.detach()}
         if self.adversarial_weight:
