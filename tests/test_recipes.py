@@ -191,7 +191,7 @@ def plain(method: str, model: str, task: str) -> dict[str, Any]:
         "vanilla": {},
         "label-smoothing": {"objective_kwargs": {"label_smoothing": 0.1}},
         "layer-norm-only": {"update_mask": "layer_norm_only"},
-        "match-tuning": {"objective": "match_tuning", "objective_kwargs": {"temperature": "sqrt_width"}},
+        "match-tuning": {"objective": "match_tuning", "objective_kwargs": {"temperature": "spread"}},
     }
     return like_rose(task, rate) | changes[method]
 
