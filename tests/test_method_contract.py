@@ -105,9 +105,7 @@ def logged(trainer) -> list[dict]:
     return [entry for entry in trainer.state.log_history if "loss" in entry]
 
 
-@pytest.mark.parametrize(
-    ("objective", "mask"), [pair for pair in PAIRS if not ONE_BATCH.keys() & {*pair}], ids="+".join
-)
+@each([pair for pair in PAIRS if not ONE_BATCH.keys() & {*pair}])
 def test_accumulation_does_not_matter(tmp_path, synonyms, objective, mask):
     """Two-pass methods through noise that depends on the row alone; 1 x 8 rows against 8 x 1."""
     data = dataset()
