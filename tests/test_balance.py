@@ -69,5 +69,5 @@ def test_the_trainer_gives_them_to_an_objective_that_asks(tmp_path, tiny_model):
 def test_a_dataset_without_labels_is_refused(tmp_path, tiny_model):
     data = dataset().rename_column("labels", "target")
     trainer = RobustTrainer(tiny_model(), arguments(tmp_path), train_dataset=data, objective=Balanced())
-    with pytest.raises(ValueError, match="need a column of labels"):
+    with pytest.raises(ValueError, match="with a column of labels"):
         trainer.train()

@@ -474,7 +474,7 @@ def test_a_mask_of_other_tensors_or_options_is_refused():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mode": "E"}, "mode must be D or F"),
+        ({"mode": "E"}, "mode must be one of D, F"),
         ({"reserve": 0.0}, "reserve"),
         ({"reserve": 1.1}, "reserve"),
         ({"reserve": float("nan")}, "reserve"),

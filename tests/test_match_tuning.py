@@ -220,7 +220,7 @@ def test_it_learns_and_rows_come_to_match_their_own_label(tiny_model):
 
 @pytest.mark.parametrize("temperature", [0, -1.0, float("inf"), float("nan"), "width", None])
 def test_options_outside_their_values(temperature):
-    with pytest.raises(ValueError, match="temperature must be a positive number or one of spread, sqrt_width, not"):
+    with pytest.raises(ValueError, match="unless it is spread or sqrt_width, must be a finite number above 0"):
         MatchTuning(temperature=temperature)
 
 

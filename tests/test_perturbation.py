@@ -14,7 +14,6 @@ from rosetune.methods._consistency import clean_pass
 from rosetune.methods._perturbation import (
     DropoutState,
     ascend,
-    check_norm,
     embed,
     finite_rows,
     forward_changed,
@@ -161,12 +160,6 @@ def test_rows_without_a_finite_gradient_or_with_none_stay(norm, bad):
     alone, _ = ascend(delta[[0, 2]], gradient[[0, 2]], 0.5, norm)
     assert torch.equal(moved[[0, 2]], alone)
     assert moved.isfinite().all()
-
-
-def test_norms_have_names():
-    assert check_norm("linf") == "linf"
-    with pytest.raises(ValueError, match="norm must be one of l2, linf, not 'l1'"):
-        check_norm("l1")
 
 
 @every_architecture

@@ -235,10 +235,10 @@ def test_lora_and_the_trainer(tmp_path, tiny_model, options):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"noise_weight": -1}, "noise_weight must be a finite number, not negative, but is -1"),
+        ({"noise_weight": -1}, "noise_weight must be a finite number of at least 0, not -1"),
         ({"epsilon": float("nan")}, "epsilon must be a finite number"),
         ({"epsilon": float("inf")}, "epsilon must be a finite number"),
-        ({"noise": "gaussian"}, "noise must be uniform or normal, not 'gaussian'"),
+        ({"noise": "gaussian"}, "noise must be one of uniform, normal, not 'gaussian'"),
         ({"label_smoothing": -0.1}, "label_smoothing"),
     ],
 )

@@ -602,8 +602,8 @@ def test_options_are_checked(synonyms, tmp_path):
         ({"sparsity": float("inf")}, "sparsity must be a finite number"),
         ({"temperature": 0}, "temperature must be a finite number above 0, not 0"),
         ({"step_size": -1}, "step_size"),
-        ({"steps": 0}, "steps must be at least 1, not 0"),
-        ({"max_candidates": 1}, "max_candidates must be at least 2, not 1"),
+        ({"steps": 0}, "steps must be a whole number of at least 1, not 0"),
+        ({"max_candidates": 1}, "max_candidates must be a whole number of at least 2, not 1"),
         ({"segment": "first"}, "segment must be one of all, second, not 'first'"),
         ({"label_smoothing": 2}, "label_smoothing"),
     ]

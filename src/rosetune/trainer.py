@@ -3,7 +3,7 @@
 import copy
 import inspect
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from rosetune.arguments import RobustTrainingArguments, build_objective, build_u
 from rosetune.data.balance import ClassBalancedSampler
 from rosetune.methods import Objective, ObjectiveOutput, PreparedMask, StatefulObjective, UpdateMask
 from rosetune.methods._perturbation import unwrap
+from rosetune.methods._state import keep_with
 from rosetune.methods.rose import Rose
 from rosetune.optim import SelectiveAdamW
 
@@ -28,7 +29,7 @@ class RobustTrainer(Trainer):
     runs one plain forward.
 
     Args:
-        objective: overrides ``args.objective``.
+        objective: overrides ``args.objective``; used as it is, so that each trainer needs its own.
         update_mask: overrides ``args.update_mask``; every optimizer that is made gets a fresh copy of it.
         Others: as for ``transformers.Trainer``; ``args`` may be plain ``TrainingArguments``.
 
@@ -120,11 +121,11 @@ class RobustTrainer(Trainer):
         return SelectiveAdamW, {**kwargs, "update_mask": mask, "optimizer_dict": groups}
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """The Trainer's optimizer; its state dict, and so every checkpoint, also carries what the objective keeps."""
+        """The Trainer's optimizer; its state dict, and so every checkpoint, also carries the objective's state."""
         fresh = self.optimizer is None
         optimizer = super().create_optimizer(model)
-        if fresh and isinstance(self.objective, StatefulObjective):
-            _keep_state_of(self.objective, optimizer)
+        if fresh:
+            keep_with(optimizer, self.objective)
         return optimizer
 
     def compute_loss(
@@ -159,6 +160,11 @@ class RobustTrainer(Trainer):
 
     def _set_up(self, objective: Objective, model: Any, args: TrainingArguments) -> list[tuple[str, Any]]:
         """Start a stateful objective anew; returns the named weights that it wants to be trained."""
+        if getattr(objective, "balanced_batches", False) and not hasattr(self.train_dataset, "__len__"):
+            raise ValueError(
+                "class-balanced batches cannot be drawn from a stream of data: give a datasets.Dataset, or the "
+                "objective balanced_batches=false"
+            )
         if not isinstance(objective, StatefulObjective):
             return []
         total = self.state.max_steps or (args.max_steps if args.max_steps > 0 else None)
@@ -178,22 +184,21 @@ class RobustTrainer(Trainer):
         if isinstance(self.objective, StatefulObjective):
             self.objective.begin_step(unwrap(model))
         if isinstance(mask, PreparedMask) and optimizer is not None and not mask.prepared:
-            devices = [self.args.device] if self.args.device.type == "cuda" else []
-            with torch.random.fork_rng(devices):  # the training that follows draws as it would without this pass
-                mask.prepare(optimizer, unwrap(model), self._training_batches())
-
-    def _training_batches(self) -> Iterable[dict[str, Any]]:
-        """One more pass over the training data, for a mask that must see it."""
-        return _Batches(self.get_train_dataloader(), self._prepare_inputs)
+            batches = _Batches(self.get_train_dataloader(), self._prepare_inputs, quiet=self.args.disable_tqdm)
+            mask.prepare(optimizer, unwrap(model), batches)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """Batches with as many rows of every class, for an objective that asks for them; else the Trainer's."""
         if not getattr(self.objective, "balanced_batches", False):
             return super()._get_train_sampler(train_dataset)
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
-        column = next((name for name in (*self.label_names, "labels", "label") if name in dataset.column_names), None)
+        columns = getattr(dataset, "column_names", None) or ()
+        column = next((name for name in (*self.label_names, "labels", "label") if name in columns), None)
         if column is None:
-            raise ValueError("class-balanced batches need a column of labels: name it labels, or set label_names")
+            raise ValueError(
+                "class-balanced batches need a datasets.Dataset with a column of labels: name it labels or set "
+                "label_names, or give the objective balanced_batches=false"
+            )
         return ClassBalancedSampler(dataset[column][:], self._train_batch_size, self.args.seed)
 
     def _clip_grad_norm(self, model: Any) -> Any:
@@ -236,28 +241,11 @@ class RobustTrainer(Trainer):
         self._counts[name] += 1
 
 
-def _keep_state_of(objective: StatefulObjective, optimizer: torch.optim.Optimizer) -> None:
-    def save(optimizer: Any, state: dict[str, Any]) -> dict[str, Any]:
-        return {**state, "objective": objective.state_dict()}
-
-    def load(optimizer: Any, state: dict[str, Any]) -> dict[str, Any]:
-        if "objective" not in state:
-            raise ValueError(
-                f"this optimizer state holds nothing of {type(objective).__name__}: resume with the objective the run "
-                "was started with, or start a new run"
-            )
-        objective.load_state_dict(state["objective"])
-        return {name: value for name, value in state.items() if name != "objective"}
-
-    optimizer.register_state_dict_post_hook(save)
-    optimizer.register_load_state_dict_pre_hook(load)
-
-
 class _Batches:
-    """A data loader whose batches are on the model's device; has a length where the loader has one."""
+    """A data loader whose batches are on the model's device; ``quiet`` wants no progress bar over it."""
 
-    def __init__(self, loader: Any, move: Any) -> None:
-        self._loader, self._move = loader, move
+    def __init__(self, loader: Any, move: Any, quiet: bool | None) -> None:
+        self._loader, self._move, self.quiet = loader, move, bool(quiet)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return map(self._move, self._loader)

@@ -139,7 +139,8 @@ def _gradients(model: torch.nn.Module, parameters: list[Parameter], batch: dict[
     if all(gradient is None for gradient in gradients):
         raise ValueError(
             "the task loss reaches none of the parameters to be masked: call prepare with the model whose "
-            "named_parameters() the optimizer was given"
+            "named_parameters() the optimizer was given; under gradient checkpointing give "
+            "gradient_checkpointing_kwargs={'use_reentrant': False}"
         )
     return gradients
 
@@ -170,7 +171,7 @@ def _progress(batches: Iterable[dict[str, Any]], limit: int | None) -> Iterable[
     total = length_hint(batches) or None
     if limit is not None:
         total = limit if total is None else min(limit, total)
-    silent = _distributed() and torch.distributed.get_rank() != 0
+    silent = getattr(batches, "quiet", False) or (_distributed() and torch.distributed.get_rank() != 0)
     return tqdm(islice(batches, limit), total=total, desc="Fisher pass", unit="batch", disable=silent)
 
 

@@ -31,6 +31,12 @@ class Observation:
         for name, loss in losses.items():
             with torch.autocast(loss.device.type, enabled=False):
                 gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+            if all(gradient is None for gradient in gradients):
+                raise ValueError(
+                    f"no gradient of the {name.replace('_', ' ')} reaches any of the target tensors. Under gradient "
+                    "checkpointing give gradient_checkpointing_kwargs={'use_reentrant': False}; else see whether the "
+                    "optimizer holds the parameters of this model"
+                )
             seen = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)]
             seen = [norms(seen)] if only_norms else seen
             if self._micro_batches == 0:

@@ -6,15 +6,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 NORMS = {"l2": 2.0, "linf": float("inf")}
 Change = Callable[[Tensor], Tensor]
 
 
 def unwrap(model: torch.nn.Module) -> torch.nn.Module:
-    """The model itself, out of DistributedDataParallel or torch.compile."""
+    """The model itself, out of DistributedDataParallel or torch.compile; a wrapper of the user's own stays."""
     while True:
-        inner = getattr(model, "module", None) or getattr(model, "_orig_mod", None)
+        if isinstance(model, DistributedDataParallel | torch.nn.DataParallel):
+            model = model.module
+            continue
+        inner = getattr(model, "_orig_mod", None)
         if not isinstance(inner, torch.nn.Module):
             return model
         model = inner
@@ -129,13 +133,6 @@ def project(delta: Tensor, radius: float, norm: str) -> Tensor:
         return delta.clamp(-radius, radius)
     length = row_norm(delta, norm)
     return delta * (radius / length.clamp_min(torch.finfo(delta.dtype).tiny)).clamp_max(1.0)
-
-
-def check_norm(norm: str) -> str:
-    """The name itself, if it is one of a norm."""
-    if norm not in NORMS:
-        raise ValueError(f"norm must be one of {', '.join(NORMS)}, not {norm!r}")
-    return norm
 
 
 class DropoutState:

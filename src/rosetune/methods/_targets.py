@@ -55,7 +55,7 @@ def check_pattern(pattern: str, option: str = "target_parameters") -> str:
     """The pattern itself, once it is known to be a regular expression."""
     try:
         re.compile(pattern)
-    except re.error as error:
+    except (re.error, TypeError) as error:
         raise ValueError(f"{option}={pattern!r} is not a regular expression: {error}") from error
     return pattern
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from rosetune.methods._consistency import single_precision
+from rosetune.methods._options import number
 from rosetune.methods._perturbation import unwrap
 
 IGNORED = -100
@@ -26,7 +27,8 @@ class TaskLoss:
         class_weights: one factor a label; the mean is then a weighted mean.
 
     Raises:
-        ValueError: label_smoothing outside [0, 1).
+        ValueError: label_smoothing outside [0, 1), class_weights that are no weights; later: either of them for a
+            regression.
     """
 
     label_smoothing: float = field(default=0.0, metadata={"help": "epsilon in [0, 1) of the cross-entropy's targets"})
@@ -35,8 +37,14 @@ class TaskLoss:
     )
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.label_smoothing < 1.0:
-            raise ValueError(f"label_smoothing must lie in [0, 1), not {self.label_smoothing}")
+        if number("label_smoothing", self.label_smoothing, most=1.0) == 1.0:
+            raise ValueError("label_smoothing must lie in [0, 1), not 1.0")
+        if self.class_weights is not None:
+            if not isinstance(self.class_weights, list | tuple):
+                raise ValueError(f"class_weights must be a list with one number a label, not {self.class_weights!r}")
+            weights = [number("class_weights", weight) for weight in self.class_weights]
+            if not any(weights):
+                raise ValueError(f"class_weights must not all be zero, but are {self.class_weights!r}")
 
     def task_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of one pass.
@@ -52,6 +60,11 @@ class TaskLoss:
         if logits.dim() == 3 and labels.dim() == 2:
             logits, labels = logits.flatten(0, 1), labels.flatten()
         elif logits.dim() == 2 and logits.shape[-1] == 1 and labels.dim() == 1:
+            if self.label_smoothing or self.class_weights is not None:
+                raise ValueError(
+                    "label_smoothing and class_weights are for classes, but the model has a single output "
+                    "(regression): leave them out, or give the model two labels"
+                )
             return F.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
         if logits.dim() != 2 or labels.dim() != 1:
             raise ValueError(

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from rosetune.methods._fisher import diagonal_fisher, keep_top
+from rosetune.methods._options import number, one_of, same_options, whole
 from rosetune.methods._targets import LAYER_PARAMETERS, check_pattern, select_targets
 
 
@@ -77,16 +78,14 @@ class ChildTuning:
         fisher_clip: float | None = 1.0,
         fisher_batches: int | None = None,
     ) -> None:
-        if mode not in ("D", "F"):
-            raise ValueError(f"mode must be D or F, not {mode!r}")
-        if not 0.0 < reserve <= 1.0:
-            raise ValueError(f"reserve must be a share in (0, 1], not {reserve!r}")
-        if fisher not in ("batch", "example"):
-            raise ValueError(f"fisher must be batch or example, not {fisher!r}")
-        if fisher_clip is not None and not fisher_clip > 0.0:
-            raise ValueError(f"fisher_clip must be above 0, or None for no clipping, not {fisher_clip!r}")
-        if fisher_batches is not None and fisher_batches < 1:
-            raise ValueError(f"fisher_batches must be at least 1, or None for all, not {fisher_batches!r}")
+        one_of("mode", mode, ("D", "F"))
+        number("reserve", reserve, most=1.0, positive=True)
+        one_of("fisher", fisher, ("batch", "example"))
+        if fisher_clip is not None:  # None: no clipping
+            number("fisher_clip", fisher_clip, positive=True)
+        if fisher_batches is not None:  # None: all
+            fisher_batches = whole("fisher_batches", fisher_batches, 1)
+        seed = whole("seed", seed)
         if mode == "F" and (fisher, fisher_clip, fisher_batches) != ("batch", 1.0, None):
             raise ValueError(
                 "fisher, fisher_clip and fisher_batches belong to mode D: mode F looks at no data, leave them out"
@@ -167,12 +166,7 @@ class ChildTuning:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` gave; after one from before the Fisher pass, that is still to be done."""
-        changed = [name for name, value in self._options.items() if state["options"].get(name) != value]
-        if changed:
-            details = ", ".join(f"{name}: {state['options'].get(name)!r}" for name in changed)
-            raise ValueError(
-                f"this state was saved by a ChildTuning with other options ({details}): resume with the same ones"
-            )
+        same_options("ChildTuning", self._options, state["options"])
         self._step, self._masks = int(state["step"]), None
         if "mask" in state:
             saved = state["mask"]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from rosetune.methods._options import number, one_of, same_options, whole
 from rosetune.methods._targets import (
     BODY_PARAMETERS,
     LAYER_WEIGHTS,
@@ -27,8 +28,9 @@ class _Control:
     freezes_update = True
     needs: frozenset[str] = frozenset()
 
-    def __init__(self, target_parameters: str) -> None:
+    def __init__(self, target_parameters: str, **options: Any) -> None:
         self.target_parameters = check_pattern(target_parameters)
+        self._options = {"target_parameters": target_parameters, **options}
         self._step = 0
 
     def observe(
@@ -41,11 +43,16 @@ class _Control:
         """Nothing to see."""
 
     def state_dict(self) -> dict[str, Any]:
-        """The step count."""
-        return {"step": self._step}
+        """Options and step count."""
+        return {"options": dict(self._options), "step": self._step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the step count."""
+        """Restore the step count.
+
+        Raises:
+            ValueError: the state was saved under other options.
+        """
+        same_options(type(self).__name__, self._options, state["options"])
         self._step = int(state["step"])
 
 
@@ -70,8 +77,8 @@ class RandomMask(_Control):
         seed: int = 0,
         target_parameters: str = LAYER_WEIGHTS,
     ) -> None:
-        super().__init__(target_parameters)
-        self.upper, self.match, self.seed = _share("upper", upper), _match(match), seed
+        self.upper, self.match, self.seed = number("upper", upper, most=1.0), _match(match), whole("seed", seed)
+        super().__init__(target_parameters, upper=self.upper, match=match, seed=self.seed)
 
     def __call__(self, optimizer: torch.optim.Optimizer) -> dict[Parameter, float | Tensor]:
         """This step's draw."""
@@ -111,15 +118,17 @@ class StaticMask(_Control):
         seed: int = 0,
         target_parameters: str = LAYER_WEIGHTS,
     ) -> None:
-        super().__init__(target_parameters)
         if (frozen is None) == (upper is None and trace is None):
             raise ValueError(
                 "StaticMask takes either frozen=PATTERN, or upper=SHARE, or trace=PATH (with or without upper)"
             )
         self.frozen = None if frozen is None else check_pattern(frozen, "frozen")
-        self.upper = None if upper is None else _share("upper", upper)
+        self.upper = None if upper is None else number("upper", upper, most=1.0)
+        if trace is not None and not isinstance(trace, str | os.PathLike):
+            raise ValueError(f"trace must be the path of a mask_trace.npz or of its run, not {trace!r}")
         self._source = None if trace is None else MaskTrace.load(trace)
-        self.match, self.seed = _match(match), seed
+        self.match, self.seed = _match(match), whole("seed", seed)
+        super().__init__(target_parameters, frozen=frozen, upper=self.upper, match=match, seed=self.seed)
 
     def __call__(self, optimizer: torch.optim.Optimizer) -> dict[Parameter, float | Tensor]:
         """The same set each step."""
@@ -176,8 +185,8 @@ class UniformMask(_Control):
     """
 
     def __init__(self, multiplier: float = 0.6, target_parameters: str = LAYER_WEIGHTS) -> None:
-        super().__init__(target_parameters)
-        self.multiplier = _share("multiplier", multiplier)
+        self.multiplier = number("multiplier", multiplier, most=1.0)
+        super().__init__(target_parameters, multiplier=self.multiplier)
 
     def __call__(self, optimizer: torch.optim.Optimizer) -> dict[Parameter, float | Tensor]:
         """The same multiplier for every target."""
@@ -205,7 +214,7 @@ class LayerNormOnly(_Control):
     """
 
     def __init__(self, norm_parameters: str = NORM_PARAMETERS, target_parameters: str = BODY_PARAMETERS) -> None:
-        super().__init__(target_parameters)
+        super().__init__(target_parameters, norm_parameters=norm_parameters)
         self.norm_parameters = check_pattern(norm_parameters, "norm_parameters")
 
     def __call__(self, optimizer: torch.optim.Optimizer) -> dict[Parameter, float | Tensor]:
@@ -221,13 +230,5 @@ class LayerNormOnly(_Control):
         return {p: float(p in norms) for _, p in targets}
 
 
-def _share(option: str, value: float) -> float:
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"{option} must lie in [0, 1], not {value!r}")
-    return float(value)
-
-
 def _match(value: Literal["tensors", "scalars"]) -> Literal["tensors", "scalars"]:
-    if value not in ("tensors", "scalars"):
-        raise ValueError(f"match must be tensors or scalars, not {value!r}")
-    return value
+    return one_of("match", value, ("tensors", "scalars"))

@@ -40,7 +40,7 @@ class CrossEntropy(TaskLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.passes not in (None, 1, 2):
+        if self.passes not in (None, 1, 2) or isinstance(self.passes, bool):
             raise ValueError(f"passes must be 1 or 2, not {self.passes!r}")
 
     def __call__(

@@ -12,10 +12,11 @@ from torch.nn import Parameter
 
 from rosetune.methods._consistency import single_precision, symmetric_kl, two_passes
 from rosetune.methods._contracts import ObjectiveOutput
+from rosetune.methods._options import number, one_of, switch, whole
 from rosetune.methods._perturbation import (
+    NORMS,
     DropoutState,
     ascend,
-    check_norm,
     embed,
     forward_changed,
     project,
@@ -98,19 +99,15 @@ class FreeLB(TaskLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_norm(self.norm)
-        if self.variant not in VARIANTS:
-            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, not {self.variant!r}")
-        for name in ("adv_lr", "init_magnitude", "start_step"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be finite and not negative, but is {getattr(self, name)}")
-        if self.max_norm is not None and not self.max_norm > 0:
-            raise ValueError(f"max_norm must be positive, or None for no limit, not {self.max_norm}")
-        least = 0 if self.variant == "fairseq" else 1
-        if self.steps != int(self.steps) or self.steps < least:
-            raise ValueError(
-                f"steps must be a whole number of at least {least} for variant {self.variant!r}, not {self.steps}"
-            )
+        one_of("norm", self.norm, tuple(NORMS))
+        one_of("variant", self.variant, VARIANTS)
+        number("adv_lr", self.adv_lr)
+        number("init_magnitude", self.init_magnitude)
+        if self.max_norm is not None:  # None: no limit
+            number("max_norm", self.max_norm, positive=True)
+        self.steps = whole("steps", self.steps, 0 if self.variant == "fairseq" else 1)
+        self.start_step = whole("start_step", self.start_step)
+        switch("sync_dropout", self.sync_dropout)
         self._seed = self._begun = 0
         self._generator: torch.Generator | None = None  # of the random starts of this step
 
@@ -240,11 +237,17 @@ def _backward_if_finite(model: torch.nn.Module, loss: Tensor, backward: Callable
     before = [None if p.grad is None else p.grad.clone() for p in trained]
     backward(loss)
     gradients = [p.grad for p in trained if p.grad is not None]
-    if torch.nn.utils.get_total_norm(gradients, float("inf")).isfinite():
+    if _are_finite(gradients):
         return True
+    if not _are_finite([gradient for gradient in before if gradient is not None]):
+        return True  # the NaN is that of an earlier micro-batch
     for parameter, gradient in zip(trained, before, strict=True):
         parameter.grad = gradient
     return False
+
+
+def _are_finite(gradients: list[Tensor]) -> bool:
+    return not gradients or bool(torch.nn.utils.get_total_norm(gradients, float("inf")).isfinite())
 
 
 def _zero(model: torch.nn.Module) -> Tensor:

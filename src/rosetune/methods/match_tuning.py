@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rosetune.methods._consistency import batch_size, single_precision, symmetric_kl
 from rosetune.methods._contracts import ObjectiveOutput
+from rosetune.methods._options import number
 from rosetune.methods._pooled import changed_pooling, forward_pooled
 from rosetune.methods._task_loss import TaskLoss, split_labels
 
@@ -72,11 +73,8 @@ class MatchTuning(TaskLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        number = isinstance(self.temperature, int | float) and 0 < self.temperature < float("inf")
-        if self.temperature not in TEMPERATURES and not number:
-            raise ValueError(
-                f"temperature must be a positive number or one of {', '.join(TEMPERATURES)}, not {self.temperature!r}"
-            )
+        if self.temperature not in TEMPERATURES:
+            number(f"temperature, unless it is {' or '.join(TEMPERATURES)},", self.temperature, positive=True)
         self._several_rows = False
 
     def __call__(

@@ -10,6 +10,7 @@ from transformers.utils import ModelOutput
 
 from rosetune.methods._consistency import batch_size, clean_pass, doubled, symmetric_kl
 from rosetune.methods._contracts import ObjectiveOutput
+from rosetune.methods._options import number, one_of, switch
 from rosetune.methods._perturbation import DropoutState, embed, forward_changed, token_mask
 from rosetune.methods._task_loss import TaskLoss, scored_tokens, split_labels
 
@@ -60,11 +61,10 @@ class R3F(TaskLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("noise_weight", "epsilon"):
-            if not 0.0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be a finite number, not negative, but is {getattr(self, name)}")
-        if self.noise not in ("uniform", "normal"):
-            raise ValueError(f"noise must be uniform or normal, not {self.noise!r}")
+        number("noise_weight", self.noise_weight)
+        number("epsilon", self.epsilon)
+        one_of("noise", self.noise, ("uniform", "normal"))
+        switch("sync_dropout", self.sync_dropout)
 
     def __call__(
         self,

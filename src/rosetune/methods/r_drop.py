@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rosetune.methods._consistency import require_dropout, symmetric_kl, two_passes
 from rosetune.methods._contracts import ObjectiveOutput
+from rosetune.methods._options import number
 from rosetune.methods._task_loss import TaskLoss, scored_tokens, split_labels
 
 
@@ -44,8 +45,7 @@ class RDrop(TaskLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.alpha < 0:
-            raise ValueError(f"alpha must not be negative, but is {self.alpha}")
+        number("alpha", self.alpha)
         self._dropout_acts = False
 
     def __call__(

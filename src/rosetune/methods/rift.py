@@ -16,6 +16,7 @@ from rosetune.methods._ascc import ascc_attack, candidate_vectors, changed_embed
 from rosetune.methods._consistency import clean_pass, single_precision, symmetric_kl
 from rosetune.methods._contracts import ObjectiveOutput
 from rosetune.methods._hull import SEGMENTS, Hull, Substitutes
+from rosetune.methods._options import number, one_of, switch, whole
 from rosetune.methods._perturbation import unwrap
 from rosetune.methods._pooled import final_layer, forward_pooled
 from rosetune.methods._task_loss import TaskLoss, split_labels
@@ -76,10 +77,11 @@ class Rift(TaskLoss):
         aligned; has a head of two layers; and contrasts pooler outputs before dropout, those of the student from a
         pass of x_adv of their own, where here they are what enters the last layer in the pass that gives f(x_adv).
         How the paper scales the entropy is not known: the code's constant is used. A row is contrasted with those of
-        its own micro-batch and rank alone. The projectors are not clipped with the model's gradients.
+        its own micro-batch and rank alone. Under RobustTrainer the projectors are not clipped with the model's
+        gradients (the published code clips nothing); ``SelectiveAdamW.clip_grad_norm_`` in a plain loop takes them in.
     """
 
-    synonyms: str | None = field(default=None, metadata={"help": "JSON file of synonyms, or wordnet"})
+    synonyms: str | None = field(default=None, metadata={"help": "JSON file of synonyms, or wordnet", "file": True})
     clean_weight: float = field(default=1.0, metadata={"help": "weight of the clean cross-entropy"})
     kl_weight: float = field(default=10.0, metadata={"help": "weight of the KL between clean and adversarial"})
     mi_weight: float = field(default=0.1, metadata={"help": "weight of the contrast with the pre-trained model"})
@@ -94,17 +96,14 @@ class Rift(TaskLoss):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("clean_weight", "kl_weight", "mi_weight", "sparsity"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be a finite number of at least 0, not {getattr(self, name)}")
+            number(name, getattr(self, name))
         for name in ("temperature", "step_size"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be a finite number above 0, not {getattr(self, name)}")
-        for name, least in (("steps", 1), ("max_candidates", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
-        if self.segment not in SEGMENTS:
-            raise ValueError(f"segment must be one of {', '.join(SEGMENTS)}, not {self.segment!r}")
-        if not self.synonyms:
+            number(name, getattr(self, name), positive=True)
+        self.steps = whole("steps", self.steps, 1)
+        self.max_candidates = whole("max_candidates", self.max_candidates, 2)
+        one_of("segment", self.segment, SEGMENTS)
+        switch("balanced_batches", self.balanced_batches)
+        if not self.synonyms or not isinstance(self.synonyms, str):
             raise ValueError(
                 "rift needs synonyms: give a JSON file {word: [neighbour, ...]}, such as the counter-fitted "
                 'neighbours of its authors, or "wordnet"'

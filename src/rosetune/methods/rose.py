@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch.nn import Parameter
 
 from rosetune.methods._consistency import require_dropout
 from rosetune.methods._observation import Observation, norms
+from rosetune.methods._options import number, one_of, same_options, switch, whole
 from rosetune.methods._targets import LAYER_WEIGHTS, check_pattern, kept_count, select_targets
 from rosetune.methods.mask_trace import MaskTrace
 
@@ -91,16 +91,14 @@ class Rose:
         start_step: int = 0,
         trace: bool = False,
     ) -> None:
-        _one_of("order", order, ("first", "second", "ensemble"))
-        _one_of("keep", keep, ("lowest", "highest"))
-        _one_of("reduce", reduce, ("gradients", "norms"))
-        _one_of("risk", risk, ("consistency", "task"))
-        _one_of("normalize", normalize, ("norm", "rms"))
-        _one_of("second_order", second_order, ("paper", "corrected"))
-        if not 0.0 <= gamma <= 1.0:
-            raise ValueError(f"gamma must lie in [0, 1], not {gamma}")
-        if start_step < 0:
-            raise ValueError(f"start_step must not be negative, but is {start_step}")
+        one_of("order", order, ("first", "second", "ensemble"))
+        one_of("keep", keep, ("lowest", "highest"))
+        one_of("reduce", reduce, ("gradients", "norms"))
+        one_of("risk", risk, ("consistency", "task"))
+        one_of("normalize", normalize, ("norm", "rms"))
+        one_of("second_order", second_order, ("paper", "corrected"))
+        gamma, start_step = number("gamma", gamma, most=1.0), whole("start_step", start_step)
+        switch("trace", trace)
         self.order, self.gamma, self.keep, self.reduce, self.risk = order, gamma, keep, reduce, risk
         self.normalize, self.second_order, self.start_step = normalize, second_order, start_step
         self.upper_first, self.upper_second = _thresholds(upper)
@@ -187,12 +185,7 @@ class Rose:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` gave."""
-        changed = [name for name, value in self._options.items() if state["options"].get(name) != value]
-        if changed:
-            details = ", ".join(f"{name}: {state['options'].get(name)!r}" for name in changed)
-            raise ValueError(
-                f"this state was saved by a Rose with other options ({details}): resume with the same ones"
-            )
+        same_options("Rose", self._options, state["options"])
         self._step, self._dropout_acts = int(state["step"]), bool(state["dropout_acts"])
         self._untaken = dict(state["untaken"])
         if self._trace is not None:
@@ -294,11 +287,7 @@ def _gradient(parameter: Parameter) -> Tensor:
 
 def _thresholds(upper: float | Sequence[float]) -> tuple[float, float]:
     pair = tuple(upper) if isinstance(upper, list | tuple) else (upper, upper)
-    if len(pair) != 2 or not all(isinstance(value, Real) and 0.0 < float(value) <= 1.0 for value in pair):
+    if len(pair) != 2:
         raise ValueError(f"upper must be a share in (0, 1], or a pair of them (first, second), not {upper!r}")
-    return float(pair[0]), float(pair[1])
-
-
-def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{option} must be one of {', '.join(allowed)}, not {value!r}")
+    first, second = (number("upper", value, most=1.0, positive=True) for value in pair)
+    return first, second

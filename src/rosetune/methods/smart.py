@@ -11,6 +11,7 @@ from torch.nn import Parameter
 from rosetune.methods._consistency import clean_pass, single_precision, symmetric_kl
 from rosetune.methods._contracts import ObjectiveOutput
 from rosetune.methods._momentum import MomentumWeights
+from rosetune.methods._options import number, one_of, switch, whole
 from rosetune.methods._perturbation import (
     DropoutState,
     ascend,
@@ -103,15 +104,13 @@ class Smart(TaskLoss):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("adversarial_weight", "bregman_weight", "epsilon", "noise_std", "step_size"):
-            if not 0.0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be a finite number, not negative, but is {getattr(self, name)}")
-        if not isinstance(self.steps, int) or self.steps < 1:
-            raise ValueError(f"steps must be a whole number from 1 up, not {self.steps!r}")
-        pair = self.momentum
-        if not isinstance(pair, Sequence) or len(pair) != 2 or not all(0.0 <= beta <= 1.0 for beta in pair):
-            raise ValueError(f"momentum must be a pair of numbers in [0, 1], not {pair!r}")
-        if self.variant not in ("paper", "mt-dnn"):
-            raise ValueError(f"variant must be paper or mt-dnn, not {self.variant!r}")
+            number(name, getattr(self, name))
+        self.steps = whole("steps", self.steps, 1)
+        if not isinstance(self.momentum, list | tuple) or len(self.momentum) != 2:
+            raise ValueError(f"momentum must be a pair of numbers in [0, 1], not {self.momentum!r}")
+        self.momentum = tuple(number("momentum", beta, most=1.0) for beta in self.momentum)
+        one_of("variant", self.variant, ("paper", "mt-dnn"))
+        switch("sync_dropout", self.sync_dropout)
         if self.variant == "mt-dnn" and self.epsilon != type(self).epsilon:
             raise ValueError("epsilon has no part in variant='mt-dnn', which projects nothing: leave it out")
         self._step, self._total_steps = 0, 0

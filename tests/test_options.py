@@ -1,0 +1,88 @@
+"""Options of every method: values of the wrong kind are named at once, and a resume takes the same ones."""
+
+import inspect
+import json
+
+import pytest
+from transformers import DataCollatorWithPadding
+
+from helpers import arguments, dataset, make_tokenizer, train, write_synonyms
+from rosetune.methods import OBJECTIVES, UPDATE_MASKS, build
+
+NONSENSE = ("nonsense", float("nan"), float("-inf"), -1.5, [], {"a": 1}, True)
+# Options that take a text, a path, or the value True.
+EXCEPT = {
+    "synonyms": ("nonsense",),
+    "frozen": ("nonsense",),
+    "trace": ("nonsense", True),
+    "target_parameters": ("nonsense",),
+    "norm_parameters": ("nonsense",),
+    "sync_dropout": (True,),
+    "balanced_batches": (True,),
+}
+
+
+def cases():
+    for axis, methods in (("objective", OBJECTIVES), ("update_mask", UPDATE_MASKS)):
+        for name, kind in methods.items():
+            for option in inspect.signature(kind).parameters:
+                yield from ((axis, name, option, value) for value in NONSENSE if value not in EXCEPT.get(option, ()))
+
+
+@pytest.mark.parametrize(("axis", "name", "option", "value"), list(cases()))
+def test_a_value_of_the_wrong_kind_is_refused_by_name(tmp_path, axis, name, option, value):
+    options = {"synonyms": write_synonyms(tmp_path)} if name == "rift" else {}
+    options |= {"upper": 0.5} if name == "static" and option in ("match", "seed", "target_parameters") else {}
+    if name == "child_tuning" and option == "seed":
+        options["mode"] = "F"
+    with pytest.raises(ValueError, match=option) as caught:
+        build(axis, name, {**options, option: value})
+    assert "not supported between" not in str(caught.value)
+
+
+def run(tmp_path, tiny_model, resume=None, **method):
+    tokenizer = make_tokenizer()
+    args = arguments(tmp_path, max_steps=4, save_strategy="steps", save_steps=2, **method)
+    collator = DataCollatorWithPadding(tokenizer)
+    return train(tiny_model(), args, dataset(), resume, processing_class=tokenizer, data_collator=collator)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "message"),
+    [
+        ({"objective": "smart"}, {"objective": "freelb"}, "saved with Smart, but the objective is FreeLB"),
+        ({"objective": "freelb"}, {"objective": "smart"}, "saved with FreeLB, but the objective is Smart"),
+        ({"objective": "smart"}, {}, "saved with Smart, but the objective is CrossEntropy"),
+        ({}, {"objective": "r_drop"}, "saved with CrossEntropy, but the objective is RDrop"),
+        (
+            {"objective": "smart"},
+            {"objective": "smart", "objective_kwargs": {"momentum": [0.5, 0.5]}},
+            r"saved by a Smart with other options \(momentum: \[0.99, 0.999\] there, \[0.5, 0.5\] here\)",
+        ),
+        (
+            {"update_mask": "random"},
+            {"update_mask": "random", "update_mask_kwargs": {"upper": 0.1}},
+            "saved by a RandomMask with other options",
+        ),
+    ],
+)
+def test_a_resume_with_another_method_is_refused(tmp_path, tiny_model, first, then, message):
+    run(tmp_path, tiny_model, **first)
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, tiny_model, resume=str(tmp_path / "checkpoint-2"), **then)
+
+
+def test_synonyms_may_have_moved(tmp_path, tiny_model):
+    def options(folder):
+        folder.mkdir()
+        return {"objective": "rift", "objective_kwargs": json.dumps({"synonyms": write_synonyms(folder), "steps": 1})}
+
+    run(tmp_path, tiny_model, **options(tmp_path / "here"))
+    run(tmp_path, tiny_model, resume=str(tmp_path / "checkpoint-2"), **options(tmp_path / "there"))
+
+
+@pytest.mark.parametrize("options", [{"label_smoothing": 0.1}, {"class_weights": [1.0, 2.0]}])
+def test_a_regression_has_no_classes_to_smooth_or_weigh(tmp_path, tiny_model, options):
+    args = arguments(tmp_path, objective_kwargs=options)
+    with pytest.raises(ValueError, match="label_smoothing and class_weights are for classes"):
+        train(tiny_model(num_labels=1), args, dataset(num_labels=1))
