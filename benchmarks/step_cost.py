@@ -31,6 +31,7 @@ from rosetune.methods import PreparedMask, StatefulObjective, build
 # Name: objective, its options, update mask, its options.
 METHODS: dict[str, tuple[str, dict[str, Any], str | None, dict[str, Any]]] = {
     "vanilla": ("cross_entropy", {}, None, {}),
+    "label_smoothing": ("cross_entropy", {"label_smoothing": 0.1}, None, {}),
     "rose_second": ("cross_entropy", {}, "rose", {"order": "second"}),
     "rose_first": ("cross_entropy", {}, "rose", {"order": "first"}),
     "rose_ensemble": ("cross_entropy", {}, "rose", {"order": "ensemble"}),
@@ -41,6 +42,7 @@ METHODS: dict[str, tuple[str, dict[str, Any], str | None, dict[str, Any]]] = {
     "layer_norm_only": ("cross_entropy", {}, "layer_norm_only", {}),
     "smart": ("smart", {}, None, {}),
     "smart_no_bregman": ("smart", {"bregman_weight": 0.0}, None, {}),
+    "freelb_3_passes": ("freelb", {}, None, {}),
     "freelb_2_passes": ("freelb", {"variant": "huggingface", "steps": 2}, None, {}),
     "match_tuning": ("match_tuning", {}, None, {}),
     "r3f": ("r3f", {}, None, {}),

@@ -213,6 +213,10 @@ def test_lora_and_bf16(tmp_path, tiny_model, synonyms, objective, mask, variant)
     moved = [not torch.equal(p, b) for p, b in zip(trainer.model.parameters(), before, strict=True)]
     assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
     assert any(moved)
+    if mask == "none" and variant == "bf16":  # the gradient reaches every layer
+        assert all(
+            m for (name, _), m in zip(trainer.model.named_parameters(), moved, strict=True) if ".layer." in name
+        )
     assert all(p.requires_grad for p, m in zip(trainer.model.parameters(), moved, strict=True) if m)
 
 

@@ -31,6 +31,9 @@ R_DROP_TABLE = {
     "rte": (8, 2036, 122),
     "qnli": (32, 33112, 1986),
     "qqp": (32, 113272, 28318),
+    "mnli": (32, 123873, 7432),
+    "mrpc": (16, 2296, 137),
+    "cola": (16, 5336, 320),
 }
 # fairseq-RoBERTa/launch/FreeLB/*-fp32-clip.sh of zhuchen03/FreeLB (of RTE the lines that are commented out):
 # adv_lr, steps, init_mag, max_norm; batch, update_freq, updates, warm-up.
@@ -203,7 +206,7 @@ CATALOGUE: dict[str, tuple[Values, list[tuple[str, str]]]] = {
     **{f"rose-{order}": (rose, GRID) for order in ("first", "second", "ensemble")},
     **{f"r-drop-rose-{order}": (r_drop_rose, GRID) for order in ("first", "second", "ensemble")},
     **dict.fromkeys(("vanilla", "label-smoothing", "layer-norm-only", "match-tuning"), (plain, GRID)),
-    "r-drop": (r_drop, GRID),
+    "r-drop": (r_drop, [(model, task) for model in MODELS for task in R_DROP_TABLE]),
     "child-tuning-d": (child_tuning, [*GRID, ("bert-large-cased", "rte")]),
     "child-tuning-f": (child_tuning, GRID),
     "smart": (smart, GRID),
