@@ -137,7 +137,8 @@ def test_every_option_of_a_method_is_explained(name: str, rosetune: Any, monkeyp
     monkeypatch.setenv("COLUMNS", "80")
     code, out, err = rosetune("list", "methods", name)
     assert (code, err) == (0, "")
-    assert max(map(len, out.splitlines())) <= 90  # a regular expression is not broken
+    lines = [line for line in out.splitlines() if "_parameters = " not in line]  # a regular expression is not broken
+    assert max(map(len, lines)) <= 80
     options = inspect.signature({**OBJECTIVES, **UPDATE_MASKS}[name]).parameters
     explained = re.findall(r"^    (\w+) = .*\n        \S", out, re.MULTILINE)
     assert explained == [*options]
@@ -293,7 +294,7 @@ def test_wrong_words_give_one_line(words: list[str], message: str, rosetune: Any
         (["--update_mask", "rosee"], "unknown update_mask 'rosee': did you mean 'rose'?"),
         (["--objective", "rdrop"], "unknown objective 'rdrop': did you mean 'r_drop'?"),
         (["--update_mask", "rose", "--update_mask_kwargs", '{"uper": 1}'], "has no option 'uper'"),
-        (["--update_mask", "rose", "--update_mask_kwargs", '{"upper": 2}'], "upper must be a share in (0, 1]"),
+        (["--update_mask", "rose", "--update_mask_kwargs", '{"upper": 2}'], "upper must be a finite number in (0, 1]"),
         (["--update_mask", "static", "--update_mask_kwargs", '{"trace": "x.npz"}'], "x.npz is not a mask trace"),
         (["--model_name_or_path", "nobody/nothing"], "cannot load 'nobody/nothing'"),
         (["--model_name_or_path", "./nowhere"], "there is no folder ./nowhere"),

@@ -600,7 +600,7 @@ def test_nothing_is_chosen_on_what_is_reported(home: Path) -> None:
         ({"eval_strategy": "steps"}, "choosing a checkpoint needs validation_from_train"),
         ({"resume_from_checkpoint": "x"}, "a run resumes by itself"),
         ({"lerning_rate": 1.0}, "unknown training argument 'lerning_rate'"),
-        ({"update_mask": "rose", "update_mask_kwargs": {"upper": 1.5}}, r"upper must be a share in \(0, 1\]"),
+        ({"update_mask": "rose", "update_mask_kwargs": {"upper": 1.5}}, r"upper must be a finite number in \(0, 1\]"),
         ({"update_mask": "rosee"}, "unknown update_mask 'rosee'"),
         ({"update_mask": "rose", "update_mask_kwargs": {"uper": 0.5}}, "has no option 'uper'"),
     ],
