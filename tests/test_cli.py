@@ -158,6 +158,12 @@ def test_recipes_are_found_by_a_part_of_their_name(rosetune: Any) -> None:
     assert all("ensemble/roberta-base" in line for line in out.splitlines())
 
 
+def test_a_recipe_is_shown_with_its_sources(rosetune: Any) -> None:
+    code, out, _ = rosetune("list", "recipes", "rose-first/roberta-base/rte")
+    assert code == 0
+    assert "learning_rate: 4.0e-5  # [table]" in out
+
+
 def test_help_all_lists_the_arguments_of_the_trainer(rosetune: Any) -> None:
     code, out, _ = rosetune("train", "--help-all")
     assert code == 0

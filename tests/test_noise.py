@@ -1,11 +1,15 @@
+import math
+import re
 import subprocess
 import sys
 import unicodedata
+from random import Random
 
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
-from rosetune.robustness.noise import _NEIGHBOURS, perturb, typing_errors
+from rosetune.robustness.noise import NOISES, noise_curve, perturb, typing_errors
+from rosetune.robustness.noises import NEIGHBOURING_KEYS
 
 SENTENCE = "Wonderful performances, although SOMEWHAT predictable; the ending doesn't disappoint 3rd-time viewers."
 LONG = " ".join([SENTENCE] * 30)
@@ -92,7 +96,7 @@ def test_all_three_kinds_of_edit_occur_about_equally_often():
             kinds["swap"] += 1
         elif before != after:
             (old, new) = next((x, y) for x, y in zip(before, after, strict=True) if x != y)
-            assert new in _NEIGHBOURS[old]
+            assert new in NEIGHBOURING_KEYS[old]
             kinds["neighbour"] += 1
     assert sum(kinds.values()) == pytest.approx(300, abs=60)
     assert all(count > 70 for count in kinds.values())
@@ -131,10 +135,10 @@ def test_case_is_kept():
 
 
 def test_neighbours_are_symmetric_and_near():
-    assert all(key in _NEIGHBOURS[near] for key, nears in _NEIGHBOURS.items() for near in nears)
-    assert set(_NEIGHBOURS["g"]) == set("tyfhvb")
-    assert set(_NEIGHBOURS["Q"]) == set("WA")
-    assert len(_NEIGHBOURS) == 52
+    assert all(key in NEIGHBOURING_KEYS[near] for key, nears in NEIGHBOURING_KEYS.items() for near in nears)
+    assert set(NEIGHBOURING_KEYS["g"]) == set("tyfhvb")
+    assert set(NEIGHBOURING_KEYS["Q"]) == set("WA")
+    assert len(NEIGHBOURING_KEYS) == 52
 
 
 @pytest.mark.parametrize(
@@ -226,3 +230,153 @@ def test_perturb_writes_no_file_beside_a_data_set_on_disk(tmp_path):
     before = sorted((tmp_path / "set").iterdir())
     perturb(Dataset.load_from_disk(tmp_path / "set"), ["text"], 1, 0)
     assert sorted((tmp_path / "set").iterdir()) == before
+
+
+HOSTILE = {
+    "empty": "",
+    "blank": " \n\t\u3000",
+    "marks only": "...!?!--(;)\u201c\u2026\u00bf",
+    "emoji": "👩‍👩‍👧‍👦 🇩🇪 ❤️ 1️⃣ #️⃣ *️⃣ 👍🏽",
+    "right to left": "\u202bفيلم رائع، ومؤثر!\u202c \u200fסרט נפלא.",
+    "control": "a\x00b\x07 c\x1b[31mred\x7f \u0085 \u2028 zero\u200bwidth \ufeff",
+    "surrogate": "half \ud83d pair",
+    "marks of letters": unicodedata.normalize("NFD", "déjà élévé ") + "\u0301\u0301",
+    "case": "ß ﬁ İstanbul ǆ STRASSE ΣΊΣΥΦΟΣ",
+    "digits": "3.5 out of 10, 1,000,000 l33t",
+    "no space": "x" * 5000,
+}
+
+
+def apply(name: str, text: str, strength: float, seed: int = 0) -> str:
+    return NOISES[name](text, strength, Random(seed))
+
+
+@pytest.mark.parametrize("name", NOISES)
+class TestEveryNoise:
+    @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+    def test_hostile_text(self, name, text):
+        assert apply(name, text, 0) == text
+        for strength in (0.3, 1):
+            after = apply(name, text, strength)
+            assert isinstance(after, str)
+            assert after == apply(name, text, strength)
+
+    def test_ten_thousand_words(self, name):
+        text = "Unforgettable cinema, " * 5000
+        after = apply(name, text, 0.5)
+        assert len(after.split()) == 10_000
+        assert after != text or name == "punctuation_inserted"  # commas stand everywhere
+
+    def test_words_touched_at_a_strength_stay_touched_alike_at_a_greater_one(self, name):
+        levels = [apply(name, LONG, strength).split(" ") for strength in (0, 0.2, 0.5, 1)]
+        assert len({len(words) for words in levels}) == 1
+        touched = [sum(a != b for a, b in zip(levels[0], words, strict=True)) for words in levels]
+        assert touched == sorted(touched)
+        assert touched[1] < touched[2] < touched[3] or name == "lower_case"
+        for word, less, more in zip(levels[0], levels[1], levels[2], strict=True):
+            # A word of several units (3rd-time) may be touched again elsewhere.
+            assert less in (word, more) or not word.isalpha()
+
+    def test_seeds(self, name):
+        assert len({apply(name, LONG, 0.5, seed) for seed in range(5)}) == 5
+
+    @pytest.mark.parametrize("strength", [-0.1, 1.1, math.nan, 2])
+    def test_invalid_strength(self, name, strength):
+        with pytest.raises(ValueError, match="share of words touched"):
+            apply(name, SENTENCE, strength)
+
+
+@pytest.mark.parametrize("name", ["typing", "ocr", "upper_case", "random_case"])
+@pytest.mark.parametrize("strength", [0.1, 0.5, 1.0])
+def test_share_of_words_touched_is_the_strength(name, strength):
+    plain = "wonderful performances although somewhat predictable ending disappoint viewers " * 500
+    after = apply(name, plain, strength)
+    share = sum(a != b for a, b in zip(plain.split(), after.split(), strict=True)) / 4000
+    assert share == pytest.approx(strength, abs=4 * math.sqrt(strength * (1 - strength) / 4000))
+
+
+def test_typing_noise_is_one_typing_error_in_words_of_more_than_three_letters():
+    for before, after in zip(LONG.split(), apply("typing", LONG, 1).split(), strict=True):
+        long_parts = [part for part in re.findall("[A-Za-z]+", before) if len(part) > 3]
+        assert distance(before, after) == len(long_parts)
+
+
+def test_ocr_errors_change_one_shape_and_never_a_digit():
+    assert {apply("ocr", "o", 1, seed) for seed in range(20)} == {"0"}
+    assert {apply("ocr", "I", 1, seed) for seed in range(20)} == {"l", "1"}
+    assert {apply("ocr", "barn", 1, seed) for seed in range(40)} == {"bam"}
+    assert {apply("ocr", "mall", 1, seed) for seed in range(80)} == {"rnall", "ma1l", "maIl", "mal1", "malI"}
+    assert apply("ocr", "1,000 in 3 x 58", 1) in {"1,000 1n 3 x 58", "1,000 ln 3 x 58"}
+
+
+def test_casing():
+    assert apply("upper_case", SENTENCE, 1) == SENTENCE.upper()
+    assert apply("lower_case", SENTENCE, 1) == SENTENCE.lower()
+    after = apply("random_case", LONG, 1)
+    assert after.lower() == LONG.lower()
+    turned = sum(a != b for a, b in zip(LONG, after, strict=True)) / sum(c.isalpha() for c in LONG)
+    assert 0.4 < turned < 0.6
+    assert {apply("random_case", "a b", 1, seed) for seed in range(9)} == {"A B"}  # a touched word always changes
+
+
+def test_punctuation():
+    text = "Well, it's (nearly) fine... #1!"
+    assert apply("punctuation_dropped", text, 1) == "Well its nearly fine 1"
+    assert apply("punctuation_doubled", text, 1) == "Well,, it''s ((nearly)) fine...... ##1!!"
+    inserted = apply("punctuation_inserted", "one, two three\nfour 5 six", 1)
+    assert re.fullmatch(r"one, two[,.;:-] three[,.;:-]\nfour[,.;:-] 5 six", inserted)
+    assert apply("punctuation_dropped", "#️⃣ *️⃣", 1) == "#️⃣ *️⃣"
+
+
+PINNED = {
+    "typing": "a charming, well-acted coemdy wtih lonely charactesr",
+    "ocr": "a charmin9, we1l-acted comcdy with lone1y character5",
+    "upper_case": "A charming, WELL-acted comedy with LONELY CHARACTERS",
+    "lower_case": "a charming, well-acted comedy with lonely characters",
+    "random_case": "A CharmING, well-actEd CoMeDY With LOnELY CHarACTeRS",
+    "punctuation_dropped": "a charming, well-acted comedy with lonely characters",
+    "punctuation_doubled": "a charming, well--acted comedy with lonely characters",
+    "punctuation_inserted": "a: charming, well-acted comedy. with lonely characters",
+}
+
+
+class TestNoiseCurve:
+    def dataset(self) -> Dataset:
+        rows = {"id": ["a", "b", "c"], "one": [SENTENCE, None, ""], "two": ["Fine, really", SENTENCE, "x"]}
+        return Dataset.from_dict({**rows, "label": [0, 1, 1]})
+
+    def test_every_noise_at_every_strength_in_order(self):
+        curve = [(name, strength) for name, strength, _ in noise_curve(self.dataset(), ["one"], strengths=(0.5, 1))]
+        assert curve == [(name, strength) for name in NOISES for strength in (0.5, 1)]
+
+    def test_text_columns_only_and_strength_zero_is_the_data_set(self):
+        dataset = self.dataset()
+        for name, strength, noisy in noise_curve(dataset, ["one", "two"], strengths=(0, 1)):
+            assert noisy.features == dataset.features
+            assert (noisy["id"][:], noisy["label"][:]) == (["a", "b", "c"], [0, 1, 1])
+            assert noisy["one"][1:] == [None, ""]
+            assert (noisy["one"][0] == SENTENCE) == (strength == 0), name
+            assert noisy["one"][0] == noisy["two"][1]  # equal texts get equal noise
+
+    def test_a_row_does_not_depend_on_its_place_but_on_the_seed(self):
+        dataset = self.dataset()
+        [(_, _, whole)] = noise_curve(dataset, ["two"], names=["ocr"], strengths=[0.5])
+        [(_, _, alone)] = noise_curve(dataset.select([1]), ["two"], names=["ocr"], strengths=[0.5])
+        [(_, _, other)] = noise_curve(dataset, ["two"], names=["ocr"], strengths=[0.5], seed=1)
+        assert alone["two"][0] == whole["two"][1] != other["two"][1]
+
+    def test_pinned(self):
+        # Published curves depend on these bytes.
+        dataset = Dataset.from_dict({"text": ["a charming, well-acted comedy with lonely characters"]})
+        found = {name: noisy["text"][0] for name, _, noisy in noise_curve(dataset, ["text"], strengths=[0.5])}
+        assert found == PINNED
+
+    def test_refusals(self):
+        with pytest.raises(ValueError, match="no column"):
+            list(noise_curve(self.dataset(), ["three"]))
+        with pytest.raises(ValueError, match="unknown noise 'blur'; there are typing, ocr"):
+            list(noise_curve(self.dataset(), ["one"], names=["blur"]))
+        with pytest.raises(ValueError, match="share of words touched"):
+            list(noise_curve(self.dataset(), ["one"], strengths=[0.1, 10]))
+        empty = Dataset.from_dict({"text": []})
+        assert all(len(noisy) == 0 for _, _, noisy in noise_curve(empty, ["text"]))

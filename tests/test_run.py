@@ -489,6 +489,20 @@ def test_saving_counts_where_it_decides_what_can_be_chosen() -> None:
     assert identity(validation_from_train=0.1, training={"logging_steps": 5}) == chooses
 
 
+@pytest.mark.parametrize(
+    ("training", "name"),
+    [
+        ({}, "vanilla"),
+        ({"objective_kwargs": {"label_smoothing": 0.1}}, "label_smoothing-0.1"),
+        ({"objective_kwargs": {"passes": 2}, "update_mask": "rose"}, "passes-2+rose-ensemble"),
+        ({"objective": "freelb", "objective_kwargs": {"variant": "huggingface"}}, "freelb-huggingface"),
+        ({"objective": "r_drop", "update_mask": "child_tuning"}, "r_drop+child_tuning-D"),
+    ],
+)
+def test_a_control_does_not_pass_for_the_baseline(training: dict[str, Any], name: str) -> None:
+    assert RunConfig("sst2", "demo", training=training).method() == name
+
+
 def test_default_folders(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = RunConfig("sst2", "demo", training={"update_mask": "rose", "objective": "r_drop"})
     folder = config.folder({"task": "user/set:part"})

@@ -228,3 +228,10 @@ def test_arguments_that_a_search_sets_later_count(tmp_path, tiny_model):
     )
     trainer.train()
     assert len(trace_of(trainer).multipliers) == 1
+
+
+def test_the_name_of_an_objective_belongs_into_the_arguments(tmp_path, tiny_model):
+    with pytest.raises(ValueError, match=r"not 'smart': a name goes into RobustTrainingArguments"):
+        RobustTrainer(tiny_model(), arguments(tmp_path), train_dataset=dataset(), objective="smart")
+    with pytest.raises(ValueError, match="unknown objective 'child_tuning': that is an update_mask"):
+        arguments(tmp_path, objective="child_tuning")

@@ -73,7 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(verb("predict", _predict, "label texts with a run's model"))
     listing = verb("list", _list, "list tasks, methods or recipes")
     listing.add_argument("what", choices=("tasks", "methods", "recipes"))
-    listing.add_argument("name", nargs="?", help="one method, with its options; or recipes with this in their name")
+    listing.add_argument(
+        "name",
+        nargs="?",
+        help="one method, with its options; one recipe, with its sources; or recipes with this in their name",
+    )
     _add_demo(verb("demo", _demo, "compare vanilla fine-tuning with ROSE-Ensemble, with controls"))
     return parser
 
@@ -217,8 +221,11 @@ def _predict(known: argparse.Namespace, rest: list[str]) -> None:
 
 def _list(known: argparse.Namespace, rest: list[str]) -> None:
     if known.what == "recipes":
-        from rosetune.recipes import recipe_names
+        from rosetune.recipes import recipe_names, recipe_text
 
+        if known.name in recipe_names():
+            print(recipe_text(known.name), end="")
+            return
         print("\n".join(name for name in recipe_names() if (known.name or "") in name))
         return
     from rosetune.experiments.listing import methods_text, tasks_text

@@ -60,6 +60,11 @@ class RobustTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         args = RobustTrainingArguments(output_dir="trainer_output") if args is None else args
+        if objective is not None and not callable(objective):
+            raise ValueError(
+                f"objective must be an objective such as FreeLB(), not {objective!r}: a name goes into "
+                "RobustTrainingArguments(objective=...)"
+            )
         if objective is not None and args.label_smoothing_factor:
             raise ValueError(
                 "label_smoothing_factor does not reach an objective that is passed: give it the smoothing"

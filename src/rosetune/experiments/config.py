@@ -88,12 +88,17 @@ class RunConfig:
     def method(self) -> str:
         """A short name of objective and mask, e.g. "vanilla", "rose-ensemble", "r_drop+child_tuning-D"."""
         objective = self.training.get("objective", "cross_entropy")
+        options = self.training.get("objective_kwargs") or {}
         mask = self.training.get("update_mask")
         kind = {"rose": ("order", "ensemble"), "child_tuning": ("mode", "D")}.get(mask or "")
         if kind is not None:
             mask = f"{mask}-{(self.training.get('update_mask_kwargs') or {}).get(*kind)}"
         if objective == "cross_entropy":
-            return mask or "vanilla"
+            named = ("label_smoothing", "passes")  # a control must not pass for the baseline
+            plain = "+".join(f"{name}-{options[name]}" for name in named if isinstance(options.get(name), int | float))
+            return "+".join(filter(None, (plain, mask))) or "vanilla"
+        if "variant" in options:
+            objective = f"{objective}-{options['variant']}"
         return f"{objective}+{mask}" if mask else objective
 
     def identity(

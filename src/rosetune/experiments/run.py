@@ -160,9 +160,18 @@ def _compare(folder: Path, run_json: str, now: Mapping[str, Any]) -> None:
         old, new = ({**side["training"], **side, "training": None} for side in (before, now))
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{folder}/run.json is not a run of rosetune: choose another --output_dir") from error
+    old, new = _flat(old), _flat(new)
     changed = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
     details = "; ".join(f"{name}: {_shown(old.get(name))} there, {_shown(new.get(name))} here" for name in changed)
     raise RunError(f"{folder} holds a run of another configuration ({details}): choose another --output_dir")
+
+
+def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A method's options one by one, so that only those that differ are shown."""
+    flat: dict[str, Any] = {}
+    for name, value in options.items():
+        flat |= {f"{name}.{part}": v for part, v in value.items()} if isinstance(value, Mapping) else {name: value}
+    return flat
 
 
 def _shown(value: Any) -> str:

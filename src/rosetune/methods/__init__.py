@@ -68,6 +68,8 @@ def build(axis: str, name: str, options: Mapping[str, Any] | str | None = None, 
     if name not in table:
         near = get_close_matches(str(name), table, n=1)
         guess = f"did you mean {near[0]!r}? " if near else ""
+        other = {"objective": ("update_mask", UPDATE_MASKS), "update_mask": ("objective", OBJECTIVES)}[axis]
+        guess = f"that is an {other[0]}. Else " if name in other[1] else guess
         raise ValueError(f"unknown {axis} {name!r}: {guess}choose one of {', '.join(table)}")
     options = _parse(axis, options)
     known = inspect.signature(table[name]).parameters

@@ -68,7 +68,8 @@ def forward_changed(model: torch.nn.Module, features: dict[str, Any], change: Ch
         if len(seen) > 1 or output.shape[:2] != features["input_ids"].shape:
             raise ValueError(
                 f"{type(unwrap(model)).__name__} looks its word embeddings up more than once, or not in the order of "
-                "(batch, tokens), so that they cannot be perturbed"
+                "(batch, tokens), so that they cannot be perturbed (GPT-2 does where it gets token_type_ids: leave "
+                "them out)"
             )
         return change(output)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -91,9 +91,11 @@ class FreeLB(TaskLoss):
     adv_lr: float = field(default=0.1, metadata={"help": "length of an ascent step"})
     steps: int = field(default=2, metadata={"help": "ascent steps (fairseq) or passes (huggingface)"})
     init_magnitude: float = field(default=0.2, metadata={"help": "size of the random start; 0: a clean first pass"})
-    max_norm: float | None = field(default=0.2, metadata={"help": "largest norm of the perturbation; none: unlimited"})
-    norm: str = field(default="l2", metadata={"help": "norm of a perturbation: l2 or linf"})
-    variant: str = field(default="fairseq", metadata={"help": "what steps counts: fairseq or huggingface"})
+    max_norm: float | None = field(default=0.2, metadata={"help": "largest norm of the perturbation; null: unlimited"})
+    norm: Literal["l2", "linf"] = field(default="l2", metadata={"help": "norm of a perturbation: l2 or linf"})
+    variant: Literal["fairseq", "huggingface"] = field(
+        default="fairseq", metadata={"help": "what steps counts: fairseq or huggingface"}
+    )
     sync_dropout: bool = field(default=True, metadata={"help": "the same dropout in all passes"})
     start_step: int = field(default=0, metadata={"help": "plain cross-entropy before this optimizer step"})
 

@@ -1,10 +1,11 @@
 """RIFT: robust fine-tuning that keeps what the pre-trained model knew (Dong et al., NeurIPS 2021)."""
 
 import copy
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,8 @@ from rosetune.methods._options import number, one_of, switch, whole
 from rosetune.methods._perturbation import unwrap
 from rosetune.methods._pooled import final_layer, forward_pooled
 from rosetune.methods._task_loss import TaskLoss, split_labels
+
+logger = logging.getLogger(__name__)
 
 HIDDEN, PROJECTED = 512, 256  # widths of the projectors, as published
 
@@ -81,7 +84,9 @@ class Rift(TaskLoss):
         gradients (the published code clips nothing); ``SelectiveAdamW.clip_grad_norm_`` in a plain loop takes them in.
     """
 
-    synonyms: str | None = field(default=None, metadata={"help": "JSON file of synonyms, or wordnet", "file": True})
+    synonyms: str | None = field(
+        default=None, metadata={"help": "JSON file of synonyms, or wordnet; required", "file": True}
+    )
     clean_weight: float = field(default=1.0, metadata={"help": "weight of the clean cross-entropy"})
     kl_weight: float = field(default=10.0, metadata={"help": "weight of the KL between clean and adversarial"})
     mi_weight: float = field(default=0.1, metadata={"help": "weight of the contrast with the pre-trained model"})
@@ -90,7 +95,9 @@ class Rift(TaskLoss):
     step_size: float = field(default=1.0, metadata={"help": "learning rate of the adversary's Adam"})
     sparsity: float = field(default=15.0, metadata={"help": "weight of the mixtures' entropy in the adversary"})
     max_candidates: int = field(default=10, metadata={"help": "candidates of a word, itself included"})
-    segment: str = field(default="all", metadata={"help": "which words may be substituted: all or second"})
+    segment: Literal["all", "second"] = field(
+        default="all", metadata={"help": "which words may be substituted: all or second"}
+    )
     balanced_batches: bool = field(default=True, metadata={"help": "as many rows of every class in a batch"})
 
     def __post_init__(self) -> None:
@@ -110,6 +117,7 @@ class Rift(TaskLoss):
             )
         self._synonyms = load_synonyms(self.synonyms)
         self._substitutes: Substitutes | None = None
+        self._warned = False
         self._teacher: nn.Module | None = None
         self._projectors: Projectors | None = None
 
@@ -177,6 +185,9 @@ class Rift(TaskLoss):
                 f"token-level model's (got {tuple(labels.shape)}, {labels.dtype})"
             )
         hull = self._substitutes.hull(features, self.segment)
+        if not (hull.coverage or self._warned):
+            logger.warning("no word of this batch has a synonym in %s: nothing is perturbed", self.synonyms)
+            self._warned = True
         weights, stayed = ascc_attack(
             model, features, hull, steps=self.steps, step_size=self.step_size, sparsity=self.sparsity
         )

@@ -94,7 +94,8 @@ class Smart(TaskLoss):
     step_size: float = field(default=1e-3, metadata={"help": "size of an ascent step"})
     steps: int = field(default=1, metadata={"help": "ascent steps"})
     momentum: Sequence[float] = field(
-        default=(0.99, 0.999), metadata={"help": "momentum of the Bregman weights: first tenth of the steps, then"}
+        default=(0.99, 0.999),
+        metadata={"help": "momentum of the Bregman weights: in the first tenth of the steps, and after it"},
     )
     variant: Literal["paper", "mt-dnn"] = field(
         default="paper", metadata={"help": "the paper's search and divergence, or the published code's (mt-dnn)"}

@@ -4,7 +4,7 @@ import difflib
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["load_recipe", "recipe_names"]
+__all__ = ["load_recipe", "recipe_names", "recipe_text"]
 
 
 def recipe_names() -> list[str]:
@@ -31,9 +31,18 @@ def load_recipe(name: str) -> dict[str, Any]:
     """
     import yaml
 
+    return yaml.safe_load(recipe_text(name))
+
+
+def recipe_text(name: str) -> str:
+    """A recipe as it is written, with the source of each value.
+
+    Raises:
+        ValueError: there is no such recipe; the message has the nearest names.
+    """
     known = recipe_names()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else "rosetune list recipes shows them all"
         raise ValueError(f"no recipe is called {name!r}: {hint}")
-    return yaml.safe_load(files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
+    return files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")

@@ -1,21 +1,18 @@
-"""Typing errors: a mild, label-preserving perturbation that needs no model and no attack."""
+"""Typing and scanning errors, casing, punctuation: mild, label-preserving noise that needs no model and no attack."""
 
-import hashlib
-import unicodedata
-from collections.abc import Callable, Sequence
-from random import Random
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from rosetune.robustness.noises import NOISES, SHORTEST, check_share, generator, misspell, split_words
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["perturb", "typing_errors"]
+__all__ = ["NOISES", "STRENGTHS", "noise_curve", "perturb", "typing_errors"]
 
 HIT_PROBABILITY = 0.25  # of an eligible word, in each pass
-SHORTEST = 3  # letters: a word this short is left alone, and no word is made shorter
-
-Word = list[str]  # letters, each with the combining marks that belong to it
-Edit = Callable[[Word, Random], Word | None]
+STRENGTHS = (0.1, 0.25, 0.5, 1.0)  # of a noise curve
 
 
 def typing_errors(text: str, strength: int, seed: int = 0) -> str:
@@ -49,14 +46,14 @@ def typing_errors(text: str, strength: int, seed: int = 0) -> str:
         ValueError: ``strength`` is negative or not an integer.
     """
     _check_strength(strength)
-    pieces = _split(text)
+    pieces = split_words(text)
     eligible = [i for i, (is_word, letters) in enumerate(pieces) if is_word and len(letters) > SHORTEST]
     forms = {i: [pieces[i][1]] for i in eligible}
     for typed in range(strength):
-        rng = _generator(seed, typed, text)
+        rng = generator(seed, typed, text)
         for i in eligible:
             if rng.random() < HIT_PROBABILITY:
-                _edit(forms[i], rng)
+                misspell(forms[i], rng)
     return "".join("".join(forms[i][-1] if i in forms else letters) for i, (_, letters) in enumerate(pieces))
 
 
@@ -72,97 +69,72 @@ def perturb(dataset: "Dataset", text_columns: Sequence[str], strength: int, seed
         ValueError: a column is missing, or the strength is invalid.
     """
     _check_strength(strength)
-    missing = [column for column in text_columns if column not in dataset.column_names]
-    if missing:
-        raise ValueError(f"the data set has no column {missing}; it has {dataset.column_names}")
-    if strength == 0 or len(dataset) == 0:
+    _check_columns(dataset, text_columns)
+    if strength == 0:
+        return dataset
+    return _rewrite(dataset, text_columns, lambda text: typing_errors(text, strength, seed), "typing errors")
+
+
+def noise_curve(
+    dataset: "Dataset",
+    text_columns: Sequence[str],
+    *,
+    names: Sequence[str] | None = None,
+    strengths: Sequence[float] = STRENGTHS,
+    seed: int = 0,
+) -> Iterator[tuple[str, float, "Dataset"]]:
+    """A data set under every noise at every strength, one after the other; other columns and the order stay.
+
+    What happens to a text depends on noise, strength, seed and the text, not on its place: a row gets the same noise
+    in any subset. The words touched at one strength are among those touched at every greater one, in the same way.
+
+    Args:
+        dataset: rows with strings (or None, which stays None) in ``text_columns``.
+        text_columns: names of the columns to perturb.
+        names: of :data:`NOISES`; None takes all.
+        strengths: shares of the words to touch, in [0, 1]; at 0 the data set comes back as it is.
+        seed: another seed touches other words.
+
+    Raises:
+        ValueError: a column is missing, a noise is unknown, or a strength lies outside [0, 1].
+    """
+    _check_columns(dataset, text_columns)
+    chosen = list(NOISES) if names is None else list(names)
+    unknown = [name for name in chosen if name not in NOISES]
+    if unknown:
+        raise ValueError(f"unknown noise {unknown[0]!r}; there are {', '.join(NOISES)}")
+    for strength in strengths:
+        check_share(strength)
+    for name in chosen:
+        for strength in strengths:
+            if strength == 0:
+                yield name, strength, dataset
+                continue
+            # partial, unlike a lambda, keeps this round's name and strength.
+            yield name, strength, _rewrite(dataset, text_columns, partial(_noisy, name, strength, seed), name)
+
+
+def _noisy(name: str, strength: float, seed: int, text: str) -> str:
+    return NOISES[name](text, strength, generator(seed, name, text))
+
+
+def _rewrite(dataset: "Dataset", columns: Sequence[str], change: Callable[[str], str], what: str) -> "Dataset":
+    if len(dataset) == 0:
         return dataset
 
     def rewrite(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        return {
-            column: [None if text is None else typing_errors(text, strength, seed) for text in batch[column]]
-            for column in text_columns
-        }
+        return {column: [None if text is None else change(text) for text in batch[column]] for column in columns}
 
     # In memory: datasets would otherwise leave a cache file beside a data set that was read from a folder.
-    return dataset.map(rewrite, batched=True, keep_in_memory=True, features=dataset.features, desc="typing errors")
+    return dataset.map(rewrite, batched=True, keep_in_memory=True, features=dataset.features, desc=what)
+
+
+def _check_columns(dataset: "Dataset", text_columns: Sequence[str]) -> None:
+    missing = [column for column in text_columns if column not in dataset.column_names]
+    if missing:
+        raise ValueError(f"the data set has no column {missing}; it has {dataset.column_names}")
 
 
 def _check_strength(strength: int) -> None:
     if not isinstance(strength, int) or strength < 0:
         raise ValueError(f"the strength of typing errors is a whole number of at least 0, not {strength!r}")
-
-
-def _generator(seed: int, typed: int, text: str) -> Random:
-    # surrogatepass: text decoded from JSON may hold half of a surrogate pair, which strict UTF-8 refuses.
-    key = f"{seed}:{typed}:".encode() + text.encode("utf-8", "surrogatepass")
-    return Random(int.from_bytes(hashlib.blake2b(key, digest_size=16).digest(), "big"))
-
-
-def _pick(options: Sequence[Any], rng: Random) -> Any:
-    # random() is the one method whose sequence Python promises to keep between versions.
-    return options[int(rng.random() * len(options))]
-
-
-def _split(text: str) -> list[tuple[bool, Word]]:
-    """Cut a text into alternating runs of letters (True) and of anything else (False)."""
-    pieces: list[tuple[bool, Word]] = []
-    for character in text:
-        category = unicodedata.category(character)[0]
-        in_word = bool(pieces) and pieces[-1][0]
-        if in_word and category == "M":
-            pieces[-1][1][-1] += character
-        elif pieces and in_word == (category == "L"):
-            pieces[-1][1].append(character)
-        else:
-            pieces.append((category == "L", [character]))
-    return pieces
-
-
-def _edit(forms: list[Word], rng: Random) -> None:
-    """Append the word's next form; none where no kind of edit leads to a new one."""
-    kinds: list[Edit] = [_neighbour_key, _drop, _swap]
-    while kinds:
-        kind = _pick(kinds, rng)
-        word = kind(forms[-1], rng)
-        if word is not None and word not in forms:
-            forms.append(word)
-            return
-        kinds.remove(kind)
-
-
-def _neighbour_key(word: Word, rng: Random) -> Word | None:
-    positions = [i for i, letter in enumerate(word) if i > 0 and letter in _NEIGHBOURS]
-    if not positions:
-        return None
-    i = _pick(positions, rng)
-    return [*word[:i], _pick(_NEIGHBOURS[word[i]], rng), *word[i + 1 :]]
-
-
-def _drop(word: Word, rng: Random) -> Word | None:
-    if len(word) <= SHORTEST:
-        return None
-    i = _pick(range(1, len(word)), rng)
-    return word[:i] + word[i + 1 :]
-
-
-def _swap(word: Word, rng: Random) -> Word | None:
-    positions = [i for i in range(1, len(word) - 1) if word[i] != word[i + 1]]
-    if not positions:
-        return None
-    i = _pick(positions, rng)
-    return [*word[:i], word[i + 1], word[i], *word[i + 2 :]]
-
-
-def _keyboard() -> dict[str, str]:
-    """For each letter, in both cases, the letters at most one key width away."""
-    rows = (("qwertyuiop", 0.0), ("asdfghjkl", 0.25), ("zxcvbnm", 0.75))
-    place = {key: (x + shift, y) for y, (row, shift) in enumerate(rows) for x, key in enumerate(row)}
-    neighbours = {
-        key: "".join(k for k, (u, v) in place.items() if k != key and abs(u - x) <= 1 and abs(v - y) <= 1)
-        for key, (x, y) in place.items()
-    }
-    return neighbours | {key.upper(): near.upper() for key, near in neighbours.items()}
-
-
-_NEIGHBOURS = _keyboard()

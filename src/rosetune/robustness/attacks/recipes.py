@@ -1,0 +1,157 @@
+"""Attacks as papers composed them, as far as their parts are at hand; each says what it lacks."""
+
+from collections.abc import Callable, Mapping
+
+from rosetune.robustness.attacks.constraints import STOP_WORDS, Constraints
+from rosetune.robustness.attacks.driver import Recipe
+from rosetune.robustness.attacks.genetic import Genetic
+from rosetune.robustness.attacks.searches import Greedy, RandomSearch
+from rosetune.robustness.attacks.transformations import CharacterEdits, Synonyms
+
+__all__ = ["NEEDS_SYNONYMS", "RECIPES", "deepwordbug", "genetic", "pwws", "random_edits", "textfooler"]
+
+Neighbours = Mapping[str, tuple[str, ...]]
+
+_BUGS = ("swap", "substitute", "drop", "insert")
+
+
+def deepwordbug(
+    *,
+    importance: str = "combined",
+    keep_ends: bool = True,
+    max_edits: int = 30,
+    unk: str = "[UNK]",
+    stop_words: bool = False,
+    protected: tuple[str, ...] = (),
+) -> Recipe:
+    """DeepWordBug: misspell the words that matter most, until the label changes or 30 edits are spent.
+
+    Args:
+        importance: "combined" is the paper's score; TextAttack's recipe ranks by "unk".
+        keep_ends: leave a word's first and last letter alone, as in all the paper's examples; the published code and
+            TextAttack edit any letter.
+        max_edits: largest edit distance to the original text in characters (a swap counts two).
+        unk: the unknown word, for the importance "unk".
+        stop_words: leave stop words alone, as TextAttack's recipe does.
+        protected: see :class:`Constraints`.
+
+    Reference:
+        Gao et al., Black-box generation of adversarial text sequences to evade deep learning classifiers, 2018.
+
+    Deviates:
+        The paper applies one kind of edit, to one word after the other, and looks at the label in the end. Here, as in
+        TextAttack's recipe, the best of the four kinds is taken, where it lowers the right label's probability, and
+        the attack stops at the first success. No constraint of the paper is missing.
+    """
+    limits = Constraints(
+        max_edits=max_edits, stop_words=STOP_WORDS if stop_words else frozenset(), protected=protected
+    )
+    edits = CharacterEdits(_BUGS, keep_ends=keep_ends)
+    return Recipe("deepwordbug", Greedy(importance, unk=unk), edits, limits)
+
+
+def pwws(synonyms: Neighbours, *, unk: str = "[UNK]", protected: tuple[str, ...] = ()) -> Recipe:
+    """PWWS: replace words by synonyms, in the order of saliency times the effect of the best synonym.
+
+    Args:
+        synonyms: WordNet's are the paper's, RIFT evaluates with the counter-fitted neighbours.
+        unk: the unknown word (RIFT's code writes "NULL").
+        protected: see :class:`Constraints`.
+
+    Reference:
+        Ren et al., Generating natural language adversarial examples through probability weighted word saliency, 2019.
+
+    Deviates:
+        Missing constraint: a synonym must have the word's part of speech; there is no tagger here, so synonyms of
+        another part of speech are tried too. Missing substitution: a named entity becomes one of another label's
+        texts. See also :class:`Greedy`.
+    """
+    return Recipe("pwws", Greedy("weighted", unk=unk), Synonyms(synonyms), Constraints(protected=protected))
+
+
+def genetic(
+    synonyms: Neighbours,
+    *,
+    population: int = 60,
+    iterations: int = 40,
+    max_share: float | None = None,
+    protected: tuple[str, ...] = (),
+) -> Recipe:
+    """The genetic attack, as RIFT evaluates with it: population 60, 40 iterations, counter-fitted neighbours.
+
+    Args:
+        synonyms: the neighbours, all of which are tried (RIFT's file holds up to 8, as the paper's N).
+        max_share: of words changed; None as in RIFT. Alzantot et al. count an attack as failed beyond 0.2 on IMDB.
+        protected: see :class:`Constraints`.
+
+    Reference:
+        Alzantot et al., Generating natural language adversarial examples, 2018; Dong et al. 2021 (RIFT).
+
+    Deviates:
+        Missing constraint: a language model that keeps the neighbours that fit their context (in RIFT an option, with
+        precomputed scores). The attack is stronger without, and its texts less fluent. See also :class:`Genetic`.
+    """
+    limits = Constraints(max_share=max_share, protected=protected, repeat=True)
+    return Recipe("genetic", Genetic(population, iterations), Synonyms(synonyms), limits)
+
+
+def textfooler(
+    synonyms: Neighbours,
+    *,
+    importance: str = "delete",
+    limit: int = 50,
+    unk: str = "[UNK]",
+    max_share: float | None = None,
+    protected: tuple[str, ...] = (),
+) -> Recipe:
+    """TextFooler's search with neighbours from a file: NOT the paper's attack, which also checks meaning and grammar.
+
+    Args:
+        synonyms: counter-fitted neighbours, nearest first.
+        importance: "delete" is the paper's; its code puts an unknown word in the word's place, "unk".
+        limit: neighbours of a word that are tried, the paper's N.
+        unk: the unknown word, for the importance "unk".
+        max_share: of words changed; None as in the paper.
+        protected: see :class:`Constraints`.
+
+    Reference:
+        Jin et al., Is BERT really robust? A strong baseline for natural language attack, 2020.
+
+    Deviates:
+        Missing constraints: the same part of speech, and the similarity of the sentences by the Universal Sentence
+        Encoder, which also chooses among several successes (here the one with the lowest probability of the right
+        label). The cosine of at least 0.7 between neighbours is whatever the file was made with, and a file with 8
+        neighbours of a word offers 8, not 50. The attack is thus both freer and narrower than the paper's: its success
+        rate is not comparable. A word is kept where it improves on the changes so far; the published code compares
+        with the unchanged text.
+    """
+    search = Greedy(importance, unk=unk, bonus=True)
+    limits = Constraints(max_share=max_share, stop_words=STOP_WORDS, protected=protected)
+    return Recipe("textfooler", search, Synonyms(synonyms, limit), limits)
+
+
+def random_edits(
+    *,
+    samples: int = 100,
+    keep_ends: bool = True,
+    max_edits: int = 30,
+    protected: tuple[str, ...] = (),
+) -> Recipe:
+    """Control: DeepWordBug's edits at random words; what a search by the model's confidence gains, it gains over this.
+
+    Args:
+        samples: texts tried.
+        keep_ends, max_edits, protected: as in :func:`deepwordbug`.
+    """
+    limits = Constraints(max_edits=max_edits, protected=protected)
+    return Recipe("random", RandomSearch(samples), CharacterEdits(_BUGS, keep_ends=keep_ends), limits)
+
+
+RECIPES: dict[str, Callable[..., Recipe]] = {
+    "deepwordbug": deepwordbug,
+    "pwws": pwws,
+    "genetic": genetic,
+    "textfooler": textfooler,
+    "random": random_edits,
+}
+NEEDS_SYNONYMS = frozenset({"pwws", "genetic", "textfooler"})

@@ -1,0 +1,165 @@
+"""Attack the rows of a set and keep what came of each, so that a killed run goes on where it was."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from rosetune._files import replacing
+from rosetune.robustness.attacks.driver import Recipe, Row, Session, drive
+
+if TYPE_CHECKING:
+    from rosetune.robustness.attacks.victim import Victim
+
+__all__ = ["Row", "attack", "read_results"]
+
+Result = dict[str, Any]
+
+
+def attack(
+    victim: "Victim",
+    rows: Sequence[Row],
+    recipe: Recipe,
+    *,
+    budget: int | None = None,
+    seed: int = 0,
+    column: int = -1,
+    path: str | Path | None = None,
+    pool: int = 512,
+    progress: bool = True,
+) -> list[Result]:
+    """Attack every row that the model gets right.
+
+    The result of a row depends on the row, the model, the recipe, the budget and the seed, and on nothing else.
+
+    Args:
+        recipe: from :data:`~rosetune.robustness.attacks.recipes.RECIPES`, or one's own.
+        budget: largest number of texts that the model is asked about for a row, the unchanged one included; None: no
+            limit, as in the papers.
+        column: which text of a row is attacked. The last: of one text this one, of premise and hypothesis the
+            hypothesis, as the papers on NLI do.
+        path: JSON Lines with the results, written as rows are finished. Rows found in it are not attacked again;
+            in the end it holds a header and the results in the order of the rows.
+        pool: texts that the victim gets at once, at most.
+        progress: a bar on standard error where that is a terminal.
+
+    Returns:
+        One dict per row, in their order: ``id``, ``status`` ("success", "failed", or "skipped" where the model is
+        wrong on the unchanged text), ``gold``, ``prediction`` and ``probabilities`` for the unchanged text and
+        ``perturbed_prediction`` and ``perturbed_probabilities`` for the perturbed, ``queries``, ``column``, ``words``
+        (number in the attacked text), ``changes`` (position among the words, before, after), ``texts`` and
+        ``perturbed`` (the adversarial example; where the attack failed, the text that came closest).
+
+    Raises:
+        ValueError: a budget, pool or column out of range, ids that are not unique, or a file of another attack.
+    """
+    if budget is not None and budget < 1:
+        raise ValueError(f"budget must be at least 1 query, not {budget}")
+    if pool < 1:
+        raise ValueError(f"pool must be at least 1 text, not {pool}")
+    columns = {_check_row(row, column) for row in rows}
+    if len({row.id for row in rows}) < len(rows):
+        raise ValueError("an id occurs more than once among the rows")
+    header = {
+        "attack": described(recipe),
+        "budget": budget,
+        "seed": seed,
+        "column": columns.pop() if len(columns) == 1 else column,
+        "model": getattr(victim, "fingerprint", None),
+    }
+    results = {} if path is None else _resume(Path(path), header, rows)
+    left = (row for row in rows if row.id not in results)
+    sessions = (Session(row, recipe, range(len(row.texts))[column], budget, seed) for row in left)
+    bar = tqdm(total=len(rows), initial=len(results), desc=recipe.name, unit="row", disable=None if progress else True)
+    with bar, nullcontext() if path is None else open(path, "a", encoding="utf-8") as file:
+        for session in drive(victim, sessions, pool):
+            result = results[session.row.id] = session.result()
+            if file is not None:
+                file.write(_line(result))
+                file.flush()
+            bar.update()
+    ordered = [results[row.id] for row in rows]
+    if path is not None:
+        _write(Path(path), header, ordered)
+    return ordered
+
+
+def read_results(path: str | Path) -> tuple[dict[str, Any], list[Result]]:
+    """Header and results of an attack's file; a line that was being written when the run was killed is left out.
+
+    Raises:
+        ValueError: it is no such file, or damaged before its last line.
+    """
+    lines = Path(path).read_bytes().split(b"\n")
+    values: list[Any] = []
+    for number, line in enumerate(lines[:-1], 1):  # what follows the last line break is empty or torn
+        try:
+            values.append(json.loads(line))
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: not valid JSON ({error})") from error
+    start = b'{"attack"'
+    if not lines[0].startswith(start[: len(lines[0])] if len(lines) == 1 else start):
+        raise ValueError(f"{path} is no file of an attack: its first line must be the header")
+    if any(not isinstance(value, dict) or "status" not in value for value in values[1:]):
+        raise ValueError(f"{path} holds a line that is no result of an attack")
+    return (values[0], values[1:]) if values else ({}, [])
+
+
+def described(value: Any) -> Any:
+    """A recipe, or a part of one, as JSON holds it: the type's name and all options; synonyms as a digest."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        options = {field.name: described(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"type": type(value).__name__, **options}
+    if isinstance(value, dict):
+        return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, tuple):
+        return list(value)
+    # WordNet goes by its name: tens of thousands of look-ups would only say that it is WordNet.
+    return value if value is None or isinstance(value, str | int | float) else type(value).__name__
+
+
+def _check_row(row: Row, column: int) -> int:
+    if not all(isinstance(text, str) for text in row.texts):
+        raise ValueError(f"row {row.id!r} holds a text that is no string: {row.texts!r}")
+    if not row.texts or not -len(row.texts) <= column < len(row.texts):
+        raise ValueError(f"row {row.id!r} has {len(row.texts)} texts: there is no column {column}")
+    return range(len(row.texts))[column]
+
+
+def _resume(path: Path, header: dict[str, Any], rows: Sequence[Row]) -> dict[str | int, Result]:
+    """The results that are there already, in a file that is fit to be appended to."""
+    found, results = read_results(path) if path.is_file() else ({}, [])
+    if found and found != json.loads(json.dumps(header)):
+        differing = [name for name in header if found.get(name) != json.loads(json.dumps(header[name]))]
+        raise ValueError(
+            f"{path} holds another attack (it differs in {', '.join(differing)}): name another file, or remove it"
+        )
+    by_id = {row.id: row for row in rows}
+    for result in results:
+        row = by_id.get(result["id"])
+        if row is None or list(row.texts) != result["texts"] or row.gold != result["gold"]:
+            raise ValueError(f"{path} holds a row {result['id']!r} that is not among the rows: name another file")
+    _write(path, header, results)
+    return {result["id"]: result for result in results}
+
+
+def _write(path: Path, header: dict[str, Any], results: Sequence[Result]) -> None:
+    with replacing(path) as partial, open(partial, "w", encoding="utf-8") as file:
+        file.write(_line(header))
+        file.writelines(_line(result) for result in results)
+
+
+def _line(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        text = json.dumps(value)
+    return text + "\n"

@@ -1,0 +1,79 @@
+"""A text as words at exact positions, so that all that is not changed stays as it was."""
+
+import unicodedata
+from collections.abc import Mapping
+
+__all__ = ["Candidate", "Changes", "Text", "letters"]
+
+Changes = Mapping[int, str]  # position among the words -> what stands there instead
+Candidate = Changes | slice  # a slice of the words is the piece of the text that they span
+
+_JOINERS = "'’\u200c\u200d"  # part of a word between two of its letters: don't, and the joiners of Persian or Hindi
+
+
+class Text:
+    """The words of a text, and the text again with some of them replaced.
+
+    A word is a run of letters and digits of any script with their combining marks; an apostrophe or zero-width joiner
+    inside counts, a hyphen does not ("state-of-the-art" is four words). In a script without spaces a run is one word.
+
+    Args:
+        text: any string.
+
+    Attributes:
+        text: as given.
+        words: in order.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._spans = _spans(text)
+        self.words = [text[start:end] for start, end in self._spans]
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def span(self, position: int) -> tuple[int, int]:
+        """Where a word starts and ends in the text, in characters."""
+        return self._spans[position]
+
+    def render(self, candidate: Candidate) -> str:
+        """The text with words replaced (by "": taken out), or the piece from the first to the last word of a slice."""
+        if isinstance(candidate, slice):
+            spans = self._spans[candidate]
+            return self.text[spans[0][0] : spans[-1][1]] if spans else ""
+        pieces: list[str] = []
+        end = 0
+        for position in sorted(candidate):
+            start, stop = self._spans[position]
+            pieces += (self.text[end:start], candidate[position])
+            end = stop
+        return "".join((*pieces, self.text[end:]))
+
+
+def letters(word: str) -> list[str]:
+    """The characters of a word, each with the combining marks that belong to it."""
+    found: list[str] = []
+    for character in word:
+        if found and unicodedata.category(character)[0] == "M":
+            found[-1] += character
+        else:
+            found.append(character)
+    return found
+
+
+def _spans(text: str) -> list[tuple[int, int]]:
+    spans: list[tuple[int, int]] = []
+    start, joined = -1, False  # start of the open word; whether its last character is a joiner
+    for i, character in enumerate(text):
+        kind = unicodedata.category(character)[0]
+        if kind in "LN" or (kind == "M" and start >= 0 and not joined):
+            start, joined = (i if start < 0 else start), False
+        elif start >= 0 and character in _JOINERS and not joined:
+            joined = True
+        elif start >= 0:
+            spans.append((start, i - joined))
+            start, joined = -1, False
+    if start >= 0:
+        spans.append((start, len(text) - joined))
+    return spans

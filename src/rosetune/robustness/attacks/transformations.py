@@ -1,0 +1,143 @@
+"""What a word can be replaced by: misspelt forms of it, or synonyms."""
+
+import string
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from rosetune.robustness.attacks.randomness import pick
+from rosetune.robustness.attacks.text import letters
+from rosetune.robustness.noises import NEIGHBOURING_KEYS
+
+__all__ = ["EDITS", "CharacterEdits", "Synonyms", "Transformation", "carry_case"]
+
+_LOOK_ALIKES = dict(zip("aceijopsxyABCEHIJKMOPSTXY", "асеіјорѕхуАВСЕНІЈКМОРЅТХҮ", strict=True))  # Latin to Cyrillic
+
+
+MOST_POSITIONS = 64  # of a word that an edit is tried at
+
+
+class Transformation(Protocol):
+    """The replacements of a word, each once and none equal to it; what is random is drawn from ``rng`` alone."""
+
+    def __call__(self, word: str, rng: Random) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class CharacterEdits:
+    """Misspelt forms of a word, each one edit away from it.
+
+        swap            two neighbouring letters change places
+        drop            a letter is missing
+        insert          a random letter a-z too many
+        substitute      a random letter a-z in place of another
+        neighbour_key   a neighbouring key of a QWERTY keyboard, in the same case
+        homoglyph       a Cyrillic letter that looks the same
+
+    A letter keeps its combining marks. A word is never edited away to nothing. Of a run of more than 64 letters, only
+    that many positions are tried, at random.
+
+    Args:
+        kinds: of :data:`EDITS`.
+        keep_ends: leave the first and the last letter, on which human readers rely, as they are.
+        samples: forms of each kind, at random positions; None: one at every position.
+
+    Raises:
+        ValueError: no or an unknown kind, or fewer than one sample.
+    """
+
+    kinds: tuple[str, ...] = ("swap", "drop", "insert", "neighbour_key")
+    keep_ends: bool = True
+    samples: int | None = 1
+
+    def __post_init__(self) -> None:
+        if not self.kinds or not set(self.kinds) <= EDITS.keys():
+            raise ValueError(f"kinds must be some of {', '.join(EDITS)}, not {self.kinds!r}")
+        if self.samples is not None and self.samples < 1:
+            raise ValueError(f"samples must be at least 1, or None for every position, not {self.samples}")
+
+    def __call__(self, word: str, rng: Random) -> list[str]:
+        characters = letters(word)
+        found: dict[str, None] = {}
+        for kind in self.kinds:
+            edit = EDITS[kind]
+            positions = list(range(int(self.keep_ends), len(characters) + 1 - int(self.keep_ends)))
+            if len(positions) > MOST_POSITIONS:
+                positions = sorted({pick(positions, rng) for _ in range(MOST_POSITIONS)})
+            forms: list[str] = []
+            while positions and (self.samples is None or len(forms) < self.samples):
+                at = 0 if self.samples is None else int(rng.random() * len(positions))
+                form = edit(characters, positions.pop(at), len(characters) - int(self.keep_ends), rng)
+                if form not in (None, word, "") and form not in found:
+                    forms.append(form)
+                    found[form] = None
+        return list(found)
+
+
+@dataclass(frozen=True)
+class Synonyms:
+    """Other words of the same meaning, in the case of the word that they replace.
+
+    Args:
+        words: synonyms of lower-case words, nearest first, as from :func:`rosetune.data.synonyms.load_synonyms`.
+        limit: at most this many for a word; None: all of them.
+    """
+
+    words: Mapping[str, tuple[str, ...]]
+    limit: int | None = None
+
+    def __call__(self, word: str, rng: Random) -> list[str]:
+        near = self.words.get(word.lower(), ())[: self.limit]
+        return [form for form in dict.fromkeys(carry_case(word, other) for other in near) if form not in (word, "")]
+
+
+def carry_case(word: str, other: str) -> str:
+    """``other`` in the case of ``word``: capitals throughout, a capital first, or as it is."""
+    if len(word) > 1 and word.isupper():
+        return other.upper()
+    return other[:1].upper() + other[1:] if word[:1].isupper() else other
+
+
+# An edit takes the letters, a position, the end of what may be edited, and the generator; None where nothing fits.
+Edit = Callable[[list[str], int, int, Random], str | None]
+
+
+def _swap(word: list[str], at: int, end: int, rng: Random) -> str | None:
+    if at + 1 >= end or word[at] == word[at + 1]:
+        return None
+    return "".join((*word[:at], word[at + 1], word[at], *word[at + 2 :]))
+
+
+def _drop(word: list[str], at: int, end: int, rng: Random) -> str | None:
+    return "".join((*word[:at], *word[at + 1 :])) if at < end else None
+
+
+def _insert(word: list[str], at: int, end: int, rng: Random) -> str | None:
+    return "".join((*word[:at], pick(string.ascii_lowercase, rng), *word[at:])) if at <= end else None
+
+
+def _substitute(word: list[str], at: int, end: int, rng: Random) -> str | None:
+    return "".join((*word[:at], pick(string.ascii_lowercase, rng), *word[at + 1 :])) if at < end else None
+
+
+def _neighbour_key(word: list[str], at: int, end: int, rng: Random) -> str | None:
+    if at >= end or word[at] not in NEIGHBOURING_KEYS:
+        return None
+    return "".join((*word[:at], pick(NEIGHBOURING_KEYS[word[at]], rng), *word[at + 1 :]))
+
+
+def _homoglyph(word: list[str], at: int, end: int, rng: Random) -> str | None:
+    if at >= end or word[at] not in _LOOK_ALIKES:
+        return None
+    return "".join((*word[:at], _LOOK_ALIKES[word[at]], *word[at + 1 :]))
+
+
+EDITS: dict[str, Edit] = {
+    "swap": _swap,
+    "drop": _drop,
+    "insert": _insert,
+    "substitute": _substitute,
+    "neighbour_key": _neighbour_key,
+    "homoglyph": _homoglyph,
+}
