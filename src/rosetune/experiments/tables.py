@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 from rosetune.robustness.rows import compare_rows
 

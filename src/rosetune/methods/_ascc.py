@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rosetune.methods._consistency import single_precision
 from rosetune.methods._hull import Hull
-from rosetune.methods._perturbation import unwrap, word_embeddings
+from rosetune.methods._perturbation import evaluating, unwrap, word_embeddings
 
 ENTROPY_SCALE = 300 * 128  # the published code's divisor of the summed entropy, whatever the batch
 WEIGHT_DECAY = 2e-5  # of the adversary's Adam, as published
@@ -87,18 +87,6 @@ def changed_embeddings(model: torch.nn.Module, change: Callable[[Tensor], Tensor
             f"{type(unwrap(model)).__name__} does not call get_input_embeddings() in its forward, so that its words "
             "cannot be substituted"
         )
-
-
-@contextmanager
-def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Within this, the model is in eval mode; afterwards each of its modules is in the mode that it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _entropy(log_weights: Tensor) -> Tensor:

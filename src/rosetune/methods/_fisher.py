@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import Parameter
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 from rosetune.methods._observation import norms
 from rosetune.methods._targets import kept_count

@@ -1,14 +1,12 @@
 """Weights that follow a model's own slowly, and the logits that they give."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from rosetune.methods._perturbation import unwrap
+from rosetune.methods._perturbation import evaluating, unwrap
 
 
 class MomentumWeights:
@@ -46,7 +44,7 @@ class MomentumWeights:
         inner = unwrap(model)
         live = dict(inner.named_parameters())
         weights = {name: average.to(live[name]) for name, average in self._weights.items()}
-        with _evaluating(inner):
+        with evaluating(inner):
             return functional_call(inner, weights, kwargs=features).logits
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -70,16 +68,3 @@ class MomentumWeights:
             )
         for name, average in self._weights.items():
             average.copy_(state[name])
-
-
-@contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Eval mode; afterwards each module is in the mode in which it was (a part of the model may be in eval mode)."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        for module, _ in modes:
-            module.training = False
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

@@ -24,6 +24,18 @@ def unwrap(model: torch.nn.Module) -> torch.nn.Module:
         model = inner
 
 
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Within this, the model is in eval mode; afterwards each of its modules is in the mode that it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
 def word_embeddings(model: torch.nn.Module) -> torch.nn.Module:
     """The table that turns token ids into vectors, before positions, normalisation and dropout.
 
