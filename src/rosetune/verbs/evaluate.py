@@ -1,0 +1,31 @@
+"""Evaluate finished runs on clean, noisy and adversarial sets."""
+
+import argparse
+
+from rosetune.verbs._shared import SETS_HELP
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's flags."""
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a finished run")
+    parser.add_argument("--sets", metavar="A,B", default="clean,noise", help=SETS_HELP)
+    parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
+    moved = parser.add_argument_group("where the data lies now, if it has moved since training")
+    for name in ("task", "data_dir", "validation_file", "test_file"):
+        moved.add_argument(f"--{name}", metavar="DIR" if name == "data_dir" else "FILE")
+
+
+def run(known: argparse.Namespace, rest: list[str]) -> None:
+    """Evaluate and print."""
+    import json
+
+    from rosetune.experiments.evaluate import evaluate_again
+    from rosetune.experiments.tables import console, metrics_table
+
+    moved = {name: getattr(known, name) for name in ("task", "data_dir", "validation_file", "test_file")}
+    results = {run: evaluate_again(run, known.sets, **moved) for run in known.runs}
+    if known.json:
+        print(json.dumps(results, indent=2, ensure_ascii=False))
+        return
+    for run, metrics in results.items():
+        console().print(metrics_table(run, metrics))

@@ -1,0 +1,28 @@
+"""List tasks, methods or recipes."""
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's flags."""
+    parser.add_argument("what", choices=("tasks", "methods", "recipes"))
+    parser.add_argument(
+        "name",
+        nargs="?",
+        help="one method, with its options; one recipe, with its sources; or recipes with this in their name",
+    )
+
+
+def run(known: argparse.Namespace, rest: list[str]) -> None:
+    """Print what there is."""
+    if known.what == "recipes":
+        from rosetune.recipes import recipe_names, recipe_text
+
+        if known.name in recipe_names():
+            print(recipe_text(known.name), end="")
+            return
+        print("\n".join(name for name in recipe_names() if (known.name or "") in name))
+        return
+    from rosetune.experiments.listing import methods_text, tasks_text
+
+    print(tasks_text() if known.what == "tasks" else methods_text(known.name))
