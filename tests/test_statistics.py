@@ -1,4 +1,3 @@
-import itertools
 import math
 
 import numpy as np
@@ -6,62 +5,18 @@ import pytest
 from scipy.stats import binomtest, ttest_rel
 
 from rosetune.robustness.flip_control import flip_control, flipped_accuracy, robust_at_equal_clean
-from rosetune.robustness.metrics import bootstrap_interval, mcnemar, paired_difference
+from rosetune.robustness.metrics import bootstrap_interval
+from rosetune.robustness.paired import paired_difference
 from rosetune.robustness.statistics import (
     paired_t_test,
     seeds_difference,
     seeds_interval,
-    sign_test,
 )
 
 
 def outcomes(both, only_a, only_b, neither):
     counts = [both, only_a, only_b, neither]
     return np.repeat([1, 1, 0, 0], counts), np.repeat([1, 0, 1, 0], counts)
-
-
-class TestSignTest:
-    @pytest.mark.parametrize(("only_a", "only_b"), [(1, 9), (9, 1), (5, 5), (0, 6), (12, 20), (300, 360)])
-    def test_without_clusters_it_is_mcnemar(self, only_a, only_b):
-        result = sign_test(*outcomes(40, only_a, only_b, 7))
-        n = only_a + only_b
-        assert result.two_sided == pytest.approx(binomtest(only_b, n).pvalue)
-        assert result.b_better == pytest.approx(binomtest(only_b, n, alternative="greater").pvalue)
-        assert result.a_better == pytest.approx(binomtest(only_a, n, alternative="greater").pvalue)
-        assert (result.two_sided, result.b_better) == pytest.approx(mcnemar(only_a, only_b))
-
-    def test_clusters_against_all_signs(self):
-        rng = np.random.default_rng(0)
-        for _ in range(20):
-            a, b = rng.random(40) < 0.4, rng.random(40) < 0.6
-            keys = rng.integers(0, 9, 40)
-            d = [int(b[keys == k].sum()) - int(a[keys == k].sum()) for k in range(9)]
-            sums = [
-                sum(s * x for s, x in zip(signs, d, strict=True)) for signs in itertools.product((1, -1), repeat=9)
-            ]
-            above, below = np.mean(np.array(sums) >= sum(d)), np.mean(np.array(sums) <= sum(d))
-            result = sign_test(a, b, clusters=keys.tolist())
-            assert (result.b_better, result.a_better) == pytest.approx((above, below))
-            assert result.two_sided == pytest.approx(min(1, 2 * min(above, below)))
-
-    def test_duplicated_items_count_once(self):
-        a, b = outcomes(40, 2, 9, 7)
-        keys = np.repeat(np.arange(58), 3).tolist()
-        once, thrice = sign_test(a, b), sign_test(np.repeat(a, 3), np.repeat(b, 3), clusters=keys)
-        assert thrice.two_sided == pytest.approx(once.two_sided)
-        assert sign_test(np.repeat(a, 3), np.repeat(b, 3)).two_sided < once.two_sided / 10
-
-    def test_equal_models_and_refusals(self):
-        result = sign_test([1, 0], [1, 0])
-        assert (result.two_sided, result.b_better, result.a_better) == (1, 1, 1)
-        with pytest.raises(ValueError, match="different lengths or no examples"):
-            sign_test([], [])
-        with pytest.raises(ValueError, match="different lengths"):
-            sign_test([1], [1, 0])
-        with pytest.raises(ValueError, match="different lengths"):
-            sign_test([1, 0], [1, 0], clusters=["x"])
-        with pytest.raises(ValueError, match="0 or 1"):
-            sign_test([0.5], [1])
 
 
 class TestPairedTTest:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rosetune.data.tasks import find_task
-from rosetune.robustness.metrics import PairedDifference, accuracy, bootstrap_interval, paired_difference
+from rosetune.robustness.metrics import accuracy, bootstrap_interval
+from rosetune.robustness.paired import PairedDifference, paired_difference
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -7,7 +7,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rosetune.robustness.statistics import Floats, cluster_sums, pair, resample
+from rosetune.robustness.metrics import Floats
+from rosetune.robustness.paired import pair
+from rosetune.robustness.statistics import cluster_sums, resample
 
 __all__ = ["FlipControl", "flip_control", "flipped_accuracy", "robust_at_equal_clean"]
 

@@ -9,13 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rosetune.robustness.metrics import (
-    PairedDifference,
-    bootstrap_interval,
-    classification_metrics,
-    constant_predictor,
-    paired_difference,
-)
+from rosetune.robustness.metrics import bootstrap_interval, classification_metrics, constant_predictor
+from rosetune.robustness.paired import PairedDifference, paired_difference
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -1,63 +1,23 @@
-"""Statistics behind a claim: tests within a seed and over seeds."""
+"""Two methods over several seeds: the paired t-test, and intervals over seeds and examples."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binom, t
+from scipy.stats import t
 
-from rosetune.robustness.metrics import BLOCK, _totals, bootstrap_interval, paired_difference
+from rosetune.robustness.metrics import BLOCK, bootstrap_interval, totals
+from rosetune.robustness.paired import paired_difference
 
 __all__ = [
     "PairedTTest",
-    "SignTest",
     "paired_t_test",
     "seeds_difference",
     "seeds_interval",
-    "sign_test",
 ]
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class SignTest:
-    """p values of "both models are equally good", against "they differ" and against "b is better", "a is better"."""
-
-    two_sided: float
-    b_better: float
-    a_better: float
-
-
-def sign_test(correct_a: ArrayLike, correct_b: ArrayLike, *, clusters: Sequence[Hashable] | None = None) -> SignTest:
-    """Exact McNemar test of two models on the same examples, for clusters of examples too.
-
-    If both models are equally good, their names may be exchanged within any cluster, which turns the sign of its
-    difference d (correct of b minus correct of a). The test counts how often random signs give a sum as extreme:
-
-        p(b is better) = P(sum of +-|d| >= sum of d)         two-sided: twice the smaller side, at most 1
-
-    With every example its own cluster this is McNemar's exact test. The distribution is computed, not sampled.
-
-    Args:
-        correct_a, correct_b: shape (n,), 1 or True where the model is right.
-        clusters: a key per example, such as the original that it was perturbed from.
-
-    Raises:
-        ValueError: no examples, different lengths, or values other than 0 and 1.
-    """
-    a, b = pair(correct_a, correct_b)
-    d = _totals(b - a, clusters, 0.95)[0].round().astype(np.int64)
-    sizes, counts = np.unique(np.abs(d[d != 0]), return_counts=True)
-    law = np.ones(1)  # law[i] = P(sum of |d| over the clusters with a plus sign = i)
-    for size, count in zip(sizes, counts, strict=True):
-        part = np.zeros(size * count + 1)
-        part[::size] = binom.pmf(np.arange(count + 1), count, 0.5)
-        law = np.convolve(law, part)
-    plus = int(d[d > 0].sum())
-    b_better, a_better = min(1.0, float(law[plus:].sum())), min(1.0, float(law[: plus + 1].sum()))
-    return SignTest(min(1.0, 2 * min(b_better, a_better)), b_better, a_better)
 
 
 @dataclass(frozen=True)
@@ -197,9 +157,9 @@ def cluster_sums(
     rows: Floats, clusters: Sequence[Hashable] | None, level: float
 ) -> tuple[Floats, Floats, NDArray[np.int64]]:
     """Each row's sum over every sort of cluster, shape (rows, sorts), the sorts' sizes, and how many are of each."""
-    totals = [_totals(row, clusters, level) for row in rows]
+    per_row = [totals(row, clusters, level) for row in rows]
     # Clusters of equal sums and size are interchangeable: four sorts for a pair of independent 0/1 values.
-    table = np.stack([*(sums for sums, _ in totals), totals[0][1]])
+    table = np.stack([*(sums for sums, _ in per_row), per_row[0][1]])
     sorts, members = np.unique(table, axis=1, return_counts=True)
     return sorts[:-1], sorts[-1], members.astype(np.int64)
 
@@ -220,17 +180,6 @@ def resample(
         count = rng.multinomial(members.sum(), members / members.sum(), size=size).astype(np.float64)
         means.append(add(sums, count) / (count @ sizes))
     return np.concatenate(means, axis=-1)
-
-
-def pair(correct_a: ArrayLike, correct_b: ArrayLike) -> Floats:
-    """Both sides as the two rows of one array."""
-    a, b = np.asarray(correct_a, dtype=float), np.asarray(correct_b, dtype=float)
-    if a.ndim != 1 or a.shape != b.shape or not len(a):
-        raise ValueError(f"different lengths or no examples: correctness of shapes {a.shape} and {b.shape}")
-    pair = np.stack([a, b])
-    if not np.isin(pair, (0, 1)).all():
-        raise ValueError("correctness is 0 or 1")
-    return pair
 
 
 def _seed_table(values: ArrayLike) -> Floats:
