@@ -1,14 +1,16 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 from datasets import Dataset
 from scipy.stats import binomtest
 
 from rosetune.data.advglue import load_advglue
 from rosetune.data.tasks import find_task
-from rosetune.robustness.advglue import advglue_report, annotate, average_and_drop, official_score, originals
+from rosetune.robustness.advglue import advglue_report, average_and_drop, official_score, originals
 from rosetune.robustness.metrics import bootstrap_interval
+from rosetune.robustness.rows import prediction_rows
 
 # id, kind, method, original, gold, prediction, prediction on the original
 ITEMS = [
@@ -160,14 +162,11 @@ class TestJoin:
         }
         return Dataset.from_dict(columns)
 
-    def test_annotate_joins_by_id(self):
-        row = {"set": "advglue", "id": "2", "gold": "no", "prediction": "no"}
-        annotation = {"method": "SCPN", "data_construction": "sentence", "original_id": "x"}
-        assert annotate([row], self.dataset()) == [{**row, **annotation}]
-        with pytest.raises(ValueError, match="1 rows are no items of this AdvGLUE set, for instance '3'"):
-            annotate([{**row, "id": "3"}], self.dataset())
-        with pytest.raises(ValueError, match=r"no column \['method'\]"):
-            annotate([row], self.dataset().remove_columns("method"))
+    def test_prediction_rows_carry_what_the_report_needs(self):
+        rows = prediction_rows("advglue", self.dataset(), np.eye(2)[[0, 1, 1]], ["yes", "no"])
+        assert [row["method"] for row in rows] == self.dataset()["method"][:]
+        assert [row["original_id"] for row in rows] == ["x", "y", "x"]
+        assert advglue_report(rows).by_kind.keys() == {"sentence", "unknown"}
 
     def test_originals(self):
         part = originals(self.dataset(), ["sentence1", "sentence2"])
@@ -186,13 +185,10 @@ def test_the_real_file(data_dir, task, n, with_original):
     part = originals(dataset, spec.text_columns)
     assert (len(dataset), len(part)) == (n, with_original)
     constant = [
-        [
-            {"set": name, "id": i, "gold": spec.labels[label], "prediction": spec.labels[1]}
-            for i, label in zip(ds["id"][:], ds["label"][:], strict=True)
-        ]
+        prediction_rows(name, ds, np.eye(2)[[1] * len(ds)], spec.labels)
         for name, ds in (("advglue", dataset), ("advglue_originals", part))
     ]
-    report = advglue_report(annotate(constant[0], dataset), constant[1])
+    report = advglue_report(constant[0], constant[1])
     assert sum(group.adversarial.n for group in report.by_method.values()) == n
     assert sum(group.adversarial.n for group in report.by_kind.values()) == n
     assert (report.total.change.only_a, report.total.change.only_b) == (0, 0)  # a constant is never misled

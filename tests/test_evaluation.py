@@ -324,7 +324,7 @@ class TestCompareRows:
             compare_rows(make_rows([0, 1], [0, 1]), make_rows([0], [0]))
         with pytest.raises(ValueError, match="gold 'no' in the first, 'maybe' in the second"):
             compare_rows(make_rows([0], [0]), make_rows([1], [0]))
-        with pytest.raises(ValueError, match="more than once in the second"):
+        with pytest.raises(ValueError, match="more than once in side 2"):
             compare_rows(make_rows([0], [0]), make_rows([0], [0]) * 2)
         with pytest.raises(ValueError, match="no row has a gold label"):
             compare_rows(make_rows([-1], [0]), make_rows([-1], [0]))

@@ -527,7 +527,7 @@ def test_secrets_are_not_written_down() -> None:
         ({"max_train_samples": 1.5}, "max_train_samples must be a whole number"),
         ({"validation_from_train": 1}, r"validation_from_train must lie in \(0, 1\), not 1"),
         ({"validation_from_train": "nan"}, "validation_from_train must lie"),
-        ({"sets": "clean,dirty"}, "sets must name some of clean, noise, advglue, not dirty"),
+        ({"sets": "clean,dirty"}, "sets must name some of clean, noise, noise_curve, advglue, not dirty"),
         ({"sets": []}, "sets must name some of"),
         ({"text_columns": 5}, "text_columns must be names such as a,b, not 5"),
         ({"task": 5}, "task must be text, not 5"),

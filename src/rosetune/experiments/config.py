@@ -14,7 +14,7 @@ from typing import Any
 __all__ = ["KINDS", "RUN_DEFAULTS", "RunConfig", "RunError", "as_mapping", "folder_name"]
 
 # What a model can be evaluated on, in the order in which it is done (see sets.py).
-KINDS = ("clean", "noise", "advglue")
+KINDS = ("clean", "noise", "noise_curve", "advglue")
 # Where a run departs from the Trainer's defaults.
 RUN_DEFAULTS: dict[str, Any] = {"per_device_train_batch_size": 32, "save_strategy": "steps", "save_total_limit": 2}
 # Training arguments that change where or how a run is written down, not what comes out of it.
@@ -44,7 +44,7 @@ class RunConfig:
         max_train_samples: train on a seeded random subset of this size.
         validation_from_train: share of the training data, in (0, 1), that is cut off to choose the reported
             checkpoint; None reports the last one.
-        sets: what the model is evaluated on at the end, of "clean", "noise" and "advglue".
+        sets: what the model is evaluated on at the end, of :data:`KINDS`.
         output_dir: the run's folder; None: ``runs/<task>/<method>/<hash>``.
         training: arguments of :class:`~rosetune.RobustTrainingArguments`, objective and update mask among them.
 

@@ -15,7 +15,9 @@ from rosetune.data.tasks import find_task
 from rosetune.experiments.config import RunConfig, folder_name
 from rosetune.experiments.evaluate import read_metrics, read_predictions
 from rosetune.experiments.run import train_run
+from rosetune.experiments.sets import ORIGINALS
 from rosetune.experiments.tables import accuracy_cell, console, difference_cell, set_title, verdicts
+from rosetune.robustness.rows import compare_rows
 
 __all__ = ["Arm", "print_demo", "run_demo"]
 
@@ -106,7 +108,7 @@ def print_demo(arms: list[Arm], task: str, out: Console | None = None) -> None:
 
 
 def _table(vanilla: Arm, rose: Arm, static: Arm, task: str, width: int) -> Table:
-    sets = list(vanilla.predictions)
+    sets = [name for name in vanilla.predictions if not name.startswith(ORIGINALS)]
     # An interval goes below its number where a line cannot hold all of them.
     gap = " " if 24 + 18 * len(sets) <= width else "\n"
     title = Text(f"Accuracy in % [95% interval] on {task}")
@@ -123,7 +125,9 @@ def _table(vanilla: Arm, rose: Arm, static: Arm, task: str, width: int) -> Table
     constants = [vanilla.metrics["sets"][name]["constant"]["accuracy"] for name in sets]
     table.add_row("constant", *(f"{100 * value:.1f}" for value in constants), "", end_section=True)
     for name, a, b in (("ROSE - vanilla", vanilla, rose), ("ROSE - static", static, rose)):
-        table.add_row(name, *(difference_cell(a.predictions[n], b.predictions[n], gap) for n in sets), "")
+        table.add_row(
+            name, *(difference_cell(compare_rows(a.predictions[n], b.predictions[n]), gap) for n in sets), ""
+        )
     return table
 
 

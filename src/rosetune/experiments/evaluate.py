@@ -2,21 +2,31 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rosetune._files import read_json_lines, write_json, write_json_lines
 from rosetune.data.sources import TaskData
+from rosetune.data.tasks import find_task
 from rosetune.experiments.config import RunError
 from rosetune.experiments.model import load_trained, quiet_libraries, trained_labels
 from rosetune.experiments.options import read_run_config
-from rosetune.experiments.sets import evaluation_sets, kind_of, load_data
+from rosetune.experiments.sets import ORIGINALS, evaluation_sets, kind_of, load_data
 from rosetune.experiments.tables import progress
+from rosetune.robustness.advglue import advglue_report, average_and_drop, official_score
 from rosetune.robustness.evaluation import predict
 from rosetune.robustness.rows import prediction_rows, set_metrics
 
-__all__ = ["evaluate_again", "evaluate_run", "read_identity", "read_metrics", "read_predictions"]
+__all__ = [
+    "evaluate_again",
+    "evaluate_run",
+    "of_kinds",
+    "over_tasks",
+    "read_identity",
+    "read_metrics",
+    "read_predictions",
+]
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -27,7 +37,7 @@ def evaluate_run(
     """Evaluate a run's model and bring its ``metrics.json`` up to date; what was predicted before is kept.
 
     Args:
-        kinds: of "clean", "noise" and "advglue".
+        kinds: of :data:`~rosetune.experiments.config.KINDS`.
         data_dir: of AdvGLUE's file.
 
     Returns:
@@ -49,7 +59,7 @@ def evaluate_again(run: str | Path, kinds: Sequence[str] | str, **moved: str | N
     """Evaluate a finished run on more sets; sets that it was evaluated on before are not predicted again.
 
     Args:
-        kinds: of "clean", "noise" and "advglue".
+        kinds: of :data:`~rosetune.experiments.config.KINDS`.
         moved: where data lies now, if not where it was for training: ``task``, ``data_dir``, ``validation_file``,
             ``test_file``.
 
@@ -74,6 +84,29 @@ def evaluate_again(run: str | Path, kinds: Sequence[str] | str, **moved: str | N
         )
     evaluate_run(run, data, config.sets, data_dir=config.data_dir)
     return read_metrics(run)
+
+
+def of_kinds(metrics: dict[str, Any], kinds: Sequence[str]) -> dict[str, Any]:
+    """The part of a run's metrics that is about these kinds of sets."""
+    kept = {name: m for name, m in metrics["sets"].items() if kind_of(name) in kinds}
+    return {name: m for name, m in metrics.items() if name != "advglue" or "advglue" in kinds} | {"sets": kept}
+
+
+def over_tasks(metrics: Mapping[str, dict[str, Any]]) -> tuple[float, float] | None:
+    """Average and drop over the tasks of several runs, as the ROSE paper's Table 1 has them.
+
+    Args:
+        metrics: of one run per task, by task.
+
+    Returns:
+        See :func:`~rosetune.robustness.advglue.average_and_drop`; None for fewer than two tasks, or where a run has
+        not been evaluated on both its clean set and AdvGLUE.
+    """
+    sets = {task: m["sets"] for task, m in metrics.items()}
+    if len(sets) < 2 or not all({"clean", "advglue"} <= s.keys() for s in sets.values()):
+        return None
+    clean, adversarial = ({task: s[name]["accuracy"] for task, s in sets.items()} for name in ("clean", "advglue"))
+    return average_and_drop(clean, adversarial)
 
 
 def read_identity(run: str | Path) -> dict[str, Any]:
@@ -136,8 +169,25 @@ def _predict_kinds(
 
 
 def _write_metrics(folder: Path, rows: Rows) -> None:
-    if (folder / "metrics.json").is_file() and read_metrics(folder)["sets"].keys() == rows.keys():
-        return
     labels = trained_labels(folder)
-    metrics = {"labels": list(labels), "sets": {name: set_metrics(part, labels) for name, part in rows.items()}}
-    write_json(folder / "metrics.json", metrics)
+    metrics: dict[str, Any] = {"labels": list(labels)}
+    metrics["sets"] = {name: set_metrics(part, labels) for name, part in rows.items()}
+    metrics |= _advglue_metrics(read_identity(folder)["task"], rows, metrics["sets"])
+    path = folder / "metrics.json"
+    if not path.is_file() or json.loads(path.read_text(encoding="utf-8")) != metrics:
+        write_json(path, metrics)
+
+
+def _advglue_metrics(task: str, rows: Rows, sets: dict[str, Any]) -> dict[str, Any]:
+    """AdvGLUE's score, the paper's drop from clean accuracy, and its sets in detail; nothing where there are none."""
+    parts = [name for name in rows if kind_of(name) == "advglue" and not name.startswith(ORIGINALS)]
+    if not parts:
+        return {}
+    reports = {
+        name: dataclasses.asdict(advglue_report(rows[name], rows.get(name.replace("advglue", ORIGINALS), ())))
+        for name in parts
+    }
+    complete = len(parts) == len(getattr(find_task(task), "advglue", ()))
+    score = official_score(task, rows) if complete else None
+    drop = sets["clean"]["accuracy"] - sets["advglue"]["accuracy"] if {"clean", "advglue"} <= sets.keys() else None
+    return {"advglue": {"official_score": score, "drop": drop, "sets": reports}}

@@ -4,11 +4,13 @@ from datasets import Dataset
 
 from rosetune.data.sources import TaskData, load_advglue, load_task, remove_shared
 from rosetune.experiments.config import RunConfig
-from rosetune.robustness.noise import perturb
+from rosetune.robustness.advglue import originals
+from rosetune.robustness.noise import noise_curve, perturb
 
-__all__ = ["NOISE_STRENGTHS", "evaluation_sets", "kind_of", "load_data"]
+__all__ = ["NOISE_STRENGTHS", "ORIGINALS", "evaluation_sets", "kind_of", "load_data"]
 
 NOISE_STRENGTHS = (1, 2)
+ORIGINALS = "advglue_originals"
 
 
 def load_data(config: RunConfig) -> TaskData:
@@ -30,12 +32,16 @@ def load_data(config: RunConfig) -> TaskData:
 def evaluation_sets(data: TaskData, kind: str, *, data_dir: str | None = None, seed: int = 0) -> dict[str, Dataset]:
     """Evaluation sets by name.
 
+        clean         the reported split: ``clean``, for MNLI ``clean_mismatched`` too
+        noise         the same sentences with typing errors: ``typos_1`` and ``typos_2``
+        noise_curve   the same sentences under every noise at every strength: ``ocr@0.25`` and so on
+        advglue       ``advglue``, for MNLI ``advglue_mismatched`` too, and where the edition holds them the
+                      unperturbed originals of their items, ``advglue_originals`` and so on
+
     Args:
-        kind: "clean" (the reported split: ``clean``, for MNLI ``clean_mismatched`` too), "noise" (the same sentences
-            with typing errors: ``typos_1`` and ``typos_2``) or "advglue" (``advglue``, for MNLI
-            ``advglue_mismatched`` too).
+        kind: as above.
         data_dir: of AdvGLUE's file.
-        seed: of the typing errors.
+        seed: of the noise.
 
     Raises:
         DataError: AdvGLUE does not cover the task, or its data is not there.
@@ -46,11 +52,20 @@ def evaluation_sets(data: TaskData, kind: str, *, data_dir: str | None = None, s
         return {"clean": clean, **({} if mismatched is None else {"clean_mismatched": mismatched})}
     if kind == "noise":
         return {f"typos_{strength}": perturb(clean, data.text_columns, strength, seed) for strength in NOISE_STRENGTHS}
-    # Rotten Tomatoes holds the originals of many of AdvGLUE's SST-2 items.
-    sets = load_advglue(data.name, data_dir=data_dir).items()
-    return {name: remove_shared(dataset, data.splits["train"], data.text_columns)[0] for name, dataset in sets}
+    if kind == "noise_curve":
+        curve = noise_curve(clean, data.text_columns, seed=seed)
+        return {f"{name}@{strength:g}": noisy for name, strength, noisy in curve}
+    sets: dict[str, Dataset] = {}
+    for name, dataset in load_advglue(data.name, data_dir=data_dir).items():
+        # Rotten Tomatoes holds the originals of many of AdvGLUE's SST-2 items.
+        items, _ = remove_shared(dataset, data.splits["train"], data.text_columns)
+        before = originals(items, data.text_columns)
+        sets |= {name: items, **({name.replace("advglue", ORIGINALS): before} if len(before) else {})}
+    return sets
 
 
 def kind_of(set_name: str) -> str:
     """The kind that a set belongs to."""
-    return "noise" if set_name.startswith("typos_") else set_name.removesuffix("_mismatched")
+    if set_name.startswith("typos_"):
+        return "noise"
+    return "noise_curve" if "@" in set_name else set_name.split("_")[0]

@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
+from rosetune.robustness.paired import PairedDifference
 from rosetune.robustness.rows import compare_rows
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -20,12 +22,14 @@ _SET_TITLES = {
     "typos_2": "typing errors 2",
     "advglue": "AdvGLUE",
     "advglue_mismatched": "AdvGLUE, mismatched",
+    "advglue_originals": "AdvGLUE's originals",
+    "advglue_originals_mismatched": "its originals, mism.",
 }
 
 
 def set_title(name: str) -> str:
     """An evaluation set as a person calls it."""
-    return _SET_TITLES.get(name, name)
+    return _SET_TITLES.get(name, name.replace("_", " "))
 
 
 def console() -> Console:
@@ -45,30 +49,129 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
         yield update
 
 
+def make_table(title: str, columns: Sequence[str], **options: Any) -> Table:
+    """A table whose first column holds names and all others hold numbers."""
+    table = Table(
+        title=Text(title), title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, **options
+    )
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i else "left", no_wrap=True)
+    return table
+
+
+def percent(value: float | None) -> str:
+    """A share in percent; a dash where there is none."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def interval_cell(value: float | None, low: float | None, high: float | None, gap: str = " ", sign: str = "") -> str:
+    """A share in percent with its interval."""
+    if value is None or low is None or high is None:
+        return "-"
+    return f"{100 * value:{sign}.1f}{gap}[dim]\\[{100 * low:{sign}.1f},{100 * high:{sign}.1f}][/dim]"
+
+
 def accuracy_cell(metrics: Mapping[str, Any], gap: str = " ") -> str:
     """Accuracy in percent with its 95% interval, and between them a space or a line break."""
-    interval = f"\\[{100 * metrics['low']:.1f},{100 * metrics['high']:.1f}]"
-    return f"{100 * metrics['accuracy']:.1f}{gap}[dim]{interval}[/dim]"
+    return interval_cell(metrics["accuracy"], metrics["low"], metrics["high"], gap)
 
 
-def difference_cell(rows_a: Sequence[Mapping[str, Any]], rows_b: Sequence[Mapping[str, Any]], gap: str = " ") -> str:
+def difference_cell(d: PairedDifference, gap: str = " ") -> str:
     """Paired difference b - a in points with its 95% interval; dim where that holds zero."""
-    d = compare_rows(rows_a, rows_b)
     text = f"{100 * d.difference:+.1f}{gap}\\[{100 * d.low:+.1f},{100 * d.high:+.1f}]"
     return f"[dim]{text}[/dim]" if d.within_noise else f"[bold]{text}[/bold]"
 
 
+def p_text(p: float) -> str:
+    """A p value with three decimals, never rounded to zero."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def print_metrics(out: Console, title: str, metrics: Mapping[str, Any]) -> None:
+    """One run: its evaluation sets, their calibration, the noise curve, and AdvGLUE by attack."""
+    out.print(metrics_table(title, metrics))
+    out.print(_calibration_table(metrics))
+    curve = {name: m for name, m in metrics["sets"].items() if "@" in name}
+    if curve:
+        out.print(_curve_table(curve, metrics["sets"].get("clean")))
+    for name, report in metrics.get("advglue", {}).get("sets", {}).items():
+        out.print(_advglue_table(set_title(name), report))
+    if "advglue" in metrics:
+        out.print(_advglue_summary(metrics["advglue"]) + "\n")
+
+
 def metrics_table(title: str, metrics: Mapping[str, Any]) -> Table:
-    """One run: a line per evaluation set."""
-    table = Table(title=Text(title), title_justify="left", caption_justify="left")
-    for column in ("set", "n", "accuracy % \\[95%]", "constant %", "F1 %", "MCC"):
-        table.add_column(column, justify="left" if column == "set" else "right", no_wrap=True)
-    for name, m in metrics["sets"].items():
-        constant = 100 * m["constant"]["accuracy"]
-        f1 = 100 * m["f1"]
-        cells = (str(m["n"]), accuracy_cell(m), f"{constant:.1f}", f"{f1:.1f}", f"{m['mcc']:.3f}")
+    """One run: a line per evaluation set but those of the noise curve."""
+    table = make_table(title, ("set", "n", "accuracy % \\[95%]", "constant %", "F1 %", "MCC"))
+    for name, m in _plain_sets(metrics):
+        cells = (percent(m["constant"]["accuracy"]), percent(m["f1"]), f"{m['mcc']:.3f}")
+        table.add_row(set_title(name), str(m["n"]), accuracy_cell(m), *cells)
+    return table
+
+
+def _calibration_table(metrics: Mapping[str, Any]) -> Table:
+    columns = ("set", "ECE %", "Brier", "mean confidence %\nif right", "\nif wrong")
+    table = make_table("Calibration", columns)
+    for name, m in _plain_sets(metrics):
+        c = m["calibration"]
+        cells = (
+            percent(c["ece"]),
+            f"{c['brier']:.3f}",
+            percent(c["confidence_right"]),
+            percent(c["confidence_wrong"]),
+        )
         table.add_row(set_title(name), *cells)
     return table
+
+
+def _plain_sets(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    return [(name, m) for name, m in metrics["sets"].items() if "@" not in name]
+
+
+def _curve_table(curve: Mapping[str, Any], clean: Mapping[str, Any] | None) -> Table:
+    strengths = sorted({float(name.split("@")[1]) for name in curve})
+    titles = ["share of words touched", *(["0"] if clean else []), *(f"{strength:g}" for strength in strengths)]
+    table = make_table("Noise curve: accuracy in %", titles)
+    for noise in dict.fromkeys(name.split("@")[0] for name in curve):
+        cells = [percent(clean["accuracy"])] if clean else []
+        table.add_row(
+            set_title(noise), *cells, *(percent(curve[f"{noise}@{strength:g}"]["accuracy"]) for strength in strengths)
+        )
+    return table
+
+
+def _advglue_table(title: str, report: Mapping[str, Any]) -> Table:
+    columns = ("attack", "n", "accuracy % \\[95%]", "originals %", "broken", "mended", "success %")
+    table = make_table(f"{title} by kind and attack", columns, collapse_padding=True)
+
+    def add(name: str, part: Mapping[str, Any]) -> None:
+        original, change = part["original"], part["change"]
+        flips = ("-", "-") if change is None else (str(change["only_a"]), str(change["only_b"]))
+        before = percent(original and original["accuracy"])
+        cells = (before, *flips, percent(part["success_rate"]))
+        table.add_row(name, str(part["adversarial"]["n"]), accuracy_cell(part["adversarial"]), *cells)
+
+    add("all", report["total"])
+    table.add_section()
+    for kind, part in report["by_kind"].items():
+        add(kind, part)
+        for method, inner in report["by_method"].items():
+            if method.split("/", 1)[0] == kind:
+                add(f"  {method.split('/', 1)[1]}", inner)
+    return table
+
+
+def _advglue_summary(advglue: Mapping[str, Any]) -> str:
+    parts = []
+    if advglue["official_score"] is not None:
+        parts.append(f"AdvGLUE's official score {percent(advglue['official_score'])}")
+    if advglue["drop"] is not None:
+        parts.append(f"drop from clean accuracy {100 * advglue['drop']:+.1f} points (other sentences)")
+    text = "; ".join(parts)
+    return (
+        f"{text[:1].upper() + text[1:]}. Broken: right on the original, wrong on the item; mended: the other way "
+        "round; success: broken, of those right on the original. Intervals resample originals."
+    )
 
 
 def verdicts(baseline: Rows, other: Rows, name: str) -> list[str]:
@@ -82,6 +185,6 @@ def verdicts(baseline: Rows, other: Rows, name: str) -> list[str]:
     for key in other:
         d = compare_rows(baseline[key], other[key])
         said = "within the noise" if d.within_noise else f"{name} is {'better' if d.difference > 0 else 'worse'}"
-        points = f"{100 * d.difference:+.1f} points [{100 * d.low:+.1f}, {100 * d.high:+.1f}], p = {d.p_value:.3f}"
+        points = f"{100 * d.difference:+.1f} points [{100 * d.low:+.1f}, {100 * d.high:+.1f}], p {p_text(d.p_value)}"
         lines.append(f"{set_title(key):{width}}  {points}: {said}")
     return lines

@@ -16,14 +16,12 @@ __all__ = [
     "Share",
     "Slice",
     "advglue_report",
-    "annotate",
     "average_and_drop",
     "official_score",
     "originals",
 ]
 
 Row = Mapping[str, Any]
-ANNOTATIONS = ("method", "data_construction", "original_id")
 
 
 @dataclass(frozen=True)
@@ -45,18 +43,14 @@ class Slice:
         original: accuracy on the originals of those items that have one; None where none has.
         change: of the same items, perturbed minus original: ``only_a`` items are right before the perturbation and
             wrong after it, ``only_b`` the other way round.
+        success_rate: share of the items with a rightly classified original whose perturbation misleads the model;
+            None without any.
     """
 
     adversarial: Share
     original: Share | None = None
     change: PairedDifference | None = None
-
-    @property
-    def success_rate(self) -> float | None:
-        """Share of the items with a rightly classified original whose perturbation misleads the model."""
-        if self.original is None or self.change is None or self.original.accuracy == 0:
-            return None
-        return self.change.only_a / round(self.original.accuracy * self.original.n)
+    success_rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -93,28 +87,11 @@ def originals(dataset: "Dataset", text_columns: Sequence[str]) -> "Dataset":
     return rows.rename_columns(dict(zip(columns, text_columns, strict=True)))
 
 
-def annotate(rows: Sequence[Row], dataset: "Dataset") -> list[dict[str, Any]]:
-    """Prediction rows with the ``method``, ``data_construction`` and ``original_id`` of their items, joined by id.
-
-    Raises:
-        ValueError: a row whose id the data set does not hold, or a data set without these columns.
-    """
-    missing = [column for column in ANNOTATIONS if column not in dataset.column_names]
-    if missing:
-        raise ValueError(f"the data set has no column {missing}; it has {dataset.column_names}")
-    values = zip(*(dataset[column][:] for column in ANNOTATIONS), strict=True)
-    known = dict(zip(dataset["id"][:], values, strict=True))
-    unknown = [row["id"] for row in rows if row["id"] not in known]
-    if unknown:
-        raise ValueError(f"{len(unknown)} rows are no items of this AdvGLUE set, for instance {unknown[0]!r}")
-    return [{**row, **dict(zip(ANNOTATIONS, known[row["id"]], strict=True))} for row in rows]
-
-
 def advglue_report(rows: Sequence[Row], original_rows: Sequence[Row] = ()) -> AdvGlueReport:
     """Accuracy on one AdvGLUE set as a whole, by kind and by attack, and beside the originals where they are given.
 
     Args:
-        rows: annotated prediction rows of the perturbed items; rows without a gold label do not count.
+        rows: prediction rows of the perturbed items; rows without a gold label do not count.
         original_rows: prediction rows of :func:`originals`, paired with the items by id.
 
     Raises:
@@ -199,7 +176,8 @@ def _slice(items: Mapping[Any, Row], before: Mapping[Any, Row], keys: Sequence[A
         [_right(items[key]) for key in paired],
         clusters=[_cluster(items[key]) for key in paired],
     )
-    return Slice(adversarial, _share(before, paired, items), change)
+    right = sum(_right(before[key]) for key in paired)
+    return Slice(adversarial, _share(before, paired, items), change, change.only_a / right if right else None)
 
 
 def _share(rows: Mapping[Any, Row], keys: Sequence[Any], items: Mapping[Any, Row]) -> Share:

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rosetune.robustness.calibration import calibration_metrics
 from rosetune.robustness.metrics import bootstrap_interval, classification_metrics, constant_predictor
 from rosetune.robustness.paired import PairedDifference, paired_difference
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["compare_rows", "prediction_rows", "set_metrics"]
+__all__ = ["clusters_of", "compare_rows", "paired_correctness", "prediction_rows", "set_metrics"]
 
 Row = dict[str, Any]
+ANNOTATIONS = ("method", "data_construction", "original_id")  # of AdvGLUE's items
 
 
 def prediction_rows(
@@ -25,7 +27,8 @@ def prediction_rows(
 ) -> list[Row]:
     """One JSON-able dict per example, from which every metric can be computed without the model.
 
-        {"set", "id", "gold", "prediction", "logits"} and "original_id" where the data set has that column
+        {"set", "id", "gold", "prediction", "logits"} and, where the data set has these columns, AdvGLUE's "method",
+        "data_construction" and "original_id"
 
     Gold and prediction are label names. Gold is None where the data set says None or -1 (a hidden test label), or has
     no column ``label``. Without a column ``id`` the id is the position of the row.
@@ -60,9 +63,10 @@ def prediction_rows(
         }
         for example, gold, scores in zip(ids, golds, logits, strict=True)
     ]
-    if "original_id" in columns:
-        for row, original in zip(rows, dataset["original_id"][:], strict=True):
-            row["original_id"] = original
+    for column in ANNOTATIONS:
+        if column in columns:
+            for row, value in zip(rows, dataset[column][:], strict=True):
+                row[column] = value
     return rows
 
 
@@ -75,8 +79,9 @@ def set_metrics(rows: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dic
 
     Returns:
         ``n``, ``accuracy`` with its 95 % interval ``low``, ``high`` (clustered by ``original_id`` where rows have it),
-        ``f1``, ``mcc`` (see :func:`~rosetune.robustness.metrics.classification_metrics`), and ``constant``: the
-        ``label`` and ``accuracy`` of the best constant predictor on this set.
+        ``f1``, ``mcc`` (see :func:`~rosetune.robustness.metrics.classification_metrics`), ``constant``: the ``label``
+        and ``accuracy`` of the best constant predictor on this set, and ``calibration``: what
+        :func:`~rosetune.robustness.calibration.calibration_metrics` gives.
 
     Raises:
         ValueError: rows of several sets, no labelled row, or labels in another order than the rows were made with.
@@ -93,8 +98,9 @@ def set_metrics(rows: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dic
             raise ValueError(f"row {row['id']!r} of {row['set']!r} was made with other labels than {list(labels)}")
     golds = [row["gold"] for row in rows]
     correct = [row["gold"] == row["prediction"] for row in rows]
-    metrics = classification_metrics([index[gold] for gold in golds], [row["logits"] for row in rows], labels)
-    low, high = bootstrap_interval(correct, clusters=_clusters(rows))
+    classes, logits = [index[gold] for gold in golds], [row["logits"] for row in rows]
+    metrics = classification_metrics(classes, logits, labels)
+    low, high = bootstrap_interval(correct, clusters=clusters_of(rows))
     label, share = constant_predictor(golds)
     return {
         "n": len(rows),
@@ -104,6 +110,7 @@ def set_metrics(rows: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dic
         "f1": metrics["f1"],
         "mcc": metrics["mcc"],
         "constant": {"label": label, "accuracy": share},
+        "calibration": calibration_metrics(logits, classes),
     }
 
 
@@ -111,9 +118,35 @@ def compare_rows(rows_a: Sequence[Mapping[str, Any]], rows_b: Sequence[Mapping[s
     """Compare two models on the same examples, paired by (set, id); rows without a gold label do not count.
 
     Raises:
+        ValueError: as :func:`paired_correctness`.
+    """
+    (a, b), clusters = paired_correctness(rows_a, rows_b)
+    return paired_difference(a, b, clusters=clusters)
+
+
+def paired_correctness(
+    *sides: Sequence[Mapping[str, Any]],
+) -> tuple[list[list[bool]], list[tuple[Any, ...]] | None]:
+    """Whether each of several models is right on the same examples, and the originals that these stem from.
+
+    Returns:
+        For each side a list over the examples that have a gold label, in the order of the first side; and a key per
+        example, or None where no row tells its original.
+
+    Raises:
         ValueError: an example occurs twice or on one side only, the gold labels differ, or none is known.
     """
-    a, b = _by_example(rows_a, "first"), _by_example(rows_b, "second")
+    first, *others = (_by_example(rows, i) for i, rows in enumerate(sides, 1))
+    for other in others:
+        _check_same(first, other)
+    scored = [example for example, row in first.items() if row["gold"] is not None]
+    if not scored:
+        raise ValueError("no row has a gold label")
+    right = [[side[example]["prediction"] == side[example]["gold"] for example in scored] for side in (first, *others)]
+    return right, clusters_of([first[example] for example in scored])
+
+
+def _check_same(a: Mapping[Any, Mapping[str, Any]], b: Mapping[Any, Mapping[str, Any]]) -> None:
     if a.keys() != b.keys():
         apart = sorted(a.keys() ^ b.keys(), key=str)
         raise ValueError(
@@ -125,11 +158,6 @@ def compare_rows(rows_a: Sequence[Mapping[str, Any]], rows_b: Sequence[Mapping[s
             raise ValueError(
                 f"example {example} has gold {row['gold']!r} in the first, {b[example]['gold']!r} in the second"
             )
-    scored = [example for example, row in a.items() if row["gold"] is not None]
-    if not scored:
-        raise ValueError("no row has a gold label")
-    sides = [[side[example]["prediction"] == side[example]["gold"] for example in scored] for side in (a, b)]
-    return paired_difference(*sides, clusters=_clusters([a[example] for example in scored]))
 
 
 def _label_name(gold: int | None, labels: Sequence[str]) -> str | None:
@@ -140,7 +168,8 @@ def _label_name(gold: int | None, labels: Sequence[str]) -> str | None:
     return labels[gold]
 
 
-def _clusters(rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]] | None:
+def clusters_of(rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]] | None:
+    """The original that each row stems from, as a key; None where no row tells."""
     if not any("original_id" in row for row in rows):
         return None
     return [
@@ -149,8 +178,8 @@ def _clusters(rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]] | None
     ]
 
 
-def _by_example(rows: Sequence[Mapping[str, Any]], side: str) -> dict[tuple[Any, Any], Mapping[str, Any]]:
+def _by_example(rows: Sequence[Mapping[str, Any]], side: int) -> dict[tuple[Any, Any], Mapping[str, Any]]:
     by_example = {(row["set"], row["id"]): row for row in rows}
     if len(by_example) < len(rows):
-        raise ValueError(f"an example occurs more than once in the {side} rows: ids must be unique within a set")
+        raise ValueError(f"an example occurs more than once in side {side}: ids must be unique within a set")
     return by_example

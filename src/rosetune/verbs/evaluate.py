@@ -19,13 +19,23 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     """Evaluate and print."""
     import json
 
-    from rosetune.experiments.evaluate import evaluate_again
-    from rosetune.experiments.tables import console, metrics_table
+    from rosetune.experiments.evaluate import evaluate_again, of_kinds, over_tasks, read_identity
+    from rosetune.experiments.tables import console, print_metrics
 
+    kinds = tuple(kind.strip() for kind in known.sets.split(",") if kind.strip())
     moved = {name: getattr(known, name) for name in ("task", "data_dir", "validation_file", "test_file")}
-    results = {run: evaluate_again(run, known.sets, **moved) for run in known.runs}
+    results = {run: of_kinds(evaluate_again(run, kinds, **moved), kinds) for run in known.runs}
     if known.json:
         print(json.dumps(results, indent=2, ensure_ascii=False))
         return
+    out = console()
     for run, metrics in results.items():
-        console().print(metrics_table(run, metrics))
+        print_metrics(out, run, metrics)
+    tasks = {str(read_identity(run)["task"]): metrics for run, metrics in results.items()}
+    found = over_tasks(tasks) if len(tasks) == len(results) else None
+    if found is not None:
+        average, drop = found
+        out.print(
+            f"Over {len(tasks)} tasks: average {100 * average:.1f} of clean and AdvGLUE's accuracy, "
+            f"drop {100 * drop:.1f} points from the first to the second."
+        )
