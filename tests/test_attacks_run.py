@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binom
 
 from helpers import make_model, make_tokenizer
 from rosetune.data.synonyms import load_synonyms
@@ -278,25 +279,66 @@ def test_a_hundred_thousand_rows(tmp_path):
 # figures
 
 
-def test_summary_by_hand():
-    def result(status, queries, changed=0, words=10):
-        return {"status": status, "queries": queries, "changes": [[0, "a", "b"]] * changed, "words": words}
+def summary_rows(*parts):
+    """Results as far as figures need them: status, queries, words changed, words, confidence before and after."""
+    names = ("status", "queries", "changes", "words", "probabilities", "perturbed_probabilities")
+    return [
+        dict(zip(names, (s, q, [[0, "a", "b"]] * c, w, [1 - p, p], [1 - r, r]), strict=True), id=f"r{i}", gold=1)
+        for i, (s, q, c, w, p, r) in enumerate(parts)
+    ]
 
-    results = [result("success", 10, 2), result("success", 20, 1, 5), result("failed", 30), result("skipped", 1)]
-    assert summary(results) == {
+
+def test_summary_by_hand():
+    results = summary_rows(
+        ("success", 10, 2, 10, 0.9, 0.3),
+        ("success", 26, 1, 5, 0.8, 0.4),
+        ("failed", 30, 0, 10, 0.7, 0.6),
+        ("skipped", 1, 0, 10, 0.2, 0.2),
+    )
+    found = summary(results)
+    intervals = {name: found.pop(name) for name in list(found) if name.endswith(("_low", "_high"))}
+    assert found == {
         "n": 4,
         "attacked": 3,
         "succeeded": 2,
         "clean_accuracy": 0.75,
         "accuracy_under_attack": 0.25,
         "attack_success_rate": pytest.approx(2 / 3),
-        "mean_queries": 20.0,
+        "mean_queries": 22.0,
+        "median_queries": 26.0,
+        "mean_confidence_before": pytest.approx(0.8),
+        "mean_confidence_after": pytest.approx(1.3 / 3),
+        "mean_words_changed": 1.5,
         "mean_share_changed": pytest.approx(0.2),
     }
-    wrong = summary([result("skipped", 1)])
+    assert list(intervals) == [
+        f"{a}_{b}" for a in ("accuracy_under_attack", "attack_success_rate") for b in ("low", "high")
+    ]
+    wrong = summary(summary_rows(("skipped", 1, 0, 10, 0.2, 0.2)))
     assert (wrong["accuracy_under_attack"], wrong["attack_success_rate"], wrong["mean_queries"]) == (0.0, None, None)
+    assert (wrong["attack_success_rate_low"], wrong["mean_confidence_after"], wrong["median_queries"]) == (None,) * 3
     with pytest.raises(ValueError, match="no results"):
         summary([])
+
+
+def test_intervals_of_a_summary_are_binomial_and_resample_originals():
+    """200 independent rows: the bootstrap of a share p has the quantiles of Binomial(200, p) / 200."""
+    status = ["success"] * 90 + ["failed"] * 60 + ["skipped"] * 50
+    results = summary_rows(*((s, 5, 1, 10, 0.9, 0.3) for s in status))
+    found = summary(results)
+    for name, k, n in (("accuracy_under_attack", 60, 200), ("attack_success_rate", 90, 150)):
+        expected = binom(n, k / n).ppf([0.025, 0.975]) / n
+        assert [found[f"{name}_low"], found[f"{name}_high"]] == pytest.approx(expected, abs=1.01 / n)
+    # Every row five times, all five of one original: five times the rows, and no more is known.
+    copies = [
+        {**result, "id": f"{result['id']}-{i}", "original_id": result["id"]} for result in results for i in range(5)
+    ]
+    clustered = summary(copies)
+    for name in ("accuracy_under_attack_low", "attack_success_rate_high"):
+        assert clustered[name] == pytest.approx(found[name], abs=1e-9)
+    alone = summary([{**copy, "original_id": None} for copy in copies])
+    width, narrow = (f["accuracy_under_attack_high"] - f["accuracy_under_attack_low"] for f in (clustered, alone))
+    assert width / narrow == pytest.approx(5**0.5, rel=0.05)
 
 
 def test_transfer_by_hand():

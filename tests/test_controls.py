@@ -5,10 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import ARCHITECTURES
+from helpers import ARCHITECTURES, ROSES, arguments, dataset, make_model, same, trace_of, train
 from rosetune import RandomMask, SelectiveAdamW, StaticMask, UniformMask
 from rosetune.methods.controls import LayerNormOnly
 from rosetune.methods.mask_trace import MaskTrace
+from rosetune.methods.replay import ReplayedMask
 
 SIZES = [4, 8, 16, 4, 64, 4, 8, 32, 4, 16]
 
@@ -102,6 +103,60 @@ def test_static_from_a_trace(tmp_path):
             StaticMask(trace=tmp_path / name)
 
 
+def write_trace(path, multipliers, sizes=SIZES):
+    names = tuple(f"layer.{i}.weight" for i in range(len(sizes)))
+    MaskTrace(names, np.array(sizes), np.array(multipliers, dtype=np.float32)).save(path / "mask_trace.npz")
+    return path / "mask_trace.npz"
+
+
+def test_a_replay_applies_row_after_row(tmp_path):
+    rows = np.random.default_rng(0).choice([0, 0.25, 0.75, 1], (4, 10))
+    mask = ReplayedMask(trace=write_trace(tmp_path, rows))
+    backwards = [(f"layer.{i}.weight", nn.Parameter(torch.zeros(SIZES[i]))) for i in reversed(range(10))]
+    for optimizer in (optimizer_for(mask), SelectiveAdamW(backwards, update_mask=mask)):
+        mask = ReplayedMask(trace=tmp_path)  # the run's folder
+        group = optimizer.param_groups[0]
+        names = dict(zip(group["params"], group["param_names"], strict=True))
+        for row in rows:
+            assert {names[p]: m for p, m in mask(optimizer).items()} == {
+                f"layer.{i}.weight": m for i, m in enumerate(row)
+            }
+    with pytest.raises(ValueError, match="the trace holds 4 steps, but this run goes on to step 5"):
+        mask(optimizer)
+    resumed = ReplayedMask(trace=tmp_path)
+    resumed.load_state_dict({**mask.state_dict(), "step": 2})
+    assert [*resumed(optimizer_for(resumed)).values()] == rows[2].tolist()
+    other = ReplayedMask(trace=write_trace(tmp_path, 1 - rows))
+    with pytest.raises(ValueError, match="other options"):
+        other.load_state_dict(mask.state_dict())
+
+
+def test_a_replay_needs_the_same_model_and_targets(tmp_path):
+    path = write_trace(tmp_path, np.ones((3, 10)))
+    wider = [*SIZES[:-1], 99]
+    for mask, sizes in ((ReplayedMask(path), SIZES[:-1]), (ReplayedMask(path), wider)):
+        with pytest.raises(ValueError, match="same model and target_parameters"):
+            mask(optimizer_for(mask, sizes))
+    mask = ReplayedMask(path, target_parameters=r"layer\.[0-8]\.")
+    with pytest.raises(ValueError, match=r"holds 10 tensors .* not the 9 targets"):
+        mask(optimizer_for(mask))
+
+
+@pytest.mark.parametrize("order", ["first", "ensemble"])
+def test_a_replay_of_a_run_on_itself_is_that_run(tmp_path, order):
+    """With the loss of both passes, ROSE's own multipliers lead where ROSE went, bit for bit."""
+    rose = train(make_model(), arguments(tmp_path, update_mask="rose", update_mask_kwargs=ROSES[order]), dataset())
+    assert len(np.unique(trace_of(rose).multipliers)) > 1
+    trace_of(rose).save(tmp_path / "mask_trace.npz")
+    two = {"objective_kwargs": {"passes": 2}}
+    options = {"trace": str(tmp_path)}
+    replay = train(
+        make_model(), arguments(tmp_path, **two, update_mask="replay", update_mask_kwargs=options), dataset()
+    )
+    assert same(rose.model, replay.model)
+    assert not same(rose.model, train(make_model(), arguments(tmp_path, **two), dataset()).model)
+
+
 def test_a_trace_round_trip(tmp_path):
     trace = MaskTrace(("a", "b"), np.array([1, 2]), np.array([[1, 0.5], [0, 1]], dtype=np.float32))
     for name in ("one.npz", "two.npz"):
@@ -166,6 +221,8 @@ def test_layer_norm_only_without_norms_is_an_error(tiny_model):
         lambda: StaticMask(),
         lambda: StaticMask(frozen=".", upper=0.5),
         lambda: StaticMask(frozen="["),
+        lambda: ReplayedMask(None),
+        lambda: ReplayedMask("no-such-run"),
         lambda: LayerNormOnly(norm_parameters="["),
     ],
 )

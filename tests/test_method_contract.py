@@ -4,6 +4,7 @@ A new method is in this suite as soon as it is in its dict; options for it go in
 """
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,15 @@ from torch import nn
 from transformers import DataCollatorWithPadding, TrainerCallback
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from helpers import ROSES, arguments, dataset, make_tokenizer, same, trace_of, train, write_synonyms
+from helpers import ROSES, arguments, dataset, make_model, make_tokenizer, same, trace_of, train, write_synonyms
 from rosetune import RobustTrainer
 from rosetune.methods import OBJECTIVES, UPDATE_MASKS, build
+from rosetune.methods._targets import LAYER_WEIGHTS
+from rosetune.methods.mask_trace import MaskTrace
 
-# Options without which a method does nothing, or nothing that such small models show; SYNONYMS is a path.
+# Options without which a method does nothing, or nothing that such small models show; SYNONYMS and TRACE are paths.
 SYNONYMS = "synonyms.json"
+TRACE = "mask_trace.npz"
 OBJECTIVE_OPTIONS = {
     "smart": {"epsilon": 0.05, "noise_std": 0.02, "step_size": 0.1, "bregman_weight": 0.5},
     "r3f": {"epsilon": 0.05},
@@ -28,6 +32,7 @@ OBJECTIVE_OPTIONS = {
 MASK_OPTIONS = {
     "rose": {**ROSES, "corrected": {"order": "ensemble", "second_order": "corrected", "trace": True}},
     "static": {"upper": {"upper": 0.5}, "frozen": {"frozen": "."}},
+    "replay": {"": {"trace": TRACE}},
     "child_tuning": {"D": {"mode": "D"}, "F": {"mode": "F"}},
 }
 MASKS = {"none": {}} | {
@@ -86,12 +91,23 @@ def synonyms(tmp_path_factory) -> str:
     return write_synonyms(tmp_path_factory.mktemp("synonyms"))
 
 
-def method(objective: str, mask: str, synonyms: str, **more) -> dict:
-    """Arguments that name this objective and this mask, with their options."""
+def method(objective: str, mask: str, synonyms: str, model: nn.Module | None = None, **more) -> dict:
+    """Arguments that name this objective and this mask, with their options; a trace is of this model."""
     options = {
         name: synonyms if value == SYNONYMS else value for name, value in OBJECTIVE_OPTIONS.get(objective, {}).items()
     }
-    return {"objective": objective, "objective_kwargs": {**options, **more} or None, **MASKS[mask]}
+    chosen = dict(MASKS[mask])
+    if (chosen.get("update_mask_kwargs") or {}).get("trace") == TRACE:
+        chosen["update_mask_kwargs"] = {"trace": write_trace(Path(synonyms).parent, model or make_model())}
+    return {"objective": objective, "objective_kwargs": {**options, **more} or None, **chosen}
+
+
+def write_trace(folder: Path, model: nn.Module) -> str:
+    """Six steps of multipliers for the model's default targets; returns its path."""
+    targets = {n: p.numel() for n, p in model.named_parameters() if p.requires_grad and re.search(LAYER_WEIGHTS, n)}
+    multipliers = np.random.default_rng(0).choice([0.0, 0.5, 1.0], (6, len(targets))).astype(np.float32)
+    MaskTrace(tuple(targets), np.array([*targets.values()]), multipliers).save(folder / TRACE)
+    return str(folder / TRACE)
 
 
 def run(model, args, data, **kwargs):
@@ -112,7 +128,8 @@ def test_accumulation_does_not_matter(tmp_path, synonyms, objective, mask):
     results = []
     for rows, accumulation in ((8, 1), (1, 8)):
         sizes = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": accumulation}
-        results.append(run(RowNoise(), arguments(tmp_path, **sizes, **method(objective, mask, synonyms)), data))
+        model = RowNoise()
+        results.append(run(model, arguments(tmp_path, **sizes, **method(objective, mask, synonyms, model)), data))
     whole, parts = results
     for p, q in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
         torch.testing.assert_close(p, q, rtol=0, atol=1e-10)
@@ -206,7 +223,7 @@ def test_lora_and_bf16(tmp_path, tiny_model, synonyms, objective, mask, variant)
             model, peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query", "value"])
         )
     before = [p.detach().clone() for p in model.parameters()]
-    args = arguments(tmp_path, max_steps=2, bf16=variant == "bf16", **method(objective, mask, synonyms))
+    args = arguments(tmp_path, max_steps=2, bf16=variant == "bf16", **method(objective, mask, synonyms, model))
     if (variant, mask) == ("lora", "layer_norm_only"):
         with pytest.raises(ValueError, match="matches none of the trainable tensors"):  # LoRA trains no normalisation
             run(model, args, dataset(rows=16))

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from rosetune import __version__
-from rosetune.verbs import demo, evaluate, predict, train
+from rosetune.verbs import attack, compare, controls, demo, evaluate, predict, train
 from rosetune.verbs import list as listing
 
 _VERBS = {
     "train": train,
     "evaluate": evaluate,
+    "attack": attack,
+    "controls": controls,
+    "compare": compare,
     "predict": predict,
     "list": listing,
     "demo": demo,

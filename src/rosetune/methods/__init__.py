@@ -17,6 +17,7 @@ from rosetune.methods.freelb import FreeLB
 from rosetune.methods.match_tuning import MatchTuning
 from rosetune.methods.r3f import R3F
 from rosetune.methods.r_drop import RDrop
+from rosetune.methods.replay import ReplayedMask
 from rosetune.methods.rift import Rift
 from rosetune.methods.rose import Rose
 from rosetune.methods.smart import Smart
@@ -47,6 +48,7 @@ UPDATE_MASKS: dict[str, type] = {
     "child_tuning": ChildTuning,
     "random": RandomMask,
     "static": StaticMask,
+    "replay": ReplayedMask,
     "uniform": UniformMask,
     "layer_norm_only": LayerNormOnly,
 }

@@ -1,9 +1,12 @@
 """Figures from the results of attacks, and what adversarial examples do to models that they were not made for."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from rosetune.robustness.metrics import bootstrap_interval
 
 if TYPE_CHECKING:
     from rosetune.robustness.attacks.victim import Victim
@@ -21,12 +24,16 @@ def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         attack success rate       successes / (successes + failures): of the rows that the model gets right
 
     Args:
-        results: of one attack, from :func:`rosetune.robustness.attacks.run.attack`.
+        results: of one attack, from :func:`rosetune.robustness.attacks.run.attack`. Where they have an
+            ``original_id``, rows that stem from one original are drawn together in the intervals.
 
     Returns:
-        ``n``, ``attacked``, ``succeeded``, ``clean_accuracy``, ``accuracy_under_attack``, ``attack_success_rate``,
-        ``mean_queries`` (of the attacked rows, the unchanged text included) and ``mean_share_changed`` (share of the
-        attacked text's words, of the successes). What has no row to be a mean of is None.
+        ``n``, ``attacked`` (the rows that the model gets right), ``succeeded``, ``clean_accuracy``,
+        ``accuracy_under_attack`` and ``attack_success_rate`` with their 95 % intervals ``..._low`` and ``..._high``.
+        Of the attacked rows ``mean_queries`` and ``median_queries`` (the unchanged text included), and
+        ``mean_confidence_before`` and ``mean_confidence_after``, the probability of the right label for the unchanged
+        and the perturbed text. Of the successes ``mean_words_changed`` and ``mean_share_changed`` (of the attacked
+        text's words). What has no row to be computed from is None.
 
     Raises:
         ValueError: no results.
@@ -35,14 +42,19 @@ def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         raise ValueError("no results")
     attacked = [result for result in results if result["status"] != "skipped"]
     successes = [result for result in attacked if result["status"] == "success"]
+    queries = [result["queries"] for result in attacked]
     return {
         "n": len(results),
         "attacked": len(attacked),
         "succeeded": len(successes),
         "clean_accuracy": len(attacked) / len(results),
-        "accuracy_under_attack": (len(attacked) - len(successes)) / len(results),
-        "attack_success_rate": _mean(result["status"] == "success" for result in attacked),
-        "mean_queries": _mean(result["queries"] for result in attacked),
+        **_share("accuracy_under_attack", results, "failed"),
+        **_share("attack_success_rate", attacked, "success"),
+        "mean_queries": _mean(queries),
+        "median_queries": float(median(queries)) if queries else None,
+        "mean_confidence_before": _mean(result["probabilities"][result["gold"]] for result in attacked),
+        "mean_confidence_after": _mean(result["perturbed_probabilities"][result["gold"]] for result in attacked),
+        "mean_words_changed": _mean(len(result["changes"]) for result in successes),
         "mean_share_changed": _mean(len(result["changes"]) / result["words"] for result in successes),
     }
 
@@ -93,6 +105,17 @@ def _predictions(victim: "Victim", texts: Sequence[tuple[str, ...]]) -> dict[tup
         chosen = texts[start : start + AT_ONCE]
         predicted.update(zip(chosen, np.asarray(victim(chosen)).argmax(axis=1).tolist(), strict=True))
     return predicted
+
+
+def _share(name: str, results: Sequence[Mapping[str, Any]], status: str) -> dict[str, float | None]:
+    """The share of the results with that status, and its interval."""
+    if not results:
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    of_it = [result["status"] == status for result in results]
+    originals = [result.get("original_id") for result in results]
+    clusters = [("row", at) if original is None else ("original", original) for at, original in enumerate(originals)]
+    low, high = bootstrap_interval(of_it, clusters=clusters)
+    return {name: sum(of_it) / len(of_it), f"{name}_low": low, f"{name}_high": high}
 
 
 def _mean(values: Iterable[float]) -> float | None:

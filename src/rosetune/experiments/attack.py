@@ -1,0 +1,216 @@
+"""Attacks on finished runs, kept in their folders; and every model against every other's adversarial examples."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rosetune._files import write_json
+from rosetune.data.synonyms import load_synonyms
+from rosetune.experiments.attack_options import BUDGET, TEXTATTACK, AttackOptions
+from rosetune.experiments.attack_targets import Target, find_targets
+from rosetune.experiments.model import load_trained, quiet_libraries
+from rosetune.robustness.attacks.driver import Recipe
+from rosetune.robustness.attacks.recipes import NEEDS_SYNONYMS, RECIPES
+from rosetune.robustness.attacks.run import attack, described, read_results
+from rosetune.robustness.attacks.summary import summary, transfer
+from rosetune.robustness.attacks.victim import TransformersVictim
+
+__all__ = ["AttackOptions", "Attacked", "attack_files", "attack_runs"]
+
+Results = list[dict[str, Any]]
+Synonyms = Mapping[str, tuple[str, ...]]
+Say = Callable[[str], Any]
+
+
+class Attacked(NamedTuple):
+    """What came of attacks on runs.
+
+    Attributes:
+        results: by run and recipe.
+        figures: likewise, from :func:`~rosetune.robustness.attacks.summary.summary`, and the ``file`` of the results.
+        transfer: by recipe, from :func:`~rosetune.robustness.attacks.summary.transfer`; of runs that share a task.
+        labels: by run.
+    """
+
+    results: dict[str, dict[str, Results]]
+    figures: dict[str, dict[str, dict[str, Any]]]
+    transfer: dict[str, dict[str, dict[str, dict[str, Any]]]]
+    labels: dict[str, tuple[str, ...]]
+
+
+def attack_runs(runs: Sequence[str], options: AttackOptions, say: Say = print, **moved: str | None) -> Attacked:
+    """Attack runs, each on its own data, and try each model on what fooled the others of the same task.
+
+    Results are kept in ``RUN/attacks``; what is there is not attacked again, and a killed attack goes on.
+
+    Args:
+        say: takes a line of text for the person who waits.
+        moved: where data lies now, if not where it was for training: ``task``, ``data_dir``, ``validation_file``,
+            ``test_file``.
+
+    Raises:
+        RunError: a run that is not finished, or whose data has changed; a set or column that it has not.
+        DataError: data or synonyms cannot be read.
+        ValueError: an option of an attack out of range, or a file of another attack.
+    """
+    quiet_libraries()
+    synonyms = {} if options.synonyms is None else load_synonyms(options.synonyms)
+    for name in options.recipes:
+        _recipe(name, options, synonyms)  # what is wrong with it is said before any work
+    targets = find_targets(
+        runs,
+        options.set_name,
+        examples=options.examples,
+        seed=options.seed,
+        column=options.column,
+        moved=moved,
+    )
+    for target in targets:
+        if target.unlabelled:
+            say(f"{target.run}: {target.unlabelled} of {target.total} rows have no label and are left out")
+    results: dict[str, dict[str, Results]] = {}
+    figures: dict[str, dict[str, dict[str, Any]]] = {}
+    for target in targets:
+        victim, unk = _victim(target.run, options.batch_size)
+        results[target.run], figures[target.run] = {}, {}
+        for name in options.recipes:
+            path = Path(target.run) / "attacks" / f"{_file_name(name, target, options, synonyms)}.jsonl"
+            found = _attack(target, victim, name, _recipe(name, options, synonyms, unk), path, options, say)
+            results[target.run][name] = found
+            figures[target.run][name] = {"file": str(path), **summary(found)}
+    matrices = _transfer(targets, results, options, say)
+    return Attacked(results, figures, matrices, {target.run: target.data.labels for target in targets})
+
+
+def attack_files(run: str | Path) -> dict[str, tuple[dict[str, Any], Results]]:
+    """The attacks on a run by the name of their file, as header and results; no model is needed.
+
+    The header is that of the results' file with what ``NAME.json`` adds: ``recipe``, ``set``, ``labels``,
+    ``text_column``, ``max_share``, ``protected``, ``synonyms``, and ``rows``, the number that was asked for; and
+    ``finished``. An attack that was killed and has not gone on holds the rows that were done first: the easy ones.
+    Results have an ``original_id`` where the set knows originals.
+
+    Raises:
+        ValueError: a file that is damaged, or of no attack.
+    """
+    found = {}
+    for path in sorted((Path(run) / "attacks").glob("*.jsonl")):
+        about = _about(path)
+        originals = about.pop("originals", {})
+        header, results = read_results(path)
+        finished = len(results) >= about.get("rows", 0)
+        found[path.stem] = ({**about, **header, "finished": finished}, _with_originals(results, originals))
+    return found
+
+
+def _attack(
+    target: Target,
+    victim: TransformersVictim,
+    name: str,
+    recipe: Recipe | None,
+    path: Path,
+    options: AttackOptions,
+    say: Say,
+) -> Results:
+    known = {result["id"] for result in read_results(path)[1]} if path.is_file() else set()
+    rows = target.rows(known)
+    wanted = [row.id for row in rows[: target.wanted]]
+    left = len(set(wanted) - known)
+    if left:
+        say(f"{target.run}: {name} on {left} rows of {options.set_name}" + (f", {len(known)} done" if known else ""))
+    else:
+        say(f"{target.run}: {name} was done before, see {path}")
+    before, originals = _about(path), target.originals()
+    about = {
+        "recipe": name,
+        "set": options.set_name,
+        "rows": max(target.wanted, before.get("rows", 0)),
+        "labels": list(target.data.labels),
+        "text_column": target.data.text_columns[target.column],
+        "max_share": options.max_share,
+        "protected": list(options.protected),
+        "synonyms": options.synonyms if name in NEEDS_SYNONYMS else None,
+        **({"originals": originals} if originals else {}),
+    }
+    if {**before, "synonyms": about["synonyms"]} != about:  # the same synonyms from another place are no news
+        write_json(path.with_suffix(".json"), about)
+    column, budget, seed = target.column, options.budget, options.seed
+    if recipe is None:
+        from rosetune.robustness.attacks.textattack_adapter import attack_with_textattack
+
+        foreign = name.removeprefix(TEXTATTACK)
+        found = attack_with_textattack(
+            victim, rows, foreign, budget=budget, seed=seed, column=column, path=path, progress=True
+        )
+    else:
+        found = attack(victim, rows, recipe, budget=budget, seed=seed, column=column, path=path)
+    return _with_originals(found[: target.wanted], originals)
+
+
+def _transfer(
+    targets: Sequence[Target], results: Mapping[str, Mapping[str, Results]], options: AttackOptions, say: Say
+) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+    tasks: dict[Any, list[str]] = {}
+    for target in targets:
+        tasks.setdefault(target.task, []).append(target.run)
+    if len(tasks) > 1:
+        named = "; ".join(f"{name}: {', '.join(runs)}" for (name, _, _), runs in tasks.items())
+        say(f"no transfer between runs of different tasks, whose labels mean different things ({named})")
+    matrices: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
+    for runs in tasks.values():
+        for run in runs if len(runs) > 1 else ():
+            victim, _ = _victim(run, options.batch_size)  # one model at a time
+            for name in options.recipes:
+                part = transfer({source: results[source][name] for source in runs}, {run: victim})
+                for source, row in part.items():
+                    matrices.setdefault(name, {}).setdefault(source, {}).update(row)
+    return matrices
+
+
+def _victim(run: str, batch_size: int) -> tuple[TransformersVictim, str | None]:
+    model, tokenizer, _ = load_trained(run)
+    return TransformersVictim(model, tokenizer, batch_size=batch_size), tokenizer.unk_token
+
+
+def _recipe(name: str, options: AttackOptions, synonyms: Synonyms, unk: str | None = None) -> Recipe | None:
+    """The recipe with the limits that are given; None for one of TextAttack's."""
+    if name.startswith(TEXTATTACK):
+        return None
+    build = RECIPES[name]
+    given = {"unk": unk} if unk is not None and "unk" in signature(build).parameters else {}
+    recipe = build(*([synonyms] if name in NEEDS_SYNONYMS else []), **given)
+    limits: dict[str, Any] = {"protected": options.protected} if options.protected else {}
+    limits |= {} if options.max_share is None else {"max_share": options.max_share}
+    return dataclasses.replace(recipe, constraints=dataclasses.replace(recipe.constraints, **limits))
+
+
+def _file_name(name: str, target: Target, options: AttackOptions, synonyms: Synonyms) -> str:
+    """The recipe's name, and a hash of what else tells one attack from another where that is not the default.
+
+    The model's unknown word does not: it belongs to the run. Nor does the number of rows, which may grow.
+    """
+    settings: tuple[tuple[str, Any, Any], ...] = (
+        ("budget", options.budget, BUDGET),
+        ("seed", options.seed, 0),
+        ("set", options.set_name, "clean"),
+        ("column", target.column, len(target.data.text_columns) - 1),
+        ("max_share", options.max_share, None),
+        ("protected", list(options.protected), []),
+        ("synonyms", described(synonyms) if name in NEEDS_SYNONYMS else None, None),
+    )
+    different = {option: value for option, value, default in settings if value != default}
+    digest = hashlib.sha256(json.dumps(different).encode()).hexdigest()[:8]
+    return name.replace(":", "-") + (f"-{digest}" if different else "")
+
+
+def _about(path: Path) -> dict[str, Any]:
+    beside = path.with_suffix(".json")
+    return json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+
+
+def _with_originals(results: Results, originals: Mapping[str, str]) -> Results:
+    return [{**result, "original_id": originals[result["id"]]} for result in results] if originals else results

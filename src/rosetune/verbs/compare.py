@@ -1,0 +1,45 @@
+"""Compare two methods on the same examples, with controls beside every gain."""
+
+import argparse
+
+EPILOG = """\
+Everything is computed from what was predicted: evaluate and attack the runs first.
+Several seeds of a method are named with commas: rosetune compare vanilla-1,vanilla-2 rose-1,rose-2
+
+examples:
+  rosetune evaluate VANILLA ROSE --sets clean,noise,advglue
+  rosetune attack VANILLA ROSE --recipe deepwordbug
+  rosetune controls ROSE
+  rosetune compare VANILLA ROSE
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's flags."""
+    parser.add_argument("baseline", metavar="RUN_A", help="folder of a finished run, or several seeds: A,B")
+    parser.add_argument("claim", metavar="RUN_B", help="the run that is claimed to be better, or several seeds")
+    parser.add_argument(
+        "--controls",
+        metavar="NAME=RUN",
+        nargs="+",
+        default=[],
+        help="further runs to set beside the claim, beside those in RUN_B/controls",
+    )
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+
+
+def run(known: argparse.Namespace, rest: list[str]) -> None:
+    """Compare and print."""
+    import json
+
+    from rosetune.experiments.compare import paired_sides, read_side
+    from rosetune.experiments.compare_tables import compared_as_json, print_compared
+    from rosetune.experiments.tables import console
+    from rosetune.experiments.verdict import trained_controls
+
+    a, b = paired_sides(read_side(known.baseline), read_side(known.claim))
+    trained = trained_controls(b, known.controls)
+    if known.json:
+        print(json.dumps(compared_as_json(a, b, trained), indent=2, ensure_ascii=False))
+    else:
+        print_compared(console(), a, b, trained)

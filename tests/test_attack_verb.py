@@ -1,0 +1,433 @@
+"""`rosetune attack` from the command line to its files: rows, names, resumption, transfer, hostile input."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny_run
+from rosetune import cli
+from rosetune.data.rows import make_dataset, make_task_data
+from rosetune.experiments import attack as experiment
+from rosetune.experiments.attack import attack_files
+from rosetune.experiments.attack_tables import transfer_table
+from rosetune.experiments.attack_targets import Target
+from rosetune.experiments.config import RunError
+from rosetune.robustness.attacks.recipes import RECIPES
+from rosetune.robustness.attacks.run import attack, read_results
+from rosetune.robustness.attacks.victim import TransformersVictim
+
+HOSTILE = [
+    "?!… -- ,,,",
+    "🌹🔥👩‍👩‍👧 great 🌹",
+    "שלום film עולם dull",
+    "great\x00\x07\x1b[31m film\u202e dull\u200b",
+    "great " * 500,
+    " ".join(f"{tiny_run.WORDS[i % 24]}{i}" for i in range(10_000)),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick() -> Iterator[None]:
+    with tiny_run.quick():
+        yield
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs on one file, one on pairs, and synonyms that make good bad."""
+    folder = tmp_path_factory.mktemp("attacks")
+    tiny_run.write_model(folder / "model")
+    tiny_run.write_csv(folder / "my.csv", rows=300)
+    tiny_run.write_csv(folder / "pairs.csv", pairs=True, rows=300)
+    words = {word: [*tiny_run.BAD, *tiny_run.GOOD, *tiny_run.PLAIN[:3]] for word in tiny_run.WORDS}
+    (folder / "synonyms.json").write_text(json.dumps(words))
+    for name, task, seed in (("one", "my", 1), ("two", "my", 2), ("pairs", "pairs", 1)):
+        options = ["--max_steps", "40", "--learning_rate", "5e-3", "--disable_tqdm", "true", "--seed", str(seed)]
+        paths = ["--task", f"{folder}/{task}.csv", "--model_name_or_path", f"{folder}/model"]
+        cli.main(["train", *paths, "--output_dir", f"{folder}/{name}", "--sets", "clean", *options])
+    return folder
+
+
+@pytest.fixture
+def runs(home: Path, tmp_path: Path) -> Path:
+    """Copies of the runs that no test has attacked."""
+    for name in ("one", "two", "pairs"):
+        shutil.copytree(home / name, tmp_path / name)
+    return tmp_path
+
+
+@pytest.fixture
+def rosetune(home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Call `rosetune attack`; exit code, standard output and standard error."""
+    capsys.readouterr()
+
+    def call(*words: Any, synonyms: bool = True) -> tuple[int, str, str]:
+        more = ["--synonyms", home / "synonyms.json"] if synonyms else []
+        try:
+            cli.main(["attack", *map(str, (*words, *more))])
+            code = 0
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (run / "attacks").iterdir()}
+
+
+def ids(path: Path) -> list[str]:
+    return [result["id"] for result in read_results(path)[1]]
+
+
+# --- figures and tables ------------------------------------------------------------------------------------------
+
+
+def test_json_holds_what_the_files_say(runs: Path, rosetune: Any) -> None:
+    code, out, err = rosetune(runs / "one", "--recipe", "all", "--examples", 12, "--budget", 60, "--json")
+    assert code == 0, err
+    printed = json.loads(out)
+    assert printed["transfer"] == {}
+    figures = printed["runs"][str(runs / "one")]
+    assert list(figures) == list(RECIPES)
+    assert len(list((runs / "one/attacks").glob("*.jsonl"))) == 5
+    for recipe, f in figures.items():
+        header, results = read_results(f["file"])
+        assert (header["budget"], header["seed"], header["column"]) == (60, 0, 0)
+        assert (header["attack"]["name"], len(results), f["n"]) == (recipe, 12, 12)
+        assert f["succeeded"] == sum(result["status"] == "success" for result in results)
+        assert max(result["queries"] for result in results) <= 60
+    assert figures["textfooler"]["succeeded"] > 0
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_tables_fit_and_say_what_is_missing(
+    width: int, runs: Path, rosetune: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    code, out, err = rosetune(runs / "one", runs / "two", "--recipe", "textfooler,deepwordbug", "--examples", 20)
+    assert code == 0, err
+    assert max(map(len, out.splitlines())) <= width
+    results = attack_files(runs / "one")["deepwordbug"][1]
+    right = [result for result in results if result["status"] != "skipped"]
+    broken = [result for result in right if result["status"] == "success"]
+    lines = out.splitlines()
+    line = lines[lines.index(next(line for line in lines if line.strip() == "deepwordbug")) + 1]
+    clean, under = len(right) / 20, (len(right) - len(broken)) / 20
+    assert line.split()[:4] == ["one", "20", f"{100 * clean:.1f}", f"{100 * under:.1f}"]
+    assert f" {100 * len(broken) / len(right):.1f} " in line
+    said = " ".join(out.split())
+    assert "Of the paper's textfooler this lacks its checks of the part of speech and of the similarity" in said
+    assert "confidence is merely flat, robust or not: then few examples are found on it" in said
+    assert "Left: the run they were found on; above: the run they are tried on." in said
+    assert said.count(", taken for ") == 3
+
+
+def test_every_model_is_tried_on_what_fooled_the_other(runs: Path, rosetune: Any, home: Path) -> None:
+    one, two = str(runs / "one"), str(runs / "two")
+    code, out, err = rosetune(one, two, "--recipe", "deepwordbug", "--examples", "30", "--json", synonyms=False)
+    assert code == 0, err
+    [matrix] = json.loads(out)["transfer"].values()
+    assert ids(runs / "one/attacks/deepwordbug.jsonl") == ids(runs / "two/attacks/deepwordbug.jsonl")
+    for source, target in ((one, two), (two, one)):
+        results = [r for r in attack_files(source)["deepwordbug"][1] if r["status"] == "success"]
+        before, after = (labels_by(target, [r[kind][0] for r in results]) for kind in ("texts", "perturbed"))
+        golds = [("bad", "good")[r["gold"]] for r in results]
+        right = [i for i, gold in enumerate(golds) if before[i] == gold]
+        fooled = sum(after[i] != golds[i] for i in right)
+        assert (matrix[source][target]["n"], matrix[source][target]["fooled"]) == (len(right), fooled / len(right))
+        assert matrix[source][source]["fooled"] == 1.0
+
+
+def labels_by(run: str, texts: list[str]) -> list[str]:
+    from rosetune.experiments.predict import predict_texts
+
+    return [row["label"] for row in predict_texts(run, texts=texts)]
+
+
+def test_many_runs_get_numbers() -> None:
+    cell = {"n": 3, "fooled": 0.5, "rows": 9, "accuracy": 0.1}
+    named = {f"runs/a-long-name-of-a-run-{i}": cell for i in range(5)}
+    table = transfer_table({"pwws": dict.fromkeys(named, named)}, 80)
+    assert [str(column.header) for column in table.columns] == ["attack", "1", "2", "3", "4", "5"]
+    assert [str(cell) for cell in table.columns[0].cells][5] == "  5 a-long-name-of-a-run-4"
+    assert list(table.columns[2].cells)[:3] == ["", "50.0 of 3", ""]
+
+
+def test_no_transfer_between_tasks(runs: Path, rosetune: Any) -> None:
+    words = (runs / "one", runs / "pairs", "--recipe", "random", "--examples", 4, "--json")
+    code, out, err = rosetune(*words, synonyms=False)
+    assert code == 0, err
+    assert json.loads(out)["transfer"] == {}
+    assert list(json.loads(out)["runs"]) == [str(runs / "one"), str(runs / "pairs")]
+    assert "no transfer between runs of different tasks" in err
+
+
+def test_the_last_text_of_a_pair_or_the_one_named(runs: Path, rosetune: Any) -> None:
+    words = (runs / "pairs", "--recipe", "textfooler", "--examples", 8)
+    for more, column in (((), 1), (("--column", "premise"), 0), (("--column", 1), 0), (("--column", 2), 1)):
+        assert rosetune(*words, *more)[0] == 0
+        files = [part for part in attack_files(runs / "pairs").values() if part[0]["column"] == column]
+        [(header, results)] = files
+        assert header["text_column"] == ("premise", "hypothesis")[column]
+        assert all(r["perturbed"][1 - column] == r["texts"][1 - column] for r in results)
+        assert any(r["perturbed"][column] != r["texts"][column] for r in results)
+
+
+def test_limits_hold_for_every_recipe(runs: Path, rosetune: Any) -> None:
+    limits = ("--max_share", 0.25, "--protected", "film|plot", "^the")
+    code, _, err = rosetune(runs / "one", "--recipe", "all", "--examples", 10, "--budget", 80, *limits)
+    assert code == 0, err
+    changed = 0
+    for header, results in attack_files(runs / "one").values():
+        assert header["attack"]["constraints"]["max_share"] == 0.25
+        for result in results:
+            changed += len(result["changes"])
+            assert len(result["changes"]) <= 2  # of eight words
+            assert not {"film", "plot"} & {before for _, before, _ in result["changes"]}
+            assert not any(at == 0 and before == "the" for at, before, _ in result["changes"])
+    assert changed > 0
+
+
+def test_the_unknown_word_is_the_tokenizer_s(runs: Path, rosetune: Any) -> None:
+    path = runs / "one/model/tokenizer.json"
+    path.write_text(path.read_text().replace("[UNK]", "<unk>"))
+    config = runs / "one/model/tokenizer_config.json"
+    config.write_text(config.read_text().replace("[UNK]", "<unk>"))
+    assert rosetune(runs / "one", "--recipe", "pwws", "--examples", 3)[0] == 0
+    [(header, _)] = attack_files(runs / "one").values()
+    assert header["attack"]["search"]["unk"] == "<unk>"
+
+
+# --- rows and files ------------------------------------------------------------------------------------------------
+
+
+def test_a_second_call_does_nothing(runs: Path, rosetune: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = (runs / "one", "--recipe", "textfooler,deepwordbug", "--examples", 10)
+    first = rosetune(*words)
+    before = contents(runs / "one")
+    monkeypatch.setattr(TransformersVictim, "__call__", None)  # no text may reach the model
+    second = rosetune(*words)
+    assert second[:2] == first[:2]
+    assert second[2].count("was done before") == 2
+    assert contents(runs / "one") == before
+
+
+def test_more_rows_join_and_fewer_are_read_from_the_same_file(runs: Path, rosetune: Any) -> None:
+    words = (runs / "one", "--recipe", "deepwordbug", "--json", "--examples")
+    path = runs / "one/attacks/deepwordbug.jsonl"
+    few = json.loads(rosetune(*words, 5, synonyms=False)[1])
+    five = read_results(path)
+    many = rosetune(*words, 15, synonyms=False)
+    assert "deepwordbug on 10 rows of clean, 5 done" in many[2]
+    assert read_results(path)[1][:5] == five[1]
+    assert json.loads(rosetune(*words, 5, synonyms=False)[1]) == few
+    assert len(ids(path)) == 15
+    assert rosetune(runs / "two", *words[1:], 15, synonyms=False)[0] == 0
+    assert ids(runs / "two/attacks/deepwordbug.jsonl") == ids(path)
+    assert json.loads(rosetune(*words, "all", synonyms=False)[1])["runs"][str(runs / "one")]["deepwordbug"]["n"] == 30
+    assert ids(path) != sorted(ids(path), key=int)  # drawn
+
+
+def test_what_tells_attacks_apart_is_in_the_name(runs: Path, rosetune: Any, home: Path) -> None:
+    other = tiny_run.write_synonyms(runs / "other.json")
+    base = (runs / "one", "--recipe", "textfooler", "--examples", 4)
+    for more in (("--budget", 9), ("--budget", "none"), ("--seed", 1), ("--set", "typos_2"), ("--max_share", 0.5)):
+        assert rosetune(*base, *more)[0] == 0
+    assert rosetune(*base)[0] == 0
+    assert rosetune(*base, "--synonyms", other, synonyms=False)[0] == 0
+    files = attack_files(runs / "one")
+    assert len(files) == 7
+    told = {json.dumps({**header, "model": 0}, sort_keys=True) for header, _ in files.values()}
+    assert len(told) == 7
+    assert all(header["finished"] and header["recipe"] == "textfooler" for header, _ in files.values())
+    moved = shutil.copy(home / "synonyms.json", runs / "moved.json")
+    code, _, err = rosetune(*base, "--synonyms", moved, synonyms=False)
+    assert (code, "was done before" in err) == (0, True)  # it is what a file holds that counts
+
+
+def test_a_killed_attack_goes_on_to_the_same_bytes(runs: Path, home: Path, rosetune: Any) -> None:
+    words = ["--recipe", "genetic", "--examples", "30", "--budget", "400"]
+    assert rosetune(runs / "two", *words)[0] == 0
+    shutil.copytree(home / "two", runs / "killed")
+    command = [sys.executable, "-m", "rosetune", "attack", str(runs / "killed"), *words]
+    process = subprocess.Popen([*command, "--synonyms", str(home / "synonyms.json")], stderr=subprocess.DEVNULL)
+    files = runs / "killed/attacks"
+    deadline = time.monotonic() + 120
+    try:
+        while not any(path.read_bytes().count(b"\n") > 3 for path in files.glob("*.jsonl")):
+            assert process.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    [(header, results)] = attack_files(runs / "killed").values()
+    assert 0 < len(results) < 30
+    assert header["finished"] is False
+    assert rosetune(runs / "killed", *words)[0] == 0
+    assert contents(runs / "killed") == contents(runs / "two")
+    assert attack_files(runs / "killed") == attack_files(runs / "two")
+
+
+def test_files_are_read_without_a_model(runs: Path, rosetune: Any) -> None:
+    rosetune(runs / "one", "--recipe", "deepwordbug", "--examples", 4, synonyms=False)
+    shutil.rmtree(runs / "one/model")
+    [(name, (header, results))] = attack_files(runs / "one").items()
+    assert (name, header["set"], header["rows"], header["labels"]) == ("deepwordbug", "clean", 4, ["bad", "good"])
+    assert (len(results), header["finished"]) == (4, True)
+    assert attack_files(runs / "two") == {}
+
+
+def test_a_moved_run_and_changed_data(runs: Path, home: Path, rosetune: Any) -> None:
+    config = runs / "one/config.yaml"
+    config.write_text(config.read_text().replace(str(home / "my.csv"), "/gone/my.csv"))
+    words = (runs / "one", "--recipe", "random", "--examples", 3)
+    one_line(rosetune(*words, synonyms=False), "there is no file or folder /gone/my.csv")
+    assert rosetune(*words, "--task", home / "my.csv", synonyms=False)[0] == 0
+    other = tiny_run.write_csv(runs / "other.csv", seed=3)
+    one_line(rosetune(*words, "--task", other, synonyms=False), "is not what")
+
+
+# --- refusals --------------------------------------------------------------------------------------------------------
+
+
+def one_line(called: tuple[int, str, str], message: str) -> None:
+    code, out, err = called
+    assert code == 2, err
+    assert out == ""
+    assert message in err
+    assert err.startswith("rosetune")
+    assert err.count("\n") == 1, err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "the following arguments are required: --recipe"),
+        (("--recipe", ","), "--recipe names no recipe"),
+        (("--recipe", "deepwordbugs"), "no recipe is called 'deepwordbugs': did you mean deepwordbug?"),
+        (("--recipe", "xyz"), "give some of deepwordbug, pwws"),
+        (("--recipe", "random,pwws"), "pwws replaces words by synonyms: give --synonyms"),
+        (("--recipe", "pwws", "--synonyms", "gone.json"), "there is no file gone.json"),
+        (("--recipe", "random", "--examples", "0"), "--examples must be at least 1"),
+        (("--recipe", "random", "--examples", "half"), "'half' is neither a whole number nor 'all'"),
+        (("--recipe", "random", "--budget", "-1"), "--budget must be at least 1"),
+        (("--recipe", "random", "--budget", "x"), "'x' is neither a whole number nor 'none'"),
+        (("--recipe", "random", "--batch_size", "0"), "--batch_size must be at least 1"),
+        (("--recipe", "random", "--set", "cleen"), "there is no evaluation set 'cleen'"),
+        (("--recipe", "random", "--set", "clean_mismatched"), "its kind there are clean"),
+        (("--recipe", "random", "--set", "advglue"), "AdvGLUE has no data"),
+        (("--recipe", "random", "--max_share", "1.5"), "max_share must lie in (0, 1]"),
+        (("--recipe", "random", "--protected", "("), "is no regular expression"),
+        (("--recipe", "random", "--column", "hypothesis"), "no text column 'hypothesis' to attack: give text"),
+        (("--recipe", "random", "--column", "0"), "no text column '0' to attack"),
+    ],
+)
+def test_wrong_words_give_one_line(words: tuple[str, ...], message: str, home: Path, rosetune: Any) -> None:
+    one_line(rosetune(home / "one", *words, synonyms=False), message)
+    assert not (home / "one/attacks").exists()
+
+
+def test_wrong_runs_give_one_line(runs: Path, rosetune: Any) -> None:
+    words = ("--recipe", "random", "--examples", 3)
+    one_line(rosetune(runs / "gone", *words, synonyms=False), "there is no folder")
+    (runs / "two/metrics.json").unlink()
+    one_line(rosetune(runs / "one", runs / "two", *words, synonyms=False), "is no finished run")
+    assert not (runs / "one/attacks").exists()  # nothing is done before all is known to be right
+
+
+def test_another_model_in_the_folder_is_refused(runs: Path, rosetune: Any) -> None:
+    words = (runs / "one", "--recipe", "random", "--examples", 3)
+    assert rosetune(*words, synonyms=False)[0] == 0
+    shutil.copy(runs / "two/model/model.safetensors", runs / "one/model/model.safetensors")
+    code, out, err = rosetune(*words, synonyms=False)
+    assert (code, out) == (2, "")
+    assert "holds another attack (it differs in model)" in err
+
+
+def test_an_interrupt_says_how_to_go_on(runs: Path, rosetune: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TransformersVictim, "__call__", interrupt)
+    code, out, err = rosetune(runs / "one", "--recipe", "random", synonyms=False)
+    assert (code, out) == (130, "")
+    assert "the same command goes on where it stopped" in err
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+
+def target(texts: list[str], golds: list[int], examples: int | None = None, seed: int = 0, **extra: Any) -> Target:
+    names = [f"r{i}" for i in range(len(texts))]
+    train = make_dataset(["0", "1"], {"text": ["a", "b"]}, [0, 1])
+    data = make_task_data("t", ["text"], ["bad", "good"], {"train": train, "validation": train})
+    return Target("run", data, make_dataset(names, {"text": texts}, golds, **extra), examples, seed, 0)
+
+
+def test_rows_are_drawn_by_seed_and_id() -> None:
+    texts = [f"text {i}" for i in range(300)]
+    rows = target(texts, [0, 1] * 150, 200).rows(set())
+    assert len(rows) == len({row.id for row in rows}) == 200
+    assert rows[:100] == target(texts, [0, 1] * 150, 100).rows(set())
+    assert target(texts, [0, 1] * 150, 100).rows({rows[150].id}) == [*rows[:100], rows[150]]
+    assert rows != target(texts, [0, 1] * 150, 200, seed=1).rows(set())
+    assert all(row.texts == (f"text {row.id[1:]}",) and row.gold == int(row.id[1:]) % 2 for row in rows)
+    assert sorted(row.id for row in target(texts, [0, 1] * 150).rows(set())) == sorted(f"r{i}" for i in range(300))
+
+
+def test_rows_without_a_label_are_left_out_and_counted() -> None:
+    found = target(["a", "b", "c", "d"], [0, -1, 1, -1])
+    assert (found.unlabelled, found.total, found.wanted) == (2, 4, 2)
+    assert sorted(row.id for row in found.rows(set())) == ["r0", "r2"]
+    with pytest.raises(RunError, match="no row of the set has a label"):
+        target(["a"], [-1])
+
+
+def test_originals_go_with_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """Thirty items of three originals: the interval is that of three draws, not of thirty."""
+    texts = [f"the film was {tiny_run.GOOD[i % 6]} {tiny_run.PLAIN[i % 12]}" for i in range(30)]
+    groups = [f"o{i % 3}" for i in range(30)]
+    found = target(texts, [1] * 30, extra={"original_id": groups})
+    assert found.originals() == {f"r{i}": groups[i] for i in range(30)}
+    shutil.copytree(home / "one", tmp_path / "run")
+    found.run = str(tmp_path / "run")
+    monkeypatch.setattr(experiment, "find_targets", lambda *args, **kwargs: [found])
+    attacked = experiment.attack_runs([found.run], experiment.AttackOptions(("random",), examples=None))
+    [(_, results)] = attack_files(found.run).values()
+    assert {result["id"]: result["original_id"] for result in results} == found.originals()
+    assert attacked.results[found.run]["random"] == results
+
+
+def test_hostile_rows_get_a_result_each(home: Path, tmp_path: Path) -> None:
+    found = target(["", "   ", *HOSTILE], [1] * (len(HOSTILE) + 2))
+    model, tokenizer, _ = experiment.load_trained(home / "one")
+    for name in ("deepwordbug", "random"):
+        path = tmp_path / f"{name}.jsonl"
+        attack(TransformersVictim(model, tokenizer), found.rows(set()), RECIPES[name](), budget=40, path=path)
+        assert sorted(ids(path)) == sorted(f"r{i}" for i in range(len(HOSTILE) + 2))
+
+
+def test_a_hostile_file_from_training_to_table(home: Path, tmp_path: Path, rosetune: Any) -> None:
+    rows = [{"text": text, "label": ("bad", "good")[i % 2]} for i, text in enumerate(HOSTILE)]
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    paths = ["--task", f"{home}/my.csv", "--test_file", f"{tmp_path}/test.jsonl", "--output_dir", f"{tmp_path}/run"]
+    model = ["--model_name_or_path", f"{home}/model", "--sets", "clean", "--max_steps", "2", "--disable_tqdm", "true"]
+    cli.main(["train", *paths, *model])
+    code, out, err = rosetune(tmp_path / "run", "--recipe", "all", "--budget", 20)
+    assert code == 0, err
+    for header, results in attack_files(tmp_path / "run").values():
+        assert sorted(result["id"] for result in results) == sorted(map(str, range(len(HOSTILE))))
+        assert header["finished"]
+    assert "\x1b" not in out
