@@ -90,9 +90,7 @@ def read_side(runs: str) -> Side:
     metrics = [read_metrics(folder) for folder in folders]
     identities = [_without_seed(read_identity(folder)) for folder in folders]
     if any(identity != identities[0] for identity in identities):
-        raise RunError(
-            f"{runs}: runs with commas between them are one method with several seeds, these differ in more"
-        )
+        raise RunError(f"{runs}: commas stand between several seeds of one method, but these runs differ in more")
     configs = [read_run_config(folder) for folder in folders]
     seeds = tuple(int(config.training.get("seed", 42)) for config in configs)
     if len(set(seeds)) < len(seeds):
