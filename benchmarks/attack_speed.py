@@ -1,9 +1,9 @@
 """Queries per second of an attack: DeepWordBug here, in TextAttack, and as a plain loop with one text at a time.
 
 The same model, sentences and settings, in turns, a few sentences each, so that a machine whose speed drifts slows them
-alike. A query is a text that the model is given. TextAttack runs in a process of its own (it may be that of another
-interpreter) and needs NLTK's stop words; its wrapper pads every text to the tokenizer's longest, and "padded to the
-longest" is the same with padding to the longest text of a batch.
+alike; CPU seconds leave out what other programs take. A query is a text that the model is given. TextAttack runs in a
+process of its own (it may be that of another interpreter) and needs NLTK's stop words. Its wrapper pads every text to
+the length of the tokenizer; "padded to the longest" is the same with padding to the longest text of a batch.
 
     python benchmarks/attack_speed.py RUN --data dev.tsv [--rows N] [--chunk N] [--threads N]
         [--textattack_python PATH] [--json]
@@ -22,15 +22,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 Example = tuple[str, int]
-Figures = dict[str, float]  # queries, seconds, attacked, succeeded
+Figures = dict[str, float]  # queries, seconds, cpu_seconds, attacked, succeeded
 Contender = Callable[[Sequence[Example]], Figures]
 
 OURS = "rosetune"
 ALONE = "one text at a time"
 PADDINGS = {"max_length": "TextAttack", "longest": "TextAttack, padded to the longest"}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self._start = time.perf_counter(), time.process_time()
+
+    def stop(self) -> Figures:
+        return {"seconds": time.perf_counter() - self._start[0], "cpu_seconds": time.process_time() - self._start[1]}
 
 
 def load(folder: str) -> tuple[Any, Any]:
@@ -55,11 +64,11 @@ def ours(folder: str, alone: bool) -> Contender:
 
     def run(examples: Sequence[Example]) -> Figures:
         rows = [Row(i, (text,), label) for i, (text, label) in enumerate(examples)]
-        start = time.perf_counter()
+        clock = Clock()
         results = attack(victim, rows, recipe, progress=False, **({"pool": 1} if alone else {}))
         return {
+            **clock.stop(),
             "queries": sum(result["queries"] for result in results),
-            "seconds": time.perf_counter() - start,
             "attacked": sum(result["status"] != "skipped" for result in results),
             "succeeded": sum(result["status"] == "success" for result in results),
         }
@@ -69,7 +78,7 @@ def ours(folder: str, alone: bool) -> Contender:
 
 def textattack(folder: str, padding: str) -> Contender:
     """DeepWordBugGao2018 with TextAttack's own wrapper of a Hugging Face model."""
-    if int(importlib.import_module("transformers").__version__.split(".")[0]) >= 5:
+    if int(transformers.__version__.split(".")[0]) >= 5:
         from rosetune.robustness.attacks.textattack_adapter import import_textattack
 
         import_textattack()
@@ -91,11 +100,11 @@ def textattack(folder: str, padding: str) -> Contender:
     built = DeepWordBugGao2018.build(wrapper)
 
     def run(examples: Sequence[Example]) -> Figures:
-        before, start = wrapper.queries, time.perf_counter()
+        before, clock = wrapper.queries, Clock()
         results = [built.attack(text, label) for text, label in examples]
         return {
+            **clock.stop(),
             "queries": wrapper.queries - before,
-            "seconds": time.perf_counter() - start,
             "attacked": sum(not isinstance(result, SkippedAttackResult) for result in results),
             "succeeded": sum(isinstance(result, SuccessfulAttackResult) for result in results),
         }
@@ -114,17 +123,16 @@ def work(folder: str, padding: str, threads: int) -> None:
 
 def in_process(python: str, folder: str, padding: str, threads: int) -> Contender:
     command = [python, __file__, folder, "--worker", padding, "--threads", str(threads)]
-    worker = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
-    )
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
 
     def run(examples: Sequence[Example]) -> Figures:
-        assert worker.stdin is not None and worker.stdout is not None and worker.stderr is not None
+        assert worker.stdin is not None
+        assert worker.stdout is not None
         worker.stdin.write(json.dumps(examples) + "\n")
         worker.stdin.flush()
         answer = worker.stdout.readline()
         if not answer:
-            sys.exit(f"TextAttack failed in {python}:\n{worker.stderr.read()[-2000:]}")
+            sys.exit(f"TextAttack failed in {python}, see above")
         return json.loads(answer)
 
     return run
@@ -138,7 +146,7 @@ def read(path: Path, rows: int, seed: int) -> list[Example]:
 
 def measure(contenders: dict[str, Contender], examples: Sequence[Example], chunk: int) -> dict[str, Figures]:
     totals: dict[str, Figures] = {name: {} for name in contenders}
-    for name, run in contenders.items():
+    for run in contenders.values():
         run(examples[:1])  # the first call of a model is slow
     for start in range(0, len(examples), chunk):
         for name, run in contenders.items():
@@ -150,7 +158,7 @@ def measure(contenders: dict[str, Contender], examples: Sequence[Example], chunk
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="folder of a saved classifier with two labels")
-    parser.add_argument("--data", type=Path, help="SST-2's dev.tsv")
+    parser.add_argument("--data", type=Path, required="--worker" not in sys.argv, help="SST-2's dev.tsv")
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--chunk", type=int, default=40, help="sentences per turn")
     parser.add_argument("--seed", type=int, default=0)
@@ -172,18 +180,22 @@ def main() -> None:
     totals = measure(contenders, read(known.data, known.rows, known.seed), known.chunk)
     for figures in totals.values():
         figures["queries_per_second"] = figures["queries"] / figures["seconds"]
+        figures["queries_per_cpu_second"] = figures["queries"] / figures["cpu_seconds"]
         figures["attack_success_rate"] = figures["succeeded"] / figures["attacked"]
     for figures in totals.values():
-        figures["ratio"] = totals[OURS]["queries_per_second"] / figures["queries_per_second"]
+        for kind in ("second", "cpu_second"):
+            figures[f"ratio_per_{kind}"] = totals[OURS][f"queries_per_{kind}"] / figures[f"queries_per_{kind}"]
     if known.json:
         print(json.dumps(totals, indent=2))
         return
-    print(f"{known.rows} sentences, {known.threads} threads, seed {known.seed}\n")
-    print(f"{'':34}{'queries':>9}{'seconds':>9}{'queries/s':>11}{'rosetune is':>13}{'success':>9}")
+    print(f"{known.rows} sentences, threads: {known.threads}, seed {known.seed}; ratio: times as fast as that\n")
+    print(f"{'':34}{'queries':>8}{'q/s':>8}{'ratio':>7}{'q/CPU s':>9}{'ratio':>7}{'success':>9}")
     for name, figures in totals.items():
         print(
-            f"{name:34}{figures['queries']:9}{figures['seconds']:9.1f}{figures['queries_per_second']:11.1f}"
-            f"{figures['ratio']:12.2f}x{figures['attack_success_rate']:9.3f}"
+            f"{name:34}{figures['queries']:8}"
+            f"{figures['queries_per_second']:8.1f}{figures['ratio_per_second']:7.2f}"
+            f"{figures['queries_per_cpu_second']:9.1f}{figures['ratio_per_cpu_second']:7.2f}"
+            f"{figures['attack_success_rate']:9.3f}"
         )
 
 

@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -277,7 +278,7 @@ def test_json_holds_every_point(kept: Path, home: Path, capsys: pytest.CaptureFi
 def test_the_tables_of_real_runs(kept: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     print_along([str(kept), str(home / "plain")], "clean,noise")
     printed = capsys.readouterr()
-    assert "vanilla over training" in printed.out
+    assert printed.out.startswith(f"vanilla: {kept}\n")  # whole, so that it can be copied
     assert "typing errors 2 at equal clean accuracy" in printed.out
     assert "checkpoint-4 evaluated (2 of 2)" in printed.err
     print_along([str(kept)], "clean,noise")
@@ -303,6 +304,21 @@ def test_the_figure_names_what_it_shows(tmp_path: Path) -> None:
         assert f">{words}" in text
     assert ">constant predictor<" in text
     assert ">labels flipped at random<" in text
+
+
+def test_a_curve_of_one_point_and_many_sets_are_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    one = point(10, 50, 40, end=True)
+    sets = ("clean", *(f"typos_{strength}" for strength in range(1, 5)))
+    one = replace(
+        one,
+        rows=dict.fromkeys(sets, one.rows["clean"]),
+        metrics=dict.fromkeys(sets, one.metrics["clean"]),
+    )
+    curve.draw_curve([Followed("vanilla", "v", [one], one)], str(tmp_path / "curve.svg"))
+    text = (tmp_path / "curve.svg").read_text()
+    assert text.count(">clean accuracy (%)<") == 4
+    assert "labels flipped" not in text  # the end is at chance
 
 
 def test_a_figure_that_cannot_be_drawn_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,13 @@
 import inspect
 import json
 
+import numpy as np
 import pytest
 from transformers import DataCollatorWithPadding
 
 from helpers import arguments, dataset, make_tokenizer, train, write_synonyms
 from rosetune.methods import OBJECTIVES, UPDATE_MASKS, build
+from rosetune.methods.mask_trace import MaskTrace
 
 NONSENSE = ("nonsense", float("nan"), float("-inf"), -1.5, [], {"a": 1}, True)
 # Options that take a text, a path, or the value True.
@@ -33,6 +35,9 @@ def cases():
 def test_a_value_of_the_wrong_kind_is_refused_by_name(tmp_path, axis, name, option, value):
     options = {"synonyms": write_synonyms(tmp_path)} if name == "rift" else {}
     options |= {"upper": 0.5} if name == "static" and option in ("match", "seed", "target_parameters") else {}
+    if name == "replay":
+        MaskTrace(("layer.0.weight",), np.ones(1), np.ones((1, 1))).save(tmp_path / "mask_trace.npz")
+        options["trace"] = str(tmp_path)
     if name == "child_tuning" and option == "seed":
         options["mode"] = "F"
     with pytest.raises(ValueError, match=option) as caught:

@@ -108,7 +108,8 @@ def end_of(run: str | Path, kinds: Sequence[str] | str, **moved: str | None) -> 
 
 def kept_points(run: str | Path) -> list[Point]:
     """What :func:`evaluate_along` has kept of a run, in the order of training; no model is asked."""
-    kept, labels = _read(Path(run)), trained_labels(run)
+    kept = _read(Path(run))
+    labels = trained_labels(run) if kept else ()
     return [_point(step, kept[step], list(kept[step]["rows"]), labels) for step in sorted(kept)]
 
 

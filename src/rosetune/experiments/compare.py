@@ -120,9 +120,8 @@ def paired_sides(a: Side, b: Side) -> tuple[Side, Side]:
         return a, b
     common = sorted({*a.seeds} & {*b.seeds})
     if not common:
-        raise RunError(
-            f"no seed is on both sides ({a.title}: {a.seeds}; {b.title}: {b.seeds}): pair runs by their seed"
-        )
+        seeds = " and ".join(", ".join(map(str, side.seeds)) for side in (a, b))
+        raise RunError(f"runs are paired by their seed, but none is on both sides: {seeds}")
     return _take(a, common), _take(b, common)
 
 

@@ -42,7 +42,8 @@ def draw_curve(runs: Sequence[Followed], path: str) -> None:
 
     A small marker is a checkpoint, a large one the end of a run with its 95% intervals. From another run's end a
     dotted line leads to where the reference first has the same clean accuracy. Further lines: the constant predictor,
-    and the reference's end with its labels flipped at random, down to chance.
+    and the reference's end with its labels flipped at random, down to chance. A panel is as large as the reference's
+    curve and all ends need; the curves of other runs may begin outside.
 
     Args:
         runs: from :func:`~rosetune.experiments.equal_clean.follow`.
@@ -96,10 +97,7 @@ def _places(points: Sequence[Point], name: str) -> np.ndarray:
 
 def _panel(axes: Any, runs: Sequence[Followed], name: str) -> None:
     reference = reference_of(runs)
-    for number, run in enumerate(runs):
-        color, marker = _style(number)
-        if run.curve:
-            _draw_path(axes, _places(run.curve, name), color, marker, light=run is not reference)
+    _draw_path(axes, _places(reference.curve, name), *_style(runs.index(reference)), light=False)
     for number, run in enumerate(runs):
         _draw_end(axes, run, name, *_style(number))
         if run is not reference:
@@ -109,6 +107,10 @@ def _panel(axes: Any, runs: Sequence[Followed], name: str) -> None:
     axes.margins(0.06)
     axes.autoscale_view()
     axes.autoscale(False)
+    # Further curves may begin outside: a checkpoint at chance would press all others together.
+    for number, run in enumerate(runs):
+        if run.curve and run is not reference:
+            _draw_path(axes, _places(run.curve, name), *_style(number), light=True)
     _draw_flips(axes, reference.end, name)
     axes.set_xlabel(f"{set_title(clean_set(name, reference.end.rows))} accuracy (%)")
     axes.set_ylabel(f"{set_title(name)} accuracy (%)")
@@ -194,15 +196,19 @@ def _label_steps(axes: Any, curve: Sequence[Point], places: np.ndarray, obstacle
             fontsize=8, color="#444444", zorder=6,
         )  # fmt: skip
         text.set_in_layout(False)
-        best = _free_place(axes, text, taken, obstacles)
+        best = _free_place(axes, text, taken, obstacles, pixels - pixels[i])
         if best is None:
             text.remove()
         else:
             taken.append(best)
 
 
-def _free_place(axes: Any, text: Any, taken: Sequence[Any], obstacles: np.ndarray) -> Any:
-    """Move a label to a place beside its point where it covers nothing; None where there is no such place."""
+def _free_place(axes: Any, text: Any, taken: Sequence[Any], obstacles: np.ndarray, points: np.ndarray) -> Any:
+    """Move a label to a place beside its point where it covers nothing; None where there is no such place.
+
+    Args:
+        points: all points, as seen from its own, in pixels: no other may be nearer to the label.
+    """
     box, scale = text.get_window_extent(), axes.figure.dpi / 72  # pixels a point
     for reach in (1.0, 1.8):
         for angle in np.deg2rad([0, 90, 180, 270, 45, 135, 225, 315]):
@@ -212,7 +218,8 @@ def _free_place(axes: Any, text: Any, taken: Sequence[Any], obstacles: np.ndarra
             )
             moved = box.translated(x, y)
             inside = axes.bbox.contains(moved.x0, moved.y0) and axes.bbox.contains(moved.x1, moved.y1)
-            if inside and not moved.count_contains(obstacles) and not moved.count_overlaps(taken):
+            own = np.hypot(x, y) <= np.hypot(*(points - (x, y)).T).min() + 1e-6
+            if own and inside and not moved.count_contains(obstacles) and not moved.count_overlaps(taken):
                 text.set_position((x / scale, y / scale))
                 return moved
     return None

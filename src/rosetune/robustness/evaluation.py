@@ -13,9 +13,11 @@ from transformers.data.data_collator import pad_without_fast_tokenizer_warning
 
 from rosetune.robustness.rows import compare_rows, prediction_rows, set_metrics
 
-__all__ = ["compare_rows", "predict", "prediction_rows", "set_metrics"]
+__all__ = ["compare_rows", "predict", "predict_texts", "prediction_rows", "set_metrics"]
 
 UNLIMITED = 1_000_000  # tokens: a tokenizer that knows no limit says 1e30
+BATCH_ON_CPU, BATCH = 16, 128  # more rows are slower on a CPU: what the layers pass on leaves the cache
+Encoded = list[dict[str, list[int]]]
 
 
 def predict(
@@ -24,7 +26,7 @@ def predict(
     dataset: Dataset,
     text_columns: Sequence[str],
     *,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     max_length: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.floating]:
@@ -35,7 +37,7 @@ def predict(
 
     Args:
         text_columns: one column, or two for a pair of texts.
-        batch_size: rows per forward; it changes the logits by float rounding at most.
+        batch_size: rows per forward; it changes the logits by float rounding at most. None: 16 on a CPU, else 128.
         max_length: longer rows are truncated to this many tokens, special tokens included. By default what tokenizer
             and position embeddings allow, and 512 where neither says.
         progress: called after each batch with the number of rows done and the number of all rows.
@@ -48,9 +50,44 @@ def predict(
             in tokenizer and model.
     """
     _check_padding(model, tokenizer)
-    if max_length is None:
-        max_length = _default_length(model, tokenizer)
-    encoded = _encode(tokenizer, dataset.with_format(None), text_columns, max_length)
+    missing = [column for column in text_columns if column not in dataset.column_names]
+    if len(text_columns) not in (1, 2) or missing:
+        raise ValueError(f"one or two of the columns {dataset.column_names} hold the text, not {list(text_columns)}")
+    plain = dataset.with_format(None)
+    texts = [plain[column][:] for column in text_columns]  # iterating over a column decodes row by row
+    return _forward(model, tokenizer, _encode(model, tokenizer, texts, max_length), batch_size, progress)
+
+
+def predict_texts(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[tuple[str, ...]],
+    *,
+    batch_size: int | None = None,
+    max_length: int | None = None,
+) -> NDArray[np.floating]:
+    """:func:`predict` for texts or pairs at hand; those of the same tokens, up to ``max_length``, are computed once.
+
+    Raises:
+        ValueError: a padding token that is not set or not the same in tokenizer and model.
+    """
+    _check_padding(model, tokenizer)
+    encoded = _encode(model, tokenizer, [list(column) for column in zip(*texts, strict=True)], max_length)
+    places: dict[tuple[tuple[int, ...], ...], int] = {}
+    where = [places.setdefault(tuple(map(tuple, row.values())), len(places)) for row in encoded]
+    different = list(dict(zip(where, encoded, strict=True)).values())
+    return _forward(model, tokenizer, different, batch_size, None)[where]
+
+
+def _forward(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    encoded: Encoded,
+    batch_size: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> NDArray[np.floating]:
+    if batch_size is None:
+        batch_size = BATCH_ON_CPU if model.device.type == "cpu" else BATCH
     dtype: type[np.floating] = np.float64 if model.dtype == torch.float64 else np.float32
     logits = np.empty((len(encoded), cast(int, model.config.num_labels)), dtype=dtype)
     # Longest first: what does not fit in memory fails at once, not at the end.
@@ -98,16 +135,15 @@ def _default_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
 
 
 def _encode(
-    tokenizer: PreTrainedTokenizerBase, dataset: Dataset, text_columns: Sequence[str], max_length: int
-) -> list[dict[str, list[int]]]:
-    missing = [column for column in text_columns if column not in dataset.column_names]
-    if len(text_columns) not in (1, 2) or missing:
-        raise ValueError(f"one or two of the columns {dataset.column_names} hold the text, not {list(text_columns)}")
-    if len(dataset) == 0:
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[list[str]], max_length: int | None
+) -> Encoded:
+    """Rows of token ids, from one or two columns of texts."""
+    if not texts or not texts[0]:
         return []
-    texts = [dataset[column][:] for column in text_columns]  # iterating over a column decodes row by row
+    if max_length is None:
+        max_length = _default_length(model, tokenizer)
     encoded = tokenizer(*texts, truncation=True, max_length=max_length)
-    return [{name: values[i] for name, values in encoded.items()} for i in range(len(dataset))]
+    return [{name: values[i] for name, values in encoded.items()} for i in range(len(texts[0]))]
 
 
 @contextmanager

@@ -4,11 +4,13 @@ import argparse
 from collections.abc import Callable
 
 EPILOG = """\
-recipes: deepwordbug (misspellings), pwws, textfooler, genetic (synonyms), random (a control: misspellings at
-random), all five with `all`, and textattack:NAME for a recipe of TextAttack where it is installed.
+recipes: deepwordbug (misspellings), pwws, textfooler and genetic (synonyms),
+random (a control: misspellings at random), all five as `all`, and
+textattack:NAME for a recipe of TextAttack, where that is installed.
 
-Results are kept in RUN/attacks; a killed attack goes on, a finished one is not repeated, and --examples 400 after
-200 attacks the other 200. With several runs of a task, each model is also tried on what fooled the others."""
+Results are kept in RUN/attacks. A killed attack goes on, a finished one is not
+repeated, and --examples 400 after 200 attacks the other 200. With several runs
+of a task, each model is also tried on what fooled the others."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a finished run")
     parser.add_argument("--sets", metavar="A,B", default="clean,noise", help=SETS_HELP)
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
+    parser.add_argument(
+        "--along_training",
+        action="store_true",
+        help="follow robust against clean accuracy over the checkpoints of the first run that keeps some (trained "
+        "with --save_total_limit), and set the ends of all runs beside it at equal clean accuracy",
+    )
+    parser.add_argument("--figure", metavar="FILE", help="draw that curve into this .svg, .png or .pdf")
     moved = parser.add_argument_group("where the data lies now, if it has moved since training")
     for name in ("task", "data_dir", "validation_file", "test_file"):
         moved.add_argument(f"--{name}", metavar="DIR" if name == "data_dir" else "FILE")
@@ -24,6 +31,13 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
 
     kinds = tuple(kind.strip() for kind in known.sets.split(",") if kind.strip())
     moved = {name: getattr(known, name) for name in ("task", "data_dir", "validation_file", "test_file")}
+    if known.along_training:
+        from rosetune.experiments.along_report import print_along
+
+        print_along(known.runs, kinds, known.figure, known.json, **moved)
+        return
+    if known.figure is not None:
+        raise ValueError("--figure draws the curve of --along_training: give both")
     results = {run: of_kinds(evaluate_again(run, kinds, **moved), kinds) for run in known.runs}
     if known.json:
         print(json.dumps(results, indent=2, ensure_ascii=False))

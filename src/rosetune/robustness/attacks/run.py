@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from rosetune.robustness.attacks.driver import Recipe, Row, Session, drive
 if TYPE_CHECKING:
     from rosetune.robustness.attacks.victim import Victim
 
-__all__ = ["Row", "attack", "read_results"]
+__all__ = ["Row", "attack", "attack_header", "keep_results", "read_results"]
 
 Result = dict[str, Any]
 
@@ -58,27 +58,71 @@ def attack(
     Raises:
         ValueError: a budget, pool or column out of range, ids that are not unique, or a file of another attack.
     """
-    if budget is not None and budget < 1:
-        raise ValueError(f"budget must be at least 1 query, not {budget}")
     if pool < 1:
         raise ValueError(f"pool must be at least 1 text, not {pool}")
+
+    def results(left: Sequence[Row]) -> Iterator[Result]:
+        sessions = (Session(row, recipe, range(len(row.texts))[column], budget, seed) for row in left)
+        return (session.result() for session in drive(victim, sessions, pool))
+
+    header = attack_header(described(recipe), victim, rows, budget=budget, seed=seed, column=column)
+    return keep_results(results, rows, header, path, desc=recipe.name, progress=progress)
+
+
+def attack_header(
+    described: dict[str, Any], victim: "Victim", rows: Sequence[Row], *, budget: int | None, seed: int, column: int
+) -> dict[str, Any]:
+    """All that a row's result depends on beside the row: the first line of an attack's file.
+
+    Args:
+        described: the attack, as JSON can hold it.
+
+    Raises:
+        ValueError: a budget or column out of range, ids that are not unique, or a text that is no string.
+    """
+    if budget is not None and budget < 1:
+        raise ValueError(f"budget must be at least 1 query, not {budget}")
     columns = {_check_row(row, column) for row in rows}
     if len({row.id for row in rows}) < len(rows):
         raise ValueError("an id occurs more than once among the rows")
-    header = {
-        "attack": described(recipe),
+    return {
+        "attack": described,
         "budget": budget,
         "seed": seed,
         "column": columns.pop() if len(columns) == 1 else column,
         "model": getattr(victim, "fingerprint", None),
     }
+
+
+def keep_results(
+    attack: Callable[[Sequence[Row]], Iterator[Result]],
+    rows: Sequence[Row],
+    header: dict[str, Any],
+    path: str | Path | None,
+    *,
+    desc: str,
+    progress: bool,
+) -> list[Result]:
+    """Attack the rows that a file lacks, and keep each result as it comes.
+
+    Args:
+        attack: gives the results of rows, in any order.
+        header: from :func:`attack_header`.
+        path, progress: as in :func:`attack`.
+        desc: of the bar.
+
+    Returns:
+        The results of all rows, in their order.
+
+    Raises:
+        ValueError: the file is of another attack.
+    """
     results = {} if path is None else _resume(Path(path), header, rows)
-    left = (row for row in rows if row.id not in results)
-    sessions = (Session(row, recipe, range(len(row.texts))[column], budget, seed) for row in left)
-    bar = tqdm(total=len(rows), initial=len(results), desc=recipe.name, unit="row", disable=None if progress else True)
+    left = [row for row in rows if row.id not in results]
+    bar = tqdm(total=len(rows), initial=len(results), desc=desc, unit="row", disable=None if progress else True)
     with bar, nullcontext() if path is None else open(path, "a", encoding="utf-8") as file:
-        for session in drive(victim, sessions, pool):
-            result = results[session.row.id] = session.result()
+        for result in attack(left):
+            results[result["id"]] = result
             if file is not None:
                 file.write(_line(result))
                 file.flush()

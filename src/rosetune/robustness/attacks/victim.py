@@ -7,11 +7,10 @@ from typing import Protocol, cast
 
 import numpy as np
 import torch
-from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rosetune.robustness.evaluation import predict
+from rosetune.robustness.evaluation import predict_texts
 
 __all__ = ["TransformersVictim", "Victim"]
 
@@ -36,8 +35,7 @@ class TransformersVictim:
     noise would choose one, and the attack's result would depend on what else is in the batch.
 
     Args:
-        batch_size: texts per forward.
-        max_length: as in :func:`rosetune.robustness.evaluation.predict`.
+        batch_size, max_length: as in :func:`rosetune.robustness.evaluation.predict`.
 
     Raises:
         ValueError: a regression model; and on a call, logits that are not finite.
@@ -48,7 +46,7 @@ class TransformersVictim:
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         *,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         max_length: int | None = None,
     ) -> None:
         if cast(int, model.config.num_labels) < 2:
@@ -57,17 +55,9 @@ class TransformersVictim:
 
     def __call__(self, texts: Sequence[tuple[str, ...]]) -> NDArray[np.float64]:
         # Half of a surrogate pair, which JSON can hold, is no text for a tokenizer.
-        named = {
-            f"text_{i}": [text.encode("utf-8", "replace").decode() for text in column]
-            for i, column in enumerate(zip(*texts, strict=True))
-        }
-        logits = predict(
-            self._model,
-            self._tokenizer,
-            Dataset.from_dict(named),
-            list(named),
-            batch_size=self._batch_size,
-            max_length=self._max_length,
+        clean = [tuple(text.encode("utf-8", "replace").decode() for text in row) for row in texts]
+        logits = predict_texts(
+            self._model, self._tokenizer, clean, batch_size=self._batch_size, max_length=self._max_length
         )
         if not np.isfinite(logits).all():
             raise ValueError("the model's logits are not finite: a diverged model")
