@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from rosetune._files import read_json_lines, write_json_lines
-from rosetune.experiments.checkpoints import _checkpoints
+from rosetune.experiments.checkpoints import checkpoints_of
 from rosetune.experiments.config import RunConfig, RunError
-from rosetune.experiments.evaluate import Rows, evaluate_again, read_identity, read_predictions
+from rosetune.experiments.evaluate import Rows, checked_data, config_now, evaluate_again, read_predictions
 from rosetune.experiments.model import load_trained, quiet_libraries, trained_labels
-from rosetune.experiments.options import read_run_config
-from rosetune.experiments.sets import ORIGINALS, evaluation_sets, kind_of, load_data
+from rosetune.experiments.sets import ORIGINALS, evaluation_sets, kind_of
 from rosetune.experiments.tables import progress, set_title
 from rosetune.robustness.evaluation import predict
 from rosetune.robustness.rows import prediction_rows, set_metrics
@@ -75,7 +74,7 @@ def evaluate_along(
     if not has_curve(run):
         raise no_checkpoints(str(run))
     end = end_of(run, kinds, **moved)
-    kept, checkpoints = _read(run), {_step(path): path for path in _checkpoints(run)}
+    kept, checkpoints = _read(run), {_step(path): path for path in checkpoints_of(run)}
     step, epoch = _kept_end(kept) if kept else _end_step(run, checkpoints)
     before = kept.get(step, {"rows": {}})["rows"]
     kept[step] = {"epoch": epoch, "end": True, "rows": {**before, **end.rows}}
@@ -115,7 +114,7 @@ def kept_points(run: str | Path) -> list[Point]:
 
 def has_curve(run: str | Path) -> bool:
     """Whether a run keeps checkpoints, or has kept what was predicted from them."""
-    return bool(_checkpoints(Path(run))) or (Path(run) / FILE).is_file()
+    return bool(checkpoints_of(Path(run))) or (Path(run) / FILE).is_file()
 
 
 def no_checkpoints(runs: str) -> RunError:
@@ -127,21 +126,14 @@ def no_checkpoints(runs: str) -> RunError:
 
 
 def _config(run: str | Path, kinds: Sequence[str] | str, moved: Mapping[str, str | None]) -> RunConfig:
-    given: dict[str, Any] = {"sets": kinds, **{name: value for name, value in moved.items() if value is not None}}
-    config = dataclasses.replace(read_run_config(run), **given)
+    config = config_now(run, kinds, moved)
     return dataclasses.replace(config, sets=("clean", *config.sets))
 
 
 def _predict(
     run: Path, config: RunConfig, names: Sequence[str], todo: Mapping[int, Path], kept: Kept, report: Report
 ) -> None:
-    data = load_data(config)
-    trained_on = read_identity(run)["data_fingerprint"]
-    if data.fingerprint != trained_on:
-        raise RunError(
-            f"the data of {config.task} is not what {run} was trained on (fingerprint {data.fingerprint[:12]}, then "
-            f"{trained_on[:12]}): point --task or --data_dir to the same files, or train anew"
-        )
+    data = checked_data(run, config)
     sets = {
         name: dataset
         for kind in config.sets

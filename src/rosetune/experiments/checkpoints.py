@@ -8,7 +8,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-__all__ = ["newest_checkpoint", "remove_checkpoints"]
+__all__ = ["checkpoints_of", "newest_checkpoint", "remove_checkpoints"]
 
 
 def newest_checkpoint(folder: Path, processes: int = 1) -> Path | None:
@@ -20,7 +20,7 @@ def newest_checkpoint(folder: Path, processes: int = 1) -> Path | None:
     Args:
         processes: how many train together; each has its own random state.
     """
-    for path in reversed(_checkpoints(folder)):
+    for path in reversed(checkpoints_of(folder)):
         if _is_usable(path, processes):
             return path
         shutil.rmtree(path)
@@ -29,11 +29,12 @@ def newest_checkpoint(folder: Path, processes: int = 1) -> Path | None:
 
 def remove_checkpoints(folder: Path) -> None:
     """Delete all checkpoints of a run."""
-    for path in _checkpoints(folder):
+    for path in checkpoints_of(folder):
         shutil.rmtree(path)
 
 
-def _checkpoints(folder: Path) -> list[Path]:
+def checkpoints_of(folder: Path) -> list[Path]:
+    """All checkpoints of a run, in the order of training."""
     found = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
     return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
 

@@ -9,7 +9,7 @@ from typing import Any
 from rosetune._files import read_json_lines, write_json, write_json_lines
 from rosetune.data.sources import TaskData
 from rosetune.data.tasks import find_task
-from rosetune.experiments.config import RunError
+from rosetune.experiments.config import RunConfig, RunError
 from rosetune.experiments.model import load_trained, quiet_libraries, trained_labels
 from rosetune.experiments.options import read_run_config
 from rosetune.experiments.sets import ORIGINALS, evaluation_sets, kind_of, load_data
@@ -19,6 +19,8 @@ from rosetune.robustness.evaluation import predict
 from rosetune.robustness.rows import prediction_rows, set_metrics
 
 __all__ = [
+    "checked_data",
+    "config_now",
     "evaluate_again",
     "evaluate_run",
     "of_kinds",
@@ -70,20 +72,39 @@ def evaluate_again(run: str | Path, kinds: Sequence[str] | str, **moved: str | N
         RunError: the run is not finished, or the data is not the data it was trained on.
     """
     read_metrics(run)
-    given = {name: value for name, value in moved.items() if value is not None}
-    config = dataclasses.replace(read_run_config(run), sets=kinds, **given)  # type: ignore[arg-type]
-    if not given and not _missing(read_predictions(run), config.sets):
+    config = config_now(run, kinds, moved)
+    elsewhere = any(value is not None for value in moved.values())
+    if not elsewhere and not _missing(read_predictions(run), config.sets):
         _write_metrics(Path(run), read_predictions(run))
         return read_metrics(run)
-    data = load_data(config)
-    trained_on = read_identity(run)["data_fingerprint"]
+    evaluate_run(run, checked_data(run, config), config.sets, data_dir=config.data_dir)
+    return read_metrics(run)
+
+
+def config_now(run: str | Path, kinds: Sequence[str] | str, moved: Mapping[str, str | None]) -> RunConfig:
+    """A run's configuration for another evaluation: on these kinds of sets, with its data where it lies now.
+
+    Args:
+        moved: ``task``, ``data_dir``, ``validation_file``, ``test_file``; None: where it was.
+    """
+    given: dict[str, Any] = {"sets": kinds, **{name: value for name, value in moved.items() if value is not None}}
+    return dataclasses.replace(read_run_config(run), **given)
+
+
+def checked_data(run: str | Path, config: RunConfig) -> TaskData:
+    """The data of a run.
+
+    Raises:
+        DataError: it cannot be read.
+        RunError: it is not what the run was trained on.
+    """
+    data, trained_on = load_data(config), read_identity(run)["data_fingerprint"]
     if data.fingerprint != trained_on:
         raise RunError(
             f"the data of {config.task} is not what {run} was trained on (fingerprint {data.fingerprint[:12]}, then "
             f"{trained_on[:12]}): point --task or --data_dir to the same files, or train anew"
         )
-    evaluate_run(run, data, config.sets, data_dir=config.data_dir)
-    return read_metrics(run)
+    return data
 
 
 def of_kinds(metrics: dict[str, Any], kinds: Sequence[str]) -> dict[str, Any]:

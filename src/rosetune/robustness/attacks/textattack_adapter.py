@@ -115,8 +115,9 @@ def import_textattack() -> Any:
     """
     if importlib.util.find_spec("textattack") is None:
         raise ValueError("install textattack: pip install 'rosetune[textattack]'")
-    # flair imports this name, which transformers 5 has no more, for an isinstance on layouts of scanned pages.
-    importlib.import_module("transformers")
+    # flair imports this name, which transformers 5 has no more, for an isinstance on layouts of scanned pages. Loading
+    # the first parts of transformers runs its init once more, which puts another module in the place of the first.
+    importlib.import_module("transformers.trainer_utils")
     transformers = sys.modules["transformers"]
     if not hasattr(transformers, "LayoutLMv2FeatureExtractor"):
         vars(transformers)["LayoutLMv2FeatureExtractor"] = type("LayoutLMv2FeatureExtractor", (), {})
