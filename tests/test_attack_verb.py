@@ -165,12 +165,15 @@ def test_many_runs_get_numbers() -> None:
 
 
 def test_no_transfer_between_tasks(runs: Path, rosetune: Any) -> None:
-    words = (runs / "one", runs / "pairs", "--recipe", "random", "--examples", 4, "--json")
-    code, out, err = rosetune(*words, synonyms=False)
+    one, pairs, two = (str(runs / name) for name in ("one", "pairs", "two"))
+    words = (one, pairs, two, "--recipe", "random", "--examples", 4)
+    code, out, err = rosetune(*words, "--json", synonyms=False)
     assert code == 0, err
-    assert json.loads(out)["transfer"] == {}
-    assert list(json.loads(out)["runs"]) == [str(runs / "one"), str(runs / "pairs")]
-    assert "no transfer between runs of different tasks" in err
+    assert list(json.loads(out)["runs"]) == [one, pairs, two]
+    matrix = json.loads(out)["transfer"]["random"]
+    assert {source: {*row} for source, row in matrix.items()} == {one: {one, two}, two: {one, two}}
+    assert f"no transfer between runs of different tasks, whose labels mean different things (my: {one}, {two}" in err
+    assert rosetune(*words, synonyms=False)[0] == 0
 
 
 def test_the_last_text_of_a_pair_or_the_one_named(runs: Path, rosetune: Any) -> None:
@@ -233,6 +236,8 @@ def test_more_rows_join_and_fewer_are_read_from_the_same_file(runs: Path, rosetu
     assert read_results(path)[1][:5] == five[1]
     assert json.loads(rosetune(*words, 5, synonyms=False)[1]) == few
     assert len(ids(path)) == 15
+    header, _ = attack_files(runs / "one")["deepwordbug"]
+    assert (header["rows"], header["finished"]) == (15, True)
     assert rosetune(runs / "two", *words[1:], 15, synonyms=False)[0] == 0
     assert ids(runs / "two/attacks/deepwordbug.jsonl") == ids(path)
     assert json.loads(rosetune(*words, "all", synonyms=False)[1])["runs"][str(runs / "one")]["deepwordbug"]["n"] == 30

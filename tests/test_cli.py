@@ -25,7 +25,7 @@ from rosetune.experiments.predict import predict_texts
 from rosetune.methods import OBJECTIVES, UPDATE_MASKS
 from rosetune.recipes import load_recipe
 
-VERBS = ("train", "evaluate", "predict", "list", "demo")
+VERBS = ("train", "evaluate", "attack", "controls", "compare", "predict", "list", "demo")
 HEAVY = ("torch", "transformers", "datasets", "numpy", "rich", "yaml")
 
 

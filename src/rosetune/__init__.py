@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from rosetune.methods.child_tuning import ChildTuning
     from rosetune.methods.controls import LayerNormOnly, RandomMask, StaticMask, UniformMask
+    from rosetune.methods.replay import ReplayedMask
     from rosetune.methods.cross_entropy import CrossEntropy
     from rosetune.methods.freelb import FreeLB
     from rosetune.methods.match_tuning import MatchTuning
@@ -38,6 +39,7 @@ _HOME = {
     "ChildTuning": "rosetune.methods.child_tuning",
     "LayerNormOnly": "rosetune.methods.controls",
     "RandomMask": "rosetune.methods.controls",
+    "ReplayedMask": "rosetune.methods.replay",
     "StaticMask": "rosetune.methods.controls",
     "UniformMask": "rosetune.methods.controls",
     "CrossEntropy": "rosetune.methods.cross_entropy",
@@ -70,6 +72,7 @@ __all__ = [
     "PreparedMask",
     "RDrop",
     "RandomMask",
+    "ReplayedMask",
     "Rift",
     "RobustTrainer",
     "RobustTrainingArguments",

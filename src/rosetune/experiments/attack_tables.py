@@ -64,7 +64,7 @@ def attack_table(attacked: Attacked, options: AttackOptions, width: int) -> Tabl
     title = f"Attacks on {set_title(options.set_name)}, {budget}"
     title = title if len(names) > 1 else f"{names[next(iter(names))]}: {title[0].lower()}{title[1:]}"
     shares = (f"under attack %{gap}\\[95%]", f"success %{gap}\\[95%]")
-    table = _named_table(title, ["attack", "n", "clean %", *shares, "queries", "words %"])
+    table = _named_table(title, ["attack", "n", "before %", *shares, "queries", "words %"])
     for recipe in options.recipes:
         if len(names) > 1:
             table.add_row(Text(recipe))
