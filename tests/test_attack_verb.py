@@ -17,8 +17,8 @@ import tiny_run
 from rosetune import cli
 from rosetune.data.rows import make_dataset, make_task_data
 from rosetune.experiments import attack as experiment
-from rosetune.experiments.attack import attack_files
-from rosetune.experiments.attack_tables import transfer_table
+from rosetune.experiments.attack import Attacked, attack_files
+from rosetune.experiments.attack_tables import example_lines, transfer_table
 from rosetune.experiments.attack_targets import Target
 from rosetune.experiments.config import RunError
 from rosetune.robustness.attacks.recipes import RECIPES
@@ -162,6 +162,25 @@ def test_many_runs_get_numbers() -> None:
     assert [str(column.header) for column in table.columns] == ["attack", "1", "2", "3", "4", "5"]
     assert [str(cell) for cell in table.columns[0].cells][5] == "  5 a-long-name-of-a-run-4"
     assert list(table.columns[2].cells)[:3] == ["", "50.0 of 3", ""]
+
+
+def test_examples_show_what_changed_and_each_row_once() -> None:
+    def result(name: str, text: str, *changes: tuple[int, str, str], status: str = "success") -> dict[str, Any]:
+        base = {"id": name, "status": status, "gold": 1, "perturbed_prediction": 0, "column": 0}
+        return {**base, "texts": [text], "changes": changes}
+
+    first = [
+        result("a", "a film", (1, "film", "flim"), status="failed"),
+        result("b", "an [odd]\x1b film", (1, "odd", "dod")),
+        result("c", "so it ends", (1, "it", ""), (3, "", "now"), (3, "", "here")),
+    ]
+    second = [result("b", "an odd film", (0, "an", "na")), result("d", "x " * 200 + "good", (200, "good", "bad"))]
+    runs = {"one": {"pwws": first, "random": second}}
+    found = [(what, text.plain) for what, text in example_lines(Attacked(runs, {}, {}, {"one": ("no", "yes")}))]
+    assert [what for what, _ in found] == [f"{name}: yes, taken for no" for name in ("pwws", "random", "pwws")]
+    assert found[0][1] == "an [[odd -> dod]]  film"
+    assert found[1][1] == " … " + "x " * 30 + "[good -> bad]"
+    assert found[2][1] == "so [it -> ] ends[ -> now][ -> here]"
 
 
 def test_no_transfer_between_tasks(runs: Path, rosetune: Any) -> None:

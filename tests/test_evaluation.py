@@ -17,7 +17,7 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from rosetune.robustness.evaluation import compare_rows, predict, prediction_rows, set_metrics
+from rosetune.robustness.evaluation import compare_rows, predict, predict_texts, prediction_rows, set_metrics
 from rosetune.robustness.metrics import bootstrap_interval
 
 WORDS = [f"w{i}" for i in range(40)]
@@ -187,6 +187,38 @@ class TestPredict:
     def test_columns(self, columns):
         with pytest.raises(ValueError, match="one or two of the columns"):
             predict(make_model(), make_tokenizer(), make_dataset(3), columns)
+
+    @pytest.mark.parametrize("columns", [["text"], ["text", "other"]])
+    def test_texts_at_hand_give_the_same_and_equal_tokens_are_computed_once(self, columns):
+        model, tokenizer, dataset = make_model(), make_tokenizer(), make_dataset(12, pair=True)
+        once = list(zip(*(dataset[column][:] for column in columns), strict=True))
+        texts = [*once, *once[::-1], *(tuple("  " + text for text in row) for row in once[:5])]
+        rows = []
+        model.register_forward_pre_hook(
+            lambda module, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
+        )
+        logits = predict_texts(model, tokenizer, texts)
+        assert sum(rows) == 12
+        expected = one_by_one(model, tokenizer, dataset, columns)
+        np.testing.assert_allclose(logits, [*expected, *expected[::-1], *expected[:5]], atol=1e-4)
+        assert predict_texts(model, tokenizer, []).shape == (0, 3)
+
+    def test_texts_that_differ_beyond_the_length_are_computed_once(self):
+        model, rows = make_model(), []
+        model.register_forward_pre_hook(
+            lambda module, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
+        )
+        logits = predict_texts(model, make_tokenizer(), [(f"w1 w2 w3 w{i}",) for i in range(4, 9)], max_length=5)
+        assert rows == [1]
+        assert (logits == logits[0]).all()
+
+    def test_batches_by_default(self):
+        model, rows = make_model(), []
+        model.register_forward_pre_hook(
+            lambda module, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
+        )
+        predict(model, make_tokenizer(), make_dataset(40), ["text"])
+        assert rows == [16, 16, 8]
 
 
 def logits_for(indices) -> np.ndarray:

@@ -130,7 +130,9 @@ def _marked(result: Mapping[str, Any]) -> Text:
     line = Text()
     words, end = Words(result["texts"][result["column"]]), 0
     for position, before, after in result["changes"]:
-        start, stop = words.span(position)
+        # TextAttack also adds words, before this one or at the end.
+        start = words.span(position)[0] if position < len(words) else len(words.text)
+        stop = words.span(position)[1] if before else start
         line.append(_shortened(words.text[end:start], end == 0))
         line.append(f"[{_visible(before)} -> {_visible(after)}]", "bold")
         end = stop

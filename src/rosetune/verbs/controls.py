@@ -3,9 +3,9 @@
 import argparse
 
 EPILOG = """\
-Each control is a run of its own in RUN/controls/NAME with all that RUN has but one thing, on the same
-evaluation sets. A killed call goes on when it is given again; a run that is there already, trained with
-the same options by `rosetune train`, counts as done.
+Each control is a run of its own in RUN/controls/NAME with all that RUN has but one thing,
+on the same evaluation sets. A killed call goes on when it is given again; a run that is
+there already, trained with the same options by `rosetune train`, counts as done.
 
 examples:
   rosetune controls runs/rose --list

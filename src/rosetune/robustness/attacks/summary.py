@@ -55,7 +55,7 @@ def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "mean_confidence_before": _mean(result["probabilities"][result["gold"]] for result in attacked),
         "mean_confidence_after": _mean(result["perturbed_probabilities"][result["gold"]] for result in attacked),
         "mean_words_changed": _mean(len(result["changes"]) for result in successes),
-        "mean_share_changed": _mean(len(result["changes"]) / result["words"] for result in successes),
+        "mean_share_changed": _mean(len(result["changes"]) / max(result["words"], 1) for result in successes),
     }
 
 
