@@ -1,16 +1,14 @@
 """A run as the target of an attack: its data as it was in training, and the rows in the order they are drawn."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rosetune.data.sources import TaskData
 from rosetune.data.split import shuffled
 from rosetune.experiments.config import RunConfig, RunError
-from rosetune.experiments.evaluate import read_identity, read_metrics
+from rosetune.experiments.evaluate import checked_data, config_now, read_metrics
 from rosetune.experiments.model import trained_labels
-from rosetune.experiments.options import read_run_config
-from rosetune.experiments.sets import evaluation_sets, kind_of, load_data
+from rosetune.experiments.sets import evaluation_sets, kind_of
 from rosetune.robustness.attacks.driver import Row
 
 __all__ = ["Target", "find_targets"]
@@ -99,18 +97,10 @@ class Target:
 
 def _data_of(run: str, moved: Mapping[str, str | None], loaded: dict[str, TaskData]) -> tuple[RunConfig, TaskData]:
     read_metrics(run)
-    given: dict[str, Any] = {name: value for name, value in moved.items() if value is not None}
-    config = dataclasses.replace(read_run_config(run), **given)
+    config = config_now(run, ("clean",), moved)
     source = (config.task, config.data_dir, config.text_columns, config.label_column)
     key = repr((*source, config.validation_file, config.test_file))
-    if key not in loaded:
-        loaded[key] = load_data(config)
-    data, trained_on = loaded[key], read_identity(run)["data_fingerprint"]
-    if data.fingerprint != trained_on:
-        raise RunError(
-            f"the data of {config.task} is not what {run} was trained on (fingerprint {data.fingerprint[:12]}, then "
-            f"{trained_on[:12]}): point --task or --data_dir to the same files, or train anew"
-        )
+    data = loaded[key] = checked_data(run, config, loaded.get(key))
     labels = trained_labels(run)
     if labels != data.labels:
         raise RunError(f"the model of {run} tells apart {', '.join(labels)}, the data {', '.join(data.labels)}")

@@ -91,14 +91,14 @@ def config_now(run: str | Path, kinds: Sequence[str] | str, moved: Mapping[str, 
     return dataclasses.replace(read_run_config(run), **given)
 
 
-def checked_data(run: str | Path, config: RunConfig) -> TaskData:
-    """The data of a run.
+def checked_data(run: str | Path, config: RunConfig, loaded: TaskData | None = None) -> TaskData:
+    """The data of a run, or what was loaded of it already.
 
     Raises:
         DataError: it cannot be read.
         RunError: it is not what the run was trained on.
     """
-    data, trained_on = load_data(config), read_identity(run)["data_fingerprint"]
+    data, trained_on = loaded or load_data(config), read_identity(run)["data_fingerprint"]
     if data.fingerprint != trained_on:
         raise RunError(
             f"the data of {config.task} is not what {run} was trained on (fingerprint {data.fingerprint[:12]}, then "

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["attack_with_textattack", "import_textattack", "textattack_recipes"]
 
+PACKAGES = ("textattack==0.3.11", "flair==0.15.1", "transformer-smaller-training-vocab==0.4.2")
 AT_ONCE = 512  # texts that the victim gets, where TextAttack has as many to ask about; its own default is 32
 
 
@@ -114,7 +115,10 @@ def import_textattack() -> Any:
         ValueError: it is not installed, or cannot be imported.
     """
     if importlib.util.find_spec("textattack") is None:
-        raise ValueError("install textattack: pip install 'rosetune[textattack]'")
+        raise ValueError(
+            "install textattack: pip install 'rosetune[textattack]', which brings what it needs, and then pip install "
+            f"--no-deps {' '.join(PACKAGES)}, as these ask for an older transformers, though they work with this one"
+        )
     # flair imports this name, which transformers 5 has no more, for an isinstance on layouts of scanned pages. Loading
     # the first parts of transformers runs its init once more, which puts another module in the place of the first.
     importlib.import_module("transformers.trainer_utils")
