@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -115,6 +116,8 @@ def textattack(folder: str, padding: str) -> Contender:
 def work(folder: str, padding: str, threads: int) -> None:
     """A process of TextAttack: examples as a line of JSON in, figures as a line of JSON out."""
     torch.set_num_threads(threads)
+    random.seed(0)
+    np.random.seed(0)
     output, sys.stdout = sys.stdout, sys.stderr  # what the libraries print is no answer
     run = textattack(folder, padding)
     for line in iter(sys.stdin.readline, ""):

@@ -292,7 +292,7 @@ class TestSetMetrics:
         assert metrics["f1"] == pytest.approx((2 / 3 + 2 / 3 + 0) / 3)
         assert (metrics["low"], metrics["high"]) == bootstrap_interval([1, 1, 0, 1, 0])
         assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
-        assert list(metrics) == ["n", "accuracy", "low", "high", "f1", "mcc", "constant"]
+        assert list(metrics) == ["n", "accuracy", "low", "high", "f1", "mcc", "constant", "calibration"]
 
     def test_clusters_by_original(self):
         golds, predictions = [0] * 60, [0] * 30 + [1] * 30

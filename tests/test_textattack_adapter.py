@@ -39,17 +39,11 @@ def test_nothing_of_it_is_imported_before_an_attack():
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.skipif(importlib.util.find_spec("textattack") is not None, reason="TextAttack is installed")
 def test_where_it_is_missing_the_error_says_how_to_install_it():
-    code = (
-        "import importlib.util as util\n"
-        "find = util.find_spec\n"
-        "util.find_spec = lambda name, *rest: None if name == 'textattack' else find(name, *rest)\n"
-        "from rosetune.robustness.attacks.textattack_adapter import textattack_recipes\n"
-        "try:\n    textattack_recipes()\nexcept ValueError as error:\n    print(error)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("install textattack: pip install 'rosetune[textattack]'")
-    assert "--no-deps textattack==" in done.stdout
+    for call in (recipes, lambda: run(make_rows(2))):
+        with pytest.raises(ValueError, match=r"'rosetune\[textattack\]'.* --no-deps textattack=="):
+            call()
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     )
     from rosetune.methods.child_tuning import ChildTuning
     from rosetune.methods.controls import LayerNormOnly, RandomMask, StaticMask, UniformMask
-    from rosetune.methods.replay import ReplayedMask
     from rosetune.methods.cross_entropy import CrossEntropy
     from rosetune.methods.freelb import FreeLB
     from rosetune.methods.match_tuning import MatchTuning
     from rosetune.methods.r3f import R3F
     from rosetune.methods.r_drop import RDrop
+    from rosetune.methods.replay import ReplayedMask
     from rosetune.methods.rift import Rift
     from rosetune.methods.rose import Rose
     from rosetune.methods.smart import Smart

@@ -171,7 +171,7 @@ def _transfer(
     return matrices
 
 
-def _victim(run: str, batch_size: int) -> tuple[TransformersVictim, str | None]:
+def _victim(run: str, batch_size: int | None) -> tuple[TransformersVictim, str | None]:
     model, tokenizer, _ = load_trained(run)
     return TransformersVictim(model, tokenizer, batch_size=batch_size), tokenizer.unk_token
 

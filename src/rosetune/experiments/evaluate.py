@@ -34,7 +34,7 @@ Rows = dict[str, list[dict[str, Any]]]
 
 
 def evaluate_run(
-    folder: str | Path, data: TaskData, kinds: Iterable[str], *, data_dir: str | None = None, batch_size: int = 64
+    folder: str | Path, data: TaskData, kinds: Iterable[str], *, data_dir: str | None = None
 ) -> list[str]:
     """Evaluate a run's model and bring its ``metrics.json`` up to date; what was predicted before is kept.
 
@@ -52,7 +52,7 @@ def evaluate_run(
     rows = read_predictions(folder)
     missing = _missing(rows, kinds)
     if missing:
-        _predict_kinds(folder, data, missing, rows, data_dir, batch_size)
+        _predict_kinds(folder, data, missing, rows, data_dir)
     _write_metrics(folder, rows)
     return missing
 
@@ -170,9 +170,7 @@ def _missing(rows: Rows, kinds: Iterable[str]) -> list[str]:
     return [kind for kind in kinds if kind not in done]
 
 
-def _predict_kinds(
-    folder: Path, data: TaskData, kinds: Sequence[str], rows: Rows, data_dir: str | None, batch_size: int
-) -> None:
+def _predict_kinds(folder: Path, data: TaskData, kinds: Sequence[str], rows: Rows, data_dir: str | None) -> None:
     quiet_libraries()
     model, tokenizer, labels = load_trained(folder)
     if labels != data.labels:
@@ -183,7 +181,7 @@ def _predict_kinds(
     for kind in kinds:
         for name, dataset in evaluation_sets(data, kind, data_dir=data_dir).items():
             with progress(f"evaluating {name}") as bar:
-                logits = predict(model, tokenizer, dataset, data.text_columns, batch_size=batch_size, progress=bar)
+                logits = predict(model, tokenizer, dataset, data.text_columns, progress=bar)
             rows[name] = prediction_rows(name, dataset, logits, labels)
         # A kind is what a killed evaluation goes on from.
         write_json_lines(folder / "predictions.jsonl", (row for part in rows.values() for row in part))

@@ -44,7 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="text column to attack, or its number from 1 (default: the last; of pairs the hypothesis, second "
         "question or second sentence, of QNLI the sentence: in a short question every word tells what is asked)",
     )
-    parser.add_argument("--batch_size", type=int, metavar="N", default=64, help="texts at a time (default: 64)")
+    parser.add_argument(
+        "--batch_size", type=int, metavar="N", help="texts at a time (default: 16 on the CPU, 128 elsewhere)"
+    )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     moved = parser.add_argument_group("where the data lies now, if it has moved since training")
     for name in ("task", "data_dir", "validation_file", "test_file"):
