@@ -264,7 +264,15 @@ def test_the_verb_prints_what_json_holds(tmp_path, capsys):
     main(arguments)
     text = capsys.readouterr().out
     assert f"{100 * c['difference']:+.1f} [{100 * c['low']:+.1f},{100 * c['high']:+.1f}]" in text
-    for words in ("under pwws", "by kind and attack", "Noise curve", "Calibration", "Controls: AdvGLUE", "One seed"):
+    for words in (
+        "under pwws",
+        "by kind and attack",
+        "Noise curve",
+        "Calibration",
+        "Controls: accuracy",
+        "The gain on AdvGLUE",
+        "One seed",
+    ):
         assert words in text
     assert "two_pass" in text.split("Controls not at hand")[1]
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from rosetune.experiments.attack import attack_files
-from rosetune.experiments.config import RunError
+from rosetune.experiments.config import KINDS, RunError
 from rosetune.experiments.evaluate import Rows, read_identity, read_metrics, read_predictions
 from rosetune.experiments.options import read_run_config
+from rosetune.experiments.sets import kind_of
 from rosetune.robustness.paired import paired_difference
 from rosetune.robustness.rows import paired_correctness
 from rosetune.robustness.statistics import PairedTTest, paired_t_test, seeds_difference
@@ -134,6 +135,7 @@ def compare_sets(a: Side, b: Side) -> dict[str, Comparison]:
     names = [name for name in a.rows[0] if all(name in rows for rows in (*a.rows, *b.rows))]
     header, *others = (*a.attacks, *b.attacks)
     names = [name for name in names if all(other.get(name) == header.get(name) for other in others)]
+    names.sort(key=lambda name: len(KINDS) if name.startswith(ATTACK) else KINDS.index(kind_of(name)))
     return {name: _compare([rows[name] for rows in a.rows], [rows[name] for rows in b.rows], name) for name in names}
 
 

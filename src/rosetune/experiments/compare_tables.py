@@ -13,7 +13,7 @@ from rosetune.experiments.compare import ATTACK, Comparison, Side, by_attack, co
 from rosetune.experiments.controls import CONTROLS
 from rosetune.experiments.sets import ORIGINALS
 from rosetune.experiments.tables import interval_cell, make_table, p_text, percent, set_title
-from rosetune.experiments.verdict import Beside, beside, calibrations, robust_names, sentences
+from rosetune.experiments.verdict import Beside, beside, calibrations, sentences
 
 __all__ = ["compared_as_json", "print_compared"]
 
@@ -45,104 +45,136 @@ def print_compared(out: Console, a: Side, b: Side, trained: Mapping[str, str]) -
     comparisons = compare_sets(a, b)
     controls = beside(a, b, trained)
     plain = {name: c for name, c in comparisons.items() if "@" not in name}
-    out.print(_sets_table(a, b, plain))
+    seeds = [f"seed{'s' if len(side.seeds) > 1 else ''} {', '.join(map(str, side.seeds))}" for side in (a, b)]
+    out.print(Text(f"A: {a.title}, {seeds[0]}. B: {b.title}, {seeds[1]}. Paired on the same examples.\n"))
+    out.print(_sets_table(a, plain))
     attacks = [name for name in plain if name.startswith(ATTACK)]
     if attacks:
         out.print(_success_table(a, b, attacks))
     for name in plain:
         groups = by_attack(a, b, name) if not name.startswith((ORIGINALS, ATTACK)) else {}
         if groups:
-            out.print(_groups_table(f"{set_title(name)} by kind and attack", a, b, groups))
+            out.print(_groups_table(f"{set_title(name)} by kind and attack", groups))
     curve = {name: c for name, c in comparisons.items() if "@" in name}
     if curve:
-        out.print(_curve_table(a, b, curve))
+        out.print(_curve_table(curve))
     out.print(_calibration_table(a, b))
-    for name in robust_names(comparisons):
-        out.print(_controls_table(b, name, comparisons, controls[name]))
-    said = sentences(a.title, b.title, comparisons, controls)
-    for name, sentence in said.items():
-        out.print(Text(f"{_title(name)}. ", style="bold") + Text(sentence, style="none"))
-    out.print(_notes(a, trained))
+    names, at_once = list(controls), max(1, (out.width - 28) // 11)
+    for start in range(0, len(names), at_once):  # as many sets beside each other as a line holds
+        out.print(
+            _controls_table(a, b, comparisons, {name: controls[name] for name in names[start : start + at_once]})
+        )
+    for name, part in controls.items():
+        if comparisons[name].low > 0:
+            out.print(_gain_table(_title(a, name), part))
+    _print_verdicts(out, a, b, comparisons, controls)
+    out.print(Padding(Text(_notes(a, trained)), (1, 0, 0, 0)))
 
 
-def _sets_table(a: Side, b: Side, comparisons: Mapping[str, Comparison]) -> Table:
-    title = f"{b.title} (seed {_seeds(b)}) against {a.title} (seed {_seeds(a)}), paired on the same examples"
-    several = len(a.runs) > 1
-    columns = ("set", "n", a.title, b.title, "difference \\[95%]", "p", f"p, {b.title}\nbetter")
-    table = make_table(title, (*columns, *(["sd over\nseeds"] if several else [])), collapse_padding=True)
+def _sets_table(a: Side, comparisons: Mapping[str, Comparison]) -> Table:
+    several = any(c.t_test is not None for c in comparisons.values())
+    columns = ("set", "n", "A %", "B %", "B - A \\[95%]", "p", "p, B better")
+    table = make_table("Accuracy", (*columns, *(["sd over seeds"] if several else [])), collapse_padding=True)
     for name, c in comparisons.items():
         tests = ["-" if p is None else p_text(p).removeprefix("= ") for p in (c.p_value, c.p_b_better)]
         spread = [f"{100 * c.t_test.sd:.1f}"] if c.t_test is not None else []
-        table.add_row(_title(name), str(c.n), percent(c.a), percent(c.b), _difference(c), *tests, *spread)
+        table.add_row(_title(a, name), str(c.n), percent(c.a), percent(c.b), _difference(c), *tests, *spread)
     return table
 
 
 def _success_table(a: Side, b: Side, names: Sequence[str]) -> Table:
-    columns = ("attack success on rows that both get right", "rows", a.title, b.title)
-    table = make_table("", columns)
+    table = make_table("Attack success on the rows that both get right", ("", "rows", "on A %", "on B %"))
     for name in names:
         n, rate_a, rate_b = common_success(a, b, name)
-        table.add_row(_title(name), str(n), percent(rate_a), percent(rate_b))
+        table.add_row(_title(a, name), str(n), percent(rate_a), percent(rate_b))
     return table
 
 
-def _groups_table(title: str, a: Side, b: Side, groups: Mapping[str, Comparison]) -> Table:
-    table = make_table(title, ("attack", "n", a.title, b.title, "difference \\[95%]"))
+def _groups_table(title: str, groups: Mapping[str, Comparison]) -> Table:
+    table = make_table(title, ("attack", "n", "A %", "B %", "B - A \\[95%]"))
     for name, c in groups.items():
         shown = f"  {name.split('/', 1)[1]}" if "/" in name else name
         table.add_row(shown, str(c.n), percent(c.a), percent(c.b), _difference(c))
     return table
 
 
-def _curve_table(a: Side, b: Side, curve: Mapping[str, Comparison]) -> Table:
+def _curve_table(curve: Mapping[str, Comparison]) -> Table:
     strengths = sorted({float(name.split("@")[1]) for name in curve})
-    table = make_table(
-        f"Noise curve: accuracy of {a.title} and {b.title} in %, by the share of words touched",
-        ("noise", *(f"{strength:g}" for strength in strengths)),
-    )
+    columns = ("share of words touched", *(f"{strength:g}" for strength in strengths))
+    table = make_table("Noise curve: accuracy of A and B in %", columns, collapse_padding=True)
     for noise in dict.fromkeys(name.split("@")[0] for name in curve):
         cells = []
         for strength in strengths:
             c = curve.get(f"{noise}@{strength:g}")
-            text = "-" if c is None else f"{percent(c.a)}  {percent(c.b)}"
-            cells.append(text if c is None or c.within_noise else f"[bold]{text}[/bold]")
+            text = "-" if c is None else f"{percent(c.a)} {percent(c.b)}"
+            cells.append(f"{text} " if c is None or c.within_noise else f"[bold]{text}*[/bold]")
         table.add_row(set_title(noise), *cells)
-    table.caption = "Bold: the 95% interval of the difference is apart from 0."
+    table.caption = "*: the 95% interval of the difference is apart from 0."
     return table
 
 
 def _calibration_table(a: Side, b: Side) -> Table:
-    table = make_table(
-        "Calibration: ECE in % and Brier score, and after temperature scaling (T fitted on clean examples)",
-        ("set", *(part for side in (a, b) for part in (f"{side.title}\nECE, Brier", "after T", "T"))),
-        collapse_padding=True,
-    )
     of_a, of_b = calibrations(a), calibrations(b)
+    temperatures = [f"{of['clean']['temperature']:.2f} for {name}" for of, name in ((of_a, "A"), (of_b, "B")) if of]
+    title = "Calibration, and at the temperature that fits clean examples"
+    columns = [f"{side}: {part}" for side in "AB" for part in ("ECE %", "at T", "Brier", "at T")]
+    table = make_table(f"{title} ({', '.join(temperatures)})", ("set", *columns), collapse_padding=True)
     for name in (name for name in of_a if name in of_b):
-        cells = []
-        for found in (of_a[name], of_b[name]):
-            before, after = (f"{percent(found[k]['ece'])} {found[k]['brier']:.2f}" for k in ("before", "after"))
-            cells += [before, after, f"{found['temperature']:.2f}"]
-        table.add_row(_title(name), *cells)
+        pairs = [
+            (found[k]["ece"], found[k]["brier"]) for found in (of_a[name], of_b[name]) for k in ("before", "after")
+        ]
+        cells = [
+            cell
+            for before, after in (pairs[:2], pairs[2:])
+            for cell in (percent(before[0]), percent(after[0]), f"{before[1]:.2f}", f"{after[1]:.2f}")
+        ]
+        table.add_row(set_title(name), *cells)
     return table
 
 
-def _controls_table(b: Side, name: str, comparisons: Mapping[str, Comparison], controls: Sequence[Beside]) -> Table:
-    c = comparisons[name]
+def _controls_table(
+    a: Side, b: Side, comparisons: Mapping[str, Comparison], controls: Mapping[str, Sequence[Beside]]
+) -> Table:
+    """Every control's accuracy on some robust sets."""
     clean = comparisons.get("clean")
-    columns = ("", "clean %", f"{_title(name)} %", f"{b.title} minus it \\[95%]", "shows\na gain too")
-    table = make_table(f"Controls: {_title(name)}", columns)
-    table.add_row(b.title, percent(clean.b if clean else None), percent(c.b), "", "")
-    table.add_row("baseline", percent(clean.a if clean else None), percent(c.a), _difference(c), "", end_section=True)
-    gain = c.low > 0
+    columns = ("", "clean", *(_title(a, name).replace(" ", "\n") for name in controls))
+    table = make_table("Controls: accuracy in %", columns, collapse_padding=True)
+    table.add_row(f"B, {b.title}", percent(clean.b if clean else None), *(percent(comparisons[n].b) for n in controls))
+    cells = [percent(comparisons[name].a) for name in controls]
+    table.add_row(f"A, {a.title}", percent(clean.a if clean else None), *cells, end_section=True)
+    found = {name: {control.control: control for control in part} for name, part in controls.items()}
+    for control in dict.fromkeys(control for part in found.values() for control in part):
+        here = [part.get(control) for part in found.values()]
+        own_clean = next((c.clean for c in here if c is not None and c.clean is not None), None)
+        cells = [percent(c.accuracy if c else None) for c in here]
+        table.add_row(control.replace("_", " "), percent(own_clean), *cells)
+    return table
+
+
+def _gain_table(title: str, controls: Sequence[Beside]) -> Table:
+    """Claim minus control where there is a gain to explain."""
+    table = make_table(f"The gain on {title}: B beside the controls", ("", "B - control \\[95%]", "shows it too"))
     for control in controls:
         cell = interval_cell(control.difference, control.low, control.high, sign="+")
-        too = ("yes" if control.shows_it_too else "no") if gain else "-"
-        table.add_row(control.control.replace("_", " "), percent(control.clean), percent(control.accuracy), cell, too)
+        table.add_row(control.control.replace("_", " "), cell, "yes" if control.shows_it_too else "no")
     return table
 
 
-def _notes(a: Side, trained: Mapping[str, str]) -> Padding:
+def _print_verdicts(
+    out: Console, a: Side, b: Side, comparisons: Mapping[str, Comparison], controls: Mapping[str, list[Beside]]
+) -> None:
+    none = []
+    for name, sentence in sentences(a.title, b.title, comparisons, controls).items():
+        c = comparisons[name]
+        if c.low <= 0 <= c.high:
+            none.append(_title(a, name))
+        else:
+            out.print(Text(f"{_title(a, name)}. ", style="bold") + Text(sentence, style="none"))
+    if none:
+        out.print(Text(f"No gain of {b.title} over {a.title} that is more than noise: {', '.join(none)}."))
+
+
+def _notes(a: Side, trained: Mapping[str, str]) -> str:
     missing = [name for name, control in CONTROLS.items() if control.training and name not in trained]
     missing = [name for name in missing if not (name == "vanilla" and a.title == "vanilla")]
     parts = []
@@ -150,7 +182,7 @@ def _notes(a: Side, trained: Mapping[str, str]) -> Padding:
         parts.append(f"Controls not at hand: {', '.join(missing)} (`rosetune controls RUN` trains them).")
     if len(a.runs) == 1:
         parts.append("One seed: the intervals cover the choice of examples, not the luck of a training run.")
-    return Padding(Text(" ".join(parts)), (1, 0, 0, 0))
+    return " ".join(parts)
 
 
 def _difference(c: Comparison) -> str:
@@ -158,12 +190,13 @@ def _difference(c: Comparison) -> str:
     return f"[dim]{text}[/dim]" if c.within_noise else f"[bold]{text}[/bold]"
 
 
-def _title(name: str) -> str:
-    return f"under {name.removeprefix(ATTACK)}" if name.startswith(ATTACK) else set_title(name)
-
-
-def _seeds(side: Side) -> str:
-    return ", ".join(map(str, side.seeds))
+def _title(side: Side, name: str) -> str:
+    if not name.startswith(ATTACK):
+        return set_title(name)
+    # The recipe says enough unless another attack with it, of another budget for example, stands beside it.
+    recipe = side.attacks[0][name]["recipe"]
+    alone = sum(header["recipe"] == recipe for header in side.attacks[0].values()) == 1
+    return f"under {recipe if alone else name.removeprefix(ATTACK)}"
 
 
 def _described(side: Side) -> dict[str, Any]:
