@@ -114,20 +114,16 @@ def _curve_table(curve: Mapping[str, Comparison]) -> Table:
 
 
 def _calibration_table(a: Side, b: Side) -> Table:
-    of_a, of_b = calibrations(a), calibrations(b)
-    temperatures = [f"{of['clean']['temperature']:.2f} for {name}" for of, name in ((of_a, "A"), (of_b, "B")) if of]
-    title = "Calibration, and at the temperature that fits clean examples"
-    columns = [f"{side}: {part}" for side in "AB" for part in ("ECE %", "at T", "Brier", "at T")]
-    table = make_table(f"{title} ({', '.join(temperatures)})", ("set", *columns), collapse_padding=True)
-    for name in (name for name in of_a if name in of_b):
-        pairs = [
-            (found[k]["ece"], found[k]["brier"]) for found in (of_a[name], of_b[name]) for k in ("before", "after")
-        ]
-        cells = [
-            cell
-            for before, after in (pairs[:2], pairs[2:])
-            for cell in (percent(before[0]), percent(after[0]), f"{before[1]:.2f}", f"{after[1]:.2f}")
-        ]
+    sides = {"A": calibrations(a), "B": calibrations(b)}
+    fitted = [f"{found['clean']['temperature']:.2f} for {name}" for name, found in sides.items() if found]
+    columns = [f"{name}\n{part}" for name in sides for part in ("ECE %", "at T", "Brier", "at T")]
+    title = f"Calibration, and at the temperature T that fits clean examples ({', '.join(fitted)})"
+    table = make_table(title, ("set", *columns), collapse_padding=True)
+    for name in (name for name in sides["A"] if name in sides["B"]):
+        cells = []
+        for found in sides.values():
+            before, after = found[name]["before"], found[name]["after"]
+            cells += [percent(before["ece"]), percent(after["ece"]), f"{before['brier']:.2f}", f"{after['brier']:.2f}"]
         table.add_row(set_title(name), *cells)
     return table
 
