@@ -10,9 +10,13 @@ import yaml
 from scipy.stats import binomtest, ttest_rel
 
 from rosetune.cli import main
-from rosetune.experiments.compare import by_attack, common_success, compare_sets, paired_sides, read_side
+from rosetune.experiments.compare import by_attack, common_success, compare_sets, not_compared
 from rosetune.experiments.config import RunError
-from rosetune.experiments.verdict import beside, calibrations, sentences, trained_controls
+from rosetune.experiments.sides import paired_sides, read_side
+from rosetune.experiments.temperature import calibrations
+from rosetune.experiments.verdict import beside, not_tried, sentences, trained_controls
+from rosetune.robustness.calibration import fit_temperature, negative_log_likelihood
+from rosetune.robustness.paired import paired_difference, sign_test
 
 LABELS = ("bad", "good")
 ROSE = {"update_mask": "rose", "update_mask_kwargs": {"order": "ensemble"}}
@@ -60,7 +64,7 @@ def write_attack(
     folder = Path(run) / "attacks"
     folder.mkdir(exist_ok=True)
     header = {"attack": {"type": "Recipe", "name": name}, "budget": budget, "seed": 0, "column": 0, "model": run}
-    results = [{"id": i, "status": status} for i, status in enumerate(statuses)]
+    results = [{"id": i, "status": status, "gold": i % 2} for i, status in enumerate(statuses)]
     (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (header, *results)))
     (folder / f"{name}.json").write_text(json.dumps({"recipe": name, "rows": rows or len(statuses)}))
 
@@ -127,16 +131,33 @@ class TestAttacks:
         assert (c.n, c.a, c.b, c.only_a, c.only_b) == (5, 0.4, 0.6, 1, 2)
         assert common_success(*sides, "attack:pwws") == (3, pytest.approx(2 / 3), pytest.approx(1 / 3))
 
-    def test_other_budgets_and_unfinished_attacks_are_not_compared(self, tmp_path):
-        a, b = (
-            write_run(tmp_path / "a", {"clean": outcomes(1, 0)}),
-            write_run(tmp_path / "b", {"clean": outcomes(1, 0)}, ROSE),
-        )
+    def test_what_is_left_out_is_said(self, tmp_path):
+        a, b = write_run(tmp_path / "a", {"clean": outcomes(1, 0)}), write_run(tmp_path / "b", {}, ROSE)
         write_attack(a, ["failed"], "pwws", budget=100)
         write_attack(b, ["failed"], "pwws", budget=200)
         write_attack(a, ["failed"], "textfooler")
         write_attack(b, ["failed"], "textfooler", rows=2)
-        assert compare_sets(*paired_sides(read_side(a), read_side(b))).keys() == {"clean"}
+        sides = paired_sides(read_side(a), read_side(b))
+        assert compare_sets(*sides) == {}
+        assert not_compared(*sides) == {
+            "clean": f"not there for {b}",
+            "attack:pwws": "not the same attack: it differs in budget",
+            "attack:textfooler": f"not finished for {b}",
+        }
+
+    def test_more_examples_on_one_side_hold_those_of_the_other(self, tmp_path):
+        a, b = write_run(tmp_path / "a", {}), write_run(tmp_path / "b", {}, ROSE)
+        write_attack(a, ["failed", "success", "success"])
+        write_attack(b, ["failed", "failed"])
+        c = compare_sets(*paired_sides(read_side(a), read_side(b)))["attack:pwws"]
+        assert (c.n, c.a, c.b) == (2, 0.5, 1.0)
+
+    def test_a_constant_keeps_its_label_under_any_attack(self, tmp_path):
+        a, b = write_run(tmp_path / "a", {}), write_run(tmp_path / "b", {}, ROSE)
+        for run in (a, b):
+            write_attack(run, ["success"] * 5)  # of the labels 0, 1, 0, 1, 0
+        [constant] = beside(*paired_sides(read_side(a), read_side(b)), {})["attack:pwws"]
+        assert (constant.control, constant.accuracy) == ("constant", 0.6)
 
 
 class TestControls:
@@ -155,17 +176,77 @@ class TestControls:
     def found(self, path, **controls):
         a, b = self.sides(path)
         for name, right in controls.items():
-            write_run(path / "b" / "controls" / name, {"clean": self.CLEAN, "typos_1": right}, {"objective": name})
-        found = beside(a, b, {name: str(path / "b" / "controls" / name) for name in controls})
-        return {c.control: c for c in found["typos_1"]}, sentences(a.title, b.title, compare_sets(a, b), found)
+            write_run(path / name, {"clean": self.CLEAN, "typos_1": right}, {"objective": name})
+        found = beside(a, b, {name: [str(path / name)] for name in controls})
+        return {c.control: c for c in found["typos_1"]}, sentences(a, b, compare_sets(a, b), found)
 
     def test_who_shows_the_gain_too(self, tmp_path):
-        found, said = self.found(tmp_path, as_good=self.BETTER, hardly_worse=outcomes(69, 31), plain=self.PLAIN)
-        assert {name for name, c in found.items() if c.shows_it_too} == {"as_good", "hardly_worse"}
-        assert found["plain"].difference == pytest.approx(0.3)
-        assert "a gain, +30.0 points" in said["typos_1"]
-        assert "Not shown to be more than as_good, hardly_worse give." in said["typos_1"]
-        assert "More than constant, flip, plain." in said["typos_1"]
+        found, said = self.found(
+            tmp_path,
+            as_good=self.BETTER,
+            half=outcomes(55, 45),
+            plain=self.PLAIN,
+            other_rows=outcomes(0, 38, 62, 0),
+        )
+        answers = {name: c.answer for name, c in found.items()}
+        assert answers == {
+            "constant": "no",  # ten points more, on other examples
+            "flip": "in part",
+            "as_good": "yes",
+            "half": "in part",
+            "plain": "no",
+            "other_rows": "yes",
+        }
+        assert (found["half"].gain, found["half"].difference) == (pytest.approx(0.15), pytest.approx(0.15))
+        assert "gains +30.0 points" in said["typos_1"]
+        assert "Shown as well by as_good (+30.0), other_rows (+22.0)." in said["typos_1"]
+        assert "Not shown by constant (+10.0), plain (+0.0)." in said["typos_1"]
+
+    def test_a_control_without_a_gain_shows_none_however_wide_its_interval(self, tmp_path):
+        a, b = both(
+            tmp_path,
+            {"clean": outcomes(60, 20), "advglue": outcomes(24, 16)},
+            {"clean": outcomes(60, 20), "advglue": outcomes(30, 10)},
+        )
+        run = write_run(tmp_path / "c", {"clean": outcomes(60, 20), "advglue": outcomes(0, 16, 23, 1)})
+        found = {c.control: c for c in beside(a, b, {"c": [run]})["advglue"]}["c"]
+        assert found.gain < 0
+        assert found.low < 0 < found.difference
+        assert found.answer == "not told apart"
+
+    def test_without_any_control_that_is_said(self, tmp_path):
+        a, b = self.sides(tmp_path)
+        comparisons = compare_sets(a, b)
+        assert sentences(a, b, comparisons, {"typos_1": []})["typos_1"].endswith("No control was tried on it.")
+
+    def test_what_was_not_tried_is_said(self, tmp_path):
+        a, b = self.sides(tmp_path)
+        run = write_run(tmp_path / "c", {"clean": self.CLEAN})
+        said = " ".join(not_tried(a, b, {"uniform": [run]}, beside(a, b, {"uniform": [run]})))
+        assert "Controls not at hand: two_pass, reversed" in said
+        assert "Not evaluated on typos_1 (`rosetune evaluate`, `rosetune attack`): uniform." in said
+        assert "No early stopping on typos_1" in said
+
+    def test_controls_of_several_seeds(self, tmp_path):
+        rng = np.random.default_rng(0)
+        right = {name: rng.random((2, 300)) < p for name, p in (("a", 0.5), ("b", 0.8), ("c", 0.8))}
+        for seed in (1, 2):
+            for name, training in (("a", {}), ("b", ROSE), ("c", {"update_mask": "random"})):
+                density = {"update_mask_kwargs": {"upper": 0.3 + seed / 100}} if name == "c" else {}
+                sets = {"clean": right[name][seed - 1], "typos_1": right[name][seed - 1]}
+                write_run(tmp_path / f"{name}{seed}", sets, {"seed": seed, **training, **density})
+        a, b = (read_side(f"{tmp_path / name}1,{tmp_path / name}2") for name in "ab")
+        controls = {"random_fresh": [str(tmp_path / "c1"), str(tmp_path / "c2")], "one": [str(tmp_path / "c2")]}
+        found = {c.control: c for c in beside(a, b, controls)["typos_1"]}
+        assert (found["random_fresh"].seeds, found["one"].seeds) == (2, 1)
+        assert found["random_fresh"].difference == pytest.approx(right["b"].mean() - right["c"].mean())
+        assert found["one"].difference == pytest.approx(right["b"][1].mean() - right["c"][1].mean())
+        # a = 1/2 + (0.5 - 1/2) ... of each pair, then the mean
+        flipped = [
+            0.5 + (x.mean() - 0.5) * min(1, (y.mean() - 0.5) / (x.mean() - 0.5)) if x.mean() > 0.5 else None
+            for x, y in zip(right["a"], right["b"], strict=True)
+        ]
+        assert ("flip" in found) == (None not in flipped)
 
     def test_computed_controls(self, tmp_path):
         found, _ = self.found(tmp_path)
@@ -188,24 +269,86 @@ class TestControls:
         assert (found["early_stopping"].clean, found["early_stopping"].accuracy) == (0.85, 0.65)
         assert found["early_stopping"].difference == pytest.approx(0.05)
 
+    def test_a_checkpoint_of_another_clean_accuracy_is_no_early_stopping(self, tmp_path):
+        a, b = self.sides(tmp_path)
+        rows = [
+            {"step": 10, "epoch": 1, "end": True, **row}
+            for name in ("clean", "typos_1")
+            for row in make_rows(name, outcomes(88, 12))  # the claim has 86
+        ]
+        (tmp_path / "a" / "along_training.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        assert "early_stopping" not in {c.control for c in beside(a, b, {})["typos_1"]}
+
     def test_without_a_gain_no_control_is_asked(self, tmp_path):
         a, b = both(
             tmp_path,
             {"clean": self.CLEAN, "typos_1": self.BETTER, "typos_2": self.BETTER},
             {"clean": self.CLEAN, "typos_1": self.BETTER, "typos_2": self.PLAIN},
         )
-        comparisons = compare_sets(a, b)
-        said = sentences("vanilla", "ROSE", comparisons, beside(a, b, {}))
-        assert said["typos_1"].startswith("ROSE: no gain that is more than noise, +0.0 points")
-        assert said["typos_2"].startswith("ROSE: worse, -30.0 points")
+        said = sentences(a, b, compare_sets(a, b), beside(a, b, {}))
+        assert said["typos_1"].startswith("rose-ensemble is not shown to be better: +0.0 points")
+        assert said["typos_2"].startswith("rose-ensemble is worse: -30.0 points")
 
-    def test_folders_and_named_ones(self, tmp_path):
+    def test_named_ones(self, tmp_path):
         a, b = self.sides(tmp_path)
-        write_run(tmp_path / "b" / "controls" / "uniform", {"clean": self.CLEAN}, {"update_mask": "uniform"})
-        assert trained_controls(b) == {"uniform": str(tmp_path / "b" / "controls" / "uniform")}
-        assert trained_controls(b, [f"mine={a.runs[0]}"])["mine"] == a.runs[0]
+        assert trained_controls(a, b, [f"mine={a.runs[0]}"]) == {"mine": [a.runs[0]]}
         with pytest.raises(RunError, match="NAME=RUN, not 'mine'"):
-            trained_controls(b, ["mine"])
+            trained_controls(a, b, ["mine"])
+        other = write_run(tmp_path / "other", {"clean": self.CLEAN}, {"learning_rate": 1}, data_fingerprint="y")
+        with pytest.raises(RunError, match="it differs in data_fingerprint, learning_rate"):
+            trained_controls(a, b, [f"mine={other}"])
+
+
+class TestClusters:
+    """Forty items from four originals: what looks like ten independent pairs each is one."""
+
+    RIGHT = outcomes(0, 40), outcomes(40, 0)
+    ORIGINAL = tuple(f"o{i // 10}" for i in range(40))
+
+    @pytest.mark.parametrize("told", ["both", "a", "b"])
+    def test_items_of_one_original_count_once(self, tmp_path, told):
+        known = {"original_id": self.ORIGINAL}
+        sets = [
+            {"advglue": make_rows("advglue", right, **(known if told in (name, "both") else {}))}
+            for name, right in zip("ab", self.RIGHT, strict=True)
+        ]
+        c = compare_sets(*both(tmp_path, *sets))["advglue"]
+        assert c.p_b_better == pytest.approx(1 / 16)
+        assert c.p_a_better == pytest.approx(1)
+        assert c.p_b_better == pytest.approx(sign_test(*self.RIGHT, clusters=self.ORIGINAL).b_better)
+        assert c.verdict == 0
+        assert c.low == pytest.approx(paired_difference(*self.RIGHT, clusters=self.ORIGINAL).low)
+
+    def test_over_seeds_too(self, tmp_path):
+        rng = np.random.default_rng(0)
+        noisy = np.repeat(rng.random((2, 20)) < 0.6, 10, axis=1)
+        originals = np.repeat(np.arange(20), 10).tolist()
+        widths = {}
+        for name, columns in (("plain", {}), ("clustered", {"original_id": originals})):
+            for seed in (1, 2):
+                for side, right in (("a", outcomes(100, 100)), ("b", noisy[seed - 1])):
+                    rows = make_rows("advglue", right, **columns)
+                    write_run(
+                        tmp_path / name / f"{side}{seed}",
+                        {"advglue": rows},
+                        {"seed": seed} | (ROSE if side == "b" else {}),
+                    )
+            sides = [read_side(",".join(str(tmp_path / name / f"{side}{seed}") for seed in (1, 2))) for side in "ab"]
+            c = compare_sets(*sides)["advglue"]
+            widths[name] = c.high - c.low
+        assert widths["clustered"] > 1.5 * widths["plain"]
+
+
+def test_two_seeds_with_one_sign_are_no_proof(tmp_path):
+    """Both differences positive, but of very different size: the bootstrap interval is above 0, the t-test is not."""
+    for seed, better in ((1, 330), (2, 420)):
+        write_run(tmp_path / f"a{seed}", {"clean": outcomes(300, 300)}, {"seed": seed})
+        write_run(tmp_path / f"b{seed}", {"clean": outcomes(better, 600 - better)}, {"seed": seed, **ROSE})
+    sides = [read_side(f"{tmp_path / side}1,{tmp_path / side}2") for side in "ab"]
+    c = compare_sets(*sides)["clean"]
+    assert c.low > 0
+    assert c.p_b_better > 0.025
+    assert c.verdict == 0
 
 
 def test_temperature_is_found_and_mends_calibration(tmp_path):
@@ -219,6 +362,19 @@ def test_temperature_is_found_and_mends_calibration(tmp_path):
     found = calibrations(a)["clean"]
     assert found["temperature"] == pytest.approx(3, rel=0.1)
     assert found["after"]["ece"] < 0.03 < 0.1 < found["before"]["ece"]
+
+
+def test_temperature_is_fitted_on_other_examples(tmp_path):
+    """Few examples: a temperature that had seen them would fit them better than any other."""
+    rng = np.random.default_rng(1)
+    rows = make_rows("clean", rng.random(12) < 0.5)
+    for row in rows:
+        row["logits"] = (rng.exponential(4) * np.array([row["prediction"] == label for label in LABELS])).tolist()
+    a, _ = both(tmp_path, {"clean": rows}, {"clean": outcomes(12, 0)})
+    scored, gold = np.array([row["logits"] for row in rows]), [LABELS.index(row["gold"]) for row in rows]
+    on_itself = fit_temperature(scored, gold)
+    found = calibrations(a)["clean"]
+    assert found["after"]["nll"] > negative_log_likelihood(scored / on_itself, gold)
 
 
 class TestRefusals:
@@ -261,6 +417,7 @@ def test_the_verb_prints_what_json_holds(tmp_path, capsys):
     assert (found["baseline"]["method"], found["claim"]["seeds"], c["n"]) == ("vanilla", [42], 100)
     assert found["advglue"]["advglue"]["word/TextFooler"]["difference"] == pytest.approx(0.3)
     assert found["controls"]["advglue"][0]["control"] == "constant"
+    assert found["sets"]["advglue"]["verdict"] == 1
     main(arguments)
     text = capsys.readouterr().out
     assert f"{100 * c['difference']:+.1f} [{100 * c['low']:+.1f},{100 * c['high']:+.1f}]" in text

@@ -102,7 +102,7 @@ def attack_files(run: str | Path) -> dict[str, tuple[dict[str, Any], Results]]:
         about = _about(path)
         originals = about.pop("originals", {})
         header, results = read_results(path)
-        finished = len(results) >= about.get("rows", 0)
+        finished = bool(results) and "rows" in about and len(results) >= about["rows"]
         found[path.stem] = ({**about, **header, "finished": finished}, _with_originals(results, originals))
     return found
 

@@ -89,11 +89,15 @@ class Claim:
         return round(float((trace.share_kept() * trace.sizes).sum() / trace.sizes.sum()), 4)
 
     @property
+    def seed(self) -> int:
+        """Of its training."""
+        return int(self.training.get("seed", training_defaults()["seed"]))
+
+    @property
     def replay_source(self) -> RunConfig:
         """The claim with the next seed."""
-        seed = self.training.get("seed", training_defaults()["seed"]) + 1
         folder = str(self.folder / "replay_source")
-        return dataclasses.replace(self.config, output_dir=folder, training={**self.training, "seed": seed})
+        return dataclasses.replace(self.config, output_dir=folder, training={**self.training, "seed": self.seed + 1})
 
     @property
     def replayed_file(self) -> Path:

@@ -1,45 +1,22 @@
-"""Two methods on the same examples: sets, AdvGLUE by attack, attacks, calibration, over one seed or several."""
+"""Two methods on the same examples: sets, attacks, AdvGLUE by attack; over one seed or several."""
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from rosetune.experiments.attack import attack_files
 from rosetune.experiments.config import KINDS, RunError
-from rosetune.experiments.evaluate import Rows, read_identity, read_metrics, read_predictions
-from rosetune.experiments.options import read_run_config
 from rosetune.experiments.sets import kind_of
+from rosetune.experiments.sides import ATTACK, Side
 from rosetune.robustness.paired import paired_difference
 from rosetune.robustness.rows import paired_correctness
 from rosetune.robustness.statistics import PairedTTest, paired_t_test, seeds_difference
 
-__all__ = ["ATTACK", "Comparison", "Side", "by_attack", "common_success", "compare_sets", "paired_sides", "read_side"]
+__all__ = ["Comparison", "by_attack", "common_rows", "common_success", "compare", "compare_sets", "not_compared"]
 
-ATTACK = "attack:"
+ALPHA = 0.025  # one-sided: a 95% interval leaves as much on either side
 _OF_ONE_PAIR = ("difference", "low", "high", "p_value", "p_b_better", "p_a_better")
-
-
-@dataclass(frozen=True)
-class Side:
-    """The runs of one method, one per seed.
-
-    Attributes:
-        title: the method, see :meth:`~rosetune.experiments.config.RunConfig.method`.
-        runs, seeds, rows: folder, seed and prediction rows of each run; attacks on it are sets ``attack:NAME``.
-        attacks: what each attack was, by set.
-        labels: of the task, in the order of the logits.
-    """
-
-    title: str
-    task: str
-    runs: tuple[str, ...]
-    seeds: tuple[int, ...]
-    rows: tuple[Rows, ...]
-    attacks: tuple[dict[str, Any], ...]
-    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -74,69 +51,57 @@ class Comparison:
     per_seed: tuple[float, ...] = ()
 
     @property
+    def verdict(self) -> int:
+        """1: b is shown to be better, -1: worse, 0: neither.
+
+        Interval and one-sided test must both say so. The bootstrap over two or three seeds alone would call a gain far
+        too often, and the test over seeds knows nothing of the choice of examples.
+        """
+        if self.low > 0 and self.p_b_better is not None and self.p_b_better <= ALPHA:
+            return 1
+        return -1 if self.high < 0 and self.p_a_better is not None and self.p_a_better <= ALPHA else 0
+
+    @property
     def within_noise(self) -> bool:
-        """Whether the interval contains 0."""
-        return self.low <= 0.0 <= self.high
-
-
-def read_side(runs: str) -> Side:
-    """The finished runs of one method, named with commas between them.
-
-    Raises:
-        RunError: a run is not finished, or the runs differ in more than their seed.
-    """
-    folders = [part.strip() for part in runs.split(",") if part.strip()]
-    if not folders:
-        raise RunError("name at least one run")
-    metrics = [read_metrics(folder) for folder in folders]
-    identities = [_without_seed(read_identity(folder)) for folder in folders]
-    if any(identity != identities[0] for identity in identities):
-        raise RunError(f"{runs}: commas stand between several seeds of one method, but these runs differ in more")
-    configs = [read_run_config(folder) for folder in folders]
-    seeds = tuple(int(config.training.get("seed", 42)) for config in configs)
-    if len(set(seeds)) < len(seeds):
-        raise RunError(f"{runs}: two runs have the same seed, {seeds}")
-    attacks = [_attacked(folder) for folder in folders]
-    rows = tuple({**read_predictions(folder), **rows} for folder, (rows, _) in zip(folders, attacks, strict=True))
-    return Side(
-        title=configs[0].method(),
-        task=identities[0]["task"],
-        runs=tuple(folders),
-        seeds=seeds,
-        rows=rows,
-        attacks=tuple(headers for _, headers in attacks),
-        labels=tuple(metrics[0]["labels"]),
-    )
-
-
-def paired_sides(a: Side, b: Side) -> tuple[Side, Side]:
-    """Both sides with the same seeds in the same order; a single run pairs with a single run of any seed.
-
-    Raises:
-        RunError: not the same task and labels, or no common seeds.
-    """
-    if (a.task, a.labels) != (b.task, b.labels):
-        raise RunError(f"{a.runs[0]} is a run on {a.task}, {b.runs[0]} on {b.task}: compare runs of one task")
-    if len(a.runs) == len(b.runs) == 1:
-        return a, b
-    common = sorted({*a.seeds} & {*b.seeds})
-    if not common:
-        seeds = " and ".join(", ".join(map(str, side.seeds)) for side in (a, b))
-        raise RunError(f"runs are paired by their seed, but none is on both sides: {seeds}")
-    return _take(a, common), _take(b, common)
+        """Whether neither is shown to be better."""
+        return self.verdict == 0
 
 
 def compare_sets(a: Side, b: Side) -> dict[str, Comparison]:
-    """Every evaluation set, and every attack, that all runs of both sides have.
+    """Every labelled evaluation set, and every attack, that all runs of both sides have.
+
+    Of an attack the rows count that all runs have suffered: more examples asked of one run hold those of the other.
 
     Raises:
         RunError: the runs were not evaluated on the same examples.
     """
-    names = [name for name in a.rows[0] if all(name in rows for rows in (*a.rows, *b.rows))]
-    header, *others = (*a.attacks, *b.attacks)
-    names = [name for name in names if all(other.get(name) == header.get(name) for other in others)]
+    apart, found = not_compared(a, b), {}
+    names = [name for name in a.rows[0] if name not in apart]
     names.sort(key=lambda name: len(KINDS) if name.startswith(ATTACK) else KINDS.index(kind_of(name)))
-    return {name: _compare([rows[name] for rows in a.rows], [rows[name] for rows in b.rows], name) for name in names}
+    for name in names:
+        sides = [[rows[name] for rows in side.rows] for side in (a, b)]
+        before, after = common_rows(*sides) if name.startswith(ATTACK) else sides
+        found[name] = compare(before, after, name)
+    return found
+
+
+def not_compared(a: Side, b: Side) -> dict[str, str]:
+    """The evaluation sets and attacks of either side that the other lacks, or has otherwise, and why."""
+    runs = [*zip(a.runs, a.rows, a.attacks, strict=True), *zip(b.runs, b.rows, b.attacks, strict=True)]
+    reasons: dict[str, str] = {}
+    for name in dict.fromkeys(name for _, rows, headers in runs for name in (*rows, *headers)):
+        missing = [run for run, rows, _ in runs if name not in rows]
+        headers = [headers.get(name) for _, _, headers in runs]
+        if missing:
+            unfinished = any(name in headers for run, _, headers in runs if run in missing)
+            reasons[name] = f"{'not finished' if unfinished else 'not there'} for {', '.join(missing)}"
+        elif any(header != headers[0] for header in headers):
+            plain = [header or {} for header in headers]
+            differing = {key for header in plain for key in header if header[key] != plain[0].get(key)}
+            reasons[name] = f"not the same attack: it differs in {', '.join(sorted(differing))}"
+        elif not any(row["gold"] is not None for row in runs[0][1][name]):
+            reasons[name] = "no row has a label"
+    return reasons
 
 
 def by_attack(a: Side, b: Side, name: str) -> dict[str, Comparison]:
@@ -144,14 +109,14 @@ def by_attack(a: Side, b: Side, name: str) -> dict[str, Comparison]:
     groups: dict[str, set[Any]] = {}
     for row in a.rows[0].get(name, ()):
         kind, method = row.get("data_construction"), row.get("method")
-        if kind and method:
+        if kind and method and row["gold"] is not None:
             groups.setdefault(kind, set()).add(row["id"])
             groups.setdefault(f"{kind}/{method}", set()).add(row["id"])
 
     def part(side: Side, ids: set[Any]) -> list[list[dict[str, Any]]]:
         return [[row for row in rows[name] if row["id"] in ids] for rows in side.rows]
 
-    return {group: _compare(part(a, ids), part(b, ids), name) for group, ids in sorted(groups.items())}
+    return {group: compare(part(a, ids), part(b, ids), name) for group, ids in sorted(groups.items())}
 
 
 def common_success(a: Side, b: Side, name: str) -> tuple[int, float | None, float | None]:
@@ -162,7 +127,7 @@ def common_success(a: Side, b: Side, name: str) -> tuple[int, float | None, floa
     pairs = []
     for rows_a, rows_b in zip(a.rows, b.rows, strict=True):
         other = {row["id"]: row["prediction"] for row in rows_b[name]}
-        pairs += [(row["prediction"], other[row["id"]]) for row in rows_a[name]]
+        pairs += [(row["prediction"], other[row["id"]]) for row in rows_a[name] if row["id"] in other]
     both = [pair for pair in pairs if "wrong" not in pair]
     if not both:
         return 0, None, None
@@ -170,7 +135,12 @@ def common_success(a: Side, b: Side, name: str) -> tuple[int, float | None, floa
     return len(both), *rates
 
 
-def _compare(sides_a: Sequence[Any], sides_b: Sequence[Any], name: str) -> Comparison:
+def compare(sides_a: Sequence[Any], sides_b: Sequence[Any], name: str) -> Comparison:
+    """The prediction rows of one set, a list of them for each seed on either side.
+
+    Raises:
+        RunError: not the same examples.
+    """
     try:
         right, clusters = paired_correctness(*sides_a, *sides_b)
     except ValueError as error:
@@ -196,46 +166,7 @@ def _compare(sides_a: Sequence[Any], sides_b: Sequence[Any], name: str) -> Compa
     return Comparison(**shown, t_test=t)
 
 
-def _attacked(run: str) -> tuple[Rows, dict[str, Any]]:
-    """Finished attacks as evaluation sets ``attack:NAME``, in which a row is "robust", "broken", or "wrong" before.
-
-    Beside them what makes two attacks the same: all of the header but the model.
-    """
-    rows: Rows = {}
-    headers = {}
-    outcome = {"failed": "robust", "success": "broken", "skipped": "wrong"}
-    for name, (header, results) in attack_files(run).items():
-        if header["finished"]:
-            headers[f"{ATTACK}{name}"] = {key: value for key, value in header.items() if key not in ("model", "rows")}
-            rows[f"{ATTACK}{name}"] = [
-                {
-                    "set": f"{ATTACK}{name}",
-                    "id": result["id"],
-                    "gold": "robust",
-                    "prediction": outcome[result["status"]],
-                    **({"original_id": result["original_id"]} if "original_id" in result else {}),
-                }
-                for result in results
-            ]
-    return rows, headers
-
-
-def _without_seed(identity: dict[str, Any]) -> dict[str, Any]:
-    # The trace that a mask follows belongs to the seed.
-    training = {
-        name: {key: part for key, part in value.items() if key != "trace"} if isinstance(value, dict) else value
-        for name, value in identity["training"].items()
-        if name != "seed"
-    }
-    return {**identity, "training": training}
-
-
-def _take(side: Side, seeds: Sequence[int]) -> Side:
-    at = [side.seeds.index(seed) for seed in seeds]
-    return dataclasses.replace(
-        side,
-        runs=tuple(side.runs[i] for i in at),
-        seeds=tuple(seeds),
-        rows=tuple(side.rows[i] for i in at),
-        attacks=tuple(side.attacks[i] for i in at),
-    )
+def common_rows(*sides: Sequence[Any]) -> list[list[Any]]:
+    """The rows of an attack that every run of every side has suffered."""
+    ids = set.intersection(*({row["id"] for row in rows} for side in sides for rows in side))
+    return [[[row for row in rows if row["id"] in ids] for rows in side] for side in sides]

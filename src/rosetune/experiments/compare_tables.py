@@ -5,26 +5,31 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from rosetune.experiments.compare import ATTACK, Comparison, Side, by_attack, common_success, compare_sets
-from rosetune.experiments.controls import CONTROLS
+from rosetune.experiments.claim import differing
+from rosetune.experiments.compare import Comparison, by_attack, common_success, compare_sets, not_compared
+from rosetune.experiments.equal_clean import clean_set
 from rosetune.experiments.sets import ORIGINALS
-from rosetune.experiments.tables import interval_cell, make_table, p_text, percent, set_title
-from rosetune.experiments.verdict import Beside, beside, calibrations, sentences
+from rosetune.experiments.sides import ATTACK, Side
+from rosetune.experiments.tables import difference_cell, interval_cell, make_table, p_text, percent, set_title
+from rosetune.experiments.temperature import calibrations
+from rosetune.experiments.verdict import Beside, beside, not_tried, sentences
 
 __all__ = ["compared_as_json", "print_compared"]
 
 
-def compared_as_json(a: Side, b: Side, trained: Mapping[str, str]) -> dict[str, Any]:
+def compared_as_json(a: Side, b: Side, trained: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """All that :func:`print_compared` shows."""
     comparisons, controls = compare_sets(a, b), beside(a, b, trained)
     return {
         "baseline": _described(a),
         "claim": _described(b),
-        "sets": {name: dataclasses.asdict(c) for name, c in comparisons.items()},
+        "differing": differing(a.runs[0], b.runs[0], method=False),
+        "sets": {name: {**dataclasses.asdict(c), "verdict": c.verdict} for name, c in comparisons.items()},
+        "not_compared": not_compared(a, b),
         "common_success": {name: common_success(a, b, name) for name in comparisons if name.startswith(ATTACK)},
         "advglue": {
             name: {group: dataclasses.asdict(c) for group, c in by_attack(a, b, name).items()}
@@ -33,14 +38,15 @@ def compared_as_json(a: Side, b: Side, trained: Mapping[str, str]) -> dict[str, 
         },
         "calibration": {"baseline": calibrations(a), "claim": calibrations(b)},
         "controls": {
-            name: [{**dataclasses.asdict(c), "shows_it_too": c.shows_it_too} for c in part]
+            name: [{**dataclasses.asdict(c), "shows_it_too": c.answer} for c in part]
             for name, part in controls.items()
         },
-        "verdicts": sentences(a.title, b.title, comparisons, controls),
+        "not_tried": not_tried(a, b, trained, controls),
+        "verdicts": sentences(a, b, comparisons, controls),
     }
 
 
-def print_compared(out: Console, a: Side, b: Side, trained: Mapping[str, str]) -> None:
+def print_compared(out: Console, a: Side, b: Side, trained: Mapping[str, Sequence[str]]) -> None:
     """The comparison, AdvGLUE by attack, the noise curve, calibration, the controls, and what they leave of a gain."""
     comparisons = compare_sets(a, b)
     controls = beside(a, b, trained)
@@ -59,16 +65,19 @@ def print_compared(out: Console, a: Side, b: Side, trained: Mapping[str, str]) -
     if curve:
         out.print(_curve_table(curve))
     out.print(_calibration_table(a, b))
-    names, at_once = list(controls), max(1, (out.width - 28) // 11)
-    for start in range(0, len(names), at_once):  # as many sets beside each other as a line holds
-        out.print(
-            _controls_table(a, b, comparisons, {name: controls[name] for name in names[start : start + at_once]})
-        )
+    at_once = max(1, (out.width - 34) // 11)  # sets beside each other
+    for clean in dict.fromkeys(clean_set(name, comparisons) for name in controls):
+        names = [name for name in controls if clean_set(name, comparisons) == clean]
+        for start in range(0, len(names), at_once):
+            shown = {name: controls[name] for name in names[start : start + at_once]}
+            out.print(_controls_table(a, b, comparisons, shown))
     for name, part in controls.items():
-        if comparisons[name].low > 0:
+        if comparisons[name].verdict > 0:
             out.print(_gain_table(_title(a, name), part))
     _print_verdicts(out, a, b, comparisons, controls)
-    out.print(Padding(Text(_notes(a, trained)), (1, 0, 0, 0)))
+    out.print()
+    for note in _notes(a, b, not_tried(a, b, trained, controls)):
+        out.print(Text(note))
 
 
 def _sets_table(a: Side, comparisons: Mapping[str, Comparison]) -> Table:
@@ -78,7 +87,7 @@ def _sets_table(a: Side, comparisons: Mapping[str, Comparison]) -> Table:
     for name, c in comparisons.items():
         tests = ["-" if p is None else p_text(p).removeprefix("= ") for p in (c.p_value, c.p_b_better)]
         spread = [f"{100 * c.t_test.sd:.1f}"] if c.t_test is not None else []
-        table.add_row(_title(a, name), str(c.n), percent(c.a), percent(c.b), _difference(c), *tests, *spread)
+        table.add_row(_title(a, name), str(c.n), percent(c.a), percent(c.b), difference_cell(c), *tests, *spread)
     return table
 
 
@@ -94,7 +103,7 @@ def _groups_table(title: str, groups: Mapping[str, Comparison]) -> Table:
     table = make_table(title, ("attack", "n", "A %", "B %", "B - A \\[95%]"))
     for name, c in groups.items():
         shown = f"  {name.split('/', 1)[1]}" if "/" in name else name
-        table.add_row(shown, str(c.n), percent(c.a), percent(c.b), _difference(c))
+        table.add_row(shown, str(c.n), percent(c.a), percent(c.b), difference_cell(c))
     return table
 
 
@@ -107,9 +116,9 @@ def _curve_table(curve: Mapping[str, Comparison]) -> Table:
         for strength in strengths:
             c = curve.get(f"{noise}@{strength:g}")
             text = "-" if c is None else f"{percent(c.a)} {percent(c.b)}"
-            cells.append(f"{text} " if c is None or c.within_noise else f"[bold]{text}*[/bold]")
+            cells.append(f"{text} " if c is None or not c.verdict else f"[bold]{text}*[/bold]")
         table.add_row(set_title(noise), *cells)
-    table.caption = "*: the 95% interval of the difference is apart from 0."
+    table.caption = "*: one is shown to be better, each cell by itself."
     return table
 
 
@@ -131,28 +140,32 @@ def _calibration_table(a: Side, b: Side) -> Table:
 def _controls_table(
     a: Side, b: Side, comparisons: Mapping[str, Comparison], controls: Mapping[str, Sequence[Beside]]
 ) -> Table:
-    """Every control's accuracy on some robust sets."""
-    clean = comparisons.get("clean")
-    columns = ("", "clean", *(_title(a, name).replace(" ", "\n") for name in controls))
+    """Every control's accuracy on some robust sets that share their clean set."""
+    clean = comparisons.get(clean_set(next(iter(controls)), comparisons))
+    columns = ("", "seeds", "clean", *(_title(a, name).replace(" ", "\n") for name in controls))
     table = make_table("Controls: accuracy in %", columns, collapse_padding=True)
-    table.add_row(f"B, {b.title}", percent(clean.b if clean else None), *(percent(comparisons[n].b) for n in controls))
+    seeds = str(len(a.runs))
+    cells = [percent(comparisons[name].b) for name in controls]
+    table.add_row(f"B, {b.title}", seeds, percent(clean.b if clean else None), *cells)
     cells = [percent(comparisons[name].a) for name in controls]
-    table.add_row(f"A, {a.title}", percent(clean.a if clean else None), *cells, end_section=True)
+    table.add_row(f"A, {a.title}", seeds, percent(clean.a if clean else None), *cells, end_section=True)
     found = {name: {control.control: control for control in part} for name, part in controls.items()}
     for control in dict.fromkeys(control for part in found.values() for control in part):
         here = [part.get(control) for part in found.values()]
+        some = next(c for c in here if c is not None)
         own_clean = next((c.clean for c in here if c is not None and c.clean is not None), None)
         cells = [percent(c.accuracy if c else None) for c in here]
-        table.add_row(control.replace("_", " "), percent(own_clean), *cells)
+        table.add_row(escape(control.replace("_", " ")), str(some.seeds), percent(own_clean), *cells)
     return table
 
 
 def _gain_table(title: str, controls: Sequence[Beside]) -> Table:
-    """Claim minus control where there is a gain to explain."""
-    table = make_table(f"The gain on {title}: B beside the controls", ("", "B - control \\[95%]", "shows it too"))
+    """What of a gain a control shows too."""
+    columns = ("", "control - A", "B - control \\[95%]", "shows the gain too")
+    table = make_table(f"The gain on {title} beside its controls", columns)
     for control in controls:
         cell = interval_cell(control.difference, control.low, control.high, sign="+")
-        table.add_row(control.control.replace("_", " "), cell, "yes" if control.shows_it_too else "no")
+        table.add_row(escape(control.control.replace("_", " ")), f"{100 * control.gain:+.1f}", cell, control.answer)
     return table
 
 
@@ -160,38 +173,38 @@ def _print_verdicts(
     out: Console, a: Side, b: Side, comparisons: Mapping[str, Comparison], controls: Mapping[str, list[Beside]]
 ) -> None:
     none = []
-    for name, sentence in sentences(a.title, b.title, comparisons, controls).items():
-        c = comparisons[name]
-        if c.low <= 0 <= c.high:
-            none.append(_title(a, name))
-        else:
+    for name, sentence in sentences(a, b, comparisons, dict(controls)).items():
+        if comparisons[name].verdict:
             out.print(Text(f"{_title(a, name)}. ", style="bold") + Text(sentence, style="none"))
+        else:
+            none.append(_title(a, name))
     if none:
-        out.print(Text(f"No gain of {b.title} over {a.title} that is more than noise: {', '.join(none)}."))
+        out.print(Text(f"{b.title} is not shown to be better than {a.title} on {', '.join(none)}."))
 
 
-def _notes(a: Side, trained: Mapping[str, str]) -> str:
-    missing = [name for name, control in CONTROLS.items() if control.training and name not in trained]
-    missing = [name for name in missing if not (name == "vanilla" and a.title == "vanilla")]
-    parts = []
-    if missing:
-        parts.append(f"Controls not at hand: {', '.join(missing)} (`rosetune controls RUN` trains them).")
+def _notes(a: Side, b: Side, missing: Sequence[str]) -> list[str]:
+    said = []
+    other = [name for name in differing(a.runs[0], b.runs[0], method=False) if name != "seed"]
+    if other:
+        said.append(f"A and B differ in more than the method: {', '.join(other)}.")
+    said += [f"{_title(a, name)} is left out: {reason}." for name, reason in not_compared(a, b).items()]
+    said += missing
+    said.append(
+        "Better or worse is said where interval and exact test (over seeds: t-test) both say so, on every set by "
+        "itself: of many sets, attacks and cells some come out by chance."
+    )
     if len(a.runs) == 1:
-        parts.append("One seed: the intervals cover the choice of examples, not the luck of a training run.")
-    return " ".join(parts)
-
-
-def _difference(c: Comparison) -> str:
-    text = f"{100 * c.difference:+.1f} \\[{100 * c.low:+.1f},{100 * c.high:+.1f}]"
-    return f"[dim]{text}[/dim]" if c.within_noise else f"[bold]{text}[/bold]"
+        said.append("One seed: the intervals cover the choice of examples, not the luck of a training run.")
+    return said
 
 
 def _title(side: Side, name: str) -> str:
     if not name.startswith(ATTACK):
         return set_title(name)
     # The recipe says enough unless another attack with it, of another budget for example, stands beside it.
-    recipe = side.attacks[0][name]["recipe"]
-    alone = sum(header["recipe"] == recipe for header in side.attacks[0].values()) == 1
+    headers = [header for header in side.attacks[0].values() if header]
+    recipe = (side.attacks[0].get(name) or {}).get("recipe", name.removeprefix(ATTACK))
+    alone = sum(header["recipe"] == recipe for header in headers) <= 1
     return f"under {recipe if alone else name.removeprefix(ATTACK)}"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from rosetune.experiments.claim import Claim, LeftOut, Training, differing, same_method
 from rosetune.experiments.config import RunConfig, RunError
+from rosetune.experiments.options import read_run_config
 from rosetune.experiments.run import train_run
 
 __all__ = ["CONTROLS", "Control", "control_configs", "found_controls", "left_out", "replay_source", "train_controls"]
@@ -79,12 +80,12 @@ CONTROLS: dict[str, Control] = {
     "random_fresh": Control(
         "a random mask, drawn anew in each step, of the claim's mean share of scalars",
         "updating fewer scalars a step, not which",
-        lambda claim: claim.masked("random", match="scalars", upper=claim.density),
+        lambda claim: claim.masked("random", match="scalars", upper=claim.density, seed=claim.seed),
     ),
     "random_fixed": Control(
         "a random mask, drawn once, of the claim's mean share of scalars",
         "training fewer scalars, not which",
-        lambda claim: claim.masked("static", match="scalars", upper=claim.density),
+        lambda claim: claim.masked("static", match="scalars", upper=claim.density, seed=claim.seed),
     ),
     "static": Control(
         "the tensors that the claim updated most often, updated always, the others never",
@@ -107,7 +108,7 @@ CONTROLS: dict[str, Control] = {
         lambda claim: claim.masked("static", frozen="."),
     ),
     "same_compute": Control(
-        "plain AdamW for as many forward and backward passes as the claim took",
+        "plain AdamW for as many passes as the claim took (a step of ROSE-Ensemble: three of them)",
         "more computation",
         _same_compute,
     ),
@@ -214,11 +215,9 @@ def train_controls(
 def found_controls(claim_run: str | Path, output_dir: str | Path | None = None) -> dict[str, Path]:
     """The folders of those controls of a run that are finished, known by their names.
 
-    That each has the claim's data, model, seed and training arguments is checked here; that its method is the one of
-    its name is checked where `rosetune controls` trains it.
-
     Raises:
-        RunError: one of them differs in more than its method.
+        RunError: one of them is not the control of its name: it differs from the claim in more than its method, or has
+            another method. (Which seed of the claim is replayed, and the seed of random masks, is left open.)
     """
     folder = Path(claim_run) / "controls" if output_dir is None else Path(output_dir).expanduser()
     found = {name: folder / name for name in CONTROLS if (folder / name / "metrics.json").is_file()}
@@ -226,7 +225,27 @@ def found_controls(claim_run: str | Path, output_dir: str | Path | None = None) 
         names = differing(claim_run, path, method=False)
         if names:
             raise RunError(f"{path} is no control of {claim_run}, from which it differs in {', '.join(names)}")
+    if found:
+        claim = Claim(claim_run, output_dir)
+        for name, path in found.items():
+            _check_method(claim, name, path)
     return found
+
+
+def _check_method(claim: Claim, name: str, path: Path) -> None:
+    try:
+        wanted = _derive(claim, name).training
+    except LeftOut as reason:
+        raise RunError(f"{path} is no control of {claim.run}: {reason}") from reason
+    if not same_method(_without_draw(wanted), _without_draw(read_run_config(path).training)):
+        raise RunError(f"{path} is not the control {name} of {claim.run}, which `rosetune controls` would train")
+
+
+def _without_draw(training: Training) -> Training:
+    """Without the file of a trace and the seed of a mask's draws, which belong to the claim's seed."""
+    options = training.get("update_mask_kwargs") or {}
+    kept = {key: value for key, value in options.items() if key not in ("trace", "seed")}
+    return {**training, "update_mask_kwargs": kept}
 
 
 def _derive(claim: Claim, name: str) -> RunConfig:

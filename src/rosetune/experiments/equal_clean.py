@@ -126,7 +126,7 @@ def at_equal_clean(curve: Sequence[Point], end: Point, name: str) -> EqualClean:
     steps = robust_at_equal_clean([(point.accuracy(clean), point.step or 0) for point in curve], level)
     values = robust_at_equal_clean([(point.accuracy(clean), point.accuracy(name)) for point in curve], level)
     nearest = min(curve, key=lambda point: abs(point.accuracy(clean) - level))
-    last = next(point for point in curve if point.end)
+    last = next((point for point in curve if point.end), curve[-1])
     classes = len(end.rows[name][0]["logits"])
     above = last.accuracy(clean) > 1 / classes
     return EqualClean(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from rich import box
 from rich.console import Console
@@ -10,8 +10,21 @@ from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
-from rosetune.robustness.paired import PairedDifference
 from rosetune.robustness.rows import compare_rows
+
+
+class Difference(Protocol):
+    """Of two models, with its interval."""
+
+    @property
+    def difference(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+    @property
+    def within_noise(self) -> bool: ...
+
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -76,8 +89,8 @@ def accuracy_cell(metrics: Mapping[str, Any], gap: str = " ") -> str:
     return interval_cell(metrics["accuracy"], metrics["low"], metrics["high"], gap)
 
 
-def difference_cell(d: PairedDifference, gap: str = " ") -> str:
-    """Paired difference b - a in points with its 95% interval; dim where that holds zero."""
+def difference_cell(d: Difference, gap: str = " ") -> str:
+    """Paired difference b - a in points with its 95% interval; dim where neither is shown to be better."""
     text = f"{100 * d.difference:+.1f}{gap}\\[{100 * d.low:+.1f},{100 * d.high:+.1f}]"
     return f"[dim]{text}[/dim]" if d.within_noise else f"[bold]{text}[/bold]"
 

@@ -7,190 +7,237 @@ from typing import Any
 import numpy as np
 
 from rosetune.experiments.along_training import Point, kept_points
-from rosetune.experiments.compare import ATTACK, Comparison, Side, compare_sets, paired_sides, read_side
+from rosetune.experiments.claim import differing
+from rosetune.experiments.compare import ALPHA, Comparison, common_rows, compare, compare_sets
 from rosetune.experiments.config import RunError
-from rosetune.experiments.controls import found_controls
-from rosetune.experiments.equal_clean import at_equal_clean, clean_set
-from rosetune.experiments.evaluate import Rows
+from rosetune.experiments.controls import CONTROLS, found_controls
+from rosetune.experiments.equal_clean import clean_set
 from rosetune.experiments.sets import ORIGINALS
-from rosetune.robustness.calibration import calibration_metrics, fit_temperature
+from rosetune.experiments.sides import ATTACK, Side, make_side, paired_sides
 from rosetune.robustness.flip_control import flip_control
 from rosetune.robustness.metrics import constant_predictor
-from rosetune.robustness.rows import compare_rows, paired_correctness, set_metrics
+from rosetune.robustness.rows import paired_correctness
+from rosetune.robustness.statistics import paired_t_test
 
-__all__ = ["Beside", "beside", "calibrations", "robust_names", "sentences", "trained_controls"]
+__all__ = ["Beside", "beside", "not_tried", "sentences", "trained_controls"]
+
+NEAR = 0.01  # of clean accuracy: what still counts as equal
+Found = dict[str, list["Beside"]]
 
 
 @dataclass(frozen=True)
 class Beside:
-    """One control beside the claim on one evaluation set.
+    """One control beside the claim on one robust set.
 
     Attributes:
         control: its name in :data:`~rosetune.experiments.controls.CONTROLS`, or that of a further run.
-        accuracy: of the control.
+        seeds: pairs of runs.
+        clean, accuracy: of the control; clean is None for what has none.
+        gain: control minus baseline. gains: whether that is shown to be above 0.
         difference, low, high: claim minus control with its 95% interval, on the same examples.
-        clean: the control's clean accuracy; None for what has none.
+        claim_better: whether the claim is shown to be better than the control.
     """
 
     control: str
+    seeds: int
+    clean: float | None
     accuracy: float
+    gain: float
+    gains: bool
     difference: float
     low: float
     high: float
-    clean: float | None
+    claim_better: bool
 
     @property
-    def shows_it_too(self) -> bool:
-        """Whether the claim is not shown to be better than the control."""
-        return self.low <= 0
+    def answer(self) -> str:
+        """Whether it shows a gain of the claim too: "yes", "in part", "no", or "not told apart"."""
+        if self.claim_better:
+            return "in part" if self.gains else "no"
+        return "yes" if self.gains else "not told apart"
 
 
-def trained_controls(claim: Side, named: Sequence[str] = ()) -> dict[str, str]:
-    """The control runs at hand: those in ``controls`` of the claim's runs, with commas between those of several seeds.
+def trained_controls(a: Side, b: Side, named: Sequence[str] = ()) -> dict[str, list[str]]:
+    """Control runs at hand by name: those in ``controls`` of the claim's runs, and further ones.
 
     Args:
         named: further ones as NAME=RUN, which go before those of the same name.
 
     Raises:
-        RunError: not NAME=RUN, or a control that does not fit its claim.
+        RunError: not NAME=RUN; a run in ``controls`` is not the control of its name; a further one differs from the
+            claim in more than method and length of training.
     """
     found: dict[str, list[str]] = {}
-    for run in claim.runs:
+    for run in b.runs:
         for name, path in found_controls(run).items():
             found.setdefault(name, []).append(str(path))
     for text in named:
         name, equals, folder = text.partition("=")
         if not (name and equals and folder):
             raise RunError(f"--controls takes NAME=RUN, not {text!r}")
+        other = [option for option in differing(b.runs[0], folder, method=False) if option != "seed"]
+        if other:
+            raise RunError(f"{folder} is no control of {b.runs[0]}: it differs in {', '.join(other)}")
         found[name] = [folder]
-    return {name: ",".join(folders) for name, folders in found.items()}
-
-
-def robust_names(comparisons: Mapping[str, Comparison]) -> list[str]:
-    """The sets on which robustness is claimed: all but clean sets, AdvGLUE's originals and the noise curve."""
-    return [name for name in comparisons if not name.startswith(("clean", ORIGINALS)) and "@" not in name]
-
-
-def beside(a: Side, b: Side, trained: Mapping[str, str]) -> dict[str, list[Beside]]:
-    """Every control beside the claim b on each robust set, with a as the baseline.
-
-    Computed controls stand for the first pair of runs. The label flips take the baseline down to the claim's clean
-    accuracy (see :func:`~rosetune.robustness.flip_control.flip_control`); early stopping is the baseline's checkpoint
-    of the nearest clean accuracy, where its predictions along training are kept.
-
-    Args:
-        trained: folders of control runs by name, with commas between those of several seeds.
-    """
-    names = robust_names(compare_sets(a, b))
-    found: dict[str, list[Beside]] = {name: _computed(a, b, name) for name in names}
-    for control, runs in trained.items():
-        side, claim = paired_sides(read_side(runs), b)
-        comparisons = compare_sets(side, claim)
-        for name in names:
-            if name in comparisons:
-                c, clean = comparisons[name], comparisons.get(clean_set(name, comparisons))
-                found[name].append(Beside(control, c.a, c.difference, c.low, c.high, clean.a if clean else None))
     return found
 
 
-def sentences(
-    baseline: str, title: str, comparisons: Mapping[str, Comparison], found: Mapping[str, list[Beside]]
-) -> dict[str, str]:
-    """By robust set: whether the claim gains on the baseline, and which controls show that gain too."""
-    said = {}
+def robust_names(names: Sequence[str]) -> list[str]:
+    """The sets on which robustness is claimed: all but clean sets, AdvGLUE's originals and the noise curve."""
+    return [name for name in names if not name.startswith(("clean", ORIGINALS)) and "@" not in name]
+
+
+def beside(a: Side, b: Side, trained: Mapping[str, Sequence[str]]) -> Found:
+    """Every control at hand beside the claim b on each robust set, with a as the baseline.
+
+        constant         predicts the most frequent label; under an attack it keeps what has that label
+        flip             see :func:`~rosetune.robustness.flip_control.flip_control`; not under attacks
+        early_stopping   the checkpoint of the baseline whose clean accuracy is nearest to the claim's, if it lies
+                         within a point; of several seeds, of every one
+        others           trained runs; of several seeds those that have the control
+
+    Args:
+        trained: folders of control runs by name.
+    """
+    comparisons = compare_sets(a, b)
+    sides = {name: make_side(list(runs)) for name, runs in trained.items()}
+    return {name: _on_set(a, b, sides, name) for name in robust_names(list(comparisons))}
+
+
+def not_tried(a: Side, b: Side, trained: Mapping[str, Sequence[str]], found: Found) -> list[str]:
+    """What is missing for a verdict, as sentences with the command that brings it."""
+    absent = [name for name, control in CONTROLS.items() if control.training and name not in trained]
+    absent = [name for name in absent if not (name == "vanilla" and a.title == "vanilla")]
+    said = []
+    if absent:
+        said.append(f"Controls not at hand: {', '.join(absent)} (`rosetune controls {b.runs[0]}` trains them).")
+    where: dict[tuple[str, ...], list[str]] = {}  # the sets that some controls lack
     for name, controls in found.items():
-        c = comparisons[name]
-        gain = f"{100 * c.difference:+.1f} points [{100 * c.low:+.1f}, {100 * c.high:+.1f}] against {baseline}"
-        if c.low <= 0:
-            kind = "worse" if c.high < 0 else "no gain that is more than noise"
-            said[name] = f"{title}: {kind}, {gain}."
-            continue
-        same = [control.control for control in controls if control.shows_it_too]
-        less = [control.control for control in controls if not control.shows_it_too]
-        said[name] = (
-            f"{title}: a gain, {gain}. "
-            + (
-                f"Not shown to be more than {', '.join(same)} give{'' if len(same) > 1 else 's'}. "
-                if same
-                else "No control at hand gives as much. "
-            )
-            + (f"More than {', '.join(less)}." if less else "")
+        lacking = tuple(control for control in trained if control not in {c.control for c in controls})
+        where.setdefault(lacking, []).append(name)
+    said += [
+        f"Not evaluated on {', '.join(names)} (`rosetune evaluate`, `rosetune attack`): {', '.join(lacking)}."
+        for lacking, names in where.items()
+        if lacking
+    ]
+    robust = [name for name in found if not name.startswith(ATTACK)]
+    without = [name for name in robust if "early_stopping" not in {c.control for c in found[name]}]
+    if without:
+        said.append(
+            f"No early stopping on {', '.join(without)}: {a.title} has no predictions along training there (`rosetune "
+            "evaluate --along_training`), or no checkpoint within a point of the claim's clean accuracy."
         )
     return said
 
 
-def calibrations(side: Side) -> dict[str, dict[str, Any]]:
-    """ECE and Brier score of each labelled set before and after temperature scaling; for the side's first run.
-
-    The temperature is fitted on clean examples: on the other half of them for the clean set and sets with the same
-    examples, on all for any other. (AdvGLUE's items stem from clean ones; a single number learns little from them.)
-
-    Returns:
-        By set ``temperature`` (the mean of two halves), ``before`` and ``after`` (see
-        :func:`~rosetune.robustness.calibration.calibration_metrics`); nothing without a clean set.
-    """
-    rows, index = side.rows[0], {label: i for i, label in enumerate(side.labels)}
-    clean = [row for row in rows.get("clean", ()) if row["gold"] is not None]
-    if len(clean) < 4:
-        return {}
-    half = {row["id"]: i % 2 for i, row in enumerate(clean)}
-
-    def fitted(part: list[dict[str, Any]]) -> float:
-        return fit_temperature([row["logits"] for row in part], [index[row["gold"]] for row in part])
-
-    of_other_half = [fitted([row for row in clean if half[row["id"]] != i]) for i in (0, 1)]
-    of_all = fitted(clean)
-    found = {}
-    for name, part in rows.items():
-        scored = [row for row in part if row["gold"] is not None]
-        if name.startswith(ATTACK) or "@" in name or not scored:
+def sentences(a: Side, b: Side, comparisons: Mapping[str, Comparison], found: Found) -> dict[str, str]:
+    """By robust set: whether the claim gains on the baseline, and which controls show that gain too."""
+    said = {}
+    for name, controls in found.items():
+        c = comparisons[name]
+        points = f"{100 * c.difference:+.1f} points [{100 * c.low:+.1f}, {100 * c.high:+.1f}] against {a.title}"
+        if c.verdict <= 0:
+            said[name] = f"{b.title} is {'worse' if c.verdict else 'not shown to be better'}: {points}."
             continue
-        same = all(row["id"] in half for row in scored) and "advglue" not in name
-        temperatures = np.array([of_other_half[half[row["id"]]] if same else of_all for row in scored])
-        logits, gold = np.array([row["logits"] for row in scored]), [index[row["gold"]] for row in scored]
-        found[name] = {
-            "temperature": float(temperatures.mean()),
-            "before": calibration_metrics(logits, gold),
-            "after": calibration_metrics(logits / temperatures[:, None], gold),
-        }
+        parts = [f"{b.title} gains {points}."]
+        kinds = {"yes": "Shown as well by", "in part": "Shown in part by", "not told apart": "Not told apart from"}
+        for answer, words in (*kinds.items(), ("no", "Not shown by")):
+            named = [
+                f"{control.control} ({100 * control.gain:+.1f})" for control in controls if control.answer == answer
+            ]
+            parts += [f"{words} {', '.join(named)}."] if named else []
+        said[name] = " ".join(parts if controls else [*parts, "No control was tried on it."])
+    return said
+
+
+def _on_set(a: Side, b: Side, sides: Mapping[str, Side], name: str) -> list[Beside]:
+    rows_a, rows_b = ([rows[name] for rows in side.rows] for side in (a, b))
+    constant = [_constant(rows) for rows in rows_b]
+    found = [_beside("constant", None, rows_a, constant, rows_b, name), *_flips(a, b, name), *_stopped(a, b, name)]
+    for control, side in sides.items():
+        own, claim = paired_sides(side, b)
+        baseline = a if len(a.runs) == 1 else a.take(claim.seeds)
+        comparable = compare_sets(own, claim).keys() & compare_sets(baseline, own).keys()
+        if name in comparable:
+            clean = _accuracy(own, clean_set(name, own.rows[0]))
+            before, middle, after = ([rows[name] for rows in part.rows] for part in (baseline, own, claim))
+            found.append(_beside(control, clean, before, middle, after, name))
     return found
 
 
-def _computed(a: Side, b: Side, name: str) -> list[Beside]:
+def _beside(control: str, clean: float | None, rows_a: Any, rows_c: Any, rows_b: Any, name: str) -> Beside:
+    if name.startswith(ATTACK):
+        rows_a, rows_c, rows_b = common_rows(rows_a, rows_c, rows_b)
+    gain, left = compare(rows_a, rows_c, name), compare(rows_c, rows_b, name)
+    return Beside(
+        control=control,
+        seeds=left.seeds,
+        clean=clean,
+        accuracy=left.a,
+        gain=gain.difference,
+        gains=gain.verdict > 0,
+        difference=left.difference,
+        low=left.low,
+        high=left.high,
+        claim_better=left.verdict > 0,
+    )
+
+
+def _constant(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows as the most frequent label would have them; an attack cannot move it."""
+    if "label" in rows[0]:
+        label, _ = constant_predictor([row["label"] for row in rows])
+        return [{**row, "prediction": "robust" if row["label"] == label else "wrong"} for row in rows]
+    label, _ = constant_predictor([row["gold"] for row in rows if row["gold"] is not None])
+    return [{**row, "prediction": label} for row in rows]
+
+
+def _flips(a: Side, b: Side, name: str) -> list[Beside]:
+    clean = clean_set(name, a.rows[0])
+    if name.startswith(ATTACK) or not all(clean in rows for rows in (*a.rows, *b.rows)):
+        return []
+    classes, each, level = len(a.labels), [], []
+    for rows_a, rows_b in zip(a.rows, b.rows, strict=True):
+        (clean_a, clean_b), _ = paired_correctness(rows_a[clean], rows_b[clean])
+        (set_a, set_b), clusters = paired_correctness(rows_a[name], rows_b[name])
+        if np.mean(clean_a) <= 1 / classes:
+            return []
+        same = [row["id"] for row in rows_a[clean]] == [row["id"] for row in rows_a[name]]
+        each.append(flip_control(clean_a, clean_b, set_a, set_b, classes, clusters=clusters, same_examples=same))
+        level.append(min(np.mean(clean_a), np.mean(clean_b)))
+    flipped, robust = (float(np.mean([getattr(one, key) for one in each])) for key in ("flipped", "robust"))
+    low, high, better = each[0].low, each[0].high, each[0].low > 0
+    if len(each) > 1:
+        t = paired_t_test([one.flipped for one in each], [one.robust for one in each])
+        low, high = (t.mean if end is None else end for end in (t.low, t.high))
+        better = t.b_better is not None and t.b_better <= ALPHA
+    gain = flipped - _mean_accuracy(a, name)
+    return [
+        Beside("flip", len(each), float(np.mean(level)), flipped, gain, gain > 0, robust - flipped, low, high, better)
+    ]
+
+
+def _stopped(a: Side, b: Side, name: str) -> list[Beside]:
     if name.startswith(ATTACK):
         return []
-    rows_a, rows_b, clean = a.rows[0], b.rows[0], clean_set(name, a.rows[0])
-    found = [_constant(rows_b[name])]
-    if clean in rows_a and clean in rows_b:
-        found += [*_flips(rows_a, rows_b, clean, name, len(a.labels)), *_early_stopping(a, b, name)]
-    return found
+    clean, rows_c, levels = clean_set(name, b.rows[0]), [], []
+    for run, rows_b in zip(a.runs, b.rows, strict=True):
+        curve = [point for point in kept_points(run) if {clean, name} <= point.rows.keys()]
+        if not curve or clean not in rows_b:
+            return []
+        wanted = np.mean(paired_correctness(rows_b[clean])[0])
+        nearest: Point = min(curve, key=lambda point: abs(point.accuracy(clean) - wanted))
+        if abs(nearest.accuracy(clean) - wanted) > NEAR + 1e-9:
+            return []
+        rows_c.append(nearest.rows[name])
+        levels.append(nearest.accuracy(clean))
+    before, after = ([rows[name] for rows in side.rows] for side in (a, b))
+    return [_beside("early_stopping", float(np.mean(levels)), before, rows_c, after, name)]
 
 
-def _constant(rows: list[dict[str, Any]]) -> Beside:
-    label, accuracy = constant_predictor([row["gold"] for row in rows if row["gold"] is not None])
-    d = compare_rows([{**row, "prediction": label} for row in rows], rows)
-    return Beside("constant", accuracy, d.difference, d.low, d.high, None)
+def _accuracy(side: Side, name: str) -> float | None:
+    return _mean_accuracy(side, name) if all(name in rows for rows in side.rows) else None
 
 
-def _flips(rows_a: Rows, rows_b: Rows, clean: str, name: str, classes: int) -> list[Beside]:
-    right_clean, _ = paired_correctness(rows_a[clean], rows_b[clean])
-    right, clusters = paired_correctness(rows_a[name], rows_b[name])
-    before, after = (float(np.mean(side)) for side in right_clean)
-    if before <= 1 / classes:
-        return []
-    control = flip_control(right_clean[0], right_clean[1], right[0], right[1], classes, clusters=clusters)
-    return [Beside("flip", control.flipped, control.excess, control.low, control.high, min(before, after))]
-
-
-def _early_stopping(a: Side, b: Side, name: str) -> list[Beside]:
-    curve = kept_points(a.runs[0])
-    if not all(name in point.rows for point in curve) or len(curve) < 2:
-        return []
-    clean = clean_set(name, b.rows[0])
-    rows = {kind: b.rows[0][kind] for kind in (clean, name)}
-    end = Point(None, None, True, rows, {kind: set_metrics(part, b.labels) for kind, part in rows.items()})
-    at = at_equal_clean(curve, end, name)
-    d = at.robust_difference
-    return [
-        Beside("early_stopping", at.nearest.accuracy(name), d.difference, d.low, d.high, at.nearest.accuracy(clean))
-    ]
+def _mean_accuracy(side: Side, name: str) -> float:
+    return float(np.mean([paired_correctness(rows[name])[0] for rows in side.rows]))

@@ -74,6 +74,7 @@ def flip_control(
     classes: int,
     *,
     clusters: Sequence[Hashable] | None = None,
+    same_examples: bool = False,
     level: float = 0.95,
     resamples: int = 10_000,
     seed: int = 0,
@@ -85,6 +86,8 @@ def flip_control(
         adversarial_plain, adversarial_robust: shape (m,), the same on the adversarial set.
         classes: number of labels.
         clusters: a key per adversarial example.
+        same_examples: both sets hold the same examples in the same order, as noise makes them of clean ones: then they
+            are drawn together.
         level, resamples, seed: as in :func:`~rosetune.robustness.metrics.bootstrap_interval`.
 
     Raises:
@@ -94,9 +97,13 @@ def flip_control(
     before, after, plain, robust = (float(side.mean()) for side in (*clean, *adversarial))
     flipped = flipped_accuracy(before, after, plain, classes)
     rng = np.random.default_rng(seed)
+    tables = [(clean, None), (adversarial, clusters)]
+    if same_examples:
+        tables = [(np.concatenate([clean, adversarial]), clusters)]
     drawn = [
-        *resample(*cluster_sums(clean, None, level), resamples, rng, lambda rows, count: rows @ count.T),
-        *resample(*cluster_sums(adversarial, clusters, level), resamples, rng, lambda rows, count: rows @ count.T),
+        means
+        for table, keys in tables
+        for means in resample(*cluster_sums(table, keys, level), resamples, rng, lambda rows, count: rows @ count.T)
     ]
     excess = drawn[3] - _flipped(drawn[0], drawn[1], drawn[2], classes)
     low, high = np.quantile(excess, [(1 - level) / 2, (1 + level) / 2])

@@ -35,8 +35,8 @@ class PairedDifference:
 
     @property
     def within_noise(self) -> bool:
-        """Whether the interval contains 0, so that neither model is shown to be better."""
-        return self.low <= 0.0 <= self.high
+        """Whether neither model is shown to be better: the interval contains 0, or the test does not reject at 5%."""
+        return self.low <= 0.0 <= self.high or self.p_value > 0.05
 
 
 def paired_difference(

@@ -3,7 +3,7 @@
 Nothing here needs torch, so that finished runs are read and compared at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -143,7 +143,13 @@ def paired_correctness(
     if not scored:
         raise ValueError("no row has a gold label")
     right = [[side[example]["prediction"] == side[example]["gold"] for example in scored] for side in (first, *others)]
-    return right, clusters_of([first[example] for example in scored])
+    # A run from before originals were kept does not know them; the other side may.
+    whole = [{**row, **_original(side[example] for side in others)} for example, row in first.items()]
+    return right, clusters_of([row for row in whole if row["gold"] is not None])
+
+
+def _original(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    return next(({"original_id": row["original_id"]} for row in rows if row.get("original_id") is not None), {})
 
 
 def _check_same(a: Mapping[Any, Mapping[str, Any]], b: Mapping[Any, Mapping[str, Any]]) -> None:

@@ -32,13 +32,13 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     """Compare and print."""
     import json
 
-    from rosetune.experiments.compare import paired_sides, read_side
     from rosetune.experiments.compare_tables import compared_as_json, print_compared
+    from rosetune.experiments.sides import paired_sides, read_side
     from rosetune.experiments.tables import console
     from rosetune.experiments.verdict import trained_controls
 
     a, b = paired_sides(read_side(known.baseline), read_side(known.claim))
-    trained = trained_controls(b, known.controls)
+    trained = trained_controls(a, b, known.controls)
     if known.json:
         print(json.dumps(compared_as_json(a, b, trained), indent=2, ensure_ascii=False))
     else:
