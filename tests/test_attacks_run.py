@@ -435,3 +435,37 @@ def test_synonyms_from_a_file(tmp_path):
     path = tmp_path / "synonyms.json"
     path.write_text(json.dumps(SYNONYMS))
     assert run(make_rows(), pwws(load_synonyms(path))) == run(make_rows(), pwws(SYNONYMS))
+
+
+def test_words_that_the_model_does_not_see_cost_no_queries():
+    class Cut(BagOfWords):
+        """Sees the first five words."""
+
+        def __call__(self, texts):
+            return super().__call__([(" ".join(text.split()[:5]),) for (text,) in texts])
+
+        def visible(self, texts, column):
+            return len(" ".join(texts[column].split()[:5]))
+
+    text = "superb film plot dull story " + "superb " * 10_000
+    short = run([Row("a", ("superb film plot dull story",), 1)], deepwordbug(), Cut(WEIGHTS, 0.0))[0]
+    long = run([Row("a", (text,), 1)], deepwordbug(), Cut(WEIGHTS, 0.0), budget=500)[0]
+    assert long["status"] == short["status"] == "success"
+    assert long["changes"] == short["changes"]
+
+
+def test_what_a_tokenizer_cuts_is_not_visible():
+    tokenizer = make_tokenizer()
+    victim = TransformersVictim(make_model(), tokenizer, max_length=6)
+    texts = ("the film the film the film the film",)
+    seen = texts[0][: victim.visible(texts, 0)]
+    assert tokenizer(seen)["input_ids"] == tokenizer(*texts, truncation=True, max_length=6)["input_ids"]
+    assert victim.visible(("the film",), 0) == len("the film")
+
+
+def test_rows_that_withstood_for_want_of_words_or_queries_are_counted():
+    rows = [Row("words", ("superb film plot acting",), 1), Row("none", ("! ?",), 1)]
+    results = run(rows, deepwordbug(), BagOfWords({"superb": 9.0}, 9.0), budget=5)
+    assert [result["status"] for result in results] == ["failed", "failed"]
+    found = summary(results, 5)
+    assert (found["nothing_to_change"], found["out_of_budget"]) == (1, 1)

@@ -81,7 +81,7 @@ def attack_runs(runs: Sequence[str], options: AttackOptions, say: Say = print, *
             path = Path(target.run) / "attacks" / f"{_file_name(name, target, options, synonyms)}.jsonl"
             found = _attack(target, victim, name, _recipe(name, options, synonyms, unk), path, options, say)
             results[target.run][name] = found
-            figures[target.run][name] = {"file": str(path), **summary(found)}
+            figures[target.run][name] = {"file": str(path), **summary(found, options.budget)}
     matrices = _transfer(targets, results, options, say)
     return Attacked(results, figures, matrices, {target.run: target.data.labels for target in targets})
 
@@ -121,7 +121,10 @@ def _attack(
     wanted = [row.id for row in rows[: target.wanted]]
     left = len(set(wanted) - known)
     if left:
-        say(f"{target.run}: {name} on {left} rows of {options.set_name}" + (f", {len(known)} done" if known else ""))
+        columns = target.data.text_columns
+        side = f", attacking the column {columns[target.column]}" if len(columns) > 1 else ""
+        done = f", {len(known)} done" if known else ""
+        say(f"{target.run}: {name} on {left} rows of {options.set_name}{side}{done}")
     else:
         say(f"{target.run}: {name} was done before, see {path}")
     before, originals = _about(path), target.originals()

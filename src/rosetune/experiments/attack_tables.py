@@ -40,6 +40,8 @@ def print_attacks(attacked: Attacked, options: AttackOptions) -> None:
     out = console()
     out.print(attack_table(attacked, options, out.width))
     out.print(Text(_EXPLAINED))
+    for line in _vain(attacked, options):
+        out.print(Text(line))
     if attacked.transfer:
         out.print()
         out.print(transfer_table(attacked.transfer, out.width))
@@ -78,6 +80,17 @@ def attack_table(attacked: Attacked, options: AttackOptions, width: int) -> Tabl
             cells = (percent(f["clean_accuracy"]), under, success, queries, percent(f["mean_share_changed"]))
             table.add_row(Text(f"  {name}" if len(names) > 1 else recipe), str(f["n"]), *cells)
     return table
+
+
+def _vain(attacked: Attacked, options: AttackOptions) -> Iterator[str]:
+    """Rows that withstood an attack for want of words or queries."""
+    names = _short_names([*attacked.figures])
+    for run, recipes in attacked.figures.items():
+        for recipe, f in recipes.items():
+            reasons = ("nothing_to_change", "had no word to change"), ("out_of_budget", "used up the budget")
+            counts = [f"{f[key]} {said}" for key, said in reasons if f[key]]
+            if counts:
+                yield f"{names[run]}, {recipe}: of the rows that withstood, {' and '.join(counts)}."
 
 
 def transfer_table(matrices: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]], width: int) -> Table:

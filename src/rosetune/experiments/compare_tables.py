@@ -126,7 +126,8 @@ def _calibration_table(a: Side, b: Side) -> Table:
     sides = {"A": calibrations(a), "B": calibrations(b)}
     fitted = [f"{found['clean']['temperature']:.2f} for {name}" for name, found in sides.items() if found]
     columns = [f"{name}\n{part}" for name in sides for part in ("ECE %", "at T", "Brier", "at T")]
-    title = f"Calibration, and at the temperature T that fits clean examples ({', '.join(fitted)})"
+    of = "" if len(a.runs) == 1 else f" of seed {a.seeds[0]}"
+    title = f"Calibration{of}, and at the temperature T that fits clean examples ({', '.join(fitted)})"
     table = make_table(title, ("set", *columns), collapse_padding=True)
     for name in (name for name in sides["A"] if name in sides["B"]):
         cells = []

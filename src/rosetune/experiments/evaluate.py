@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 Rows = dict[str, list[dict[str, Any]]]
+MANY = 10_000  # rows of which the person who waits is told also where there is no bar
 
 
 def evaluate_run(
@@ -101,8 +103,9 @@ def checked_data(run: str | Path, config: RunConfig, loaded: TaskData | None = N
     data, trained_on = loaded or load_data(config), read_identity(run)["data_fingerprint"]
     if data.fingerprint != trained_on:
         raise RunError(
-            f"the data of {config.task} is not what {run} was trained on (fingerprint {data.fingerprint[:12]}, then "
-            f"{trained_on[:12]}): point --task or --data_dir to the same files, or train anew"
+            f"the data of {config.task} is not what {run} was trained on: its training, validation and test files, taken "
+            f"together, have the fingerprint {data.fingerprint[:12]}, then it was {trained_on[:12]}; point --task, "
+            "--data_dir, --validation_file and --test_file to the same files, or train anew"
         )
     return data
 
@@ -180,6 +183,8 @@ def _predict_kinds(folder: Path, data: TaskData, kinds: Sequence[str], rows: Row
         )
     for kind in kinds:
         for name, dataset in evaluation_sets(data, kind, data_dir=data_dir).items():
+            if len(dataset) > MANY:
+                print(f"evaluating {len(dataset)} rows of {name}", file=sys.stderr)
             with progress(f"evaluating {name}") as bar:
                 logits = predict(model, tokenizer, dataset, data.text_columns, progress=bar)
             rows[name] = prediction_rows(name, dataset, logits, labels)

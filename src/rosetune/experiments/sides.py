@@ -96,6 +96,8 @@ def paired_sides(a: Side, b: Side) -> tuple[Side, Side]:
     Raises:
         RunError: not the same task and labels, or no common seeds.
     """
+    if {*map(_place, a.runs)} & {*map(_place, b.runs)}:
+        raise RunError(f"{a.runs[0]} stands on both sides: compare two different runs")
     if (a.task, a.labels) != (b.task, b.labels):
         raise RunError(f"{a.runs[0]} is a run on {a.task}, {b.runs[0]} on {b.task}: compare runs of one task")
     if len(a.runs) == len(b.runs) == 1:
@@ -105,6 +107,10 @@ def paired_sides(a: Side, b: Side) -> tuple[Side, Side]:
         seeds = " and ".join(", ".join(map(str, side.seeds)) for side in (a, b))
         raise RunError(f"runs are paired by their seed, but none is on both sides: {seeds}")
     return a.take(common), b.take(common)
+
+
+def _place(run: str) -> Path:
+    return Path(run).resolve()
 
 
 def _predicted(run: str) -> Rows:

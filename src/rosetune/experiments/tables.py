@@ -102,8 +102,11 @@ def p_text(p: float) -> str:
 
 def print_metrics(out: Console, title: str, metrics: Mapping[str, Any]) -> None:
     """One run: its evaluation sets, their calibration, the noise curve, and AdvGLUE by attack."""
-    out.print(metrics_table(title, metrics))
-    out.print(_calibration_table(metrics))
+    if _plain_sets(metrics):
+        out.print(metrics_table(title, metrics))
+        out.print(_calibration_table(metrics))
+    else:
+        out.print(Text(f"{title}\n"))
     curve = {name: m for name, m in metrics["sets"].items() if "@" in name}
     if curve:
         out.print(_curve_table(curve, metrics["sets"].get("clean")))

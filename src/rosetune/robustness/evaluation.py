@@ -125,7 +125,7 @@ def _check_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
         )
 
 
-def _default_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+def default_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 0
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
@@ -141,7 +141,7 @@ def _encode(
     if not texts or not texts[0]:
         return []
     if max_length is None:
-        max_length = _default_length(model, tokenizer)
+        max_length = default_length(model, tokenizer)
     encoded = tokenizer(*texts, truncation=True, max_length=max_length)
     return [{name: values[i] for name, values in encoded.items()} for i in range(len(texts[0]))]
 

@@ -48,14 +48,17 @@ class Session:
         column: which text of the row is attacked.
         budget: largest number of queries; None: no limit.
         seed: of everything random.
+        visible: characters of the attacked text that the model sees; words beyond are left alone.
     """
 
-    def __init__(self, row: Row, recipe: Recipe, column: int, budget: int | None, seed: int) -> None:
+    def __init__(
+        self, row: Row, recipe: Recipe, column: int, budget: int | None, seed: int, visible: int | None = None
+    ) -> None:
         self.row, self.recipe, self.column = row, recipe, column
         self.text = Text(row.texts[column])
         self.queries, self.finished, self.status = 0, False, "failed"
         self.changes: Candidate = {}
-        self._budget, self._key = budget, f"{seed}:{row.id}"
+        self._visible, self._budget, self._key = visible, budget, f"{seed}:{row.id}"
         self._answers: dict[bytes, Floats] = {}
         self._steps: Steps | None = None
         self._best = (True, np.inf)  # whether the model is still right, and its probability of the right label
@@ -138,7 +141,7 @@ class Session:
             self.status, self.finished = "skipped", True
             return
         recipe, self._best = self.recipe, (True, float(clean[gold]))
-        problem = Problem(self.text, gold, clean, recipe.transformation, recipe.constraints, self._key)
+        problem = Problem(self.text, gold, clean, recipe.transformation, recipe.constraints, self._key, self._visible)
         self._steps = recipe.search(problem)
         self._set(next(self._steps))
 

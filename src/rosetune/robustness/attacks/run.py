@@ -62,7 +62,10 @@ def attack(
         raise ValueError(f"pool must be at least 1 text, not {pool}")
 
     def results(left: Sequence[Row]) -> Iterator[Result]:
-        sessions = (Session(row, recipe, range(len(row.texts))[column], budget, seed) for row in left)
+        # A word that the model does not see would cost queries in vain.
+        seen = getattr(victim, "visible", lambda texts, at: None)
+        columns = ((row, range(len(row.texts))[column]) for row in left)
+        sessions = (Session(row, recipe, at, budget, seed, seen(row.texts, at)) for row, at in columns)
         return (session.result() for session in drive(victim, sessions, pool))
 
     header = attack_header(described(recipe), victim, rows, budget=budget, seed=seed, column=column)

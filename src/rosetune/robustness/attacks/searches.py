@@ -50,19 +50,29 @@ class Problem:
         gold: index of the right label, which the model gives to the unchanged text.
         clean: probabilities for the unchanged text.
         key: of the example and the seed.
+        visible: characters that the model sees of a text that is too long for it.
 
     Attributes:
-        positions: of the words that may be changed and have a replacement, in order.
+        positions: of the visible words that may be changed and have a replacement, in order.
         rng: the search's own generator.
     """
 
     def __init__(
-        self, text: Text, gold: int, clean: Floats, transformation: Transformation, constraints: Constraints, key: str
+        self,
+        text: Text,
+        gold: int,
+        clean: Floats,
+        transformation: Transformation,
+        constraints: Constraints,
+        key: str,
+        visible: int | None = None,
     ) -> None:
         self.text, self.gold, self.clean, self.constraints = text, gold, clean, constraints
         self.rng: Random = generator(key)
         self._options: dict[int, list[str]] = {}
         for i in constraints.editable(text):
+            if visible is not None and text.span(i)[1] > visible:
+                break
             # A generator for each word: what a word can become depends on no other word.
             options = transformation(text.words[i], generator(f"{key}:{i}"))
             if options:

@@ -16,7 +16,7 @@ __all__ = ["summary", "transfer"]
 AT_ONCE = 1024  # texts
 
 
-def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def summary(results: Sequence[Mapping[str, Any]], budget: int | None = None) -> dict[str, Any]:
     """What an attack achieved.
 
         clean accuracy            (successes + failures) / rows
@@ -26,9 +26,12 @@ def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     Args:
         results: of one attack, from :func:`rosetune.robustness.attacks.run.attack`. Where they have an
             ``original_id``, rows that stem from one original are drawn together in the intervals.
+        budget: of the attack.
 
     Returns:
         ``n``, ``attacked`` (the rows that the model gets right), ``succeeded``, ``clean_accuracy``,
+        ``nothing_to_change`` and ``out_of_budget`` (failures without a word to replace, so that only the unchanged text
+        was asked about, and failures that spent all queries: neither says that the model is robust),
         ``accuracy_under_attack`` and ``attack_success_rate`` with their 95 % intervals ``..._low`` and ``..._high``.
         Of the attacked rows ``mean_queries`` and ``median_queries`` (the unchanged text included), and
         ``mean_confidence_before`` and ``mean_confidence_after``, the probability of the right label for the unchanged
@@ -42,11 +45,14 @@ def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         raise ValueError("no results")
     attacked = [result for result in results if result["status"] != "skipped"]
     successes = [result for result in attacked if result["status"] == "success"]
+    failures = [result for result in attacked if result["status"] == "failed"]
     queries = [result["queries"] for result in attacked]
     return {
         "n": len(results),
         "attacked": len(attacked),
         "succeeded": len(successes),
+        "nothing_to_change": sum(result["queries"] == 1 for result in failures),
+        "out_of_budget": sum(result["queries"] == budget and budget > 1 for result in failures) if budget else 0,
         "clean_accuracy": len(attacked) / len(results),
         **_share("accuracy_under_attack", results, "failed"),
         **_share("attack_success_rate", attacked, "success"),

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rosetune.robustness.evaluation import predict_texts
+from rosetune.robustness.evaluation import default_length, predict_texts
 
 __all__ = ["TransformersVictim", "Victim"]
 
@@ -21,7 +21,8 @@ class Victim(Protocol):
     """Texts, each a tuple of one or two strings, to probabilities of shape (texts, labels).
 
     Its answer to a text must not depend on what else is asked with it. An attribute ``fingerprint`` that identifies
-    the model, where there is one, keeps an attack from being resumed with another.
+    the model, where there is one, keeps an attack from being resumed with another. A method ``visible(texts, column)``
+    gives, where there is one, the number of characters that it sees of a text that is too long for it.
     """
 
     def __call__(self, texts: Sequence[tuple[str, ...]]) -> NDArray[np.floating]: ...
@@ -64,6 +65,18 @@ class TransformersVictim:
         rounded = logits.astype(np.float64).round(DECIMALS)
         exponentials = np.exp(rounded - rounded.max(axis=1, keepdims=True))
         return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+    def visible(self, texts: tuple[str, ...], column: int) -> int:
+        """Characters of one of the texts before the tokenizer cuts it; all of them where that is not known."""
+        if not self._tokenizer.is_fast:
+            return len(texts[column])
+        limit = self._max_length or default_length(self._model, self._tokenizer)
+        clean = [text.encode("utf-8", "replace").decode() for text in texts]
+        encoded = self._tokenizer(*clean, truncation=True, max_length=limit, return_offsets_mapping=True)
+        offsets = zip(encoded["offset_mapping"], encoded.sequence_ids(), strict=True)
+        end = max((stop for (_, stop), sequence in offsets if sequence == column), default=0)
+        cut = len(encoded["input_ids"]) >= limit
+        return end if cut else len(texts[column])
 
     @cached_property
     def fingerprint(self) -> str:
