@@ -301,6 +301,8 @@ def test_summary_by_hand():
         "n": 4,
         "attacked": 3,
         "succeeded": 2,
+        "nothing_to_change": 0,
+        "out_of_budget": 0,
         "clean_accuracy": 0.75,
         "accuracy_under_attack": 0.25,
         "attack_success_rate": pytest.approx(2 / 3),

@@ -1,5 +1,6 @@
 """Two methods on the same examples: known outcomes, controls, attacks, seeds, calibration."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import yaml
 from scipy.stats import binomtest, ttest_rel
 
 from rosetune.cli import main
+from rosetune.data.tasks import find_task
 from rosetune.experiments.compare import by_attack, common_success, compare_sets, not_compared
 from rosetune.experiments.config import RunError
+from rosetune.experiments.evaluate import evaluate_again, over_tasks
 from rosetune.experiments.sides import paired_sides, read_side
 from rosetune.experiments.temperature import calibrations
 from rosetune.experiments.verdict import beside, not_tried, sentences, trained_controls
@@ -384,6 +387,8 @@ class TestRefusals:
         other = write_run(tmp_path / "other", {"clean": outcomes(1, 1)}, task="another")
         with pytest.raises(RunError, match="compare runs of one task"):
             paired_sides(read_side(a), read_side(other))
+        with pytest.raises(RunError, match="stands on both sides"):
+            paired_sides(read_side(a), read_side(a))
         with pytest.raises(RunError, match="several seeds of one method"):
             read_side(f"{a},{b}")
         with pytest.raises(RunError, match="at least one run"):
@@ -403,7 +408,72 @@ class TestRefusals:
             compare_sets(a, b)
 
 
-def test_the_verb_prints_what_json_holds(tmp_path, capsys):
+def test_mismatched_sets_are_judged_by_the_mismatched_clean_set(tmp_path):
+    """MNLI: three labels, two clean sets, two AdvGLUE sets."""
+    right = {
+        "a": {"clean": outcomes(90, 10), "clean_mismatched": outcomes(80, 20), "advglue_mismatched": outcomes(30, 70)},
+        "b": {"clean": outcomes(90, 10), "clean_mismatched": outcomes(60, 40), "advglue_mismatched": outcomes(60, 40)},
+    }
+    a, b = both(tmp_path, right["a"], right["b"])
+    a, b = (dataclasses.replace(side, labels=("yes", "maybe", "no")) for side in (a, b))
+    found = {c.control: c for c in beside(a, b, {})["advglue_mismatched"]}
+    # Of three labels chance is a third: clean accuracy sinks from 80 to 60, toward it.
+    kept = (0.6 - 1 / 3) / (0.8 - 1 / 3)
+    assert found["flip"].accuracy == pytest.approx(1 / 3 + (0.3 - 1 / 3) * kept)
+    assert found["flip"].clean == pytest.approx(0.6)
+
+
+class TestMetricsOfARun:
+    """What `rosetune evaluate` makes of prediction rows that are there already."""
+
+    def run(self, path, name, task, clean, advglue):
+        kinds = {"method": ["SCPN", "T3"] * 5, "data_construction": ["sentence"] * 10}
+        originals = make_rows("advglue_originals", outcomes(9, 1), **kinds)
+        sets = {"clean": clean, "advglue": make_rows("advglue", advglue, **kinds), "advglue_originals": originals}
+        folder = write_run(path / name, sets, task=task)
+        names = dict(zip(LABELS, find_task(task).labels, strict=True))
+        for file in (path / name / "predictions.jsonl", path / name / "model" / "config.json"):
+            text = file.read_text()
+            for ours, theirs in names.items():
+                text = text.replace(f'"{ours}"', f'"{theirs}"')
+            file.write_text(text)
+        config = {"task": task, "model_name_or_path": "model", "sets": ["clean", "advglue"]}
+        (path / name / "config.yaml").write_text(yaml.safe_dump(config))
+        return folder
+
+    def test_advglue(self, tmp_path):
+        run = self.run(tmp_path, "a", "qqp", outcomes(8, 2), outcomes(4, 6))
+        found = evaluate_again(run, "clean,advglue")["advglue"]
+        # Right are the items 0 to 3; the others are said to be the other label. Positives are the odd items.
+        positive = {1, 3, 4, 6, 8}
+        f1 = 2 * len(positive & {1, 3, 5, 7, 9}) / (len(positive) + 5)
+        assert found["official_score"] == pytest.approx((0.4 + f1) / 2)
+        assert found["drop"] == pytest.approx(0.8 - 0.4)
+        total = found["sets"]["advglue"]["total"]
+        assert (total["change"]["only_a"], total["change"]["only_b"], total["success_rate"]) == (5, 0, 5 / 9)
+        assert found["sets"]["advglue"]["by_method"]["sentence/T3"]["adversarial"]["n"] == 5
+
+    def test_over_tasks(self, tmp_path, capsys):
+        runs = [
+            self.run(tmp_path, "a", "qqp", outcomes(8, 2), outcomes(4, 6)),
+            self.run(tmp_path, "b", "sst2", outcomes(9, 1), outcomes(7, 3)),
+        ]
+        main(["evaluate", *runs, "--sets", "clean,advglue"])
+        out = " ".join(capsys.readouterr().out.split())
+        assert "Over 2 tasks: average 70.0 of clean and AdvGLUE's accuracy, drop 30.0 points" in out
+        assert over_tasks({"qqp": {"sets": {"clean": {"accuracy": 1.0}}}}) is None
+
+    def test_tables_fit_eighty_columns(self, tmp_path, capsys, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "80")
+        main(["evaluate", self.run(tmp_path, "a", "qqp", outcomes(8, 2), outcomes(4, 6)), "--sets", "clean,advglue"])
+        out = capsys.readouterr().out
+        assert "…" not in out
+        for words in ("AdvGLUE by kind and attack", "Calibration", "official score", "AdvGLUE's originals"):
+            assert words in out
+
+
+def test_the_verb_prints_what_json_holds(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     kinds = {"method": ["TextFooler"] * 100, "data_construction": ["word"] * 100, "original_id": [*range(50)] * 2}
     curve = {"ocr@0.1": outcomes(80, 20), "ocr@0.5": outcomes(60, 40)}
     for name, robust, training in (("a", outcomes(40, 60), {}), ("b", outcomes(70, 30), ROSE)):
@@ -432,6 +502,7 @@ def test_the_verb_prints_what_json_holds(tmp_path, capsys):
     ):
         assert words in text
     assert "two_pass" in text.split("Controls not at hand")[1]
+    assert "…" not in text
 
 
 def test_a_mistake_is_one_line(tmp_path, capsys):

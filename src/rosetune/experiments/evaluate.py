@@ -103,8 +103,8 @@ def checked_data(run: str | Path, config: RunConfig, loaded: TaskData | None = N
     data, trained_on = loaded or load_data(config), read_identity(run)["data_fingerprint"]
     if data.fingerprint != trained_on:
         raise RunError(
-            f"the data of {config.task} is not what {run} was trained on: its training, validation and test files, taken "
-            f"together, have the fingerprint {data.fingerprint[:12]}, then it was {trained_on[:12]}; point --task, "
+            f"the data of {config.task} is not what {run} was trained on: its training, validation and test files "
+            f"together have the fingerprint {data.fingerprint[:12]}, then it was {trained_on[:12]}; point --task, "
             "--data_dir, --validation_file and --test_file to the same files, or train anew"
         )
     return data

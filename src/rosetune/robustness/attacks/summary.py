@@ -30,8 +30,8 @@ def summary(results: Sequence[Mapping[str, Any]], budget: int | None = None) -> 
 
     Returns:
         ``n``, ``attacked`` (the rows that the model gets right), ``succeeded``, ``clean_accuracy``,
-        ``nothing_to_change`` and ``out_of_budget`` (failures without a word to replace, so that only the unchanged text
-        was asked about, and failures that spent all queries: neither says that the model is robust),
+        ``nothing_to_change`` and ``out_of_budget`` (failures without a word to replace, of which only the unchanged
+        text was asked, and failures that spent all queries: neither says that the model is robust),
         ``accuracy_under_attack`` and ``attack_success_rate`` with their 95 % intervals ``..._low`` and ``..._high``.
         Of the attacked rows ``mean_queries`` and ``median_queries`` (the unchanged text included), and
         ``mean_confidence_before`` and ``mean_confidence_after``, the probability of the right label for the unchanged
