@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Callable
 
+from rosetune.verbs._shared import add_moved, moved_data
+
 EPILOG = """\
 recipes: deepwordbug (misspellings), pwws, textfooler and genetic (synonyms),
 random (a control: misspellings at random), all five as `all`, and
@@ -48,9 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch_size", type=int, metavar="N", help="texts at a time (default: 16 on the CPU, 128 elsewhere)"
     )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    moved = parser.add_argument_group("where the data lies now, if it has moved since training")
-    for name in ("task", "data_dir", "validation_file", "test_file"):
-        moved.add_argument(f"--{name}", metavar="DIR" if name == "data_dir" else "FILE")
+    add_moved(parser)
 
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
@@ -73,7 +73,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         column=known.column,
         batch_size=known.batch_size,
     )
-    moved = {name: getattr(known, name) for name in ("task", "data_dir", "validation_file", "test_file")}
+    moved = moved_data(known)
     attacked = attack_runs(known.runs, options, lambda line: print(line, file=sys.stderr), **moved)
     if known.json:
         print(json.dumps({"runs": attacked.figures, "transfer": attacked.transfer}, indent=2, ensure_ascii=False))

@@ -2,7 +2,7 @@
 
 import argparse
 
-from rosetune.verbs._shared import SETS_HELP
+from rosetune.verbs._shared import SETS_HELP, add_moved, moved_data
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,9 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "with --save_total_limit), and set the ends of all runs beside it at equal clean accuracy",
     )
     parser.add_argument("--figure", metavar="FILE", help="draw that curve into this .svg, .png or .pdf")
-    moved = parser.add_argument_group("where the data lies now, if it has moved since training")
-    for name in ("task", "data_dir", "validation_file", "test_file"):
-        moved.add_argument(f"--{name}", metavar="DIR" if name == "data_dir" else "FILE")
+    add_moved(parser)
 
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
@@ -30,7 +28,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     from rosetune.experiments.tables import console, print_metrics
 
     kinds = tuple(kind.strip() for kind in known.sets.split(",") if kind.strip())
-    moved = {name: getattr(known, name) for name in ("task", "data_dir", "validation_file", "test_file")}
+    moved = moved_data(known)
     if known.along_training:
         from rosetune.experiments.along_report import print_along
 
