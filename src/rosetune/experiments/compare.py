@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rosetune.experiments.config import KINDS, RunError
 from rosetune.experiments.sets import kind_of
 from rosetune.experiments.sides import ATTACK, Side
+from rosetune.robustness.metrics import bootstrap_interval
 from rosetune.robustness.paired import paired_difference
 from rosetune.robustness.rows import paired_correctness
-from rosetune.robustness.statistics import PairedTTest, paired_t_test, seeds_difference
+from rosetune.robustness.statistics import PairedTTest, paired_t_test, seeds_difference, seeds_interval
 
 __all__ = ["Comparison", "by_attack", "common_rows", "common_success", "compare", "compare_sets", "not_compared"]
 
@@ -25,7 +27,7 @@ class Comparison:
 
     Attributes:
         n, seeds: examples, and pairs of runs.
-        a, b: accuracy, the mean over the seeds.
+        a, b: accuracy, the mean over the seeds. a_interval, b_interval: of 95%, over examples and seeds.
         difference, low, high: with its 95% interval: bootstrap over examples (originals, where items stem from some)
             and, of several pairs, over seeds.
         only_a, only_b: examples that one of the two alone gets right, summed over the seeds.
@@ -39,6 +41,8 @@ class Comparison:
     seeds: int
     a: float
     b: float
+    a_interval: tuple[float, float]
+    b_interval: tuple[float, float]
     difference: float
     low: float
     high: float
@@ -152,6 +156,8 @@ def compare(sides_a: Sequence[Any], sides_b: Sequence[Any], name: str) -> Compar
         "seeds": len(a),
         "a": float(a.mean()),
         "b": float(b.mean()),
+        "a_interval": _interval(a, clusters),
+        "b_interval": _interval(b, clusters),
         "only_a": sum(d.only_a for d in each),
         "only_b": sum(d.only_b for d in each),
         "per_seed": tuple(d.p_value for d in each),
@@ -164,6 +170,12 @@ def compare(sides_a: Sequence[Any], sides_b: Sequence[Any], name: str) -> Compar
     shown["p_value"], shown["p_b_better"] = t.two_sided, t.b_better
     shown["p_a_better"] = None if t.b_better is None else 1 - t.b_better
     return Comparison(**shown, t_test=t)
+
+
+def _interval(right: NDArray[np.float64], clusters: Sequence[Any] | None) -> tuple[float, float]:
+    if len(right) == 1:
+        return bootstrap_interval(right[0], clusters=clusters)
+    return seeds_interval(right, clusters=clusters)
 
 
 def common_rows(*sides: Sequence[Any]) -> list[list[Any]]:
