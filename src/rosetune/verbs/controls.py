@@ -4,8 +4,9 @@ import argparse
 
 EPILOG = """\
 Each control is a run of its own in RUN/controls/NAME: RUN's data, model, seed and training
-arguments, another method, and the same evaluation sets. A killed call goes on when it is given again; a run that is
-there already, trained with the same options by `rosetune train`, counts as done.
+arguments, another method, and the same evaluation sets. A killed call goes on when it is
+given again; a run that is there already, trained with the same options by `rosetune train`,
+counts as done.
 
 examples:
   rosetune controls runs/rose --list
