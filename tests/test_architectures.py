@@ -9,6 +9,8 @@ from transformers import DataCollatorWithPadding
 
 from helpers import ARCHITECTURES, arguments, dataset, make_tokenizer, train
 from rosetune.methods import OBJECTIVES
+from rosetune.methods._targets import LAYER_WEIGHTS
+from rosetune.methods.mask_trace import MaskTrace
 from test_method_contract import MASKS, method, synonyms  # noqa: F401 (a fixture)
 
 # Which need a pooled state, and which dropout: everything else must work everywhere.
@@ -42,11 +44,21 @@ def test_objectives(tmp_path, tiny_model, synonyms, architecture, objective):  #
     assert not any(layers)  # the gradient reaches every layer
 
 
+def trace_of(model, path):
+    """A trace of three steps on this architecture that lets every second weight through."""
+    targets = [(name, p.numel()) for name, p in model.named_parameters() if re.search(LAYER_WEIGHTS, name)]
+    names, sizes = zip(*targets, strict=True)
+    MaskTrace(names, np.array(sizes), np.tile(np.arange(len(names)) % 2, (3, 1)).astype(np.float32)).save(path)
+    return str(path)
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("mask", [name for name in MASKS if name != "none"])
 def test_update_masks(tmp_path, tiny_model, synonyms, architecture, mask):  # noqa: F811
-    model = tiny_model(architecture)
-    trainer = run(tmp_path, model, **method("cross_entropy", mask, synonyms))
+    model, options = tiny_model(architecture), method("cross_entropy", mask, synonyms)
+    if mask == "replay":
+        options["update_mask_kwargs"] = {"trace": trace_of(model, tmp_path / "trace.npz")}
+    trainer = run(tmp_path, model, **options)
     entries = [entry for entry in trainer.state.log_history if "loss" in entry]
     assert all(torch.isfinite(p).all() for p in model.parameters())
     assert all("mask_density_tensors" in entry for entry in entries)
