@@ -192,5 +192,7 @@ def test_the_real_file(data_dir, task, n, with_original):
     assert sum(group.adversarial.n for group in report.by_method.values()) == n
     assert sum(group.adversarial.n for group in report.by_kind.values()) == n
     assert (report.total.change.only_a, report.total.change.only_b) == (0, 0)  # a constant is never misled
+    texts = zip(*(dataset[f"original_{column}"][:] for column in spec.text_columns), strict=True)
+    assert report.total.adversarial.originals <= n - with_original + len({*texts} - {(None,) * len(spec.text_columns)})
     counted = {"sst2": ("sentence/StressTest", 19), "rte": ("word/TextBugger", 24)}[task]
     assert report.by_method[counted[0]].adversarial.n == counted[1]

@@ -157,7 +157,7 @@ def _curve_table(curve: Mapping[str, Any], clean: Mapping[str, Any] | None) -> T
 
 
 def _advglue_table(title: str, report: Mapping[str, Any]) -> Table:
-    columns = ("attack", "n", "accuracy % \\[95%]", "originals %", "broken", "mended", "success %")
+    columns = ("attack", "n (of)", "accuracy % \\[95%]", "before %", "broken", "mended", "success")
     table = make_table(f"{title} by kind and attack", columns, collapse_padding=True)
 
     def add(name: str, part: Mapping[str, Any]) -> None:
@@ -165,7 +165,8 @@ def _advglue_table(title: str, report: Mapping[str, Any]) -> Table:
         flips = ("-", "-") if change is None else (str(change["only_a"]), str(change["only_b"]))
         before = percent(original and original["accuracy"])
         cells = (before, *flips, percent(part["success_rate"]))
-        table.add_row(name, str(part["adversarial"]["n"]), accuracy_cell(part["adversarial"]), *cells)
+        own = part["adversarial"]
+        table.add_row(name, f"{own['n']} ({own['originals']})", accuracy_cell(part["adversarial"]), *cells)
 
     add("all", report["total"])
     table.add_section()
@@ -185,8 +186,9 @@ def _advglue_summary(advglue: Mapping[str, Any]) -> str:
         parts.append(f"drop from clean accuracy {100 * advglue['drop']:+.1f} points (other sentences)")
     text = "; ".join(parts)
     return (
-        f"{text[:1].upper() + text[1:]}. Broken: right on the original, wrong on the item; mended: the other way "
-        "round; success: broken, of those right on the original. Intervals resample originals."
+        f"{text[:1].upper() + text[1:]}. The n items stem from so many originals, on which the accuracy is the one before. "
+        "Broken: right before, wrong now; mended: the other way round; success: broken, of those right before, in %. "
+        "Intervals resample originals."
     )
 
 

@@ -26,9 +26,10 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Share:
-    """Accuracy of n items with its 95% interval; items that stem from the same original are drawn together."""
+    """Accuracy of n items, and its 95% interval, for which items of the same original are drawn together."""
 
     n: int
+    originals: int
     accuracy: float
     low: float
     high: float
@@ -182,8 +183,9 @@ def _slice(items: Mapping[Any, Row], before: Mapping[Any, Row], keys: Sequence[A
 
 def _share(rows: Mapping[Any, Row], keys: Sequence[Any], items: Mapping[Any, Row]) -> Share:
     right = [_right(rows[key]) for key in keys]
-    low, high = bootstrap_interval(right, clusters=[_cluster(items[key]) for key in keys])
-    return Share(len(right), sum(right) / len(right), low, high)
+    clusters = [_cluster(items[key]) for key in keys]
+    low, high = bootstrap_interval(right, clusters=clusters)
+    return Share(len(right), len(set(clusters)), sum(right) / len(right), low, high)
 
 
 def _by_id(rows: Sequence[Row], what: str) -> dict[Any, Row]:
