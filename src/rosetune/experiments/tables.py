@@ -186,9 +186,9 @@ def _advglue_summary(advglue: Mapping[str, Any]) -> str:
         parts.append(f"drop from clean accuracy {100 * advglue['drop']:+.1f} points (other sentences)")
     text = "; ".join(parts)
     return (
-        f"{text[:1].upper() + text[1:]}. The n items stem from so many originals, on which the accuracy is the one before. "
-        "Broken: right before, wrong now; mended: the other way round; success: broken, of those right before, in %. "
-        "Intervals resample originals."
+        f"{text[:1].upper() + text[1:]}. The n items stem from so many originals, on which the accuracy is the one "
+        "before. Broken: right before, wrong now; mended: the other way round; success: broken, of those right "
+        "before, in %. Intervals resample originals."
     )
 
 
