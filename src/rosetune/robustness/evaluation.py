@@ -126,6 +126,7 @@ def _check_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
 
 
 def default_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Tokens that tokenizer and position embeddings allow, special ones included; 512 where neither says."""
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 0
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:

@@ -115,6 +115,7 @@ def bootstrap_interval(
 
 
 def check_lengths(**named: Any) -> None:
+    """A ValueError for what is empty or of different lengths, by name."""
     lengths = {name: len(values) for name, values in named.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"different lengths: {lengths}")
@@ -137,10 +138,12 @@ def totals(values: ArrayLike, clusters: Sequence[Hashable] | None, level: float)
 
 
 def all_alike(sums: Floats, sizes: Floats) -> bool:
+    """Whether all clusters have the same mean, so that a bootstrap would see no spread."""
     return bool(np.ptp(sums / sizes) < 1e-12)
 
 
 def percentiles(sums: Floats, sizes: Floats, level: float, resamples: int, seed: int) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean, from each cluster's sum and size."""
     # Clusters of equal sum and size are interchangeable, so it is enough to draw how often each sort comes up:
     # two sorts for independent 0/1 values, whatever their number.
     sorts, members = np.unique(np.stack([sums, sizes], axis=1), axis=0, return_counts=True)
@@ -156,6 +159,7 @@ def percentiles(sums: Floats, sizes: Floats, level: float, resamples: int, seed:
 
 
 def clopper_pearson(successes: float, n: int, level: float) -> tuple[float, float]:
+    """Exact binomial interval of a share, also for a number of successes that is not whole."""
     # binomtest(...).proportion_ci takes whole successes only; the share of alike clusters times k need not be whole.
     tail = (1 - level) / 2
     low = beta.ppf(tail, successes, n - successes + 1) if successes > 0 else 0.0

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["attack_with_textattack", "import_textattack", "textattack_recipes"]
 
+# What a recipe or its downloads raise cannot be known here: each call into TextAttack catches everything, and says in
+# one line what failed.
 PACKAGES = ("textattack==0.3.11", "flair==0.15.1", "transformer-smaller-training-vocab==0.4.2")
 AT_ONCE = 512  # texts that the victim gets, where TextAttack has as many to ask about; its own default is 32
 
