@@ -25,7 +25,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from rosetune import SelectiveAdamW
-from rosetune.experiments.model import load_classifier, load_tokenizer, quiet_libraries
+from rosetune.experiments.models import load_classifier, load_tokenizer, quiet_libraries
 from rosetune.methods import PreparedMask, StatefulObjective, build
 
 # Name: objective, its options, update mask, its options.

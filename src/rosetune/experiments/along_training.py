@@ -12,7 +12,7 @@ from rosetune._files import read_json_lines, write_json_lines
 from rosetune.experiments.checkpoints import checkpoints_of
 from rosetune.experiments.config import RunConfig, RunError
 from rosetune.experiments.evaluate import Rows, checked_data, config_now, evaluate_again, read_predictions
-from rosetune.experiments.model import load_trained, quiet_libraries, trained_labels
+from rosetune.experiments.models import load_trained, quiet_libraries, trained_labels
 from rosetune.experiments.sets import ORIGINALS, evaluation_sets, kind_of
 from rosetune.experiments.tables import progress, set_title
 from rosetune.robustness.evaluation import predict

@@ -12,7 +12,7 @@ from rosetune._files import write_json
 from rosetune.data.synonyms import load_synonyms
 from rosetune.experiments.attack_options import BUDGET, TEXTATTACK, AttackOptions
 from rosetune.experiments.attack_targets import Target, find_targets
-from rosetune.experiments.model import load_trained, quiet_libraries
+from rosetune.experiments.models import load_trained, quiet_libraries
 from rosetune.robustness.attacks.driver import Recipe
 from rosetune.robustness.attacks.recipes import NEEDS_SYNONYMS, RECIPES
 from rosetune.robustness.attacks.run import attack, described, read_results

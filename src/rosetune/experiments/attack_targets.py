@@ -7,7 +7,7 @@ from rosetune.data.sources import TaskData
 from rosetune.data.split import shuffled
 from rosetune.experiments.config import RunConfig, RunError
 from rosetune.experiments.evaluate import checked_data, config_now, read_metrics
-from rosetune.experiments.model import trained_labels
+from rosetune.experiments.models import trained_labels
 from rosetune.experiments.sets import evaluation_sets, kind_of
 from rosetune.robustness.attacks.driver import Row
 

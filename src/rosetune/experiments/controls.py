@@ -10,7 +10,7 @@ from typing import Any
 from rosetune.experiments.claim import Claim, LeftOut, Training, differing, same_method
 from rosetune.experiments.config import RunConfig, RunError
 from rosetune.experiments.options import read_run_config
-from rosetune.experiments.run import train_run
+from rosetune.experiments.train import train_run
 
 __all__ = ["CONTROLS", "Control", "control_configs", "found_controls", "left_out", "replay_source", "train_controls"]
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from rosetune.data.tasks import find_task
 from rosetune.experiments.config import RunConfig, folder_name
 from rosetune.experiments.evaluate import read_metrics, read_predictions
-from rosetune.experiments.run import train_run
+from rosetune.experiments.train import train_run
 from rosetune.experiments.sets import ORIGINALS
 from rosetune.experiments.tables import accuracy_cell, console, difference_cell, set_title, verdicts
 from rosetune.robustness.rows import compare_rows

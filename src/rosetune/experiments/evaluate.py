@@ -11,7 +11,7 @@ from rosetune._files import read_json_lines, write_json, write_json_lines
 from rosetune.data.sources import TaskData
 from rosetune.data.tasks import find_task
 from rosetune.experiments.config import RunConfig, RunError
-from rosetune.experiments.model import load_trained, quiet_libraries, trained_labels
+from rosetune.experiments.models import load_trained, quiet_libraries, trained_labels
 from rosetune.experiments.options import read_run_config
 from rosetune.experiments.sets import ORIGINALS, evaluation_sets, kind_of, load_data
 from rosetune.experiments.tables import progress

@@ -17,7 +17,7 @@ from rosetune.data.inputs import read_inputs
 from rosetune.data.rows import make_dataset
 from rosetune.experiments.config import RunError
 from rosetune.experiments.evaluate import read_identity
-from rosetune.experiments.model import load_trained, quiet_libraries
+from rosetune.experiments.models import load_trained, quiet_libraries
 from rosetune.experiments.tables import console, progress
 from rosetune.robustness.evaluation import predict
 

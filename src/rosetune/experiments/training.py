@@ -15,7 +15,7 @@ from rosetune._files import write_json, write_json_lines
 from rosetune.data.rows import TaskData, shuffled_subset, take, text_keys
 from rosetune.data.split import shuffled
 from rosetune.experiments.config import RUN_DEFAULTS, RunConfig, RunError
-from rosetune.experiments.model import load_classifier, load_tokenizer, save_trained
+from rosetune.experiments.models import load_classifier, load_tokenizer, save_trained
 from rosetune.methods import Rose
 from rosetune.robustness.metrics import classification_metrics
 from rosetune.trainer import RobustTrainer, RobustTrainingArguments

@@ -65,7 +65,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     given = {name: value for name, value in vars(known).items() if name in _RUN_OPTIONS | _METHOD_OPTIONS}
     config = make_config(recipe=known.recipe, config_file=known.config, options=given, arguments=rest)
 
-    from rosetune.experiments.run import is_main_process, read_metrics, train_run
+    from rosetune.experiments.train import is_main_process, read_metrics, train_run
     from rosetune.experiments.tables import console, metrics_table
 
     folder = train_run(config)

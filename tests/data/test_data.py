@@ -22,7 +22,7 @@ from rosetune.data.sources import (
 )
 from rosetune.data.tasks import TASKS
 
-REAL = Path(os.environ.get("ROSETUNE_DATA_DIR", Path(__file__).resolve().parents[1] / ".." / "shared" / "data"))
+REAL = Path(os.environ.get("ROSETUNE_DATA_DIR", Path(__file__).resolve().parents[3] / "shared" / "data"))
 needs_real_data = pytest.mark.skipif(
     not (REAL / "SST-2").is_dir(),
     reason="real data is absent: set ROSETUNE_DATA_DIR to a folder with SST-2, RTE, adv_glue",

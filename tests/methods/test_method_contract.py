@@ -282,6 +282,6 @@ def test_nan_in_an_inner_ascent_step_is_logged_and_survived(tmp_path, tiny_model
 
 
 def test_every_objective_and_mask_is_in_the_readme():
-    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
     missing = [name for name in (*OBJECTIVES, *UPDATE_MASKS) if f"`{name}`" not in readme]
     assert not missing, json.dumps(missing)

@@ -24,7 +24,7 @@ from rosetune.experiments.controls import (
     train_controls,
 )
 from rosetune.experiments.options import make_config, read_run_config
-from rosetune.experiments.run import read_metrics, train_run
+from rosetune.experiments.train import read_metrics, train_run
 from rosetune.experiments.training import training_defaults
 from rosetune.methods.mask_trace import MaskTrace
 

@@ -58,7 +58,7 @@ def test_three_arms_on_the_same_data_and_seed(arms: list[Arm], home: Path) -> No
 
 def test_a_second_call_trains_nothing(arms: list[Arm], home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from rosetune.experiments import evaluate
-    from rosetune.experiments import run as runs
+    from rosetune.experiments import train as runs
 
     monkeypatch.setattr(runs, "Training", None)
     monkeypatch.setattr(evaluate, "predict", None)

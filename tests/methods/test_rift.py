@@ -230,7 +230,7 @@ def test_tokenizers_that_do_not_tell_where_words_start():
 @pytest.mark.usefixtures("demo_packages")
 def test_coverage_of_real_sentences(data_dir):
     """The share counted a second way: by the words of the text, split at spaces, which SST-2 is tokenised with."""
-    from rosetune.experiments.model import load_tokenizer
+    from rosetune.experiments.models import load_tokenizer
 
     tokenizer = load_tokenizer("demo")
     synonyms = load_synonyms(str(data_dir / "synonyms" / "counterfitted_neighbors.json"))

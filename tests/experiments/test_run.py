@@ -20,7 +20,7 @@ from rosetune.experiments import evaluate, run, training
 from rosetune.experiments.checkpoints import newest_checkpoint
 from rosetune.experiments.config import RunConfig, RunError
 from rosetune.experiments.evaluate import evaluate_again, read_predictions
-from rosetune.experiments.run import train_run
+from rosetune.experiments.train import train_run
 from rosetune.experiments.sets import load_data
 from rosetune.experiments.training import Training, training_arguments
 
@@ -320,7 +320,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import conftest, tiny_run
 import torch, transformers.modeling_utils as modeling
-from rosetune.experiments.run import train_run
+from rosetune.experiments.train import train_run
 
 home, folder = Path(sys.argv[2]), str(Path(sys.argv[2], "sigkilled"))
 torch.set_num_threads(1)
@@ -366,7 +366,7 @@ for moment in range(2, 1000, 11):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_sigkill_at_many_moments_of_writing(home: Path, finished: Callable[[str], Path]) -> None:
     """A process that kills itself at its n-th file operation, with the file half written; n grows till it ends."""
-    command = [sys.executable, "-c", SIGKILLED, str(Path(__file__).parent), str(home)]
+    command = [sys.executable, "-c", SIGKILLED, str(Path(tiny_run.__file__).parent), str(home)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(" -9\n") >= 4

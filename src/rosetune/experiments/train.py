@@ -16,7 +16,7 @@ from rosetune.data.sources import TaskData
 from rosetune.experiments.checkpoints import newest_checkpoint, remove_checkpoints
 from rosetune.experiments.config import RunConfig, RunError
 from rosetune.experiments.evaluate import evaluate_run, read_metrics, read_predictions
-from rosetune.experiments.model import quiet_libraries
+from rosetune.experiments.models import quiet_libraries
 from rosetune.experiments.sets import evaluation_sets, load_data
 from rosetune.experiments.training import Training, training_arguments, training_defaults
 

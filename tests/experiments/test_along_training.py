@@ -20,7 +20,7 @@ from rosetune.experiments.along_training import Point, evaluate_along
 from rosetune.experiments.config import RunError
 from rosetune.experiments.equal_clean import Followed, at_equal_clean, follow
 from rosetune.experiments.evaluate import read_predictions
-from rosetune.experiments.run import train_run
+from rosetune.experiments.train import train_run
 from rosetune.robustness.evaluation import predict
 
 KEEP = {"save_total_limit": 20}
