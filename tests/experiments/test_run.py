@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 
 import tiny_run
 from rosetune.data.tables import DataError
-from rosetune.experiments import evaluate, run, training
+from rosetune.experiments import evaluate, training
+from rosetune.experiments import train as run
 from rosetune.experiments.checkpoints import newest_checkpoint
 from rosetune.experiments.config import RunConfig, RunError
 from rosetune.experiments.evaluate import evaluate_again, read_predictions
