@@ -1,4 +1,4 @@
-"""What a run is: one configuration, its identity, and the folder that follows from it."""
+"""What a run is asked to be: one configuration, its identity, the folder that follows, and how two differ."""
 
 import dataclasses
 import hashlib
@@ -7,14 +7,25 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
-__all__ = ["KINDS", "RUN_DEFAULTS", "RunConfig", "RunError", "as_mapping", "folder_name"]
+from rosetune.runs.sets import KINDS
+from rosetune.runs.values import RunError, about, as_mapping, flag, names, number, plain, read_yaml
 
-# What a model can be evaluated on, in the order in which it is done (see sets.py).
-KINDS = ("clean", "noise", "noise_curve", "advglue")
+__all__ = [
+    "DEFAULT_SEED",
+    "LENGTH",
+    "METHOD",
+    "RUN_DEFAULTS",
+    "RUN_OPTIONS",
+    "RunConfig",
+    "folder_name",
+]
+
+# The training arguments that make the method, and those that say how long it trains.
+METHOD = ("objective", "objective_kwargs", "update_mask", "update_mask_kwargs", "label_smoothing_factor")
+LENGTH = ("num_train_epochs", "max_steps")
 # Where a run departs from the Trainer's defaults.
 RUN_DEFAULTS: dict[str, Any] = {"per_device_train_batch_size": 32, "save_strategy": "steps", "save_total_limit": 2}
 # Training arguments that change where or how a run is written down, not what comes out of it.
@@ -22,71 +33,120 @@ _WRITING_DOWN = re.compile(
     "output_dir|logging_.*|log_.*|save_.*|report_to|run_name|disable_tqdm|push_to_hub|hub_.*|project|trackio_.*|"
     "dataloader_(?!drop_last).*|per_device_eval_batch_size|do_.*|skip_memory_metrics|include_num_input_tokens_seen"
 )
+# Options that came later: see RunConfig.identity.
+_LATER = ("task_type", "drop_empty", "drop_unlabelled", "model_kwargs", "given")
+DEFAULT_SEED = 42  # the Trainer's
 _PATHS = ("task", "data_dir", "validation_file", "test_file", "model_name_or_path")
 _WEIGHTS = (".safetensors", ".bin", ".json", ".txt", ".model")
 
 
-class RunError(ValueError):
-    """A run that cannot be started, resumed or read as asked; the message says what to do."""
-
-
 @dataclass
 class RunConfig:
-    """One run: data, model, method, seed and training arguments.
-
-    Args:
-        task: a task's name, a file or folder of the user's, or a hub id (see :func:`rosetune.data.load_task`).
-        model_name_or_path: a hub id, a folder, or "demo" for the embedded MiniLM.
-        data_dir: folder that holds GLUE's and AdvGLUE's files.
-        text_columns, label_column: columns of a user's file.
-        validation_file, test_file: further files of a user's task.
-        max_length: tokens, longer texts are truncated.
-        max_train_samples: train on a seeded random subset of this size.
-        validation_from_train: share of the training data, in (0, 1), that is cut off to choose the reported
-            checkpoint; None reports the last one.
-        sets: what the model is evaluated on at the end, of :data:`KINDS`.
-        output_dir: the run's folder; None: ``runs/<task>/<method>/<hash>``.
-        training: arguments of :class:`~rosetune.RobustTrainingArguments`, objective and update mask among them.
+    """One run: data, model, method, seed and training arguments. Each field says in ``metadata`` what it is.
 
     Raises:
         RunError: a value of the wrong type or out of its range.
     """
 
-    task: str
-    model_name_or_path: str
-    data_dir: str | None = None
-    text_columns: tuple[str, ...] | None = None
-    label_column: str | None = None
-    validation_file: str | None = None
-    test_file: str | None = None
-    max_length: int = 128
-    max_train_samples: int | None = None
-    validation_from_train: float | None = None
-    sets: tuple[str, ...] = ("clean", "noise")
-    output_dir: str | None = None
+    task: str = field(
+        metadata=about(
+            "a task's name (see `rosetune list tasks`), a CSV, JSON Lines or Parquet file or folder, or a hub id"
+        )
+    )
+    model_name_or_path: str = field(metadata=about("a hub id, a folder, or demo for the embedded MiniLM", "MODEL"))
+    data_dir: str | None = field(
+        default=None, metadata=about("folder with GLUE's and AdvGLUE's files; without it, the hub", "DIR")
+    )
+    text_columns: tuple[str, ...] | None = field(
+        default=None, metadata=about("text columns of a user's file, one or two", "A[,B]")
+    )
+    label_column: str | None = field(default=None, metadata=about("label column of a user's file", "COLUMN"))
+    validation_file: str | None = field(default=None, metadata=about("validation data of a user's task", "FILE"))
+    test_file: str | None = field(default=None, metadata=about("test data of a user's task", "FILE"))
+    task_type: str | None = field(
+        default=None, metadata=about("classification or regression, where the labels leave it open", "TYPE")
+    )
+    encoding: str | None = field(
+        default=None, metadata=about("of a user's files, such as cp1252 (default: recognised)", "NAME")
+    )
+    delimiter: str | None = field(
+        default=None, metadata=about("of a user's CSV files (default: recognised)", "CHARACTER")
+    )
+    drop_empty: bool = field(default=False, metadata=about("leave out rows without a text, and say how many"))
+    drop_unlabelled: bool = field(default=False, metadata=about("leave out rows without a label, and say how many"))
+    max_length: int = field(default=128, metadata=about("tokens of a text; longer ones are cut (default: 128)", "N"))
+    max_train_samples: int | None = field(
+        default=None, metadata=about("train on a seeded random subset of this size", "N")
+    )
+    validation_from_train: float | None = field(
+        default=None,
+        metadata=about("cut this share off the training data and report the checkpoint that is best on it", "SHARE"),
+    )
+    model_kwargs: dict[str, Any] | None = field(
+        default=None,
+        metadata=about("""fields of the model's configuration, such as {"classifier_dropout": 0.0}""", "JSON"),
+    )
+    sets: tuple[str, ...] = field(
+        default=("clean", "noise"),
+        metadata=about("what it is evaluated on: of clean, noise, noise_curve, advglue (default: clean,noise)", "A,B"),
+    )
+    output_dir: str | None = field(
+        default=None, metadata=about("the run's folder (default: runs/<task>/<method>/seed-<seed>-<hash>)", "DIR")
+    )
+    given: bool = field(default=False, metadata=about("the model is taken as it is, without training"))
     training: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in (*_PATHS, "label_column", "output_dir"):
+        for name in (*_PATHS, "label_column", "output_dir", "task_type", "encoding", "delimiter"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str | os.PathLike):
                 raise RunError(f"{name} must be text, not {value!r}")
             setattr(self, name, None if value is None else os.fspath(value))
-        self.text_columns = _names("text_columns", self.text_columns)
-        self.sets = _names("sets", self.sets) or ()
+        self.text_columns = names("text_columns", self.text_columns)
+        self.sets = names("sets", self.sets) or ()
         unknown = [name for name in self.sets if name not in KINDS]
         if unknown or not self.sets:
             raise RunError(f"sets must name some of {', '.join(KINDS)}, not {', '.join(unknown) or 'none'}")
         self.sets = tuple(kind for kind in KINDS if kind in self.sets)
-        self.max_length = int(_number("max_length", self.max_length, whole=True))
+        if self.task_type not in (None, "classification", "regression"):
+            raise RunError(f"task_type must be classification or regression, not {self.task_type!r}")
+        for name in ("drop_empty", "drop_unlabelled", "given"):
+            setattr(self, name, flag(name, getattr(self, name)))
+        self.max_length = int(number("max_length", self.max_length, whole=True))
         if self.max_train_samples is not None:
-            self.max_train_samples = int(_number("max_train_samples", self.max_train_samples, whole=True))
+            self.max_train_samples = int(number("max_train_samples", self.max_train_samples, whole=True))
         if self.validation_from_train is not None:
-            self.validation_from_train = _number("validation_from_train", self.validation_from_train, whole=False)
-        self.training = {name: _plain(as_mapping(name, value)) for name, value in self.training.items()}
+            self.validation_from_train = number("validation_from_train", self.validation_from_train, whole=False)
+        self.model_kwargs = plain(as_mapping("model_kwargs", self.model_kwargs)) or None
+        self.training = {name: plain(as_mapping(name, value)) for name, value in self.training.items()}
+
+    @classmethod
+    def read(cls, folder: str | os.PathLike[str]) -> "RunConfig":
+        """The configuration in a run's folder.
+
+        Raises:
+            RunError: there is none, or it is damaged.
+        """
+        return cls.from_options(read_yaml(Path(folder) / "config.yaml"))
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> "RunConfig":
+        """Fields of a run as they are; every other option is a training argument."""
+        own = {name: value for name, value in options.items() if name in RUN_OPTIONS}
+        return cls(**own, training={name: value for name, value in options.items() if name not in own})
+
+    @property
+    def seed(self) -> int:
+        """Of the training."""
+        return int(self.training.get("seed", DEFAULT_SEED))
 
     def method(self) -> str:
-        """A short name of objective and mask, e.g. "vanilla", "rose-ensemble", "r_drop+child_tuning-D"."""
+        """A short name of objective and mask, such as "vanilla", "rose-ensemble", "r-drop+child-tuning-d".
+
+        The names are those of the recipes, of the folders and of every table.
+        """
+        if self.given:
+            return "given"
         objective = self.training.get("objective", "cross_entropy")
         options = self.training.get("objective_kwargs") or {}
         mask = self.training.get("update_mask")
@@ -95,11 +155,12 @@ class RunConfig:
             mask = f"{mask}-{(self.training.get('update_mask_kwargs') or {}).get(*kind)}"
         if objective == "cross_entropy":
             named = ("label_smoothing", "passes")  # a control must not pass for the baseline
-            plain = "+".join(f"{name}-{options[name]}" for name in named if isinstance(options.get(name), int | float))
-            return "+".join(filter(None, (plain, mask))) or "vanilla"
-        if "variant" in options:
+            objective = "+".join(
+                f"{name}-{options[name]}" for name in named if isinstance(options.get(name), int | float)
+            )
+        elif "variant" in options:
             objective = f"{objective}-{options['variant']}"
-        return f"{objective}+{mask}" if mask else objective
+        return "+".join(filter(None, (objective, mask))).replace("_", "-").lower() or "vanilla"
 
     def identity(
         self,
@@ -138,14 +199,16 @@ class RunConfig:
             "processes": processes,
             "training": training,
         }
+        # What a run did not know before counts only where it is given: earlier runs keep their identity.
+        identity |= {name: getattr(self, name) for name in _LATER if getattr(self, name)}
         return json.loads(json.dumps(identity))
 
     def folder(self, identity: Mapping[str, Any]) -> Path:
-        """``output_dir``, or ``runs/<task>/<method>/<hash of the identity>``."""
+        """``output_dir``, or ``runs/<task>/<method>/seed-<seed>-<hash of the identity>``."""
         if self.output_dir is not None:
             return Path(self.output_dir).expanduser()
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
-        return Path("runs") / folder_name(identity["task"]) / self.method() / digest
+        return Path("runs") / folder_name(identity["task"]) / self.method() / f"seed-{self.seed}-{digest}"
 
     def as_yaml(self) -> str:
         """The configuration as it is kept in the run's folder; reads as a ``--config`` file from anywhere."""
@@ -154,7 +217,7 @@ class RunConfig:
         options = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in dataclasses.asdict(self).items()
-            if name not in ("training", "output_dir") and value is not None
+            if name not in ("training", "output_dir") and value not in (None, False)
         }
         for name in _PATHS:
             value = getattr(self, name)
@@ -164,6 +227,9 @@ class RunConfig:
         training = {name: _absolute(value) for name, value in self.training.items() if name not in unsaid}
         header = "# One run of rosetune; `rosetune train --config` takes this file.\n"
         return header + yaml.safe_dump({**options, **training}, sort_keys=True, allow_unicode=True)
+
+
+RUN_OPTIONS = tuple(name for name in RunConfig.__dataclass_fields__ if name != "training")
 
 
 def folder_name(task: str) -> str:
@@ -202,54 +268,3 @@ def _is_file(value: Any) -> bool:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _names(option: str, value: Any) -> tuple[str, ...] | None:
-    if isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
-    if value is None:
-        return None
-    if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
-        raise RunError(f"{option} must be names such as a,b, not {value!r}")
-    return tuple(value)
-
-
-def _number(option: str, value: Any, whole: bool) -> float:
-    try:
-        number = float("nan") if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = float("nan")
-    if whole and not (number.is_integer() and number >= 1):
-        raise RunError(f"{option} must be a whole number of at least 1, not {value!r}")
-    if not whole and not 0.0 < number < 1.0:
-        raise RunError(f"{option} must lie in (0, 1), not {value!r}")
-    return number
-
-
-def _plain(value: Any) -> Any:
-    """What JSON and YAML can hold, and 10.0 as 10: a command line makes floats where Python keeps integers."""
-    if isinstance(value, Mapping):
-        return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, Enum | os.PathLike):
-        return value.value if isinstance(value, Enum) else os.fspath(value)
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def as_mapping(option: str, value: Any) -> Any:
-    """A method's options, or other ``*_kwargs``, as a mapping also where they came as JSON; all else as it is.
-
-    Raises:
-        RunError: broken JSON, or no mapping.
-    """
-    if not option.endswith("_kwargs") or value is None:
-        return value
-    example = f"{option} must be a JSON object such as '{{\"upper\": 0.6}}', not {value!r}"
-    try:
-        parsed = json.loads(value) if isinstance(value, str) else value
-    except json.JSONDecodeError as error:
-        raise RunError(f"{example} ({error})") from error
-    if not isinstance(parsed, Mapping):
-        raise RunError(example)
-    return dict(parsed)
