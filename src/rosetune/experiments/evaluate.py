@@ -208,8 +208,7 @@ def _advglue_metrics(task: str, rows: Rows, sets: dict[str, Any]) -> dict[str, A
     if not parts:
         return {}
     reports = {
-        name: dataclasses.asdict(advglue_report(rows[name], rows.get(name.replace("advglue", ORIGINALS), ())))
-        for name in parts
+        name: advglue_report(rows[name], rows.get(name.replace("advglue", ORIGINALS), ())).as_json() for name in parts
     }
     complete = len(parts) == len(getattr(find_task(task), "advglue", ()))
     score = official_score(task, rows) if complete else None
