@@ -78,10 +78,10 @@ def sentence(reference: Followed, run: Followed, name: str, found: EqualClean) -
         f"{percent(found.clean)}% clean accuracy"
     )
     d = found.robust_difference
-    said = "within the noise" if d.within_noise else f"{run.name} is {'better' if d.difference > 0 else 'worse'}"
+    said = f"{run.name} is {'better' if d.verdict > 0 else 'worse'}" if d.verdict else "within the noise"
     paired = (
         f"Paired with the checkpoint that is nearest in clean accuracy (step {found.nearest.step}; {run.name} has "
-        f"{_points(found.clean_difference.difference)} there) the difference on {title} is {_points(d.difference)} "
+        f"{_points(found.clean_difference.value)} there) the difference on {title} is {_points(d.value)} "
         f"[{_points(d.low)}, {_points(d.high)}]: {said}."
     )
     if found.highest is None:
@@ -146,8 +146,8 @@ def _equal_table(reference: Followed, others: Sequence[Followed], name: str, fou
             at = [f"{percent(p.robust)}\n[dim]({p.step:.0f})[/dim]" for p in (e.passages[0], e.highest)]
             there = [*at, _points(e.robust - e.passages[0].robust)]
         d = e.robust_difference
-        paired = interval_cell(d.difference, d.low, d.high, sign="+")
-        clean = f"[dim]({e.nearest.step}, {_points(e.clean_difference.difference)})[/dim]"
+        paired = interval_cell(d.value, d.low, d.high, sign="+")
+        clean = f"[dim]({e.nearest.step}, {_points(e.clean_difference.value)})[/dim]"
         table.add_row(Text(run.name), percent(e.clean), percent(e.robust), *there, f"{paired}\n{clean}")
     return table
 
