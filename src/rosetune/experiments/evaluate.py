@@ -34,14 +34,7 @@ def load_data(config: RunConfig) -> TaskData:
     Raises:
         DataError: the data cannot be read.
     """
-    return load_task(
-        config.task,
-        data_dir=config.data_dir,
-        text_columns=config.text_columns,
-        label_column=config.label_column,
-        validation_file=config.validation_file,
-        test_file=config.test_file,
-    )
+    return load_task(config.task, **config.data_options())
 
 
 def evaluate_run(

@@ -9,12 +9,23 @@ from typing import Any
 import numpy as np
 
 from rosetune.robustness.flip_control import flipped_accuracy, robust_at_equal_clean
-from rosetune.robustness.rows import compare_rows, paired_correctness
+from rosetune.robustness.rows import compare_rows, paired_correctness, set_metrics
 from rosetune.robustness.statistics import Difference
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
+from rosetune.runs.values import RunError
 
-__all__ = ["EqualClean", "Passage", "accuracy", "at_equal_clean", "end_of", "names_of", "nearest_step", "steps_with"]
+__all__ = [
+    "EqualClean",
+    "Followed",
+    "Passage",
+    "accuracy",
+    "at_equal_clean",
+    "end_of",
+    "names_of",
+    "nearest_step",
+    "steps_with",
+]
 
 
 @dataclass(frozen=True)
@@ -104,7 +115,9 @@ def at_equal_clean(reference: Run, run: Run, name: str) -> EqualClean:
     assert nearest is not None  # robust_at_equal_clean refuses an empty curve
     last, classes = end_of(reference) or steps[-1], len(run.labels)
     before = accuracy(reference, clean, last)
-    flipped = flipped_accuracy(before, level, accuracy(reference, name, last), classes) if before * classes > 1 else None
+    flipped = (
+        flipped_accuracy(before, level, accuracy(reference, name, last), classes) if before * classes > 1 else None
+    )
     return EqualClean(
         clean=level,
         robust=accuracy(run, name),
@@ -116,6 +129,58 @@ def at_equal_clean(reference: Run, run: Run, name: str) -> EqualClean:
     )
 
 
+class Followed:
+    """Several runs over training: the first whose checkpoints were evaluated is the reference.
+
+    Args:
+        runs: finished ones, evaluated along training where they keep checkpoints.
+        kinds: of :data:`~rosetune.runs.sets.KINDS`, of the sets to look at; the clean set is always among them.
+
+    Attributes:
+        names: of the runs, as a person calls them.
+        sets: names of the sets that all runs were evaluated on, of the wanted kinds.
+        reference: the run whose curve the others' ends are set beside.
+        equal: by robust set and run what :func:`~rosetune.runs.along.at_equal_clean` finds.
+
+    Raises:
+        RunError: no run has evaluated checkpoints, no robust set is there, or the runs were not evaluated on the same
+            examples.
+    """
+
+    def __init__(self, runs: Sequence[Run], kinds: Sequence[str]) -> None:
+        self.runs, self.names = list(runs), dict(zip(map(str, runs), names_of(runs), strict=True))
+        parsed = [SetName.parse(name) for name in runs[0].sets()]
+        wanted = [part for part in parsed if part.kind in (*kinds, "clean") and not part.is_original]
+        self.sets = [part.name for part in wanted if all(part.name in run.sets() for run in runs)]
+        self.robust = [name for name in self.sets if SetName.parse(name).kind != "clean"]
+        if not self.robust:
+            raise RunError(
+                "a curve over training needs robust sets beside the clean one, such as --sets clean,advglue"
+            )
+        curves = [run for run in runs if steps_with(run, *self.sets)]
+        if not curves:
+            raise RunError(
+                f"{' and '.join(map(str, runs))} keeps no checkpoints, as a finished run deletes them: train it in "
+                "another --output_dir with --save_total_limit 20 (and --save_steps N)"
+            )
+        self.reference = curves[0]
+        for run in runs[1:]:
+            if any(_examples(run, name) != _examples(runs[0], name) for name in self.sets):
+                raise RunError(f"{runs[0]} and {run} were not evaluated on the same examples: give runs of one task")
+        self.others = [run for run in runs if run is not self.reference]
+        self.equal = {
+            name: {str(run): at_equal_clean(self.reference, run, name) for run in self.others} for name in self.robust
+        }
+
+    def curve(self, run: Run) -> list[int]:
+        """The steps at which a run was evaluated on all sets."""
+        return steps_with(run, *self.sets)
+
+    def metrics(self, run: Run, step: int | None) -> dict[str, Any]:
+        """Of all sets, at a step or at the end."""
+        return {name: set_metrics(run.rows(name, step), run.labels) for name in self.sets}
+
+
 def names_of(runs: Sequence[Run]) -> list[str]:
     """What a person calls each run: its method, with seed and then folder where that is not enough."""
     names = [run.method for run in runs]
@@ -123,3 +188,7 @@ def names_of(runs: Sequence[Run]) -> list[str]:
         counts = Counter(names)
         names = [f"{name} {more}" if counts[name] > 1 else name for name, more in zip(names, further, strict=True)]
     return names
+
+
+def _examples(run: Run, name: str) -> set[tuple[Any, Any]]:
+    return {(row["id"], row["gold"]) for row in run.rows(name)}

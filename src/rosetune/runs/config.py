@@ -35,6 +35,10 @@ _WRITING_DOWN = re.compile(
 )
 # Options that came later: see RunConfig.identity.
 _LATER = ("task_type", "drop_empty", "drop_unlabelled", "model_kwargs", "given")
+_DATA = (
+    *("data_dir", "text_columns", "label_column", "validation_file", "test_file", "task_type", "encoding"),
+    *("delimiter", "drop_empty", "drop_unlabelled"),
+)
 DEFAULT_SEED = 42  # the Trainer's
 _PATHS = ("task", "data_dir", "validation_file", "test_file", "model_name_or_path")
 _WEIGHTS = (".safetensors", ".bin", ".json", ".txt", ".model")
@@ -134,6 +138,10 @@ class RunConfig:
         """Fields of a run as they are; every other option is a training argument."""
         own = {name: value for name, value in options.items() if name in RUN_OPTIONS}
         return cls(**own, training={name: value for name, value in options.items() if name not in own})
+
+    def data_options(self) -> dict[str, Any]:
+        """What :func:`~rosetune.data.load_task` takes beside the task, as far as it is given."""
+        return {name: getattr(self, name) for name in _DATA if getattr(self, name)}
 
     @property
     def seed(self) -> int:

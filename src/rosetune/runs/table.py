@@ -9,6 +9,7 @@ from rosetune.robustness.attacks.summary import summary
 from rosetune.robustness.rows import set_metrics
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
+from rosetune.runs.values import RunError
 
 __all__ = ["EXAMPLE_COLUMNS", "SCORE_COLUMNS", "examples", "scores"]
 
@@ -34,7 +35,8 @@ def scores(runs: Iterable[Run], *, steps: bool = False) -> pd.DataFrame:
 
     Returns:
         The columns :data:`SCORE_COLUMNS`: ``low`` and ``high`` are the 95% interval of accuracy (of a regression: of
-        ``mse``), ``constant`` what the best constant prediction gets, ``kind`` see :class:`~rosetune.runs.sets.SetName`.
+        ``mse``), ``constant`` what the best constant prediction gets; for ``kind`` see
+        :class:`~rosetune.runs.sets.SetName`.
 
     Raises:
         RunError: a file of a run is damaged.
@@ -96,7 +98,8 @@ def _about(run: Run, name: str, step: int | None) -> dict[str, Any]:
 def _scores(run: Run, name: str) -> dict[str, Any]:
     attack = SetName.parse(name).attack
     if attack is None:
-        return _flat(run.metrics["sets"][name] if name in run.metrics["sets"] else set_metrics(run.rows(name), run.labels))
+        known = run.metrics["sets"].get(name)
+        return _flat(known or set_metrics(run.rows(name), run.labels))
     header, results = run.attacks[attack]
     figures = summary(results, header.get("budget"))
     kept = {"n": "n", "accuracy": "accuracy_under_attack", "low": "accuracy_under_attack_low"}
@@ -129,6 +132,8 @@ def _texts(run: Run, names: Iterable[str]) -> dict[str, dict[str, dict[str, Any]
         }
     kinds = dict.fromkeys(SetName.parse(name).kind for name in names)
     data = load_task(run.config.task, **run.config.data_options())
+    if data.fingerprint != run.identity["data_fingerprint"]:
+        raise RunError(f"the data of {run.config.task} is not what {run} was trained on: its texts cannot be joined")
     for kind in (kind for kind in kinds if kind not in ("attack", "file")):
         for name, part in evaluation_sets(data, kind, data_dir=run.config.data_dir).items():
             ids = part.dataset["id"][:]
