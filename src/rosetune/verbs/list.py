@@ -23,6 +23,6 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
             return
         print("\n".join(name for name in recipe_names() if (known.name or "") in name))
         return
-    from rosetune.experiments.listing import methods_text, tasks_text
+    from rosetune.report.listing import methods_text, tasks_text
 
     print(tasks_text() if known.what == "tasks" else methods_text(known.name))
