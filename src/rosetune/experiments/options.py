@@ -13,6 +13,8 @@ from rosetune.recipes import load_recipe
 __all__ = ["make_config", "parse_training", "read_config", "read_run_config", "training_help"]
 
 _RUN_OPTIONS = tuple(name for name in RunConfig.__dataclass_fields__ if name != "training")
+# What a layer below says of its own files means nothing to a named task.
+_OF_OWN_DATA = ("text_columns", "label_column", "validation_file", "test_file")
 _AXES = {"objective": "cross_entropy", "update_mask": None}
 
 
@@ -32,7 +34,8 @@ def make_config(
         arguments: words of the command line for the Trainer, on the same level.
 
     The options of a method are merged one by one as long as the method stays the same; a layer that names another
-    objective or mask starts from that one's defaults.
+    objective or mask starts from that one's defaults. A layer that names a task of rosetune's own, which brings its
+    columns, takes back the columns and files that a layer below gave for its data.
 
     Raises:
         RunError: an unknown option, a value of the wrong type, or a missing task or model.
@@ -141,6 +144,9 @@ def _merge(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for given in layers:
         layer = dict(given)
+        moved = merged.get("task") not in (None, layer.get("task", merged.get("task")))
+        if moved and _brings_its_own_columns(layer["task"]):
+            merged = {name: value for name, value in merged.items() if name not in _OF_OWN_DATA}
         if layer.get("update_mask") == "none":
             layer["update_mask"] = None
         for axis, default in _AXES.items():
@@ -151,6 +157,12 @@ def _merge(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
                 layer[kwargs] = {**(merged.get(kwargs) or {}), **layer[kwargs]}
         merged |= layer
     return {name: value for name, value in merged.items() if value is not None}
+
+
+def _brings_its_own_columns(task: Any) -> bool:
+    from rosetune.data.tasks import find_task
+
+    return isinstance(task, str) and find_task(task) is not None
 
 
 def _run_config(options: Mapping[str, Any]) -> RunConfig:
