@@ -10,7 +10,7 @@ from transformers import DataCollatorWithPadding
 from helpers import ARCHITECTURES, arguments, dataset, make_tokenizer, train
 from rosetune.methods import OBJECTIVES
 from rosetune.methods._targets import LAYER_WEIGHTS
-from rosetune.methods.mask_trace import MaskTrace
+from rosetune.mask_trace import MaskTrace
 from test_method_contract import MASKS, method, synonyms  # noqa: F401 (a fixture)
 
 # Which need a pooled state, and which dropout: everything else must work everywhere.

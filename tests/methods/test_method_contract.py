@@ -18,7 +18,7 @@ from helpers import ROSES, arguments, dataset, make_model, make_tokenizer, same,
 from rosetune import RobustTrainer
 from rosetune.methods import OBJECTIVES, UPDATE_MASKS, build
 from rosetune.methods._targets import LAYER_WEIGHTS
-from rosetune.methods.mask_trace import MaskTrace
+from rosetune.mask_trace import MaskTrace
 
 # Options without which a method does nothing, or nothing that such small models show; SYNONYMS and TRACE are paths.
 SYNONYMS = "synonyms.json"

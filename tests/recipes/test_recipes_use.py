@@ -140,6 +140,11 @@ def test_a_recipe_with_columns_moves_to_a_named_task(tmp_path: Path) -> None:
     assert (config.text_columns, config.test_file, config.model_name_or_path) == (None, None, "demo")
 
 
+def test_a_users_fields_of_the_model_join_those_of_the_recipe() -> None:
+    config = make_config(recipe="freelb/roberta-base/rte", options={"model_kwargs": '{"hidden_dropout_prob": 0.2}'})
+    assert config.model_kwargs == {"classifier_dropout": 0.0, "hidden_dropout_prob": 0.2}
+
+
 def test_columns_stay_where_the_data_are_a_users() -> None:
     config = make_config(recipe="rift/bert-base-uncased/snli", options={"task": "snli_labelled"})
     assert (config.text_columns, config.label_column) == (("premise", "hypothesis"), "label")

@@ -169,7 +169,8 @@ def _transfer(
             victim, _ = _victim(run, options.batch_size)  # one model at a time
             for name in options.recipes:
                 part = transfer({source: results[source][name] for source in runs}, {run: victim})
-                for source, row in part.items():
+                for source, cells in part.items():
+                    row = {target: dataclasses.asdict(cell) for target, cell in cells.items()}
                     matrices.setdefault(name, {}).setdefault(source, {}).update(row)
     return matrices
 

@@ -12,7 +12,7 @@ from rosetune.experiments.options import read_run_config
 from rosetune.experiments.sets import kind_of
 from rosetune.experiments.training import training_defaults
 from rosetune.methods import build
-from rosetune.methods.mask_trace import MaskTrace
+from rosetune.mask_trace import MaskTrace
 
 __all__ = ["Claim", "LeftOut", "Training", "differing", "same_method"]
 

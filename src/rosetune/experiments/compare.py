@@ -5,20 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rosetune.experiments.config import KINDS, RunError
 from rosetune.experiments.sets import kind_of
 from rosetune.experiments.sides import ATTACK, Side
-from rosetune.robustness.metrics import bootstrap_interval
-from rosetune.robustness.paired import paired_difference
 from rosetune.robustness.rows import paired_correctness
-from rosetune.robustness.statistics import PairedTTest, paired_t_test, seeds_difference, seeds_interval
+from rosetune.robustness.statistics import ALPHA, PairedTTest, difference, paired_t_test
 
 __all__ = ["Comparison", "by_attack", "common_rows", "common_success", "compare", "compare_sets", "not_compared"]
-
-ALPHA = 0.025  # one-sided: a 95% interval leaves as much on either side
-_OF_ONE_PAIR = ("difference", "low", "high", "p_value", "p_b_better", "p_a_better")
 
 
 @dataclass(frozen=True)
@@ -66,9 +60,9 @@ class Comparison:
         return -1 if self.high < 0 and self.p_a_better is not None and self.p_a_better <= ALPHA else 0
 
     @property
-    def within_noise(self) -> bool:
-        """Whether neither is shown to be better."""
-        return self.verdict == 0
+    def value(self) -> float:
+        """The difference."""
+        return self.difference
 
 
 def compare_sets(a: Side, b: Side) -> dict[str, Comparison]:
@@ -150,32 +144,26 @@ def compare(sides_a: Sequence[Any], sides_b: Sequence[Any], name: str) -> Compar
     except ValueError as error:
         raise RunError(f"{name}: {error}") from error
     a, b = np.array(right[: len(sides_a)], dtype=float), np.array(right[len(sides_a) :], dtype=float)
-    each = [paired_difference(x, y, clusters=clusters) for x, y in zip(a, b, strict=True)]
-    shown: dict[str, Any] = {
-        "n": a.shape[1],
-        "seeds": len(a),
-        "a": float(a.mean()),
-        "b": float(b.mean()),
-        "a_interval": _interval(a, clusters),
-        "b_interval": _interval(b, clusters),
-        "only_a": sum(d.only_a for d in each),
-        "only_b": sum(d.only_b for d in each),
-        "per_seed": tuple(d.p_value for d in each),
-    }
-    if len(each) == 1:
-        d = each[0]
-        return Comparison(**shown, **{name: getattr(d, name) for name in _OF_ONE_PAIR})
-    t = paired_t_test(a.mean(axis=1).tolist(), b.mean(axis=1).tolist())
-    shown["difference"], shown["low"], shown["high"] = seeds_difference(a, b, clusters=clusters)
-    shown["p_value"], shown["p_b_better"] = t.two_sided, t.b_better
-    shown["p_a_better"] = None if t.b_better is None else 1 - t.b_better
-    return Comparison(**shown, t_test=t)
-
-
-def _interval(right: NDArray[np.float64], clusters: Sequence[Any] | None) -> tuple[float, float]:
-    if len(right) == 1:
-        return bootstrap_interval(right[0], clusters=clusters)
-    return seeds_interval(right, clusters=clusters)
+    d = difference(a, b, clusters=clusters)
+    several = len(a) > 1
+    return Comparison(
+        n=d.n,
+        seeds=d.seeds,
+        a=d.a.value,
+        b=d.b.value,
+        a_interval=(d.a.low, d.a.high),
+        b_interval=(d.b.low, d.b.high),
+        difference=d.value,
+        low=d.low,
+        high=d.high,
+        only_a=d.only_a,
+        only_b=d.only_b,
+        p_value=d.p,
+        p_b_better=d.p_b_better,
+        p_a_better=d.p_a_better,
+        t_test=paired_t_test(a.mean(axis=1).tolist(), b.mean(axis=1).tolist()) if several else None,
+        per_seed=d.per_seed,
+    )
 
 
 def common_rows(*sides: Sequence[Any]) -> list[list[Any]]:

@@ -12,8 +12,8 @@ from rosetune.experiments.evaluate import read_metrics
 from rosetune.experiments.options import read_run_config
 from rosetune.experiments.sets import kind_of
 from rosetune.robustness.flip_control import flipped_accuracy, robust_at_equal_clean
-from rosetune.robustness.paired import PairedDifference
 from rosetune.robustness.rows import compare_rows
+from rosetune.robustness.statistics import Difference
 
 __all__ = [
     "EqualClean",
@@ -64,8 +64,8 @@ class EqualClean:
     passages: tuple[Passage, ...]
     flipped: float | None
     nearest: Point
-    clean_difference: PairedDifference
-    robust_difference: PairedDifference
+    clean_difference: Difference
+    robust_difference: Difference
 
     @property
     def highest(self) -> Passage | None:

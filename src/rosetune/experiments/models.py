@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rosetune._files import replacing
-from rosetune.experiments.config import RunError
+from rosetune.runs.values import RunError
 
 __all__ = ["load_classifier", "load_tokenizer", "load_trained", "quiet_libraries", "save_trained", "trained_labels"]
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from rosetune._files import write_json_lines
 from rosetune.data.inputs import read_inputs
 from rosetune.data.rows import make_dataset
-from rosetune.experiments.config import RunError
+from rosetune.runs.values import RunError
 from rosetune.experiments.evaluate import read_identity
 from rosetune.experiments.models import load_trained, quiet_libraries
 from rosetune.experiments.tables import console, progress

@@ -17,13 +17,13 @@ class Difference(Protocol):
     """Of two models, with its interval."""
 
     @property
-    def difference(self) -> float: ...
+    def value(self) -> float: ...
     @property
     def low(self) -> float: ...
     @property
     def high(self) -> float: ...
     @property
-    def within_noise(self) -> bool: ...
+    def verdict(self) -> int: ...
 
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -91,8 +91,8 @@ def accuracy_cell(metrics: Mapping[str, Any], gap: str = " ") -> str:
 
 def difference_cell(d: Difference, gap: str = " ") -> str:
     """Paired difference b - a in points with its 95% interval; dim where neither is shown to be better."""
-    text = f"{100 * d.difference:+.1f}{gap}\\[{100 * d.low:+.1f},{100 * d.high:+.1f}]"
-    return f"[dim]{text}[/dim]" if d.within_noise else f"[bold]{text}[/bold]"
+    text = f"{100 * d.value:+.1f}{gap}\\[{100 * d.low:+.1f},{100 * d.high:+.1f}]"
+    return f"[dim]{text}[/dim]" if not d.verdict else f"[bold]{text}[/bold]"
 
 
 def p_text(p: float) -> str:
@@ -202,7 +202,8 @@ def verdicts(baseline: Rows, other: Rows, name: str) -> list[str]:
     width = max(len(set_title(key)) for key in other)
     for key in other:
         d = compare_rows(baseline[key], other[key])
-        said = "within the noise" if d.within_noise else f"{name} is {'better' if d.difference > 0 else 'worse'}"
-        points = f"{100 * d.difference:+.1f} points [{100 * d.low:+.1f}, {100 * d.high:+.1f}], p {p_text(d.p_value)}"
+        said = f"{name} is {'better' if d.verdict > 0 else 'worse'}" if d.verdict else "within the noise"
+        p = "-" if d.p is None else p_text(d.p)
+        points = f"{100 * d.value:+.1f} points [{100 * d.low:+.1f}, {100 * d.high:+.1f}], p {p}"
         lines.append(f"{set_title(key):{width}}  {points}: {said}")
     return lines

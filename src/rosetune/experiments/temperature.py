@@ -29,11 +29,13 @@ def calibrations(side: Side) -> dict[str, dict[str, Any]]:
     order = shuffled([(str(row["id"]),) for row in clean], 0)
     half = {key: i % 2 for i, key in enumerate(order)}
 
-    def fitted(part: list[dict[str, Any]]) -> float:
+    def fitted(part: list[dict[str, Any]]) -> float | None:
         return fit_temperature([row["logits"] for row in part], [index[row["gold"]] for row in part])
 
     of_other_half = [fitted([row for row in clean if half[(str(row["id"]),)] != i]) for i in (0, 1)]
     of_all = fitted(clean)
+    if of_all is None or None in of_other_half:
+        return {}  # without an error on clean examples there is nothing to fit a temperature to
     found = {}
     for name, part in rows.items():
         scored = [row for row in part if row["gold"] is not None]

@@ -19,7 +19,7 @@ from rosetune.methods._targets import (
     seeded_permutation,
     select_targets,
 )
-from rosetune.methods.mask_trace import MaskTrace
+from rosetune.mask_trace import MaskTrace
 
 
 class _Control:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from rosetune._files import replacing
-from rosetune.experiments.along_training import Point
-from rosetune.experiments.config import RunError
-from rosetune.experiments.equal_clean import Followed, at_equal_clean, clean_set, reference_of, robust_sets
-from rosetune.experiments.tables import set_title
+from rosetune.report.console import set_title
 from rosetune.robustness.flip_control import flipped_accuracy
+from rosetune.runs.along import Followed, accuracy, end_of
+from rosetune.runs.run import Run
+from rosetune.runs.sets import SetName
+from rosetune.runs.values import RunError
 
 __all__ = ["check_figure", "draw_curve"]
 
@@ -37,7 +38,7 @@ def check_figure(path: str) -> None:
         raise RunError("--figure needs matplotlib: pip install 'rosetune[plots]'")
 
 
-def draw_curve(runs: Sequence[Followed], path: str) -> None:
+def draw_curve(followed: Followed, path: str) -> None:
     """Robust against clean accuracy, a panel for each robust set; the first run with a curve is the reference.
 
     A small marker is a checkpoint, a large one the end of a run with its 95% intervals. From another run's end a
@@ -46,7 +47,7 @@ def draw_curve(runs: Sequence[Followed], path: str) -> None:
     curve and all ends need; the curves of other runs may begin outside.
 
     Args:
-        runs: from :func:`~rosetune.experiments.equal_clean.follow`.
+        followed: the runs, see :class:`~rosetune.runs.along.Followed`.
         path: of an svg, png or pdf file.
 
     Raises:
@@ -56,7 +57,7 @@ def draw_curve(runs: Sequence[Followed], path: str) -> None:
     import matplotlib
     from matplotlib.figure import Figure
 
-    names = robust_sets(runs[0].end.rows)
+    names = followed.robust
     columns = min(len(names), 3)
     lines = math.ceil(len(names) / columns)
     size = (6.4, 4.9) if len(names) == 1 else (4.2 * columns, 3.9 * lines + 0.7)
@@ -71,7 +72,7 @@ def draw_curve(runs: Sequence[Followed], path: str) -> None:
         figure = Figure(figsize=size, layout="constrained")
         panels = figure.subplots(lines, columns, squeeze=False).flat
         for name, axes in zip(names, panels, strict=False):
-            _panel(axes, runs, name)
+            _panel(axes, followed, name)
         for axes in list(panels)[len(names) :]:
             axes.set_axis_off()
         legend = {
@@ -82,37 +83,41 @@ def draw_curve(runs: Sequence[Followed], path: str) -> None:
         ncols = min(len(legend), 1 + columns)
         figure.legend(list(legend.values()), list(legend), loc="outside lower center", ncols=ncols, frameon=False)
         figure.draw_without_rendering()
-        reference = reference_of(runs)
+        steps = followed.curve(followed.reference)
         for name, axes in zip(names, figure.axes, strict=False):
-            _label_steps(axes, reference.curve, _places(reference.curve, name), _obstacles(axes, runs, name))
+            places = _places(followed.reference, name, steps)
+            _label_steps(axes, steps, places, _obstacles(axes, followed, name))
         suffix = Path(path).suffix.lower().removeprefix(".")
         with replacing(Path(path).expanduser()) as partial:
             figure.savefig(partial, format=suffix, dpi=200, metadata=_FORMATS[suffix])
 
 
-def _places(points: Sequence[Point], name: str) -> np.ndarray:
-    """(clean, robust) in percent."""
-    return 100 * np.array([(p.accuracy(clean_set(name, p.rows)), p.accuracy(name)) for p in points]).reshape(-1, 2)
+def _places(run: Run, name: str, steps: Sequence[int | None]) -> np.ndarray:
+    """(clean, robust) in percent at some steps; None is the end."""
+    clean = SetName.parse(name).clean(run.sets())
+    at = [(accuracy(run, clean, step), accuracy(run, name, step)) for step in steps]
+    return 100 * np.array(at).reshape(-1, 2)
 
 
-def _panel(axes: Any, runs: Sequence[Followed], name: str) -> None:
-    reference = reference_of(runs)
-    _draw_path(axes, _places(reference.curve, name), *_style(runs.index(reference)), light=False)
+def _panel(axes: Any, followed: Followed, name: str) -> None:
+    reference, runs = followed.reference, followed.runs
+    places = _places(reference, name, followed.curve(reference))
+    _draw_path(axes, places, *_style(runs.index(reference)), light=False)
     for number, run in enumerate(runs):
-        _draw_end(axes, run, name, *_style(number))
+        _draw_end(axes, followed, run, name, *_style(number))
         if run is not reference:
-            _draw_passage(axes, reference, run, name, *_style(number))
-    constant = 100 * reference.end.metrics[name]["constant"]["accuracy"]
+            _draw_passage(axes, followed, run, name, *_style(number))
+    constant = 100 * followed.metrics(reference, None)[name]["constant"]["accuracy"]
     axes.axhline(constant, color=_GREY, linestyle=(0, (6, 3)), linewidth=1, zorder=1, label="constant predictor")
     axes.margins(0.06)
     axes.autoscale_view()
     axes.autoscale(False)
     # Further curves may begin outside: a checkpoint at chance would press all others together.
     for number, run in enumerate(runs):
-        if run.curve and run is not reference:
-            _draw_path(axes, _places(run.curve, name), *_style(number), light=True)
-    _draw_flips(axes, reference.end, name)
-    axes.set_xlabel(f"{set_title(clean_set(name, reference.end.rows))} accuracy (%)")
+        if run is not reference and followed.curve(run):
+            _draw_path(axes, _places(run, name, followed.curve(run)), *_style(number), light=True)
+    _draw_flips(axes, reference, name)
+    axes.set_xlabel(f"{set_title(SetName.parse(name).clean(followed.sets))} accuracy (%)")
     axes.set_ylabel(f"{set_title(name)} accuracy (%)")
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -133,43 +138,44 @@ def _draw_path(axes: Any, places: np.ndarray, color: str, marker: str, light: bo
         axes.annotate("", middle + 0.02 * (ahead - middle), middle, arrowprops={**arrow, "mutation_scale": 11})
 
 
-def _draw_end(axes: Any, run: Followed, name: str, color: str, marker: str) -> None:
-    x, y = _places([run.end], name)[0]
-    clean, robust = run.end.metrics[clean_set(name, run.end.rows)], run.end.metrics[name]
+def _draw_end(axes: Any, followed: Followed, run: Run, name: str, color: str, marker: str) -> None:
+    x, y = _places(run, name, [None])[0]
+    metrics = followed.metrics(run, None)
+    clean, robust = metrics[SetName.parse(name).clean(metrics)], metrics[name]
     reach = [[[abs(100 * m[side] - at)] for side in ("low", "high")] for m, at in ((clean, x), (robust, y))]
     axes.errorbar(x, y, xerr=reach[0], yerr=reach[1], color=color, linewidth=0.8, alpha=0.5, zorder=3, fmt="none")
-    at = "" if run.end.step is None else f"step {run.end.step}; "
+    step = end_of(run)
+    at = "" if step is None else f"step {step}; "
     axes.plot(
         x, y, marker, color=color, markersize=9, markeredgecolor="white", zorder=5, linestyle="none",
-        label=f"{run.name}, end ({at}95% intervals)",
+        label=f"{followed.names[str(run)]}, end ({at}95% intervals)",
     )  # fmt: skip
 
 
-def _draw_passage(axes: Any, reference: Followed, run: Followed, name: str, color: str, marker: str) -> None:
-    beside = at_equal_clean(reference.curve, run.end, name)
-    if beside.passages:
-        x, y, there = 100 * beside.clean, 100 * beside.robust, 100 * beside.passages[0].robust
+def _draw_passage(axes: Any, followed: Followed, run: Run, name: str, color: str, marker: str) -> None:
+    found = followed.equal[name][str(run)]
+    if found.passages:
+        x, y, there = 100 * found.clean, 100 * found.robust, 100 * found.passages[0].robust
         axes.plot([x, x], [y, there], color=color, linewidth=1.2, linestyle=(0, (1, 2)), zorder=4)
         axes.plot(x, there, marker, color="white", markeredgecolor=color, markersize=7, zorder=4, linestyle="none")
-        label = f"{reference.name}, stopped at equal clean accuracy"
+        label = f"{followed.names[str(followed.reference)]}, stopped at equal clean accuracy"
         axes.plot([], [], "o", color="white", markeredgecolor=_GREY, markersize=7, linestyle=(0, (1, 2)), label=label)
 
 
-def _draw_flips(axes: Any, end: Point, name: str) -> None:
-    clean, robust = end.accuracy(clean_set(name, end.rows)), end.accuracy(name)
-    classes = len(end.rows[name][0]["logits"])
+def _draw_flips(axes: Any, run: Run, name: str) -> None:
+    (clean, robust), classes = _places(run, name, [None])[0] / 100, len(run.labels)
     if clean > 1 / classes:
         chance = flipped_accuracy(clean, 1 / classes, robust, classes)
         line = 100 * np.array([(clean, robust), (1 / classes, chance)])
         axes.plot(*line.T, color=_GREY, linewidth=1.2, linestyle=":", zorder=1, label="labels flipped at random")
 
 
-def _obstacles(axes: Any, runs: Sequence[Followed], name: str) -> np.ndarray:
+def _obstacles(axes: Any, followed: Followed, name: str) -> np.ndarray:
     """Where no label should stand, in pixels: on any line, and at the ends."""
     paths = [line.get_transform().transform(line.get_xydata()) for line in axes.lines if len(line.get_xydata())]
     for collection in axes.collections:  # the intervals
         paths += [collection.get_transform().transform(segment) for segment in collection.get_segments()]
-    ends = axes.transData.transform(np.concatenate([_places([run.end], name) for run in runs]))
+    ends = axes.transData.transform(np.concatenate([_places(run, name, [None]) for run in followed.runs]))
     corners = 5 * axes.figure.dpi / 72 * np.array([(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)])
     return np.concatenate([*map(_along, paths), *(ends + corner for corner in corners)])
 
@@ -183,7 +189,7 @@ def _along(path: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _label_steps(axes: Any, curve: Sequence[Point], places: np.ndarray, obstacles: np.ndarray) -> None:
+def _label_steps(axes: Any, curve: Sequence[int], places: np.ndarray, obstacles: np.ndarray) -> None:
     """The step beside as many checkpoints as have room: first and last of them, then the most lonely ones."""
     pixels = axes.transData.transform(places)
     distances = np.hypot(*(pixels[:, None] - pixels[None]).transpose(2, 0, 1)) + np.diag(np.full(len(pixels), np.inf))
@@ -191,7 +197,7 @@ def _label_steps(axes: Any, curve: Sequence[Point], places: np.ndarray, obstacle
     taken: list[Any] = []
     for i in dict.fromkeys([0, len(curve) - 1, *lonely]):
         text = axes.annotate(
-            f"step {curve[i].step}" if i in (0, len(curve) - 1) else f"{curve[i].step}",
+            f"step {curve[i]}" if i in (0, len(curve) - 1) else f"{curve[i]}",
             places[i], xytext=(0, 0), textcoords="offset points", ha="center", va="center",
             fontsize=8, color="#444444", zorder=6,
         )  # fmt: skip

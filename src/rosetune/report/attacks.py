@@ -136,7 +136,8 @@ def _named_table(title: str, columns: Sequence[str]) -> Table:
 
 
 def _transferred(cell: Mapping[str, Any] | None) -> str:
-    return "" if cell is None else f"{percent(cell['fooled'])} of {cell['n']}"
+    fooled = None if cell is None else cell["fooled"] or {"value": None, "n": 0}
+    return "" if fooled is None else f"{percent(fooled['value'])} of {fooled['n']}"
 
 
 def _marked(result: Mapping[str, Any]) -> Text:

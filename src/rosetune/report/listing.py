@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from rosetune.experiments.config import RunError
+from rosetune.runs.values import RunError
 
 __all__ = ["methods_text", "tasks_text"]
 
