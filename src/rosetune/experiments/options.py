@@ -35,9 +35,9 @@ def make_config(
         options: on top of that, by name.
         arguments: words of the command line for the Trainer, on the same level.
 
-    The options of a method are merged one by one as long as the method stays the same, those of a model always; a layer that names another
-    objective or mask starts from that one's defaults. A layer that names a task of rosetune's own, which brings its
-    columns, takes back the columns and files that a layer below gave for its data.
+    The options of a method are merged one by one as long as the method stays the same, those of a model always; a
+    layer that names another objective or mask starts from that one's defaults. A layer that names a task of
+    rosetune's own, which brings its columns, takes back the columns and files that a layer below gave for its data.
 
     Raises:
         RunError: an unknown option, a value of the wrong type, or a missing task or model.
