@@ -144,7 +144,7 @@ def _merged(name: str) -> dict[Path, _Entry]:
     """The options of one recipe, its layers one on top of the other."""
     method, model, task = name.split("/")
     entries = _read(method)
-    merged = {("task",): _Entry(task, task, ())}
+    merged: dict[Path, _Entry] = {("task",): _Entry(task, task, ())}
     for layer in ((_SHARED,), (_TASKS, task), (model, _SHARED), (model, task)):
         for path, entry in entries.items():
             option = path[len(layer) :]
