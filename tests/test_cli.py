@@ -164,6 +164,12 @@ def test_a_recipe_is_shown_with_its_sources(rosetune: Any) -> None:
     assert "learning_rate: 4.0e-5  # [table]" in out
 
 
+def test_a_recipe_that_is_not_there_names_its_neighbour(rosetune: Any) -> None:
+    code, out, err = rosetune("list", "recipes", "rose-first/roberta-base/rta")
+    assert (code, out) == (2, "")
+    assert "did you mean rose-first/roberta-base/rte" in err
+
+
 def test_help_all_lists_the_arguments_of_the_trainer(rosetune: Any) -> None:
     code, out, _ = rosetune("train", "--help-all")
     assert code == 0

@@ -12,6 +12,11 @@ from rosetune.runs.values import RunError, as_mapping, read_yaml
 
 __all__ = ["make_config", "parse_training", "training_help"]
 
+# What a layer below says of its own files means nothing to a named task.
+_OF_OWN_DATA = (
+    *("text_columns", "label_column", "validation_file", "test_file"),
+    *("task_type", "encoding", "delimiter", "drop_empty", "drop_unlabelled"),
+)
 _AXES = {"objective": "cross_entropy", "update_mask": None}
 
 
@@ -30,8 +35,9 @@ def make_config(
         options: on top of that, by name.
         arguments: words of the command line for the Trainer, on the same level.
 
-    The options of a method are merged one by one as long as the method stays the same; a layer that names another
-    objective or mask starts from that one's defaults.
+    The options of a method are merged one by one as long as the method stays the same, those of a model always; a
+    layer that names another objective or mask starts from that one's defaults. A layer that names a task of
+    rosetune's own, which brings its columns, takes back the columns and files that a layer below gave for its data.
 
     Raises:
         RunError: an unknown option, a value of the wrong type, or a missing task or model.
@@ -107,6 +113,12 @@ def _merge(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for given in layers:
         layer = dict(given)
+        moved = "task" in layer and merged.get("task") not in (None, layer["task"])
+        if moved and _brings_its_own_columns(layer["task"]):
+            merged = {name: value for name, value in merged.items() if name not in _OF_OWN_DATA}
+        if layer.get("model_kwargs") is not None:
+            given_here = as_mapping("model_kwargs", layer["model_kwargs"])
+            layer["model_kwargs"] = {**(merged.get("model_kwargs") or {}), **given_here}
         if layer.get("update_mask") == "none":
             layer["update_mask"] = None
         for axis, default in _AXES.items():
@@ -117,6 +129,12 @@ def _merge(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
                 layer[kwargs] = {**(merged.get(kwargs) or {}), **layer[kwargs]}
         merged |= layer
     return {name: value for name, value in merged.items() if value is not None}
+
+
+def _brings_its_own_columns(task: Any) -> bool:
+    from rosetune.data.tasks import find_task
+
+    return isinstance(task, str) and find_task(task) is not None
 
 
 def _words(name: str, value: Any, many: bool) -> list[str]:
