@@ -21,8 +21,8 @@ from rosetune.experiments import train as run
 from rosetune.experiments.checkpoints import newest_checkpoint
 from rosetune.experiments.config import RunConfig, RunError
 from rosetune.experiments.evaluate import evaluate_again, read_predictions
-from rosetune.experiments.train import train_run
 from rosetune.experiments.sets import load_data
+from rosetune.experiments.train import train_run
 from rosetune.experiments.training import Training, training_arguments
 
 ROSE = {"update_mask": "rose"}

@@ -19,7 +19,7 @@ from rosetune.robustness.attacks.summary import summary, transfer
 from rosetune.robustness.attacks.text import Text
 from rosetune.robustness.attacks.transformations import Synonyms
 from rosetune.robustness.attacks.victim import TransformersVictim
-from test_attacks import HOSTILE, SYNONYMS, BagOfWords
+from victims import HOSTILE, SYNONYMS, BagOfWords
 
 VOCABULARY = ["superb", "film", "plot", "dull", "acting", "the", "a", "movie", "slow", "dire", "Story"]
 WEIGHTS = {"superb": 1.2, "wonderful": 0.7, "dire": -0.9, "film": 0.3, "movie": 0.1, "dull": -1.0, "slow": -0.2}

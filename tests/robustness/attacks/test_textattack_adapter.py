@@ -14,7 +14,7 @@ from rosetune.robustness.attacks.run import read_results
 from rosetune.robustness.attacks.summary import summary
 from rosetune.robustness.attacks.textattack_adapter import attack_with_textattack
 from rosetune.robustness.attacks.textattack_adapter import textattack_recipes as recipes
-from test_attacks import HOSTILE, BagOfWords
+from victims import HOSTILE, BagOfWords
 
 WEIGHTS = {"superb": 1.2, "wonderful": 0.7, "dire": -0.9, "film": 0.3, "movie": 0.1, "dull": -1.0, "slow": -0.2}
 RECIPE = "DeepWordBugGao2018"
