@@ -197,10 +197,13 @@ def train(model, args, data, resume=None, **kwargs):
 
 
 class StopAt(TrainerCallback):
-    """Kills the process, as far as a test can, after four steps."""
+    """Kills the process, as far as a test can, after this step."""
+
+    def __init__(self, step):
+        self.step = step
 
     def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step == 4:
+        if state.global_step == self.step:
             raise KeyboardInterrupt
 
 

@@ -460,7 +460,7 @@ def test_a_killed_and_resumed_run_looks_at_the_data_once(tmp_path, tiny_model, m
     whole = train(tiny_model(), arguments(tmp_path / "whole", **saving), data, update_mask=mask)
     assert len(passes) == once
     with pytest.raises(KeyboardInterrupt):
-        train(tiny_model(), arguments(tmp_path / "cut", **saving), data, update_mask=mask, callbacks=[StopAt()])
+        train(tiny_model(), arguments(tmp_path / "cut", **saving), data, update_mask=mask, callbacks=[StopAt(4)])
     assert len(passes) == 2 * once
     resumed = train(
         tiny_model(seed=9),

@@ -57,7 +57,7 @@ def test_accumulation_does_not_matter(tmp_path, synonyms, objective, mask):
     data = dataset()
     results = []
     for rows, accumulation in ((8, 1), (1, 8)):
-        sizes = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": accumulation}
+        sizes = {"max_steps": 4, "per_device_train_batch_size": rows, "gradient_accumulation_steps": accumulation}
         model = RowNoise()
         results.append(run(model, arguments(tmp_path, **sizes, **method(objective, mask, synonyms, model)), data))
     whole, parts = results
@@ -74,7 +74,7 @@ def test_accumulation_does_not_matter_to_the_fisher_of_single_examples(tmp_path,
     data, results = dataset(), []
     mask = {"update_mask": "child_tuning", "update_mask_kwargs": {"mode": "D", "fisher": "example"}}
     for rows, accumulation in ((8, 1), (1, 8)):
-        sizes = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": accumulation}
+        sizes = {"max_steps": 4, "per_device_train_batch_size": rows, "gradient_accumulation_steps": accumulation}
         results.append(run(RowNoise(), arguments(tmp_path, **sizes, **mask), data))
     for p, q in zip(results[0].model.parameters(), results[1].model.parameters(), strict=True):
         torch.testing.assert_close(p, q, rtol=0, atol=1e-10)
@@ -84,12 +84,12 @@ def test_accumulation_does_not_matter_to_the_fisher_of_single_examples(tmp_path,
 def test_a_killed_and_resumed_run_is_the_uninterrupted_one(tmp_path, tiny_model, synonyms, objective, mask):
     """Up to the kill that is a second run of the same seed; and every term of the loss is in the log, by name."""
     data = dataset()
-    kwargs = {**method(objective, mask, synonyms), "save_strategy": "steps", "save_steps": 3}
+    kwargs = {**method(objective, mask, synonyms), "max_steps": 4, "save_strategy": "steps", "save_steps": 2}
     whole = run(tiny_model(), arguments(tmp_path / "whole", **kwargs), data)
     with pytest.raises(KeyboardInterrupt):
-        run(tiny_model(), arguments(tmp_path / "cut", **kwargs), data, callbacks=[StopAt()])
+        run(tiny_model(), arguments(tmp_path / "cut", **kwargs), data, callbacks=[StopAt(3)])
     resumed = run(
-        tiny_model(seed=9), arguments(tmp_path / "cut", **kwargs), data, resume=str(tmp_path / "cut" / "checkpoint-3")
+        tiny_model(seed=9), arguments(tmp_path / "cut", **kwargs), data, resume=str(tmp_path / "cut" / "checkpoint-2")
     )
     assert same(whole.model, resumed.model)
     assert logged(whole) == logged(resumed)

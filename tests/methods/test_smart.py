@@ -501,7 +501,7 @@ def test_a_killed_and_resumed_run_is_the_uninterrupted_one(tmp_path, tiny_model,
     args, cut = arguments(tmp_path / "whole", **kwargs), arguments(tmp_path / "cut", **kwargs)
     whole = train(tiny_model(), args, data, objective=Smart(**options))
     with pytest.raises(KeyboardInterrupt):
-        train(tiny_model(), cut, data, objective=Smart(**options), callbacks=[StopAt()])
+        train(tiny_model(), cut, data, objective=Smart(**options), callbacks=[StopAt(4)])
     checkpoint = str(tmp_path / "cut" / "checkpoint-3")
     resumed = train(tiny_model(seed=9), cut, data, resume=checkpoint, objective=Smart(**options))
     there, here = whole.objective.state_dict(), resumed.objective.state_dict()
