@@ -56,7 +56,8 @@ def evaluation_sets(data: TaskData, kind: str, *, data_dir: str | None = None, s
         curve = noise_curve(clean, data.text_columns, seed=seed)
         return {f"{name}@{strength:g}": noisy for name, strength, noisy in curve}
     sets: dict[str, Dataset] = {}
-    for name, dataset in load_advglue(data.name, data_dir=data_dir).items():
+    items_of = load_advglue(data.name, data_dir=data_dir, labels=data.labels, text_columns=data.text_columns)
+    for name, dataset in items_of.items():
         # Rotten Tomatoes holds the originals of many of AdvGLUE's SST-2 items.
         items, _ = remove_shared(dataset, data.splits["train"], data.text_columns)
         before = originals(items, data.text_columns)
