@@ -54,7 +54,8 @@ def evaluation_sets(
         curve = noise_curve(clean, data.text_columns, seed=seed)
         return {f"{name}@{strength:g}": EvaluationSet(noisy) for name, strength, noisy in curve}
     sets: dict[str, EvaluationSet] = {}
-    for name, dataset in load_advglue(data.name, data_dir=data_dir).items():
+    published = load_advglue(data.name, data_dir=data_dir, labels=data.labels, text_columns=data.text_columns)
+    for name, dataset in published.items():
         # Rotten Tomatoes holds the originals of many of AdvGLUE's SST-2 items.
         items, left_out = remove_shared(dataset, data.splits["train"], data.text_columns)
         if not len(items):
