@@ -1,7 +1,7 @@
 """Models and tokenizers: for a task, as somebody has trained them, and kept."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
