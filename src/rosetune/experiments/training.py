@@ -74,7 +74,9 @@ class Training:
         _follow_length(args, config.training, len(train))
         self._timer, self._log = _StepTimer(), _LogFile(Path(str(args.output_dir)) / "log.jsonl")
         self.trainer = RobustTrainer(
-            model_init=lambda: load_classifier(config.model_name_or_path, data.labels, tokenizer),
+            model_init=lambda: load_classifier(
+                config.model_name_or_path, data.labels, tokenizer, model_kwargs=config.model_kwargs
+            ),
             args=args,
             train_dataset=_encode(train, data.text_columns, tokenizer),
             eval_dataset=None if held_out is None else _encode(held_out, data.text_columns, tokenizer),

@@ -1,5 +1,6 @@
 """Predict once and keep a row per example; all else is computed from the rows, in ``rows.py``, without the model."""
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
@@ -125,14 +126,29 @@ def _check_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
         )
 
 
-def default_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Tokens that tokenizer and position embeddings allow, special ones included; 512 where neither says."""
+def longest_input(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Tokens that tokenizer and position embeddings allow, special ones included; None where neither says."""
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 0
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
             positions -= module.padding_idx + 1  # RoBERTa counts positions from after the padding index
             break
-    return min((n for n in (tokenizer.model_max_length, positions) if 0 < n < UNLIMITED), default=512)
+    # XLNet, which knows no limit, says -1.
+    return min((n for n in (tokenizer.model_max_length, positions) if 0 < n < UNLIMITED), default=None)
+
+
+def default_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """:func:`longest_input`, and 512 where neither says."""
+    return longest_input(model, tokenizer) or 512
+
+
+def input_names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """What a tokenizer gives and a model takes: no second segment for a model that knows one, as RoBERTa does."""
+    taken = inspect.signature(model.forward).parameters
+    any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
+    refused = {"token_type_ids"} if getattr(model.config.get_text_config(), "type_vocab_size", None) == 1 else set()
+    names = cast(list[str], tokenizer.model_input_names)
+    return [name for name in names if name not in refused and (any_name or name in taken)]
 
 
 def _encode(
@@ -144,7 +160,8 @@ def _encode(
     if max_length is None:
         max_length = default_length(model, tokenizer)
     encoded = tokenizer(*texts, truncation=True, max_length=max_length)
-    return [{name: values[i] for name, values in encoded.items()} for i in range(len(texts[0]))]
+    taken = input_names(model, tokenizer)
+    return [{name: encoded[name][i] for name in taken if name in encoded} for i in range(len(texts[0]))]
 
 
 @contextmanager
