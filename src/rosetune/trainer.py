@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from transformers import Trainer, TrainingArguments
 
+from rosetune._torch import unwrap
 from rosetune.arguments import RobustTrainingArguments, build_objective, build_update_mask
 from rosetune.data.balance import ClassBalancedSampler
 from rosetune.methods import Objective, ObjectiveOutput, PreparedMask, StatefulObjective, UpdateMask
-from rosetune.methods._perturbation import unwrap
 from rosetune.methods._state import keep_with
 from rosetune.methods.rose import Rose
 from rosetune.optim import SelectiveAdamW
