@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from rosetune.methods.rose import Rose
     from rosetune.methods.smart import Smart
     from rosetune.optim import SelectiveAdamW
+    from rosetune.runs.run import Run, find_runs
+    from rosetune.runs.table import examples, scores
     from rosetune.trainer import RobustTrainer
 
 # Importing torch and transformers takes seconds, so that a name is imported when it is first asked for.
@@ -60,6 +62,10 @@ _HOME = {
     "UpdateMask": "rosetune.methods",
     "OBJECTIVES": "rosetune.methods",
     "UPDATE_MASKS": "rosetune.methods",
+    "Run": "rosetune.runs.run",
+    "find_runs": "rosetune.runs.run",
+    "scores": "rosetune.runs.table",
+    "examples": "rosetune.runs.table",
 }
 
 __all__ = [
@@ -82,6 +88,7 @@ __all__ = [
     "RobustTrainer",
     "RobustTrainingArguments",
     "Rose",
+    "Run",
     "SelectiveAdamW",
     "Smart",
     "StatefulObjective",
@@ -90,6 +97,9 @@ __all__ = [
     "UniformMask",
     "UpdateMask",
     "__version__",
+    "examples",
+    "find_runs",
+    "scores",
 ]
 
 
