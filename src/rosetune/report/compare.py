@@ -17,6 +17,7 @@ from rosetune.report.console import (
     points,
     print_grid,
     set_title,
+    squared,
 )
 from rosetune.robustness.statistics import Difference
 from rosetune.runs.calibration import calibrations
@@ -101,7 +102,7 @@ def _sets_grid(a: Group, compared: Mapping[str, Difference]) -> Grid:
     columns = ("set", "n", f"A {value}", f"B {value}", "B - A [95%]" if not regression else "A - B [95%]", "p")
     grid = Grid(title, (*columns, "p, B better", *(["sd over seeds"] if several else [])))
     for name, d in compared.items():
-        sides = (f"{s.value:.3f}" if regression else percent(s.value) for s in (d.a, d.b))
+        sides = (squared(s.value) if regression else percent(s.value) for s in (d.a, d.b))
         tests = ["-" if p is None else p_text(p).removeprefix("= ") for p in (d.p, d.p_b_better)]
         spread = [] if d.sd is None else [f"{d.sd:.3f}" if regression else f"{100 * d.sd:.1f}"]
         grid.rows.append((_title(a, name), str(d.n), *sides, difference_cell(d, regression), *tests, *spread))
@@ -173,11 +174,14 @@ def _controls_grid(
 ) -> Grid:
     """Every control's accuracy on some robust sets that share their clean set."""
     heads = (_title(a, name).replace(" ", "\n") for name in controls)
-    grid = Grid("Controls: accuracy in %", ("", "seeds", "clean", *heads))
+    shown = percent if a[0].labels else squared
+    grid = Grid(
+        f"Controls: {'accuracy in %' if a[0].labels else 'mean squared error'}", ("", "seeds", "clean", *heads)
+    )
     at = compared.get(clean)
     for title, group, side in (("B", b, "b"), ("A", a, "a")):
-        cells = (percent(getattr(compared[name], side).value) for name in controls)
-        level = percent(getattr(at, side).value if at else None)
+        cells = (shown(getattr(compared[name], side).value) for name in controls)
+        level = shown(getattr(at, side).value if at else None)
         grid.rows.append((escape(f"{title}, {group[0].method}"), str(len(group)), level, *cells))
     grid.rows.append(None)
     found = {name: {result.control: result for result in part} for name, part in controls.items()}
@@ -185,8 +189,8 @@ def _controls_grid(
         here = [part.get(control) for part in found.values()]
         known = [result for result in here if result is not None]
         own = next((result.clean for result in known if result.clean is not None), None)
-        cells = (percent(result.accuracy if result else None) for result in here)
-        grid.rows.append((escape(control.replace("_", " ")), str(known[0].seeds), percent(own), *cells))
+        cells = (shown(result.accuracy if result else None) for result in here)
+        grid.rows.append((escape(control.replace("_", " ")), str(known[0].seeds), shown(own), *cells))
     return grid
 
 

@@ -147,8 +147,7 @@ def input_names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> l
     taken = inspect.signature(model.forward).parameters
     any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
     refused = {"token_type_ids"} if getattr(model.config.get_text_config(), "type_vocab_size", None) == 1 else set()
-    names = cast(list[str], tokenizer.model_input_names)
-    return [name for name in names if name not in refused and (any_name or name in taken)]
+    return [name for name in tokenizer.model_input_names if name not in refused and (any_name or name in taken)]
 
 
 def _encode(
