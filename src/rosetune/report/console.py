@@ -20,6 +20,7 @@ __all__ = [
     "console",
     "difference_cell",
     "interval_cell",
+    "mean_cell",
     "p_text",
     "percent",
     "points",
@@ -147,7 +148,7 @@ def accuracy_grid(
         if line is None:
             grid.rows.append(None)
             continue
-        name, metrics = line
+        name, metrics = escape(line[0]), line[1]
         cells = (accuracy_cell(metrics[key]) if key in metrics else "-" for key in names)
         grid.rows.append((name, *cells, *(next(column) for column in more.values())))
     constants: list[Mapping[str, Any]] = [
@@ -174,24 +175,33 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.1f}"
 
 
-def interval_cell(value: float | None, low: float | None, high: float | None, sign: str = "") -> str:
-    """A share in percent with its interval."""
+def mean_cell(value: float | None, regression: bool, sign: str = "") -> str:
+    """A share in percent, of a regression a squared error; a dash where there is none."""
+    if value is None:
+        return "-"
+    return f"{value:{sign}.3f}" if regression else f"{100 * value:{sign}.1f}"
+
+
+def interval_cell(
+    value: float | None, low: float | None, high: float | None, sign: str = "", regression: bool = False
+) -> str:
+    """The same with its interval."""
     if value is None or low is None or high is None:
         return "-"
-    return f"{100 * value:{sign}.1f}{BREAK}[dim]\\[{100 * low:{sign}.1f},{100 * high:{sign}.1f}][/dim]"
+    shown, left, right = (mean_cell(part, regression, sign) for part in (value, low, high))
+    return f"{shown}{BREAK}[dim]\\[{left},{right}][/dim]"
 
 
 def accuracy_cell(metrics: Mapping[str, Any]) -> str:
     """Accuracy in percent with its 95% interval; of a regression the mean squared error with its own."""
     if "accuracy" not in metrics:
-        return f"{metrics['mse']:.3f}{BREAK}[dim]\\[{metrics['low']:.3f},{metrics['high']:.3f}][/dim]"
+        return interval_cell(metrics["mse"], metrics["low"], metrics["high"], regression=True)
     return interval_cell(metrics["accuracy"], metrics["low"], metrics["high"])
 
 
 def difference_cell(d: Difference, regression: bool = False) -> str:
     """Paired difference b - a with its 95% interval; dim where neither is shown to be better."""
-    factor, digits = (1, 3) if regression else (100, 1)
-    value, low, high = (f"{factor * part:+.{digits}f}" for part in (d.value, d.low, d.high))
+    value, low, high = (mean_cell(part, regression, sign="+") for part in (d.value, d.low, d.high))
     style = "bold" if d.verdict else "dim"
     return f"[{style}]{value}[/{style}]{BREAK}[{style}]\\[{low},{high}][/{style}]"
 
