@@ -20,18 +20,18 @@ __all__ = [
     "console",
     "difference_cell",
     "interval_cell",
+    "mean_cell",
     "p_text",
     "percent",
     "points",
     "print_grid",
     "said_of",
     "set_title",
-    "squared",
 ]
 
 # Stands where a cell may be broken into two lines: between a figure and its interval.
 BREAK = "\x1f"
-_GAP = 2  # columns between cells
+_GAP, _EDGES = 2, 2  # columns between cells, and around a table
 _LONG = "    "
 
 
@@ -65,12 +65,12 @@ def print_grid(out: Console, grid: Grid) -> None:
     out.print(Text(grid.title, style="italic"))
     for gap in (" ", "\n"):
         widths = _widths(grid, gap)
-        if sum(widths) + _GAP * (len(widths) - 1) <= out.width:
+        if sum(widths) + _GAP * (len(widths) - 1) + _EDGES <= out.width:
             out.print(_table(grid, range(len(widths)), gap))
             _print_caption(out, grid)
             return
     # What fits beside the names, in the order of the columns.
-    room, parts = out.width - widths[0], [[0]]
+    room, parts = out.width - _EDGES - widths[0], [[0]]
     used = 0
     for column, width in enumerate(widths[1:], start=1):
         if used and used + _GAP + width > room:
@@ -151,7 +151,7 @@ def accuracy_grid(
         if line is None:
             grid.rows.append(None)
             continue
-        name, metrics = line
+        name, metrics = escape(line[0]), line[1]
         cells = (accuracy_cell(metrics[key]) if key in metrics else "-" for key in names)
         grid.rows.append((name, *cells, *(next(column) for column in more.values())))
     constants: list[Mapping[str, Any]] = [
@@ -173,34 +173,38 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def squared(value: float | None) -> str:
-    """A mean squared error; a dash where there is none."""
-    return "-" if value is None else f"{value:.3f}"
-
-
 def points(difference: float) -> str:
     """A difference of shares in points, with its sign."""
     return f"{100 * difference:+.1f}"
 
 
-def interval_cell(value: float | None, low: float | None, high: float | None, sign: str = "") -> str:
-    """A share in percent with its interval."""
+def mean_cell(value: float | None, regression: bool, sign: str = "") -> str:
+    """A share in percent, of a regression a squared error; a dash where there is none."""
+    if value is None:
+        return "-"
+    return f"{value:{sign}.3f}" if regression else f"{100 * value:{sign}.1f}"
+
+
+def interval_cell(
+    value: float | None, low: float | None, high: float | None, sign: str = "", regression: bool = False
+) -> str:
+    """The same with its interval."""
     if value is None or low is None or high is None:
         return "-"
-    return f"{100 * value:{sign}.1f}{BREAK}[dim]\\[{100 * low:{sign}.1f},{100 * high:{sign}.1f}][/dim]"
+    shown, left, right = (mean_cell(part, regression, sign) for part in (value, low, high))
+    return f"{shown}{BREAK}[dim]\\[{left},{right}][/dim]"
 
 
 def accuracy_cell(metrics: Mapping[str, Any]) -> str:
     """Accuracy in percent with its 95% interval; of a regression the mean squared error with its own."""
     if "accuracy" not in metrics:
-        return f"{metrics['mse']:.3f}{BREAK}[dim]\\[{metrics['low']:.3f},{metrics['high']:.3f}][/dim]"
+        return interval_cell(metrics["mse"], metrics["low"], metrics["high"], regression=True)
     return interval_cell(metrics["accuracy"], metrics["low"], metrics["high"])
 
 
 def difference_cell(d: Difference, regression: bool = False) -> str:
     """Paired difference b - a with its 95% interval; dim where neither is shown to be better."""
-    factor, digits = (1, 3) if regression else (100, 1)
-    value, low, high = (f"{factor * part:+.{digits}f}" for part in (d.value, d.low, d.high))
+    value, low, high = (mean_cell(part, regression, sign="+") for part in (d.value, d.low, d.high))
     style = "bold" if d.verdict else "dim"
     return f"[{style}]{value}[/{style}]{BREAK}[{style}]\\[{low},{high}][/{style}]"
 

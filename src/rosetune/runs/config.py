@@ -132,7 +132,11 @@ class RunConfig:
         Raises:
             RunError: there is none, or it is damaged.
         """
-        return cls.from_options(read_yaml(Path(folder) / "config.yaml"))
+        path = Path(folder) / "config.yaml"
+        options = read_yaml(path)
+        if not {"task", "model_name_or_path"} <= options.keys():
+            raise RunError(f"{path} is no run's configuration (without task or model_name_or_path): train it anew")
+        return cls.from_options(options)
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> "RunConfig":
