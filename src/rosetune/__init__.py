@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rosetune.methods.rose import Rose
     from rosetune.methods.smart import Smart
     from rosetune.optim import SelectiveAdamW
+    from rosetune.robustness.face import attack, compare, evaluate
     from rosetune.trainer import RobustTrainer
 
 # Importing torch and transformers takes seconds, so that a name is imported when it is first asked for.
@@ -56,6 +57,9 @@ _HOME = {
     "UpdateMask": "rosetune.methods",
     "OBJECTIVES": "rosetune.methods",
     "UPDATE_MASKS": "rosetune.methods",
+    "attack": "rosetune.robustness.face",
+    "compare": "rosetune.robustness.face",
+    "evaluate": "rosetune.robustness.face",
 }
 
 __all__ = [
@@ -84,6 +88,9 @@ __all__ = [
     "UniformMask",
     "UpdateMask",
     "__version__",
+    "attack",
+    "compare",
+    "evaluate",
 ]
 
 

@@ -17,7 +17,7 @@ from rosetune.robustness.attacks.driver import Recipe
 from rosetune.robustness.attacks.recipes import NEEDS_SYNONYMS, RECIPES
 from rosetune.robustness.attacks.run import attack, described, read_results
 from rosetune.robustness.attacks.summary import summary, transfer
-from rosetune.robustness.attacks.victim import TransformersVictim
+from rosetune.robustness.transformers_classifier import TransformersClassifier
 
 __all__ = ["AttackOptions", "Attacked", "attack_files", "attack_runs"]
 
@@ -109,7 +109,7 @@ def attack_files(run: str | Path) -> dict[str, tuple[dict[str, Any], Results]]:
 
 def _attack(
     target: Target,
-    victim: TransformersVictim,
+    victim: TransformersClassifier,
     name: str,
     recipe: Recipe | None,
     path: Path,
@@ -175,9 +175,9 @@ def _transfer(
     return matrices
 
 
-def _victim(run: str, batch_size: int | None) -> tuple[TransformersVictim, str | None]:
+def _victim(run: str, batch_size: int | None) -> tuple[TransformersClassifier, str | None]:
     model, tokenizer, _ = load_trained(run)
-    return TransformersVictim(model, tokenizer, batch_size=batch_size), tokenizer.unk_token
+    return TransformersClassifier(model, tokenizer, batch_size=batch_size), tokenizer.unk_token
 
 
 def _recipe(name: str, options: AttackOptions, synonyms: Synonyms, unk: str | None = None) -> Recipe | None:

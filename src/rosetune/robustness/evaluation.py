@@ -103,10 +103,19 @@ def _forward(
                 padding_side=type(tokenizer).padding_side,
                 return_tensors="pt",
             )
-            output = model(**batch.to(model.device)).logits
+            output = _logits(model, model(**batch.to(model.device)))
             logits[chosen] = output.to(torch.float64 if dtype is np.float64 else torch.float32).cpu().numpy()
             if progress is not None:
                 progress(start + len(chosen), len(order))
+    return logits
+
+
+def _logits(model: PreTrainedModel, output: object) -> torch.Tensor:
+    logits = getattr(output, "logits", None)
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
+        raise ValueError(
+            f"{type(model).__name__} gives no logits for a text: load it with AutoModelForSequenceClassification"
+        )
     return logits
 
 
