@@ -8,15 +8,26 @@ import torch
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from transformers import AutoModel, TextClassificationPipeline, TokenClassificationPipeline
+from transformers import (
+    AutoModel,
+    AutoModelForTokenClassification,
+    TextClassificationPipeline,
+    TokenClassificationPipeline,
+)
 from transformers.pipelines import ZeroShotClassificationPipeline
 
 from helpers import make_model, make_tokenizer
 from rosetune.robustness.classifier import as_classifier
 
 TEXTS = [("ba be",), ("ko ku la di",), ("",), ("no nu",)]
-NAMES = {"id2label": {0: "bad", 1: "good"}}
-ENTAILMENT = {"id2label": {0: "entailment", 1: "other"}, "label2id": {"entailment": 0, "other": 1}}
+
+
+def named_model(*names):
+    """A classifier with names of its classes, by default "bad" and "good"."""
+    model = make_model(initializer_range=0.5)
+    model.config.id2label = dict(enumerate(names or ("bad", "good")))
+    model.config.label2id = {name: i for i, name in model.config.id2label.items()}
+    return model
 
 
 def probabilities(texts):
@@ -32,14 +43,14 @@ def logits_of(model, tokenizer, texts):
 class TestTransformers:
     @pytest.mark.parametrize("pair", [False, True])
     def test_logits_are_the_models(self, pair):
-        model, tokenizer = make_model(initializer_range=0.5, **NAMES), make_tokenizer()
+        model, tokenizer = named_model(), make_tokenizer()
         texts = [(*row, *(("mi ma",) if pair else ())) for row in TEXTS if row[0]]  # no token at all, no logit
         classifier = as_classifier(model, tokenizer, batch_size=2)
         assert classifier.labels == ("bad", "good")
         assert classifier.logits(texts) == pytest.approx(logits_of(model, tokenizer, texts), abs=1e-4)
 
     def test_a_pipeline_is_its_model(self):
-        model, tokenizer = make_model(initializer_range=0.5, **NAMES).eval(), make_tokenizer()
+        model, tokenizer = named_model().eval(), make_tokenizer()
         pipe = TextClassificationPipeline(model=model, tokenizer=tokenizer)
         classifier = as_classifier(pipe)
         assert classifier.labels == ("bad", "good")
@@ -61,7 +72,7 @@ class TestTransformers:
         with pytest.raises(ValueError, match="2 outputs, but 3 label names"):
             as_classifier(make_model(), tokenizer, labels=["a", "b", "c"])
         with pytest.raises(ValueError, match=r"outputs are bad, good \(config.id2label\), in this order"):
-            as_classifier(make_model(**NAMES), tokenizer, labels=["Good", "Bad"])
+            as_classifier(named_model(), tokenizer, labels=["Good", "Bad"])
         with pytest.raises(ValueError, match="one output is a regression"):
             as_classifier(make_model(num_labels=1), tokenizer, labels=["a", "b"])
 
@@ -73,8 +84,11 @@ class TestTransformers:
             as_classifier(make_model(problem_type="multi_label_classification"), tokenizer)
         with pytest.raises(ValueError, match="no transformers model with a configuration"):
             as_classifier(torch.nn.Linear(2, 2), tokenizer)
-        with pytest.raises(ValueError, match="BertModel gives no logits"):
+        with pytest.raises(ValueError, match="pooler_output without logits"):
             as_classifier(AutoModel.from_config(model.config), tokenizer).logits(TEXTS)
+        every_token = AutoModelForTokenClassification.from_config(model.config)
+        with pytest.raises(ValueError, match=r"gives logits of shape \(4, 4, 2\) for 4 texts and 2 labels"):
+            as_classifier(every_token, tokenizer).logits(TEXTS)
         with pytest.raises(ValueError, match="give texts and labels by name"):
             as_classifier(model, ["a text"])
         with pytest.raises(ValueError, match="objects, not names"):
@@ -84,7 +98,7 @@ class TestTransformers:
             as_classifier(pipe, tokenizer)
 
     def test_other_pipelines_are_refused(self):
-        model, tokenizer = make_model(**ENTAILMENT), make_tokenizer()
+        model, tokenizer = named_model("entailment", "other"), make_tokenizer()
         for kind in (ZeroShotClassificationPipeline, TokenClassificationPipeline):
             with pytest.raises(ValueError, match="is no text-classification pipeline"):
                 as_classifier(kind(model=model, tokenizer=tokenizer))

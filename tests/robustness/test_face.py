@@ -17,7 +17,14 @@ from rosetune.robustness.rows import compare_rows, prediction_rows, set_metrics
 from rosetune.robustness.statistics import estimate
 
 SYLLABLES = [a + b for a in "bdfgklmnprst" for b in "aeiou"]
-NAMES = {"id2label": {0: "bad", 1: "good"}}
+
+
+def named_model(*names):
+    """A classifier with names of its classes, by default "bad" and "good"."""
+    model = make_model(initializer_range=0.5)
+    model.config.id2label = dict(enumerate(names or ("bad", "good")))
+    model.config.label2id = {name: i for i, name in model.config.id2label.items()}
+    return model
 
 
 def make_texts(syllables, n=40):
@@ -38,7 +45,7 @@ def share_of_a(texts):
 
 class TestThreeLines:
     def test_a_pipeline(self):
-        model, tokenizer = make_model(initializer_range=0.5, **NAMES).eval(), make_tokenizer()
+        model, tokenizer = named_model().eval(), make_tokenizer()
 
         pipe = TextClassificationPipeline(model=model, tokenizer=tokenizer)
         result = rosetune.evaluate(pipe, texts=KNOWN, labels=LABELS)
@@ -48,7 +55,7 @@ class TestThreeLines:
         assert scores.accuracy[0] == np.mean([a == b for a, b in zip(predicted, LABELS, strict=True)])
 
     def test_a_model_and_its_tokenizer(self):
-        model, tokenizer = make_model(initializer_range=0.5, **NAMES), make_tokenizer()
+        model, tokenizer = named_model(), make_tokenizer()
 
         result = rosetune.evaluate(model, tokenizer, KNOWN, LABELS)
         scores = result.scores()
@@ -145,7 +152,7 @@ class TestEvaluate:
         )
         columns = {"id": [f"r{i}" for i in range(40)], "text": KNOWN, "label": [i % 2 for i in range(40)]}
         dataset = Dataset.from_dict(columns, features=features)
-        model, tokenizer = make_model(initializer_range=0.5, **NAMES), make_tokenizer()
+        model, tokenizer = named_model(), make_tokenizer()
         result = rosetune.evaluate(model, tokenizer, dataset, sets="clean")
         assert result.labels == ("bad", "good")
         assert [row["gold"] for row in result.rows["clean"]] == ["good", "bad"] * 20
@@ -254,7 +261,7 @@ class TestAttack:
         assert {result["id"] for result in everything.results} == set(range(1, 40))
 
     def test_a_transformer_by_synonyms(self):
-        model, tokenizer = make_model(initializer_range=0.5, **NAMES), make_tokenizer()
+        model, tokenizer = named_model(), make_tokenizer()
         synonyms = {a + b: tuple(a + c for c in "aeiou" if c != b) for a in "bdfgklmnprst" for b in "aeiou"}
         rows = rosetune.evaluate(model, tokenizer, KNOWN, LABELS, sets="clean").rows["clean"]
         labels = [row["prediction"] for row in rows]

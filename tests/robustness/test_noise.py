@@ -1,4 +1,5 @@
 import math
+import os
 import re
 import subprocess
 import sys
@@ -52,7 +53,11 @@ def test_errors_do_not_depend_on_process_or_hash_seed():
     program = f"from rosetune.robustness.noise import typing_errors; print(typing_errors({SENTENCE!r}, 3, 1), end='')"
     outputs = {
         subprocess.run(
-            [sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         for seed in ("1", "2")
     }

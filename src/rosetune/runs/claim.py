@@ -11,7 +11,7 @@ from rosetune.robustness.metrics import constant_predictor
 from rosetune.robustness.rows import paired_correctness
 from rosetune.robustness.statistics import ALPHA, Difference, paired_t_test
 from rosetune.runs.along import accuracy, nearest_step
-from rosetune.runs.compare import check_seeds, common_rows, compare, paired, rows_difference, rows_of
+from rosetune.runs.compare import check_seeds, common_rows, common_sets, paired, rows_difference, rows_of
 from rosetune.runs.config import LENGTH, METHOD
 from rosetune.runs.controls import CONTROLS, found_controls
 from rosetune.runs.files import Rows
@@ -102,7 +102,7 @@ def control_results(a: Sequence[Run], b: Sequence[Run], trained: Mapping[str, Se
     Args:
         trained: control runs by name.
     """
-    names = [name for name in compare(a, b) if SetName.parse(name).robust]
+    names = [name for name in common_sets(a, b) if SetName.parse(name).robust]
     return {name: _on_set(a, b, trained, name) for name in names}
 
 
@@ -119,7 +119,7 @@ def not_tried(a: Sequence[Run], b: Sequence[Run], trained: Mapping[str, Sequence
         lacking = tuple(control for control in trained if control not in {result.control for result in found})
         where.setdefault(lacking, []).append(SetName.parse(name).title)
     said += [
-        f"Not evaluated on {', '.join(titles)} (`rosetune evaluate`, `rosetune attack`): {', '.join(lacking)}."
+        f"Without results on {', '.join(titles)} (`rosetune evaluate`, `rosetune attack`): {', '.join(lacking)}."
         for lacking, titles in where.items()
         if lacking
     ]
@@ -165,11 +165,12 @@ def _on_set(
     for control, runs in trained.items():
         own, claim = paired(check_seeds([*runs]), b)
         baseline = a if len(a) == 1 else [run for c in claim for run in a if run.seed == c.seed]
-        if name in compare(own, claim) and name in compare(baseline, own):
+        if name in common_sets(own, claim) and name in common_sets(baseline, own):
             clean = SetName.parse(name).clean(own[0].sets())
             known = own[0].labels and all(clean in run.sets() for run in own)
             level = float(np.mean([accuracy(run, clean) for run in own])) if known else None
-            found.append(_result(control, level, *(rows_of(part, name) for part in (baseline, own, claim)), name))
+            before, middle, after = (rows_of(part, name) for part in (baseline, own, claim))
+            found.append(_result(control, level, before, middle, after, name))
     return found
 
 

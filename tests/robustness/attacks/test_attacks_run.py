@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import binom
-from test_attacks import HOSTILE, SYNONYMS, BagOfWords
 
 from helpers import make_model, make_tokenizer
 from rosetune.data.synonyms import load_synonyms
@@ -20,6 +19,7 @@ from rosetune.robustness.attacks.summary import Transferred, summary, transfer
 from rosetune.robustness.attacks.text import Text
 from rosetune.robustness.attacks.transformations import Synonyms
 from rosetune.robustness.transformers_classifier import TransformersClassifier
+from victims import HOSTILE, SYNONYMS, BagOfWords
 
 VOCABULARY = ["superb", "film", "plot", "dull", "acting", "the", "a", "movie", "slow", "dire", "Story"]
 WEIGHTS = {"superb": 1.2, "wonderful": 0.7, "dire": -0.9, "film": 0.3, "movie": 0.1, "dull": -1.0, "slow": -0.2}
@@ -262,10 +262,10 @@ def test_hostile_texts_get_through(tmp_path, name):
     assert results[0]["queries"] == 1
 
 
-def test_ten_thousand_words_without_a_budget():
+def test_thousands_of_words_without_a_budget():
     recipe = Recipe("x", Greedy("delete"), Synonyms({"superb": ("dire",)}))
-    [result] = run([Row("a", ("superb " * 10_000,), 1)], recipe, lambda texts: np.tile([0.25, 0.75], (len(texts), 1)))
-    assert (result["status"], result["queries"]) == ("failed", 1 + 2 * 10_000)
+    [result] = run([Row("a", ("superb " * 4_000,), 1)], recipe, lambda texts: np.tile([0.25, 0.75], (len(texts), 1)))
+    assert (result["status"], result["queries"]) == ("failed", 1 + 2 * 4_000)
 
 
 @pytest.mark.slow
@@ -380,10 +380,10 @@ def test_transfer_draws_rows_of_one_original_together():
 # a real model
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def victim():
-    torch.manual_seed(0)
-    model = make_model(initializer_range=0.5, num_labels=3)
+    """In double precision, since single precision rounds by the batch, at times over the edge of a third decimal."""
+    model = make_model(initializer_range=0.5, num_labels=3).double()
     return TransformersClassifier(model, make_tokenizer(), batch_size=16)
 
 
@@ -395,7 +395,7 @@ def test_a_transformer_in_any_batches(victim):
     assert together.shape == (50, 3)
     assert together.sum(axis=1) == pytest.approx(1)
     for text, expected in zip(texts, together, strict=True):
-        assert victim([text])[0] == pytest.approx(expected, abs=1e-3)
+        assert victim([text])[0] == pytest.approx(expected, abs=1e-12)
     # Logits from the model itself, a text at a time; rounding to three decimals moves a probability by less than this.
     victim._model.eval()
     with torch.no_grad():
