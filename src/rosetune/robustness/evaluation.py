@@ -105,6 +105,11 @@ def _forward(
                 return_tensors="pt",
             )
             output = logits_of(model(**batch.to(model.device)))
+            if output.shape != logits[chosen].shape:
+                raise ValueError(
+                    f"{type(model).__name__} gives logits of shape {tuple(output.shape)} for {len(chosen)} texts and "
+                    f"{logits.shape[1]} labels: load it with AutoModelForSequenceClassification"
+                )
             logits[chosen] = output.to(torch.float64 if dtype is np.float64 else torch.float32).cpu().numpy()
             if progress is not None:
                 progress(start + len(chosen), len(order))
