@@ -17,6 +17,7 @@ from rosetune.data.rows import TaskData, shuffled_subset, take, text_keys
 from rosetune.data.split import shuffled
 from rosetune.experiments.errors import reworded
 from rosetune.experiments.models import load_classifier, load_tokenizer, save_trained
+from rosetune.methods import TracedMask
 from rosetune.robustness.metrics import classification_metrics
 from rosetune.runs.config import RUN_DEFAULTS, RunConfig
 from rosetune.runs.values import RunError
@@ -124,10 +125,9 @@ class Training:
     def write(self, folder: Path) -> None:
         """Log, mask trace, timing and, last, the model: its presence means that training is done."""
         write_json_lines(folder / "log.jsonl", _log_lines(self.trainer.state.log_history))
-        optimizer = self.trainer._selective_adamw()
-        trace = getattr(None if optimizer is None else optimizer.update_mask, "trace", None)
-        if trace is not None:
-            trace.save(folder / "mask_trace.npz")
+        mask = self.trainer.update_mask
+        if isinstance(mask, TracedMask) and mask.trace is not None:
+            mask.trace.save(folder / "mask_trace.npz")
         write_json(folder / "timing.json", self._timing())
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         save_trained(model, self.trainer.processing_class, folder / "model")

@@ -1,8 +1,7 @@
 """Predict once and keep a row per example; all else is computed from the rows, in ``rows.py``, without the model."""
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.data.data_collator import pad_without_fast_tokenizer_warning
 
+from rosetune._torch import evaluating, logits_of
 from rosetune.robustness.rows import compare_rows, prediction_rows, set_metrics
 
 __all__ = ["compare_rows", "predict", "predict_texts", "prediction_rows", "set_metrics"]
@@ -93,7 +93,7 @@ def _forward(
     logits = np.empty((len(encoded), cast(int, model.config.num_labels)), dtype=dtype)
     # Longest first: what does not fit in memory fails at once, not at the end.
     order = sorted(range(len(encoded)), key=lambda i: -len(encoded[i]["input_ids"]))
-    with _evaluating(model):
+    with evaluating(model), torch.inference_mode():
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             batch = pad_without_fast_tokenizer_warning(
@@ -104,7 +104,7 @@ def _forward(
                 padding_side=type(tokenizer).padding_side,
                 return_tensors="pt",
             )
-            output = model(**batch.to(model.device)).logits
+            output = logits_of(model(**batch.to(model.device)))
             logits[chosen] = output.to(torch.float64 if dtype is np.float64 else torch.float32).cpu().numpy()
             if progress is not None:
                 progress(start + len(chosen), len(order))
@@ -162,16 +162,3 @@ def _encode(
     encoded = tokenizer(*texts, truncation=True, max_length=max_length)
     taken = input_names(model, tokenizer)
     return [{name: encoded[name][i] for name in taken if name in encoded} for i in range(len(texts[0]))]
-
-
-@contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
-    # Module by module: a frozen part may have been in eval mode while the rest was training.
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
