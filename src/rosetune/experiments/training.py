@@ -16,6 +16,7 @@ from rosetune._files import write_json, write_json_lines
 from rosetune.data.rows import TaskData, shuffled_subset, take, text_keys
 from rosetune.data.split import shuffled
 from rosetune.data.tasks import find_task
+from rosetune.experiments.errors import reworded
 from rosetune.experiments.models import load_classifier, load_tokenizer, save_trained
 from rosetune.methods import TracedMask
 from rosetune.robustness.metrics import classification_metrics, regression_metrics
@@ -66,7 +67,8 @@ def training_arguments(config: RunConfig) -> RobustTrainingArguments:
             "choosing a checkpoint needs validation_from_train, a share of the training data (such as 0.1) to choose "
             "on: nothing is chosen on the sets that are reported"
         )
-    return RobustTrainingArguments(**{**defaults, **given, "output_dir": given.get("output_dir", "runs")})
+    with reworded(Exception):
+        return RobustTrainingArguments(**{**defaults, **given, "output_dir": given.get("output_dir", "runs")})
 
 
 def is_regression(config: RunConfig) -> bool:
@@ -87,23 +89,24 @@ class Training:
         train, held_out = _training_rows(config, data, args.seed)
         _follow_length(args, config.training, len(train))
         self._timer, self._log = _StepTimer(), _LogFile(Path(str(args.output_dir)) / "log.jsonl")
-        self.trainer = RobustTrainer(
-            model_init=lambda: load_classifier(
-                config.model_name_or_path,
-                data.labels,
-                tokenizer,
-                task_type=data.task_type,
-                model_kwargs=config.model_kwargs,
-            ),
-            args=args,
-            train_dataset=_encode(train, data.text_columns, tokenizer),
-            eval_dataset=None if held_out is None else _encode(held_out, data.text_columns, tokenizer),
-            processing_class=tokenizer,
-            data_collator=DataCollatorWithPadding(tokenizer),
-            preprocess_logits_for_metrics=lambda logits, _: logits[0] if isinstance(logits, tuple) else logits,
-            compute_metrics=lambda p: _selection_metrics(p.label_ids, p.predictions, data.labels),
-            callbacks=[_LogWithCheckpoint(), self._timer, self._log],
-        )
+        with reworded(RuntimeError):
+            self.trainer = RobustTrainer(
+                model_init=lambda: load_classifier(
+                    config.model_name_or_path,
+                    data.labels,
+                    tokenizer,
+                    task_type=data.task_type,
+                    model_kwargs=config.model_kwargs,
+                ),
+                args=args,
+                train_dataset=_encode(train, data.text_columns, tokenizer),
+                eval_dataset=None if held_out is None else _encode(held_out, data.text_columns, tokenizer),
+                processing_class=tokenizer,
+                data_collator=DataCollatorWithPadding(tokenizer),
+                preprocess_logits_for_metrics=lambda logits, _: logits[0] if isinstance(logits, tuple) else logits,
+                compute_metrics=lambda p: _selection_metrics(p.label_ids, p.predictions, data.labels),
+                callbacks=[_LogWithCheckpoint(), self._timer, self._log],
+            )
         self.trainer.remove_callback(PrinterCallback)
         self._progress = None if self.trainer.pop_callback(ProgressCallback) is None else _Progress()
         if self._progress is not None:
@@ -113,7 +116,15 @@ class Training:
         """Train to the end, from a checkpoint where there is one."""
         self._timer.resume(checkpoint)
         try:
-            self.trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            with reworded():
+                self.trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        except RuntimeError as error:
+            if "use_reentrant" not in str(error):
+                raise
+            raise RunError(
+                f"{self.trainer.args.objective} takes gradients inside a step, which reentrant checkpointing does not "
+                "allow: leave use_reentrant out of --gradient_checkpointing_kwargs, or set it to false"
+            ) from error
         finally:
             if self._progress is not None:
                 self._progress.close()
