@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rosetune.experiments.config import RunConfig, RunError
 
 import tiny_run
 from rosetune import cli
 from rosetune._files import write_text
-from rosetune.experiments.config import RunConfig, RunError
 from rosetune.experiments.options import make_config
 from rosetune.experiments.predict import predict_texts
 from rosetune.methods import OBJECTIVES, UPDATE_MASKS

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rosetune.experiments.attack_tables import example_lines, transfer_table
+from rosetune.experiments.attack_targets import Target
+from rosetune.experiments.config import RunError
 
 import tiny_run
 from rosetune import cli
 from rosetune.data.rows import make_dataset, make_task_data
 from rosetune.experiments import attack as experiment
 from rosetune.experiments.attack import Attacked, attack_files
-from rosetune.experiments.attack_tables import example_lines, transfer_table
-from rosetune.experiments.attack_targets import Target
-from rosetune.experiments.config import RunError
 from rosetune.robustness.attacks.recipes import RECIPES
 from rosetune.robustness.attacks.run import attack, read_results
 from rosetune.robustness.attacks.victim import TransformersVictim

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from rosetune.experiments.compare import by_attack, common_success, compare_sets, not_compared
+from rosetune.experiments.config import RunError
+from rosetune.experiments.sides import paired_sides, read_side
+from rosetune.experiments.temperature import calibrations
+from rosetune.experiments.verdict import beside, not_tried, sentences, trained_controls
 from scipy.stats import binomtest, ttest_rel
 
 from rosetune.cli import main
 from rosetune.data.tasks import find_task
-from rosetune.experiments.compare import by_attack, common_success, compare_sets, not_compared
-from rosetune.experiments.config import RunError
 from rosetune.experiments.evaluate import evaluate_again, over_tasks
-from rosetune.experiments.sides import paired_sides, read_side
-from rosetune.experiments.temperature import calibrations
-from rosetune.experiments.verdict import beside, not_tried, sentences, trained_controls
 from rosetune.robustness.calibration import fit_temperature, negative_log_likelihood
 from rosetune.robustness.statistics import difference, estimate, sign_test
 

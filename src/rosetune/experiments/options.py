@@ -3,9 +3,9 @@
 import argparse
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
+from rosetune.experiments.quick import option_error
 from rosetune.recipes import load_recipe
 from rosetune.runs.config import RUN_OPTIONS, RunConfig
 from rosetune.runs.values import RunError, as_mapping, read_yaml
@@ -71,13 +71,13 @@ def parse_training(options: Mapping[str, Any], arguments: Sequence[str] = ()) ->
     words = []
     for name, value in options.items():
         if name not in known:
-            raise RunError(_unknown(name, {*known, *RUN_OPTIONS}))
+            raise option_error(name, {*known, *RUN_OPTIONS})
         if value is not None:
             words += _words(name, as_mapping(name, value), many=known[name].nargs == "+")
     given, rest = parser.parse_known_args([*words, *arguments])
     if rest:
         word = rest[0].partition("=")[0]
-        raise RunError(_unknown(word, {f"--{name}" for name in (*known, *RUN_OPTIONS)}))
+        raise option_error(word, {f"--{name}" for name in (*known, *RUN_OPTIONS)})
     return {name: as_mapping(name, value) for name, value in vars(given).items()}
 
 
@@ -147,9 +147,3 @@ def _words(name: str, value: Any, many: bool) -> list[str]:
     if value is False and name.endswith("_strategy"):
         value = "no"  # which YAML reads as false
     return [f"--{name}={str(value).lower() if isinstance(value, bool) else value}"]
-
-
-def _unknown(name: str, known: Iterable[str]) -> str:
-    near = get_close_matches(name, known, n=1, cutoff=0.7)
-    remedy = f"did you mean {near[0]}?" if near else "rosetune train --help-all lists all of them"
-    return f"unknown option {name}: {remedy}"

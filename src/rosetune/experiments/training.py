@@ -72,7 +72,7 @@ class Training:
         tokenizer = load_tokenizer(config.model_name_or_path, config.max_length)
         train, held_out = _training_rows(config, data, args.seed)
         _follow_length(args, config.training, len(train))
-        self._timer, self._log = _StepTimer(), _LogFile(Path(args.output_dir) / "log.jsonl")
+        self._timer, self._log = _StepTimer(), _LogFile(Path(str(args.output_dir)) / "log.jsonl")
         self.trainer = RobustTrainer(
             model_init=lambda: load_classifier(config.model_name_or_path, data.labels, tokenizer),
             args=args,

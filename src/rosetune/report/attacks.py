@@ -5,20 +5,20 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.markup import escape
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
-from rosetune.experiments.attack import Attacked
-from rosetune.experiments.attack_options import AttackOptions
-from rosetune.experiments.tables import console, interval_cell, make_table, percent, set_title
+from rosetune.report.console import Grid, interval_cell, percent, print_grid, set_title
+from rosetune.robustness.attacks.summary import Transferred
 from rosetune.robustness.attacks.text import Text as Words
+from rosetune.runs.attacked import Attacked
 
-__all__ = ["attack_table", "example_lines", "print_attacks", "transfer_table"]
+__all__ = ["attack_grid", "example_lines", "print_attacks", "transfer_grid"]
 
 SHOWN = 3  # adversarial examples
 AROUND = 60  # characters of unchanged text beside a change
-WIDE = 110  # columns from which an interval stands beside its figure
 _LACKS = {
     "pwws": "its check of the part of speech, and its swap of named entities.",
     "genetic": "its language model, which keeps the neighbours that fit their context.",
@@ -35,19 +35,18 @@ _OTHERS = "then few examples are found on it, but those found on others fool it.
 _ALONE = "name a second run in the same call to see what fooled the one tried on the other."
 
 
-def print_attacks(attacked: Attacked, options: AttackOptions) -> None:
+def print_attacks(out: Console, attacked: Attacked) -> None:
     """Tables of all attacks and of the transfer, what they lack, and a few adversarial examples."""
-    out = console()
-    out.print(attack_table(attacked, options, out.width))
+    print_grid(out, attack_grid(attacked))
     out.print(Text(_EXPLAINED))
-    for line in _vain(attacked, options):
+    for line in _vain(attacked):
         out.print(Text(line))
     if attacked.transfer:
         out.print()
-        out.print(transfer_table(attacked.transfer, out.width))
+        print_grid(out, transfer_grid(attacked.transfer))
         out.print(Text(_TRANSFER))
     out.print(Text(f"{_FLAT}: {_OTHERS if attacked.transfer else _ALONE}"))
-    for name in options.recipes:
+    for name in attacked.attacks:
         if name in _LACKS:
             out.print(Text(f"Of the paper's {name} this lacks {_LACKS[name]}"))
     examples = [*islice(example_lines(attacked), SHOWN)]
@@ -58,31 +57,30 @@ def print_attacks(attacked: Attacked, options: AttackOptions) -> None:
         out.print(Padding(text, (0, 0, 0, 4), expand=False))
 
 
-def attack_table(attacked: Attacked, options: AttackOptions, width: int) -> Table:
-    """A line for every recipe, or where there are several runs, for every run under every recipe."""
-    gap = " " if width >= WIDE else "\n"
-    budget = "without a budget" if options.budget is None else f"at most {options.budget} queries a row"
+def attack_grid(attacked: Attacked) -> Grid:
+    """A line for every attack, or where there are several runs, for every run under every attack."""
+    budget = "without a budget" if attacked.budget is None else f"at most {attacked.budget} queries a row"
     names = _short_names([*attacked.figures])
-    title = f"Attacks on {set_title(options.set_name)}, {budget}"
+    title = f"Attacks on {set_title(attacked.set)}, {budget}"
     title = title if len(names) > 1 else f"{names[next(iter(names))]}: {title[0].lower()}{title[1:]}"
-    shares = (f"under attack %{gap}\\[95%]", f"success %{gap}\\[95%]")
-    table = _named_table(title, ["attack", "n", "before %", *shares, "queries", "words %"])
-    for recipe in options.recipes:
+    shares = ("under attack %\n[95%]", "success %\n[95%]")
+    grid = Grid(title, ("attack", "n", "before %", *shares, "queries", "words %"))
+    for attack in attacked.attacks:
         if len(names) > 1:
-            table.add_row(Text(recipe))
+            grid.rows.append((escape(attack), "", "", "", "", "", ""))
         for run, name in names.items():
-            f = attacked.figures[run][recipe]
+            f = attacked.figures[run][attack]
             under, success = (
-                interval_cell(f[share], f[f"{share}_low"], f[f"{share}_high"], gap)
+                interval_cell(f[share], f[f"{share}_low"], f[f"{share}_high"])
                 for share in ("accuracy_under_attack", "attack_success_rate")
             )
             queries = "-" if f["mean_queries"] is None else f"{f['mean_queries']:.0f}"
             cells = (percent(f["clean_accuracy"]), under, success, queries, percent(f["mean_share_changed"]))
-            table.add_row(Text(f"  {name}" if len(names) > 1 else recipe), str(f["n"]), *cells)
-    return table
+            grid.rows.append((escape(f"  {name}" if len(names) > 1 else attack), str(f["n"]), *cells))
+    return grid
 
 
-def _vain(attacked: Attacked, options: AttackOptions) -> Iterator[str]:
+def _vain(attacked: Attacked) -> Iterator[str]:
     """Rows that withstood an attack for want of words or queries."""
     names = _short_names([*attacked.figures])
     for run, recipes in attacked.figures.items():
@@ -93,21 +91,17 @@ def _vain(attacked: Attacked, options: AttackOptions) -> Iterator[str]:
                 yield f"{names[run]}, {recipe}: of the rows that withstood, {' and '.join(counts)}."
 
 
-def transfer_table(matrices: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]], width: int) -> Table:
+def transfer_grid(matrices: Mapping[str, Mapping[str, Mapping[str, Transferred]]]) -> Grid:
     """Which share of the adversarial examples found on each run fools each other run of its task."""
     runs = dict.fromkeys(run for matrix in matrices.values() for run in matrix)
     names = _short_names([*runs])
-    heads = [*names.values()]
-    if max(map(len, heads)) + sum(2 + max(len(name), 12) for name in heads) > width - 4:
-        names = {run: f"{number} {name}" for number, (run, name) in enumerate(names.items(), 1)}
-        heads = [str(number) for number in range(1, len(runs) + 1)]
-    table = _named_table("Transfer of adversarial examples", ["attack", *heads])
-    for recipe, matrix in matrices.items():
-        table.add_row(Text(recipe))
+    grid = Grid("Transfer of adversarial examples, % fooled [95%]", ("attack", *names.values()))
+    for attack, matrix in matrices.items():
+        grid.rows.append((escape(attack), *("" for _ in runs)))
         for source, row in matrix.items():
-            cells = [_transferred(row.get(run)) if run != source else "" for run in runs]
-            table.add_row(Text(f"  {names[source]}"), *cells)
-    return table
+            cells = (_transferred(row.get(run)) if run != source else "" for run in runs)
+            grid.rows.append((escape(f"  {names[source]}"), *cells))
+    return grid
 
 
 def example_lines(attacked: Attacked) -> Iterator[tuple[str, Text]]:
@@ -129,15 +123,13 @@ def example_lines(attacked: Attacked) -> Iterator[tuple[str, Text]]:
             yield f"{recipe}: {kept}, taken for {taken}", _marked(result)
 
 
-def _named_table(title: str, columns: Sequence[str]) -> Table:
-    table = make_table(title, columns, collapse_padding=True)
-    table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
-    return table
-
-
-def _transferred(cell: Mapping[str, Any] | None) -> str:
-    fooled = None if cell is None else cell["fooled"] or {"value": None, "n": 0}
-    return "" if fooled is None else f"{percent(fooled['value'])} of {fooled['n']}"
+def _transferred(cell: Transferred | None) -> str:
+    if cell is None:
+        return ""
+    if cell.fooled is None:
+        return "- of 0"
+    e = cell.fooled
+    return f"{interval_cell(e.value, e.low, e.high)}\nof {e.n}"
 
 
 def _marked(result: Mapping[str, Any]) -> Text:

@@ -43,9 +43,8 @@ def compared_as_json(a: Group, b: Group, trained: Mapping[str, Group]) -> dict[s
         "common_success": {name: common_success(a, b, name) for name in _attacks(compared)},
         "advglue": {
             name: {group: dataclasses.asdict(d) for group, d in by_attack(a, b, name).items()}
-            for name in map(SetName.parse, compared)
-            if name.kind == "advglue" and not name.is_original
-            for name in [name.name]
+            for name in compared
+            if SetName.parse(name).kind == "advglue" and not SetName.parse(name).is_original
         },
         "calibration": {"baseline": calibrations(a), "claim": calibrations(b)},
         "controls": {
@@ -185,9 +184,9 @@ def _controls_grid(
     for control in dict.fromkeys(control for part in found.values() for control in part):
         here = [part.get(control) for part in found.values()]
         known = [result for result in here if result is not None]
-        level = next((result.clean for result in known if result.clean is not None), None)
+        own = next((result.clean for result in known if result.clean is not None), None)
         cells = (percent(result.accuracy if result else None) for result in here)
-        grid.rows.append((escape(control.replace("_", " ")), str(known[0].seeds), percent(level), *cells))
+        grid.rows.append((escape(control.replace("_", " ")), str(known[0].seeds), percent(own), *cells))
     return grid
 
 

@@ -150,7 +150,9 @@ def accuracy_grid(
         name, metrics = line
         cells = (accuracy_cell(metrics[key]) if key in metrics else "-" for key in names)
         grid.rows.append((name, *cells, *(next(column) for column in more.values())))
-    constants = [next((m[name]["constant"] for _, m in known if name in m), {}) for name in names]
+    constants: list[Mapping[str, Any]] = [
+        next((m[name]["constant"] for _, m in known if name in m), {}) for name in names
+    ]
     if any("accuracy" in constant for constant in constants):
         cells = (percent(constant.get("accuracy")) for constant in constants)
         grid.rows.append(("constant", *cells, *("" for _ in more)))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import beta
 
-__all__ = ["Floats", "as_table", "cluster_sums", "clopper_pearson", "mean_interval", "quantiles", "resampled_means"]
+__all__ = ["Floats", "as_table", "clopper_pearson", "cluster_sums", "mean_interval", "quantiles", "resampled_means"]
 
 Floats = NDArray[np.float64]
 

@@ -119,7 +119,7 @@ def not_tried(a: Sequence[Run], b: Sequence[Run], trained: Mapping[str, Sequence
         lacking = tuple(control for control in trained if control not in {result.control for result in found})
         where.setdefault(lacking, []).append(SetName.parse(name).title)
     said += [
-        f"Not evaluated on {', '.join(titles)} (`rosetune evaluate`, `rosetune attack`): {', '.join(lacking)}."
+        f"Without results on {', '.join(titles)} (`rosetune evaluate`, `rosetune attack`): {', '.join(lacking)}."
         for lacking, titles in where.items()
         if lacking
     ]
@@ -169,7 +169,8 @@ def _on_set(
             clean = SetName.parse(name).clean(own[0].sets())
             known = own[0].labels and all(clean in run.sets() for run in own)
             level = float(np.mean([accuracy(run, clean) for run in own])) if known else None
-            found.append(_result(control, level, *(rows_of(part, name) for part in (baseline, own, claim)), name))
+            before, middle, after = (rows_of(part, name) for part in (baseline, own, claim))
+            found.append(_result(control, level, before, middle, after, name))
     return found
 
 

@@ -223,7 +223,7 @@ def find_runs(
     given = [patterns] if isinstance(patterns, str | os.PathLike) else list(patterns)
     say = report or (lambda line: warnings.warn(line, stacklevel=3))
     found: dict[Path, Run] = {}
-    for pattern in map(os.fspath, given):
+    for pattern in [os.fspath(pattern) for pattern in given]:
         for folder in _folders(pattern):
             try:
                 found.setdefault(folder.resolve(), Run.open(folder))

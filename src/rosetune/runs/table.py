@@ -75,7 +75,7 @@ def examples(runs: Iterable[Run], *, texts: bool = False, steps: bool = False) -
     """
     rows: list[dict[str, Any]] = []
     for run in runs:
-        places = [(name, None) for name in run.sets()]
+        places: list[tuple[str, int | None]] = [(name, None) for name in run.sets()]
         places += [(name, step) for step in (run.steps if steps else ()) for name in run.sets(step)]
         found = _texts(run, [name for name, _ in places]) if texts else {}
         for name, step in places:
@@ -114,7 +114,7 @@ def _flat(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def _example(row: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: row[name] for name in ("id", "gold", "prediction", "original_id") if name in row}
+    kept: dict[str, Any] = {name: row[name] for name in ("id", "gold", "prediction", "original_id") if name in row}
     right = None if row["gold"] is None or isinstance(row["gold"], float) else row["gold"] == row["prediction"]
     return {**kept, "right": right, "attack": row.get("method")}
 

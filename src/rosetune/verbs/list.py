@@ -24,6 +24,6 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         else:
             print("\n".join(found))
         return
-    from rosetune.experiments.listing import methods_text, tasks_text
+    from rosetune.report.listing import methods_text, tasks_text
 
     print(tasks_text() if known.what == "tasks" else methods_text(known.name))

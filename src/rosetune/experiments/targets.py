@@ -5,17 +5,18 @@ from typing import Any
 
 from rosetune.data.sources import TaskData
 from rosetune.data.split import shuffled
-from rosetune.experiments.config import RunConfig, RunError
-from rosetune.experiments.evaluate import checked_data, config_now, read_metrics
-from rosetune.experiments.models import trained_labels
-from rosetune.experiments.sets import evaluation_sets, kind_of
+from rosetune.experiments.data import checked_data, config_now
 from rosetune.robustness.attacks.driver import Row
+from rosetune.robustness.sets import evaluation_sets
+from rosetune.runs.config import RunConfig
+from rosetune.runs.run import Run, RunError
+from rosetune.runs.sets import SetName
 
 __all__ = ["Target", "find_targets"]
 
 
 def find_targets(
-    runs: Sequence[str],
+    runs: Sequence[Run],
     set_name: str,
     *,
     examples: int | None,
@@ -34,12 +35,13 @@ def find_targets(
     """
     loaded: dict[str, TaskData] = {}
     targets = []
-    for run in dict.fromkeys(runs):
+    for run in {str(run): run for run in runs}.values():
         config, data = _data_of(run, moved, loaded)
-        sets = evaluation_sets(data, kind_of(set_name), data_dir=config.data_dir)
+        sets = evaluation_sets(data, SetName.parse(set_name).kind, data_dir=config.data_dir)
         if set_name not in sets:
             raise RunError(f"{run} has no evaluation set {set_name!r}; of its kind there are {', '.join(sets)}")
-        targets.append(Target(run, data, sets[set_name], examples, seed, _column(column, data.text_columns)))
+        part = _column(column, data.text_columns)
+        targets.append(Target(run, data, sets[set_name].dataset, examples, seed, part))
     return targets
 
 
@@ -49,7 +51,7 @@ class Target:
     The first 100 rows are thus among the first 200. Rows without a label are left out.
 
     Args:
-        run: its folder.
+        run: a finished one.
         data: its task's data.
         dataset: the evaluation set.
         examples: number of rows to attack; None: all.
@@ -64,7 +66,7 @@ class Target:
         RunError: no row has a label.
     """
 
-    def __init__(self, run: str, data: TaskData, dataset: Any, examples: int | None, seed: int, column: int) -> None:
+    def __init__(self, run: Run, data: TaskData, dataset: Any, examples: int | None, seed: int, column: int) -> None:
         self.run, self.data, self.column, self._dataset = run, data, column, dataset
         self._ids: list[str] = dataset["id"][:]
         golds: list[int | None] = dataset["label"][:]
@@ -95,15 +97,14 @@ class Target:
         return dict(zip(self._ids, self._dataset["original_id"][:], strict=True))
 
 
-def _data_of(run: str, moved: Mapping[str, str | None], loaded: dict[str, TaskData]) -> tuple[RunConfig, TaskData]:
-    read_metrics(run)
+def _data_of(run: Run, moved: Mapping[str, str | None], loaded: dict[str, TaskData]) -> tuple[RunConfig, TaskData]:
     config = config_now(run, ("clean",), moved)
-    source = (config.task, config.data_dir, config.text_columns, config.label_column)
-    key = repr((*source, config.validation_file, config.test_file))
+    if not run.labels:
+        raise RunError(f"{run} is a regression: there is no label that an attack could turn")
+    key = repr((config.task, config.data_options()))
     data = loaded[key] = checked_data(run, config, loaded.get(key))
-    labels = trained_labels(run)
-    if labels != data.labels:
-        raise RunError(f"the model of {run} tells apart {', '.join(labels)}, the data {', '.join(data.labels)}")
+    if run.labels != data.labels:
+        raise RunError(f"the model of {run} tells apart {', '.join(run.labels)}, the data {', '.join(data.labels)}")
     return config, data
 
 
