@@ -1,4 +1,4 @@
-"""What the pages take for granted: a small model and tokenizer under a hub's name, texts and labels, in this folder."""
+"""What the pages take for granted: a small model and tokenizer under a hub's name, texts and labels."""
 
 import random
 
