@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
-
+from rosetune._torch import is_main_process
 from rosetune.data.rows import TaskData
 from rosetune.experiments.checkpoints import newest_checkpoint, remove_checkpoints
 from rosetune.experiments.data import load_data
@@ -81,11 +80,6 @@ def train_run(config: RunConfig, report: Report = print, *, overwrite: bool = Fa
     if finished:
         say(f"{folder} is finished; " + (f"evaluated {', '.join(added)}" if added else "nothing to do"))
     return folder
-
-
-def is_main_process() -> bool:
-    """Whether this is the process that writes, of those that torchrun or accelerate started together."""
-    return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
 
 
 def _train(config: RunConfig, data: TaskData, args: Any, identity: Mapping[str, Any], say: Report) -> None:

@@ -16,6 +16,7 @@ from rosetune._files import write_json, write_json_lines
 from rosetune.data.rows import TaskData, shuffled_subset, take, text_keys
 from rosetune.data.split import shuffled
 from rosetune.experiments.models import load_classifier, load_tokenizer, save_trained
+from rosetune.methods import TracedMask
 from rosetune.robustness.metrics import classification_metrics
 from rosetune.runs.config import RUN_DEFAULTS, RunConfig
 from rosetune.runs.values import RunError
@@ -74,7 +75,9 @@ class Training:
         _follow_length(args, config.training, len(train))
         self._timer, self._log = _StepTimer(), _LogFile(Path(str(args.output_dir)) / "log.jsonl")
         self.trainer = RobustTrainer(
-            model_init=lambda: load_classifier(config.model_name_or_path, data.labels, tokenizer),
+            model_init=lambda: load_classifier(
+                config.model_name_or_path, data.labels, tokenizer, model_kwargs=config.model_kwargs
+            ),
             args=args,
             train_dataset=_encode(train, data.text_columns, tokenizer),
             eval_dataset=None if held_out is None else _encode(held_out, data.text_columns, tokenizer),
@@ -111,10 +114,9 @@ class Training:
     def write(self, folder: Path) -> None:
         """Log, mask trace, timing and, last, the model: its presence means that training is done."""
         write_json_lines(folder / "log.jsonl", _log_lines(self.trainer.state.log_history))
-        optimizer = self.trainer._selective_adamw()
-        trace = getattr(None if optimizer is None else optimizer.update_mask, "trace", None)
-        if trace is not None:
-            trace.save(folder / "mask_trace.npz")
+        mask = self.trainer.update_mask
+        if isinstance(mask, TracedMask) and mask.trace is not None:
+            mask.trace.save(folder / "mask_trace.npz")
         write_json(folder / "timing.json", self._timing())
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         save_trained(model, self.trainer.processing_class, folder / "model")

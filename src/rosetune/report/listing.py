@@ -21,7 +21,8 @@ def tasks_text() -> str:
 
     paragraphs = []
     for task in TASKS.values():
-        labels = f"labels: {', '.join(task.labels)}" + ("; in AdvGLUE" if task.advglue else "")
+        predicted = f"labels: {', '.join(task.labels)}" if task.labels else "a number, not a class"
+        labels = predicted + ("; in AdvGLUE" if task.advglue else "")
         paragraphs.append(_entry(task.name, task.description, labels))
     own = "a CSV, TSV, JSON, JSON Lines or Parquet file, a folder with train, validation and test files, or a hub id"
     return "\n".join([*paragraphs, _wrapped(f"Or your own: {own}.", "")])

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import binom
-from test_attacks import HOSTILE, SYNONYMS, BagOfWords
 
 from helpers import make_model, make_tokenizer
 from rosetune.data.synonyms import load_synonyms

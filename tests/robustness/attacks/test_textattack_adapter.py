@@ -5,7 +5,6 @@ import random
 
 import numpy as np
 import pytest
-from test_attacks import HOSTILE, BagOfWords
 
 from rosetune.robustness.attacks import textattack_adapter
 from rosetune.robustness.attacks.driver import Row
