@@ -20,8 +20,10 @@ def reworded(*kinds: type[Exception]) -> Iterator[None]:
         yield
     except (ValueError, OSError):
         raise
-    except (ImportError, *kinds) as error:
-        raise RunError(first_line(error)) from error
+    except Exception as error:
+        if isinstance(error, (ImportError, *kinds)):
+            raise RunError(first_line(error)) from error
+        raise
 
 
 def first_line(error: BaseException) -> str:
