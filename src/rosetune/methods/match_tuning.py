@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from rosetune.methods._consistency import batch_size, single_precision, symmetric_kl
 from rosetune.methods._contracts import ObjectiveOutput
@@ -49,7 +50,7 @@ class MatchTuning(TaskLoss):
 
     Raises:
         ValueError: an option outside its values; the model has no pooled state (GPT-2-style, token-level outputs); the
-            first batch has a single row, so that the method would be cross-entropy.
+            first batch of the training has a single row, so that the method would be cross-entropy.
 
     Reference:
         Tong et al., Robust Fine-tuning via Perturbation and Interpolation from In-batch Instances, IJCAI 2022.
@@ -76,6 +77,28 @@ class MatchTuning(TaskLoss):
         if self.temperature not in TEMPERATURES:
             number(f"temperature, unless it is {' or '.join(TEMPERATURES)},", self.temperature, positive=True)
         self._several_rows = False
+
+    def setup(
+        self, model: torch.nn.Module, *, tokenizer: Any = None, total_steps: int | None = None, seed: int = 0
+    ) -> None:
+        """Start anew: the next batch is the first one. No argument is used."""
+        self._several_rows = False
+
+    def begin_step(self, model: torch.nn.Module) -> None:
+        """Nothing to do."""
+
+    def named_parameters(self) -> list[tuple[str, Parameter]]:
+        """None of its own."""
+        return []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Whether a batch of several rows was seen: a run may be resumed at a row that is left over."""
+        return {"several_rows": self._several_rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`."""
+        # A state that does not say so is of a version that kept nothing; its first batch was looked at all the same.
+        self._several_rows = bool(state.get("several_rows", True))
 
     def __call__(
         self,
