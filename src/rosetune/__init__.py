@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from rosetune.methods.rose import Rose
     from rosetune.methods.smart import Smart
     from rosetune.optim import SelectiveAdamW
+    from rosetune.robustness.face import attack, compare, evaluate
+    from rosetune.runs.run import Run, find_runs
+    from rosetune.runs.table import examples, scores
     from rosetune.trainer import RobustTrainer
 
 # Importing torch and transformers takes seconds, so that a name is imported when it is first asked for.
@@ -60,6 +63,13 @@ _HOME = {
     "UpdateMask": "rosetune.methods",
     "OBJECTIVES": "rosetune.methods",
     "UPDATE_MASKS": "rosetune.methods",
+    "attack": "rosetune.robustness.face",
+    "compare": "rosetune.robustness.face",
+    "evaluate": "rosetune.robustness.face",
+    "Run": "rosetune.runs.run",
+    "find_runs": "rosetune.runs.run",
+    "scores": "rosetune.runs.table",
+    "examples": "rosetune.runs.table",
 }
 
 __all__ = [
@@ -82,6 +92,7 @@ __all__ = [
     "RobustTrainer",
     "RobustTrainingArguments",
     "Rose",
+    "Run",
     "SelectiveAdamW",
     "Smart",
     "StatefulObjective",
@@ -90,6 +101,12 @@ __all__ = [
     "UniformMask",
     "UpdateMask",
     "__version__",
+    "attack",
+    "compare",
+    "evaluate",
+    "examples",
+    "find_runs",
+    "scores",
 ]
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rosetune.experiments.claim import Claim
+from rosetune.experiments.config import RunConfig, RunError
 
 import tiny_run
 from helpers import arguments, dataset, make_model, train
 from rosetune import cli
 from rosetune.experiments import training
-from rosetune.experiments.claim import Claim
-from rosetune.experiments.config import RunConfig, RunError
 from rosetune.experiments.controls import (
     CONTROLS,
     control_configs,

@@ -1,47 +1,30 @@
 """A run's model on evaluation sets: a prediction per example is kept, and metrics follow from those alone."""
 
-import dataclasses
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
+
 from rosetune._files import as_json, write_json, write_json_lines, write_text
 from rosetune._progress import progress
 from rosetune.data.rows import TaskData
-from rosetune.data.sources import load_task
 from rosetune.experiments.before import bring_up_to_date
 from rosetune.experiments.checkpoints import checkpoints_of, end_step, read_state, step_of
+from rosetune.experiments.data import checked_data, config_now
 from rosetune.experiments.models import load_trained, quiet_libraries
 from rosetune.robustness.evaluation import predict
 from rosetune.robustness.rows import prediction_rows
 from rosetune.robustness.sets import EvaluationSet, evaluation_sets
-from rosetune.runs.config import RunConfig
 from rosetune.runs.metrics import run_metrics
 from rosetune.runs.run import Run, RunError
 from rosetune.runs.sets import SetName
 
-__all__ = ["checked_data", "config_now", "evaluate_again", "evaluate_along", "evaluate_run", "load_data"]
+__all__ = ["evaluate_again", "evaluate_along", "evaluate_run", "predict_rows", "predict_sets", "write_metrics"]
 
 MANY = 10_000  # rows of which the person who waits is told also where there is no bar
 Report = Callable[[str], Any]
-Moved = Mapping[str, str | None]
-
-
-def load_data(config: RunConfig) -> TaskData:
-    """The task's data, as the configuration names it.
-
-    Raises:
-        DataError: the data cannot be read.
-    """
-    return load_task(
-        config.task,
-        data_dir=config.data_dir,
-        text_columns=config.text_columns,
-        label_column=config.label_column,
-        validation_file=config.validation_file,
-        test_file=config.test_file,
-    )
 
 
 def evaluate_run(
@@ -147,14 +130,22 @@ def predict_sets(
     Raises:
         RunError: no model in the folder, or one with other labels than the data.
     """
-    todo = {n: s.dataset for part in sets.values() for n, s in part.items() if not (place / f"{n}.jsonl").is_file()}
+    rows = {name: part.dataset for sets_of_kind in sets.values() for name, part in sets_of_kind.items()}
+    predict_rows(model_folder, place, rows, data.text_columns, data.labels)
+
+
+def predict_rows(
+    model_folder: Path, place: Path, sets: Mapping[str, Dataset], text_columns: Sequence[str], labels: Sequence[str]
+) -> None:
+    """:func:`predict_sets` for rows at hand, by the name of their set."""
+    todo = {name: dataset for name, dataset in sets.items() if not (place / f"{name}.jsonl").is_file()}
     if not todo:
         return
     quiet_libraries()
-    model, tokenizer, labels = load_trained(model_folder)
-    if labels != data.labels:
+    model, tokenizer, known = load_trained(model_folder)
+    if tuple(known) != tuple(labels):
         raise RunError(
-            f"the model of {model_folder} tells apart {', '.join(labels)}, the data {', '.join(data.labels)}: "
+            f"the model of {model_folder} tells apart {', '.join(known)}, the data {', '.join(labels)}: "
             "give data with the same label names in the same order"
         )
     for name, dataset in todo.items():
@@ -162,8 +153,8 @@ def predict_sets(
         if len(dataset) > MANY:
             print(f"evaluating {len(dataset)} rows of {title}", file=sys.stderr)
         with progress(f"evaluating {title}") as bar:
-            logits = predict(model, tokenizer, dataset, data.text_columns, progress=bar)
-        write_json_lines(place / f"{name}.jsonl", prediction_rows(name, dataset, logits, labels))
+            logits = predict(model, tokenizer, dataset, text_columns, progress=bar)
+        write_json_lines(place / f"{name}.jsonl", prediction_rows(name, dataset, logits, known))
 
 
 def write_metrics(folder: Path, labels: Sequence[str]) -> None:
@@ -172,33 +163,6 @@ def write_metrics(folder: Path, labels: Sequence[str]) -> None:
     path, text = folder / "metrics.json", as_json(metrics)
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
-
-
-def config_now(run: Run, kinds: Sequence[str] | str, moved: Moved) -> RunConfig:
-    """A run's configuration for another evaluation: on these kinds of sets, with its data where it lies now.
-
-    Args:
-        moved: ``task``, ``data_dir``, ``validation_file``, ``test_file``; None: where it was.
-    """
-    given: dict[str, Any] = {"sets": kinds, **{name: value for name, value in moved.items() if value is not None}}
-    return dataclasses.replace(run.config, **given)
-
-
-def checked_data(run: Run, config: RunConfig, loaded: TaskData | None = None) -> TaskData:
-    """The data of a run, or what was loaded of it already.
-
-    Raises:
-        DataError: it cannot be read.
-        RunError: it is not what the run was trained on.
-    """
-    data, trained_on = loaded or load_data(config), run.identity["data_fingerprint"]
-    if data.fingerprint != trained_on:
-        raise RunError(
-            f"the data of {config.task} is not what {run} was trained on: its training, validation and test files "
-            f"together have the fingerprint {data.fingerprint[:12]}, then it was {trained_on[:12]}; point --task, "
-            "--data_dir, --validation_file and --test_file to the same files, or train anew"
-        )
-    return data
 
 
 def _missing(place: Path, kinds: Iterable[str]) -> list[str]:

@@ -3,15 +3,20 @@
 import argparse
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
+from rosetune.experiments.quick import option_error
 from rosetune.recipes import load_recipe
 from rosetune.runs.config import RUN_OPTIONS, RunConfig
 from rosetune.runs.values import RunError, as_mapping, read_yaml
 
 __all__ = ["make_config", "parse_training", "training_help"]
 
+# What a layer below says of its own files means nothing to a named task.
+_OF_OWN_DATA = (
+    *("text_columns", "label_column", "validation_file", "test_file"),
+    *("task_type", "encoding", "delimiter", "drop_empty", "drop_unlabelled"),
+)
 _AXES = {"objective": "cross_entropy", "update_mask": None}
 
 
@@ -30,8 +35,9 @@ def make_config(
         options: on top of that, by name.
         arguments: words of the command line for the Trainer, on the same level.
 
-    The options of a method are merged one by one as long as the method stays the same; a layer that names another
-    objective or mask starts from that one's defaults.
+    The options of a method are merged one by one as long as the method stays the same, those of a model always; a
+    layer that names another objective or mask starts from that one's defaults. A layer that names a task of
+    rosetune's own, which brings its columns, takes back the columns and files that a layer below gave for its data.
 
     Raises:
         RunError: an unknown option, a value of the wrong type, or a missing task or model.
@@ -65,13 +71,13 @@ def parse_training(options: Mapping[str, Any], arguments: Sequence[str] = ()) ->
     words = []
     for name, value in options.items():
         if name not in known:
-            raise RunError(_unknown(name, {*known, *RUN_OPTIONS}))
+            raise option_error(name, {*known, *RUN_OPTIONS})
         if value is not None:
             words += _words(name, as_mapping(name, value), many=known[name].nargs == "+")
     given, rest = parser.parse_known_args([*words, *arguments])
     if rest:
         word = rest[0].partition("=")[0]
-        raise RunError(_unknown(word, {f"--{name}" for name in (*known, *RUN_OPTIONS)}))
+        raise option_error(word, {f"--{name}" for name in (*known, *RUN_OPTIONS)})
     return {name: as_mapping(name, value) for name, value in vars(given).items()}
 
 
@@ -107,6 +113,12 @@ def _merge(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for given in layers:
         layer = dict(given)
+        moved = "task" in layer and merged.get("task") not in (None, layer["task"])
+        if moved and _brings_its_own_columns(layer["task"]):
+            merged = {name: value for name, value in merged.items() if name not in _OF_OWN_DATA}
+        if layer.get("model_kwargs") is not None:
+            given_here = as_mapping("model_kwargs", layer["model_kwargs"])
+            layer["model_kwargs"] = {**(merged.get("model_kwargs") or {}), **given_here}
         if layer.get("update_mask") == "none":
             layer["update_mask"] = None
         for axis, default in _AXES.items():
@@ -119,6 +131,12 @@ def _merge(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {name: value for name, value in merged.items() if value is not None}
 
 
+def _brings_its_own_columns(task: Any) -> bool:
+    from rosetune.data.tasks import find_task
+
+    return isinstance(task, str) and find_task(task) is not None
+
+
 def _words(name: str, value: Any, many: bool) -> list[str]:
     if isinstance(value, Mapping):
         return [f"--{name}={json.dumps(value)}"]
@@ -129,9 +147,3 @@ def _words(name: str, value: Any, many: bool) -> list[str]:
     if value is False and name.endswith("_strategy"):
         value = "no"  # which YAML reads as false
     return [f"--{name}={str(value).lower() if isinstance(value, bool) else value}"]
-
-
-def _unknown(name: str, known: Iterable[str]) -> str:
-    near = get_close_matches(name, known, n=1, cutoff=0.7)
-    remedy = f"did you mean {near[0]}?" if near else "rosetune train --help-all lists all of them"
-    return f"unknown option {name}: {remedy}"

@@ -8,7 +8,8 @@ from typing import Any
 from rosetune._torch import is_main_process
 from rosetune.data.rows import TaskData
 from rosetune.experiments.checkpoints import newest_checkpoint, remove_checkpoints
-from rosetune.experiments.evaluate import evaluate_run, load_data
+from rosetune.experiments.data import load_data
+from rosetune.experiments.evaluate import evaluate_run
 from rosetune.experiments.folder import claim_folder, give_back, holds, make_folder
 from rosetune.experiments.lock import locked
 from rosetune.experiments.models import quiet_libraries

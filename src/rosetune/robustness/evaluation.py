@@ -1,5 +1,6 @@
 """Predict once and keep a row per example; all else is computed from the rows, in ``rows.py``, without the model."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -104,6 +105,11 @@ def _forward(
                 return_tensors="pt",
             )
             output = logits_of(model(**batch.to(model.device)))
+            if output.shape != logits[chosen].shape:
+                raise ValueError(
+                    f"{type(model).__name__} gives logits of shape {tuple(output.shape)} for {len(chosen)} texts and "
+                    f"{logits.shape[1]} labels: load it with AutoModelForSequenceClassification"
+                )
             logits[chosen] = output.to(torch.float64 if dtype is np.float64 else torch.float32).cpu().numpy()
             if progress is not None:
                 progress(start + len(chosen), len(order))
@@ -125,14 +131,28 @@ def _check_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
         )
 
 
-def default_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Tokens that tokenizer and position embeddings allow, special ones included; 512 where neither says."""
+def longest_input(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Tokens that tokenizer and position embeddings allow, special ones included; None where neither says."""
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 0
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
             positions -= module.padding_idx + 1  # RoBERTa counts positions from after the padding index
             break
-    return min((n for n in (tokenizer.model_max_length, positions) if 0 < n < UNLIMITED), default=512)
+    # XLNet, which knows no limit, says -1.
+    return min((n for n in (tokenizer.model_max_length, positions) if 0 < n < UNLIMITED), default=None)
+
+
+def default_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """:func:`longest_input`, and 512 where neither says."""
+    return longest_input(model, tokenizer) or 512
+
+
+def input_names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """What a tokenizer gives and a model takes: no second segment for a model that knows one, as RoBERTa does."""
+    taken = inspect.signature(model.forward).parameters
+    any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
+    refused = {"token_type_ids"} if getattr(model.config.get_text_config(), "type_vocab_size", None) == 1 else set()
+    return [name for name in tokenizer.model_input_names if name not in refused and (any_name or name in taken)]
 
 
 def _encode(
@@ -144,4 +164,5 @@ def _encode(
     if max_length is None:
         max_length = default_length(model, tokenizer)
     encoded = tokenizer(*texts, truncation=True, max_length=max_length)
-    return [{name: values[i] for name, values in encoded.items()} for i in range(len(texts[0]))]
+    taken = input_names(model, tokenizer)
+    return [{name: encoded[name][i] for name in taken if name in encoded} for i in range(len(texts[0]))]

@@ -20,6 +20,7 @@ __all__ = [
     "RUN_DEFAULTS",
     "RUN_OPTIONS",
     "RunConfig",
+    "file_hash",
     "folder_name",
 ]
 
@@ -35,6 +36,10 @@ _WRITING_DOWN = re.compile(
 )
 # Options that came later: see RunConfig.identity.
 _LATER = ("task_type", "drop_empty", "drop_unlabelled", "model_kwargs", "given")
+_DATA = (
+    *("data_dir", "text_columns", "label_column", "validation_file", "test_file", "task_type", "encoding"),
+    *("delimiter", "drop_empty", "drop_unlabelled"),
+)
 DEFAULT_SEED = 42  # the Trainer's
 _PATHS = ("task", "data_dir", "validation_file", "test_file", "model_name_or_path")
 _WEIGHTS = (".safetensors", ".bin", ".json", ".txt", ".model")
@@ -127,13 +132,21 @@ class RunConfig:
         Raises:
             RunError: there is none, or it is damaged.
         """
-        return cls.from_options(read_yaml(Path(folder) / "config.yaml"))
+        path = Path(folder) / "config.yaml"
+        options = read_yaml(path)
+        if not {"task", "model_name_or_path"} <= options.keys():
+            raise RunError(f"{path} is no run's configuration (without task or model_name_or_path): train it anew")
+        return cls.from_options(options)
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> "RunConfig":
         """Fields of a run as they are; every other option is a training argument."""
         own = {name: value for name, value in options.items() if name in RUN_OPTIONS}
         return cls(**own, training={name: value for name, value in options.items() if name not in own})
+
+    def data_options(self) -> dict[str, Any]:
+        """What :func:`~rosetune.data.load_task` takes beside the task, as far as it is given."""
+        return {name: getattr(self, name) for name in _DATA if getattr(self, name)}
 
     @property
     def seed(self) -> int:
@@ -243,7 +256,7 @@ def _model_identity(name: str) -> str:
         return name
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.iterdir() if p.suffix in _WEIGHTS and p.is_file()):
-        digest.update(f"{path.name}:{_hash(path)}\n".encode())
+        digest.update(f"{path.name}:{file_hash(path)}\n".encode())
     return f"sha256:{digest.hexdigest()}"
 
 
@@ -251,7 +264,7 @@ def _by_content(value: Any) -> Any:
     """A method's options with the hash of each file (a trace, synonyms) in the place of its path."""
     if not isinstance(value, Mapping):
         return value
-    return {name: f"sha256:{_hash(Path(part))}" if _is_file(part) else part for name, part in value.items()}
+    return {name: f"sha256:{file_hash(Path(part))}" if _is_file(part) else part for name, part in value.items()}
 
 
 def _absolute(value: Any) -> Any:
@@ -265,6 +278,7 @@ def _is_file(value: Any) -> bool:
     return isinstance(value, str) and Path(value).is_file()
 
 
-def _hash(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

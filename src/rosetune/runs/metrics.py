@@ -1,6 +1,5 @@
 """All metrics of a run, from its prediction rows alone."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,9 +36,9 @@ def _advglue(run: Run, names: Sequence[str], sets: Mapping[str, Any]) -> dict[st
         return {}
     rows = {part.name: run.rows(part.name) for part in parts}
     reports = {
-        part.name: dataclasses.asdict(
-            advglue_report(rows[part.name], run.rows(part.originals) if part.originals in names else ())
-        )
+        part.name: advglue_report(
+            rows[part.name], run.rows(part.originals) if part.originals in names else ()
+        ).as_json()
         for part in parts
     }
     path = run.folder / "predictions" / "advglue.json"

@@ -12,14 +12,14 @@ from scipy.stats import binom
 from helpers import make_model, make_tokenizer
 from rosetune.data.synonyms import load_synonyms
 from rosetune.robustness.attacks.driver import Recipe, Row
-from rosetune.robustness.attacks.recipes import NEEDS_SYNONYMS, RECIPES, deepwordbug, genetic, pwws
+from rosetune.robustness.attacks.recipes import NEEDS_SYNONYMS, RECIPES, build_recipe, deepwordbug, genetic, pwws
 from rosetune.robustness.attacks.run import attack, read_results
 from rosetune.robustness.attacks.searches import Greedy, Problem
-from rosetune.robustness.attacks.summary import summary, transfer
+from rosetune.robustness.attacks.summary import Transferred, summary, transfer
 from rosetune.robustness.attacks.text import Text
 from rosetune.robustness.attacks.transformations import Synonyms
-from rosetune.robustness.attacks.victim import TransformersVictim
-from test_attacks import HOSTILE, SYNONYMS, BagOfWords
+from rosetune.robustness.transformers_classifier import TransformersClassifier
+from victims import HOSTILE, SYNONYMS, BagOfWords
 
 VOCABULARY = ["superb", "film", "plot", "dull", "acting", "the", "a", "movie", "slow", "dire", "Story"]
 WEIGHTS = {"superb": 1.2, "wonderful": 0.7, "dire": -0.9, "film": 0.3, "movie": 0.1, "dull": -1.0, "slow": -0.2}
@@ -262,10 +262,10 @@ def test_hostile_texts_get_through(tmp_path, name):
     assert results[0]["queries"] == 1
 
 
-def test_ten_thousand_words_without_a_budget():
+def test_thousands_of_words_without_a_budget():
     recipe = Recipe("x", Greedy("delete"), Synonyms({"superb": ("dire",)}))
-    [result] = run([Row("a", ("superb " * 10_000,), 1)], recipe, lambda texts: np.tile([0.25, 0.75], (len(texts), 1)))
-    assert (result["status"], result["queries"]) == ("failed", 1 + 2 * 10_000)
+    [result] = run([Row("a", ("superb " * 4_000,), 1)], recipe, lambda texts: np.tile([0.25, 0.75], (len(texts), 1)))
+    assert (result["status"], result["queries"]) == ("failed", 1 + 2 * 4_000)
 
 
 @pytest.mark.slow
@@ -356,27 +356,35 @@ def test_transfer_by_hand():
         tried = [r for r in results[source] if r["status"] == "success" and right(r["texts"][0], r["gold"])]
         fooled = [r for r in tried if not right(r["perturbed"][0], r["gold"])]
         correct = [r for r in results[source] if right(r["perturbed"][0], r["gold"])]
-        assert matrix[source][target] == {
-            "n": len(tried),
-            "fooled": len(fooled) / len(tried),
-            "rows": 40,
-            "accuracy": len(correct) / 40,
-        }
+        cell = matrix[source][target]
+        assert (cell.fooled.n, cell.fooled.value) == (len(tried), len(fooled) / len(tried))
+        assert (cell.accuracy.n, cell.accuracy.value) == (40, len(correct) / 40)
     for name in "ab":
-        assert matrix[name][name]["fooled"] == 1.0
-        assert matrix[name][name]["accuracy"] == summary(results[name])["accuracy_under_attack"]
-    assert 0 < matrix["a"]["b"]["fooled"] < 1
-    assert transfer({"a": []}, victims)["a"]["b"] == {"n": 0, "fooled": None, "rows": 0, "accuracy": None}
+        assert matrix[name][name].fooled.value == 1.0
+        assert matrix[name][name].fooled.low < 1.0
+        assert matrix[name][name].accuracy.value == summary(results[name])["accuracy_under_attack"]
+    assert 0 < matrix["a"]["b"].fooled.low < matrix["a"]["b"].fooled.value < matrix["a"]["b"].fooled.high < 1
+    assert transfer({"a": []}, victims)["a"]["b"] == Transferred(None, None)
+
+
+def test_transfer_draws_rows_of_one_original_together():
+    rows = make_rows(40)
+    victims = {"a": BagOfWords(WEIGHTS, 0.0), "b": BagOfWords({**WEIGHTS, "dire": 0.5, "slow": -0.9}, 0.1)}
+    results = run(rows, make_recipe("textfooler"), victims["a"])
+    alone = transfer({"a": results}, victims)["a"]["b"].accuracy
+    copies = [{**result, "original_id": i} for i, result in enumerate(results) for _ in range(4)]
+    found = transfer({"a": copies}, victims)["a"]["b"].accuracy
+    assert (found.low, found.high) == pytest.approx((alone.low, alone.high))
 
 
 # a real model
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def victim():
-    torch.manual_seed(0)
-    model = make_model(initializer_range=0.5, num_labels=3)
-    return TransformersVictim(model, make_tokenizer(), batch_size=16)
+    """In double precision, since single precision rounds by the batch, at times over the edge of a third decimal."""
+    model = make_model(initializer_range=0.5, num_labels=3).double()
+    return TransformersClassifier(model, make_tokenizer(), batch_size=16)
 
 
 def test_a_transformer_in_any_batches(victim):
@@ -387,7 +395,7 @@ def test_a_transformer_in_any_batches(victim):
     assert together.shape == (50, 3)
     assert together.sum(axis=1) == pytest.approx(1)
     for text, expected in zip(texts, together, strict=True):
-        assert victim([text])[0] == pytest.approx(expected, abs=1e-3)
+        assert victim([text])[0] == pytest.approx(expected, abs=1e-12)
     # Logits from the model itself, a text at a time; rounding to three decimals moves a probability by less than this.
     victim._model.eval()
     with torch.no_grad():
@@ -413,7 +421,7 @@ def test_an_attack_on_a_transformer_does_not_depend_on_the_pool(victim, tmp_path
         assert summary(results)["succeeded"] > 0
     header, _ = read_results(tmp_path / "pwws.jsonl")
     assert header["model"] == victim.fingerprint
-    other = TransformersVictim(make_model(seed=1, num_labels=3), make_tokenizer())
+    other = TransformersClassifier(make_model(seed=1, num_labels=3), make_tokenizer())
     with pytest.raises(ValueError, match="differs in model"):
         run(rows, pwws(synonyms), other, path=tmp_path / "pwws.jsonl")
 
@@ -424,13 +432,26 @@ def test_a_transformer_takes_hostile_texts(victim):
 
 
 def test_refused_models():
+    regression = TransformersClassifier(make_model(num_labels=1), make_tokenizer())
     with pytest.raises(ValueError, match="regression"):
-        TransformersVictim(make_model(num_labels=1), make_tokenizer())
+        run(make_rows(2), deepwordbug(), regression)
     broken = make_model()
     with torch.no_grad():
         next(broken.parameters()).fill_(float("nan"))
     with pytest.raises(ValueError, match="not finite"):
-        TransformersVictim(broken, make_tokenizer())([("ba",)])
+        TransformersClassifier(broken, make_tokenizer())([("ba",)])
+
+
+def test_a_recipe_by_its_name():
+    assert build_recipe("deepwordbug") == deepwordbug()
+    assert build_recipe("pwws", SYNONYMS, unk="<unk>") == pwws(SYNONYMS, unk="<unk>")
+    assert build_recipe("genetic", SYNONYMS, unk="<unk>") == genetic(SYNONYMS)  # it puts in no unknown word
+    limited = build_recipe("deepwordbug", max_share=0.2, protected=["film"]).constraints
+    assert (limited.max_share, limited.protected, limited.max_edits) == (0.2, ("film",), 30)
+    with pytest.raises(ValueError, match="did you mean pwws"):
+        build_recipe("pww")
+    with pytest.raises(ValueError, match="textfooler replaces words by synonyms"):
+        build_recipe("textfooler")
 
 
 def test_synonyms_from_a_file(tmp_path):
@@ -458,7 +479,7 @@ def test_words_that_the_model_does_not_see_cost_no_queries():
 
 def test_what_a_tokenizer_cuts_is_not_visible():
     tokenizer = make_tokenizer()
-    victim = TransformersVictim(make_model(), tokenizer, max_length=6)
+    victim = TransformersClassifier(make_model(), tokenizer, max_length=6)
     texts = ("the film the film the film the film",)
     seen = texts[0][: victim.visible(texts, 0)]
     assert tokenizer(seen)["input_ids"] == tokenizer(*texts, truncation=True, max_length=6)["input_ids"]
