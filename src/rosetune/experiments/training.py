@@ -118,13 +118,6 @@ class Training:
         try:
             with reworded():
                 self.trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        except RuntimeError as error:
-            if "use_reentrant" not in str(error):
-                raise
-            raise RunError(
-                f"{self.trainer.args.objective} takes gradients inside a step, which reentrant checkpointing does not "
-                "allow: leave use_reentrant out of --gradient_checkpointing_kwargs, or set it to false"
-            ) from error
         finally:
             if self._progress is not None:
                 self._progress.close()

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -46,7 +46,6 @@ class MatchTuning(TaskLoss):
         temperature: "spread": the states' mean squared distance from their mean, over log(batch), as a constant: a row
             that is unrelated to the others keeps about half of its mass, whatever the states' scale and width and the
             batch size. "sqrt_width": the square root of the width, as in attention. Or a positive number.
-        label_smoothing, class_weights: of the CE.
 
     Raises:
         ValueError: an option outside its values; the model has no pooled state (GPT-2-style, token-level outputs); the
@@ -68,9 +67,7 @@ class MatchTuning(TaskLoss):
         layer, after the architecture's own activation and dropout.
     """
 
-    temperature: float | str = field(
-        default="spread", metadata={"help": "divides the products of the states: spread, sqrt_width or a number"}
-    )
+    temperature: float | str = "spread"
 
     def __post_init__(self) -> None:
         super().__post_init__()
