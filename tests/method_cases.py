@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 
 import numpy as np
-from rosetune.methods.mask_trace import MaskTrace
 from torch import nn
 
 from helpers import ROSES, make_model
+from rosetune.mask_trace import MaskTrace
 from rosetune.methods import OBJECTIVES, UPDATE_MASKS
 from rosetune.methods._targets import LAYER_WEIGHTS
 

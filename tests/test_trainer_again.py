@@ -9,7 +9,17 @@ from torch import nn
 from transformers import TrainerCallback, set_seed
 
 from helpers import ROSES, arguments, dataset, make_model, same, trace_of, train
-from rosetune import ChildTuning, FreeLB, RobustTrainer, Smart
+from rosetune import (
+    ChildTuning,
+    FreeLB,
+    ObservingMask,
+    PreparedMask,
+    RandomMask,
+    RobustTrainer,
+    Rose,
+    Smart,
+    TracedMask,
+)
 
 CHILD = {"update_mask": "child_tuning", "update_mask_kwargs": {"reserve": 0.3}}
 
@@ -202,6 +212,46 @@ def test_an_optimizer_that_knows_no_mask_is_refused(tmp_path):
     trainer.optimizer = None
     trainer.train()
     assert trainer.update_mask is not None
+
+
+class Foreign:
+    """A mask of somebody else's that observes: no class of this package, known by what it can do."""
+
+    freezes_update, needs = True, frozenset({"consistency"})
+
+    def __init__(self):
+        self.calls = []
+
+    def observe(self, optimizer, *, consistency=None, task_loss=None):
+        self.calls.append("observe")
+
+    def discard(self):
+        self.calls.append("discard")
+
+    def discard_used(self, optimizer):
+        self.calls.append("discard_used")
+
+    def __call__(self, optimizer):
+        self.calls.append("step")
+        return {}
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
+
+
+def test_trainer_and_optimizer_know_an_observing_mask_by_what_it_can_do(tmp_path):
+    assert isinstance(Foreign(), ObservingMask)
+    assert not isinstance(Foreign(), TracedMask | PreparedMask)
+    assert isinstance(Rose(), ObservingMask)
+    assert isinstance(Rose(), TracedMask)
+    assert not isinstance(RandomMask(), ObservingMask | TracedMask | PreparedMask)
+    args = arguments(tmp_path, max_steps=2, gradient_accumulation_steps=2)
+    trainer = train(make_model(), args, dataset(), update_mask=Foreign())
+    trainer.optimizer.zero_grad()
+    assert trainer.update_mask.calls == [*["discard", "observe", "observe", "step"] * 2, "discard_used"]
 
 
 def test_the_mask_in_use_can_be_looked_at(tmp_path):

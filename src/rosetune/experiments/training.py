@@ -91,7 +91,6 @@ class Training:
         tokenizer = load_tokenizer(config.model_name_or_path, config.max_length)
         train, held_out = _training_rows(config, data, args.seed)
         _follow_length(args, config.training, len(train))
-        self._objective = args.objective
         encoded = _encode(train, data.text_columns, tokenizer)
         self.summary = dataclasses.replace(
             summarise(data), truncation=_truncation(train, encoded, data.text_columns, tokenizer)
@@ -126,13 +125,6 @@ class Training:
         try:
             with reworded():
                 self.trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        except RuntimeError as error:
-            if "use_reentrant" not in str(error):
-                raise
-            raise RunError(
-                f"{self._objective} takes gradients inside a step, which reentrant checkpointing does not "
-                "allow: leave use_reentrant out of --gradient_checkpointing_kwargs, or set it to false"
-            ) from error
         finally:
             if self._progress is not None:
                 self._progress.close()
