@@ -16,13 +16,14 @@ def reworded(*kinds: type[Exception]) -> Iterator[None]:
     It stands where nothing but the user's values or machine can be the cause: a fault of ours must keep its traceback.
     ``ValueError`` and ``OSError``, which the command line shows in one line, pass.
     """
-    known: tuple[type[Exception], ...] = (ImportError, *kinds)
     try:
         yield
     except (ValueError, OSError):
         raise
-    except known as error:
-        raise RunError(first_line(error)) from error
+    except Exception as error:
+        if isinstance(error, (ImportError, *kinds)):
+            raise RunError(first_line(error)) from error
+        raise
 
 
 def first_line(error: BaseException) -> str:
