@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -36,7 +37,7 @@ def piped_lines(rows: Rows) -> Iterator[str]:
 def predictions_table(rows: Rows, text_columns: Sequence[str], width: int) -> Table:
     """The first rows with their texts, each on one line and cut to the width of the terminal."""
     heads, answers = _answers(rows[:SHOWN])
-    table = Table(*text_columns, *heads)
+    table = Table(*map(escape, text_columns), *heads)
     widths = [max(map(len, (head, *cells))) for head, cells in zip(heads, zip(*answers, strict=True), strict=True)]
     frame = 3 * (len(text_columns) + len(heads)) + 1
     room = max(_NARROWEST, (width - sum(widths) - frame) // max(1, len(text_columns)))
