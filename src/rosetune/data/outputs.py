@@ -30,17 +30,16 @@ def write_table(path: Path, columns: Mapping[str, Sequence[Any]], records: Itera
     if suffix not in OUTPUT_SUFFIXES:
         raise DataError(f"{path}: cannot write files of this kind; let its name end in {', '.join(OUTPUT_SUFFIXES)}")
     try:
-        with replacing(path) as partial:
-            if suffix == ".parquet":
-                _write_parquet(partial, columns)
-                return
-            with partial.open("w", encoding="utf-8", newline="") as file:
-                if suffix == ".jsonl":
-                    file.writelines(json_line(record) + "\n" for record in records)
-                else:
-                    writer = csv.writer(file, delimiter=_DELIMITERS[suffix], lineterminator="\n")
-                    writer.writerow(columns)
-                    writer.writerows(map(as_text, row) for row in zip(*columns.values(), strict=True))
+        if suffix == ".parquet":
+            _write_parquet(path, columns)
+            return
+        with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+            if suffix == ".jsonl":
+                file.writelines(json_line(record) + "\n" for record in records)
+            else:
+                writer = csv.writer(file, delimiter=_DELIMITERS[suffix], lineterminator="\n")
+                writer.writerow(columns)
+                writer.writerows(map(as_text, row) for row in zip(*columns.values(), strict=True))
     except UnicodeEncodeError as error:
         raise DataError(
             f"{path} cannot be written: a text of the input holds half a character (a lone surrogate); correct it"
@@ -78,4 +77,5 @@ def _write_parquet(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
                 f"{path}: the column {name!r} holds values of several kinds, which Parquet cannot hold "
                 f"({str(error).splitlines()[0]}); write .jsonl or .csv"
             ) from error
-    pq.write_table(pa.table(arrays), path)
+    with replacing(path) as partial:
+        pq.write_table(pa.table(arrays), partial)

@@ -72,10 +72,14 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         print(f"{len(rows)} predictions written to {known.output_file}", file=sys.stderr)
     elif known.json:
         print(*map(json_line, rows), sep="\n")
-    elif sys.stdout.isatty():
+    elif _on_terminal():
         _show(predictions)
     else:
         print(*piped_lines(rows), sep="\n")
+
+
+def _on_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 def _show(predictions: Any) -> None:
