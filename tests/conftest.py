@@ -1,11 +1,13 @@
 """Fixtures of all tests. None of them needs a network."""
 
+import gc
 import os
 
 # Before transformers is imported, which reads both once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+import random
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,6 +26,23 @@ def _threads() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _random_state() -> None:
+    """The global generators start every test alike, whatever ran before it."""
+    import numpy as np
+    import torch
+
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+def pytest_collection_finish() -> None:
+    """The collector passes over all that is imported; each training asks for a collection, which else takes longer."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

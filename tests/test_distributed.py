@@ -1,13 +1,16 @@
 """Two gloo processes on the CPU: equal masks and weights on both, and the masks of one process on the same batch."""
 
+import io
 import os
-import socket
+from contextlib import redirect_stderr
 
 import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from transformers.utils import ModelOutput
 
 from rosetune import (
     ChildTuning,
@@ -21,7 +24,8 @@ from rosetune import (
     Smart,
     StatefulObjective,
 )
-from test_method_contract import RowNoise
+from rosetune.methods._fisher import diagonal_fisher
+from row_noise import RowNoise
 
 STEPS, ROWS = 5, 8
 CASES = {
@@ -82,21 +86,40 @@ def train(case, rank=0, world=1):
     }
 
 
-def worker(rank, port, folder, cases):
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+class Classifier(nn.Linear):
+    def forward(self, x):
+        return ModelOutput(logits=super().forward(x))
+
+
+def fisher(rank=0, world=1, left_out=None):
+    """The Fisher values of this rank's share of five batches, the fourth not finite, and what the pass shows."""
+    generator = torch.Generator().manual_seed(0)
+    model = Classifier(4, 3).double()
+    for p in model.parameters():
+        p.data = torch.randn(p.shape, generator=generator, dtype=p.dtype)
+    batches = [
+        {"x": torch.randn(size, 4, generator=generator, dtype=torch.float64), "labels": torch.arange(size) % 3}
+        for size in (4, 2, 5, 3, 6)
+    ]
+    batches[3]["x"][0] = torch.inf
+    share = [batch for i, batch in enumerate(batches) if i % world == rank and i != left_out]
+    with redirect_stderr(io.StringIO()) as shown:
+        values = diagonal_fisher(model, list(model.parameters()), share, per_example=False, clip=1.0)
+    return {"values": values, "shown": shown.getvalue()}
+
+
+def worker(rank, folder, cases):
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
-    torch.save({case: train(case, rank, 2) for case in cases}, os.path.join(folder, f"{rank}.pt"))
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    found = {case: train(case, rank, 2) for case in cases} | {"fisher": fisher(rank, 2)}
+    torch.save(found, os.path.join(folder, f"{rank}.pt"))
     torch.distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(worker, args=(port, str(folder), list(CASES)), nprocs=2)
+    mp.spawn(worker, args=(str(folder), list(CASES)), nprocs=2)
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
 
 
@@ -109,3 +132,12 @@ def test_two_processes_are_one(two_ranks, case):
     np.testing.assert_array_equal(zero["masks"], alone["masks"])
     torch.testing.assert_close(zero["weights"], alone["weights"], rtol=0, atol=1e-9)
     assert case in FIXED or len(np.unique(alone["masks"], axis=0)) > 1
+
+
+def test_the_fisher_pass_of_two_processes_is_that_of_one(two_ranks):
+    """Unequal numbers of batches, one of which is not finite; only the first rank shows its progress."""
+    zero, one = (rank["fisher"] for rank in two_ranks)
+    assert ["Fisher pass:   0%" in part["shown"] for part in (zero, one)] == [True, False]
+    for a, b, alone in zip(zero["values"], one["values"], fisher(left_out=3)["values"], strict=True):
+        assert torch.equal(a, b)
+        torch.testing.assert_close(a, alone, rtol=1e-5, atol=0)

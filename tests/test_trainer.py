@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from transformers import Trainer, TrainingArguments
 
-from helpers import ROSES, arguments, dataset, same, trace_of, train
+from helpers import ARCHITECTURES, ROSES, arguments, dataset, gradient_is_rounding, logged, same, trace_of, train
 from rosetune import CrossEntropy, RDrop, RobustTrainer, Rose
 
 
@@ -42,7 +42,7 @@ def test_a_mask_of_ones_is_the_trainer_too(tmp_path, tiny_model, order):
     assert same(plain.model, masked.model)
 
 
-@pytest.mark.parametrize("architecture", ["bert", "roberta", "gpt2", "distilbert", "electra", "deberta", "modernbert"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("order", ROSES)
 def test_any_architecture(tmp_path, tiny_model, architecture, order):
     before = tiny_model(architecture)
@@ -51,7 +51,8 @@ def test_any_architecture(tmp_path, tiny_model, architecture, order):
     trace = trace_of(trainer)
     never = {name for name, share in zip(trace.names, trace.share_kept(), strict=True) if share == 0}
     for (name, p), (_, q) in zip(before.named_parameters(), trainer.model.named_parameters(), strict=True):
-        assert torch.equal(p, q) == (name in never) or not p.requires_grad, name
+        if p.requires_grad and not gradient_is_rounding(name):
+            assert torch.equal(p, q) == (name in never), name
     count = (trace.multipliers == 1).sum(1)
     assert (count[1:] <= len(trace.names) // 2).all()
 
@@ -100,19 +101,15 @@ def test_the_log_has_terms_density_and_nonfinite_steps(tmp_path, tiny_model):
 
     args = arguments(tmp_path, max_steps=4)
     trainer = train(tiny_model(), args, dataset(), objective=Spoilt(), update_mask=Rose("ensemble", upper=0.5))
-    logs = [e for e in trainer.state.log_history if "loss" in e]
+    logs = logged(trainer)
     # 16 targets: all by the second-order mask in the first step, 8 by either afterwards.
     assert logs[0]["mask_density_tensors"] == pytest.approx(0.75)
     assert logs[1]["mask_density_tensors"] == pytest.approx(0.5)
     assert 0 < logs[1]["mask_density_scalars"] < 1
     assert logs[1]["consistency"] > 0
     assert logs[1]["task_loss"] == pytest.approx(logs[1]["loss"], rel=1e-5)
-    assert [e.get("nonfinite_steps") for e in logs] == [
-        None,
-        None,
-        1.0,
-        1.0,
-    ]  # as in any AdamW, the weights are NaN after it
+    # As in any AdamW, the weights are NaN after it.
+    assert [e.get("nonfinite_steps") for e in logs] == [None, None, 1.0, 1.0]
     assert np.isnan(logs[2]["loss"])
 
 
@@ -128,7 +125,7 @@ def test_r_drop_with_rose_ranks_by_the_separate_losses(tmp_path, tiny_model):
     args = arguments(tmp_path, max_steps=3)
     mask = Watched("ensemble", upper=0.5, trace=True)
     trainer = train(tiny_model(), args, dataset(), objective=RDrop(alpha=2.0), update_mask=mask)
-    logs = [e for e in trainer.state.log_history if "loss" in e]
+    logs = logged(trainer)
     for (consistency, task_loss), entry in zip(seen, logs, strict=True):
         assert entry["loss"] == pytest.approx(task_loss + consistency, rel=1e-4)  # alpha / 2 = 1
         assert entry["consistency"] == pytest.approx(consistency, rel=1e-4)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from transformers import DataCollatorWithPadding
 
-from helpers import ARCHITECTURES, arguments, dataset, make_tokenizer, train
+from helpers import ARCHITECTURES, arguments, dataset, gradient_is_rounding, logged, make_tokenizer, train
+from method_cases import MASKS, method
+from rosetune.mask_trace import MaskTrace
 from rosetune.methods import OBJECTIVES
 from rosetune.methods._targets import LAYER_WEIGHTS
-from rosetune.methods.mask_trace import MaskTrace
-from test_method_contract import MASKS, method, synonyms  # noqa: F401 (a fixture)
 
 # Which need a pooled state, and which dropout: everything else must work everywhere.
 POOLED = ("match_tuning", "rift")
@@ -27,7 +27,7 @@ def run(tmp_path, model, **kwargs):
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_objectives(tmp_path, tiny_model, synonyms, architecture, objective):  # noqa: F811
+def test_objectives(tmp_path, tiny_model, synonyms, architecture, objective):
     model = tiny_model(architecture)
     before = [p.detach().clone() for p in model.parameters()]
     if architecture == "gpt2" and objective in POOLED:
@@ -35,11 +35,11 @@ def test_objectives(tmp_path, tiny_model, synonyms, architecture, objective):  #
             run(tmp_path, model, **method(objective, "none", synonyms))
         return
     trainer = run(tmp_path, model, **method(objective, "none", synonyms))
-    assert all(np.isfinite(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry)
+    assert all(np.isfinite(entry["loss"]) for entry in logged(trainer))
     layers = [
         torch.equal(p, b)
         for (name, p), b in zip(model.named_parameters(), before, strict=True)
-        if re.search(r"\.\d+\.", name)
+        if re.search(r"\.\d+\.", name) and not gradient_is_rounding(name)
     ]
     assert not any(layers)  # the gradient reaches every layer
 
@@ -54,12 +54,12 @@ def trace_of(model, path):
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("mask", [name for name in MASKS if name != "none"])
-def test_update_masks(tmp_path, tiny_model, synonyms, architecture, mask):  # noqa: F811
+def test_update_masks(tmp_path, tiny_model, synonyms, architecture, mask):
     model, options = tiny_model(architecture), method("cross_entropy", mask, synonyms)
     if mask == "replay":
         options["update_mask_kwargs"] = {"trace": trace_of(model, tmp_path / "trace.npz")}
     trainer = run(tmp_path, model, **options)
-    entries = [entry for entry in trainer.state.log_history if "loss" in entry]
+    entries = logged(trainer)
     assert all(torch.isfinite(p).all() for p in model.parameters())
     assert all("mask_density_tensors" in entry for entry in entries)
     if not mask.startswith("child_tuning-F"):
@@ -71,7 +71,7 @@ def test_update_masks(tmp_path, tiny_model, synonyms, architecture, mask):  # no
 def test_a_model_without_dropout_is_refused_only_where_dropout_is_needed(
     tmp_path,
     tiny_model,
-    synonyms,  # noqa: F811
+    synonyms,
     objective,
 ):
     arguments_of = method(objective, "none", synonyms)

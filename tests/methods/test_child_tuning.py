@@ -3,18 +3,15 @@
 import copy
 import io
 import pickle
-import subprocess
-import sys
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import TrainerCallback
 from transformers.utils import ModelOutput
 
-from helpers import ARCHITECTURES, arguments, dataset, same, train
+from helpers import ARCHITECTURES, StopAt, arguments, dataset, logged, same, train
 from rosetune import SelectiveAdamW
 from rosetune.methods import PreparedMask, child_tuning
 from rosetune.methods._fisher import keep_top
@@ -256,61 +253,20 @@ def test_progress_and_the_number_of_batches(capsys):
     assert all(torch.equal(m, first_two[name]) for name, m in multipliers(mask, optimizer).items())
 
 
-# Imports little, since two processes wait for it.
-RANK = """
-import sys
-import torch
-from transformers.utils import ModelOutput
-from rosetune.methods._fisher import diagonal_fisher
-
-class Classifier(torch.nn.Linear):
-    def forward(self, x):
-        return ModelOutput(logits=super().forward(x))
-
-rank, folder = int(sys.argv[1]), sys.argv[2]
-torch.set_num_threads(1)
-torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-given = torch.load(f"{folder}/given.pt", weights_only=True)
-model = Classifier(4, 3).double()
-model.load_state_dict(given["model"])
-fisher = diagonal_fisher(model, list(model.parameters()), given["batches"][rank::2], per_example=False, clip=1.0)
-torch.save(fisher, f"{folder}/{rank}.pt")
-torch.distributed.destroy_process_group()
-"""
-
-
-def test_two_ranks_agree_with_one_process(tmp_path):
-    """Unequal numbers of batches, one of which is not finite; only the first rank shows its progress."""
-    model, data = Linear(), batches(sizes=(4, 2, 5, 3, 6))
-    nn.init.zeros_(model.head.weight)
-    nn.init.zeros_(model.head.bias)
-    expected = fisher_by_hand(model, [data[i] for i in (0, 1, 2, 4)], "batch", 1.0)
-    data[3]["x"][0] = torch.inf
-    torch.save({"model": model.layer[0].state_dict(), "batches": data}, tmp_path / "given.pt")
-    ranks = [
-        subprocess.Popen([sys.executable, "-c", RANK, str(rank), str(tmp_path)], stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]
-    errors = [process.communicate(timeout=120)[1] for process in ranks]
-    assert [process.returncode for process in ranks] == [0, 0], errors
-    assert ["Fisher pass:   0%" in text for text in errors] == [True, False]
-    zero, one = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
-    for a, b, by_hand in zip(zero, one, expected, strict=True):
-        assert torch.equal(a, b)
-        np.testing.assert_allclose(a.numpy(), by_hand, rtol=1e-5)
-
-
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_the_candidates_are_the_parameters_of_the_layers(tiny_model, tiny_batch, architecture):
-    """Told from the module tree: whatever the list of the two layers holds."""
+def test_the_candidates_are_the_parameters_of_the_layers(tiny_model, tiny_batch, monkeypatch, architecture):
+    """Told from the module tree: whatever the list of the two layers holds, under one percentile."""
+    values, real = [], child_tuning.diagonal_fisher
+    monkeypatch.setattr(child_tuning, "diagonal_fisher", lambda *a, **k: values.extend(real(*a, **k)) or values)
     model = tiny_model(architecture)
     stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == 2]
     inside = {id(p) for stack in stacks for p in stack.parameters()}
     mask, optimizer = prepared(model, [tiny_batch()])
     got = mask(optimizer)
     assert {id(p) for p in got} == inside
-    kept, n = sum(int(m.sum()) for m in got.values()), sum(m.numel() for m in got.values())
-    assert kept == int(0.3 * (n - 1)) + 1
+    threshold = np.percentile(torch.cat([v.flatten() for v in values]).double().numpy(), 70)  # at which values may tie
+    for m, value in zip(got.values(), values, strict=True):
+        assert torch.equal(m, value.double() >= threshold)
 
 
 # ---- F
@@ -493,12 +449,6 @@ def test_bad_options_are_refused(options, message):
 # ---- under the Trainer
 
 
-class StopAt(TrainerCallback):
-    def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step == 4:
-            raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("options", [{"mode": "D"}, {"mode": "F"}])
 def test_a_killed_and_resumed_run_looks_at_the_data_once(tmp_path, tiny_model, monkeypatch, options):
     passes = []
@@ -510,7 +460,7 @@ def test_a_killed_and_resumed_run_looks_at_the_data_once(tmp_path, tiny_model, m
     whole = train(tiny_model(), arguments(tmp_path / "whole", **saving), data, update_mask=mask)
     assert len(passes) == once
     with pytest.raises(KeyboardInterrupt):
-        train(tiny_model(), arguments(tmp_path / "cut", **saving), data, update_mask=mask, callbacks=[StopAt()])
+        train(tiny_model(), arguments(tmp_path / "cut", **saving), data, update_mask=mask, callbacks=[StopAt(4)])
     assert len(passes) == 2 * once
     resumed = train(
         tiny_model(seed=9),
@@ -521,9 +471,8 @@ def test_a_killed_and_resumed_run_looks_at_the_data_once(tmp_path, tiny_model, m
     )
     assert len(passes) == 2 * once
     assert same(whole.model, resumed.model)
-    logs = [[e for e in t.state.log_history if "loss" in e] for t in (whole, resumed)]
-    assert logs[0] == logs[1]
-    assert logs[0][0]["mask_density_scalars"] == pytest.approx(0.3 if once else 1.0, abs=0.02)
+    assert logged(whole) == logged(resumed)
+    assert logged(whole)[0]["mask_density_scalars"] == pytest.approx(0.3 if once else 1.0, abs=0.02)
 
 
 @pytest.mark.parametrize("options", [{"mode": "D", "fisher_batches": 2}, {"mode": "D"}, {"mode": "F"}])

@@ -9,11 +9,11 @@ from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import ModelOutput
 
-from helpers import ARCHITECTURES, arguments, dataset, make_batch, same, train
+from helpers import ARCHITECTURES, arguments, dataset, logged, make_batch, same, train
 from rosetune.methods import StatefulObjective
 from rosetune.methods.cross_entropy import CrossEntropy
 from rosetune.methods.freelb import FreeLB
-from test_method_contract import RowNoise
+from row_noise import RowNoise
 
 ROWS, TOKENS, WIDTH, LABELS = 5, 4, 3, 3
 
@@ -266,7 +266,7 @@ def test_a_resumed_run_knows_how_many_steps_it_waited(tmp_path, tiny_model):
     whole = train(tiny_model(), arguments(tmp_path, **kwargs), data)
     resumed = train(tiny_model(seed=1), arguments(tmp_path, **kwargs), data, str(tmp_path / "checkpoint-2"))
     assert same(whole.model, resumed.model)
-    logs = [[entry for entry in run.state.log_history if "loss" in entry] for run in (whole, resumed)]
+    logs = [logged(run) for run in (whole, resumed)]
     assert logs[0] == logs[1]
     assert ["first_pass" in entry for entry in logs[1]] == [False] * 4 + [True] * 2
 

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from transformers.utils import ModelOutput
 
-from helpers import ARCHITECTURES, arguments, dataset, make_batch, train
+from formulas import log_softmax
+from helpers import ARCHITECTURES, arguments, dataset, logged, make_batch, train
 from rosetune.methods.match_tuning import MatchTuning
 
 POOLED = [name for name in ARCHITECTURES if name != "gpt2"]
@@ -53,10 +54,6 @@ def mixed(u, option):
         weights = [math.exp(float(np.dot(u[i], u[j])) / temperature_of(u, option)) for j in range(len(u))]
         matrix[i] = np.array(weights) / sum(weights)
     return matrix, np.array([sum(matrix[i, j] * u[j] for j in range(len(u))) for i in range(len(u))])
-
-
-def log_softmax(z):
-    return z - np.log(np.exp(z).sum(1, keepdims=True))
 
 
 @pytest.mark.parametrize("temperature", ["spread", "sqrt_width", 0.7, 3])
@@ -149,7 +146,7 @@ def test_a_first_batch_of_one_row_is_refused_and_a_left_over_row_is_itself():
 def test_a_left_over_row_in_the_trainer(tmp_path, tiny_model):
     args = arguments(tmp_path, objective="match_tuning", max_steps=4)
     trainer = train(tiny_model(), args, dataset(rows=9))  # 8 rows, then one
-    entries = [entry for entry in trainer.state.log_history if "loss" in entry]
+    entries = logged(trainer)
     assert [entry["matching_diagonal"] == 1 for entry in entries] == [False, True, False, True]
     assert all(np.isfinite(entry["loss"]) for entry in entries)
 

@@ -1,19 +1,17 @@
 """R3F against its formula in numpy, on a linear model over a table of words."""
 
 import math
-from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from transformers.utils import ModelOutput
 
-from helpers import ARCHITECTURES, arguments, dataset, same, train
+from formulas import divergence, slope
+from helpers import ARCHITECTURES, arguments, dataset, language_model, logged, same, scored_texts, train
 from rosetune import CrossEntropy, RDrop
 from rosetune.methods.r3f import R3F
-from test_token_level import language_model, log_softmax, texts
 
 PLACES = np.array([1.0, -0.5, 2.0, 0.25, 1.5])
 separate = pytest.mark.parametrize("options", [{}, {"sync_dropout": True}], ids=["doubled", "sync_dropout"])
@@ -48,31 +46,6 @@ def batch(labels=3):
         "attention_mask": (torch.arange(5) < torch.tensor([5, 4, 3, 5, 1, 2])[:, None]).long(),
         "labels": y,
     }
-
-
-@pytest.fixture
-def one_process():
-    """Wraps a model for distributed training on this process alone."""
-    torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=torch.distributed.HashStore())
-    yield partial(DistributedDataParallel, find_unused_parameters=True)
-    torch.distributed.destroy_process_group()
-
-
-def divergence(z, w):
-    """KL in both directions of each row, or the squared difference."""
-    if z.shape[-1] == 1:
-        return ((z - w) ** 2)[:, 0]
-    p, q = log_softmax(z), log_softmax(w)
-    return (np.exp(p) * (p - q)).sum(-1) + (np.exp(q) * (q - p)).sum(-1)
-
-
-def slope(z, w):
-    """The gradient of each row's divergence with respect to z."""
-    if z.shape[-1] == 1:
-        return 2 * (z - w)
-    log_p, log_q = log_softmax(z), log_softmax(w)
-    p, d = np.exp(log_p), log_p - log_q
-    return p * (d - (p * d).sum(-1, keepdims=True)) + p - np.exp(log_q)
 
 
 def passes(model):
@@ -168,7 +141,7 @@ def test_without_sync_dropout_it_is_nearly_r_drop(tiny_model, tiny_batch):
 
 
 def test_divergence_of_a_language_model_is_that_of_its_scored_tokens():
-    model, inputs, gave = language_model(dropout=0.0), texts(), []
+    model, inputs, gave = language_model(dropout=0.0), scored_texts(), []
     model.register_forward_hook(lambda module, args, output: gave.append(output.logits.detach().double().numpy()))
     out = R3F(epsilon=0.2)(model, inputs)
     following = np.array([[*row[1:], -100] for row in inputs["labels"].tolist()])
@@ -227,7 +200,7 @@ def test_lora_and_the_trainer(tmp_path, tiny_model, options):
         model = peft.get_peft_model(tiny_model(), config)
         args = arguments(tmp_path, max_steps=3, update_mask="rose", update_mask_kwargs={"order": "ensemble"})
         trainer = train(model, args, dataset(rows=24), objective=R3F(epsilon=0.1, **options))
-        assert all(entry["noise"] > 0 for entry in trainer.state.log_history if "loss" in entry)
+        assert all(entry["noise"] > 0 for entry in logged(trainer))
         models.append(trainer.model)
     assert same(*models)
 

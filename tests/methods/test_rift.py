@@ -4,7 +4,6 @@ import json
 import math
 import os
 import re
-import socket
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,10 +17,11 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedTokenizerFast
 from transformers.utils import ModelOutput
 
-from helpers import arguments, make_model, same, train
+from helpers import ARCHITECTURES, arguments, logged, make_model, same, train
 from rosetune import RobustTrainer, Rose
+from rosetune._torch import evaluating
 from rosetune.data.synonyms import load_synonyms
-from rosetune.methods._ascc import ascc_attack, evaluating
+from rosetune.methods._ascc import ascc_attack
 from rosetune.methods._hull import Substitutes
 from rosetune.methods._targets import LAYER_WEIGHTS
 from rosetune.methods.rift import Rift, info_nce
@@ -639,7 +639,7 @@ def test_models_and_batches_that_do_not_fit(synonyms):
         Rift(synonyms, segment="second").setup(Toy(), tokenizer=nameless)
 
 
-@pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert", "electra", "deberta", "modernbert", "gpt2"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_architectures(synonyms, architecture):
     tokenizer, model = wordpiece(), make_model(architecture)
     batch = encode(tokenizer, "a good film", "bad film", "fine , unbearable", "dull", labels=[0, 1, 0, 1])
@@ -700,10 +700,10 @@ def test_the_trainer_trains_model_and_projectors_but_not_the_teacher(tmp_path, s
     assert not any(module.training for module in rift._teacher.modules())
     assert any(not torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
     assert all(sorted(labels) == [0] * 4 + [1] * 4 for labels in rift.labels)
-    logged = [entry for entry in trainer.state.log_history if "loss" in entry]
-    assert {"task_loss", "adversarial", "mutual_information", "substitutable"} <= set(logged[0])
-    assert logged[0]["substitutable"] > 0.2
-    for entry in logged:
+    entries = logged(trainer)
+    assert {"task_loss", "adversarial", "mutual_information", "substitutable"} <= set(entries[0])
+    assert entries[0]["substitutable"] > 0.2
+    for entry in entries:
         parts = entry["task_loss"] + 10 * entry["adversarial"] + 0.1 * entry["mutual_information"]
         assert entry["loss"] == pytest.approx(parts, rel=1e-4)
 
@@ -787,20 +787,16 @@ def gradients_of(rank, synonyms, wrap):
     return {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in named}
 
 
-def worker(rank, port, folder, synonyms):
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+def worker(rank, folder, synonyms):
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     torch.save(gradients_of(rank, synonyms, DistributedDataParallel), os.path.join(folder, f"{rank}.pt"))
     torch.distributed.destroy_process_group()
 
 
 @pytest.mark.slow
 def test_two_processes_average_the_projectors_too(tmp_path, synonyms):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(worker, args=(port, str(tmp_path), synonyms), nprocs=2)
+    mp.spawn(worker, args=(str(tmp_path), synonyms), nprocs=2)
     ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     alone = [gradients_of(rank, synonyms, lambda model: model) for rank in range(2)]
     for name in alone[0]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from helpers import ARCHITECTURES
 from rosetune import Rose, SelectiveAdamW
 from rosetune.methods._targets import LAYER_WEIGHTS, select_targets
 
@@ -428,7 +429,7 @@ def test_a_later_consistency_of_zero_is_no_error():
     assert sum(rose(optimizer).values()) == 3
 
 
-@pytest.mark.parametrize("architecture", ["bert", "roberta", "gpt2", "distilbert", "electra", "deberta", "modernbert"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_default_targets_are_the_layer_weights_of_any_architecture(tiny_model, architecture):
     model = tiny_model(architecture)
     optimizer = SelectiveAdamW(model.named_parameters(), update_mask=Rose("second"))

@@ -1,22 +1,30 @@
 """SMART: search, divergences and momentum weights against their formulas in numpy, on a linear model."""
 
 import copy
-from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from transformers import BertConfig, BertForSequenceClassification
 from transformers.utils import ModelOutput
 
-from helpers import ARCHITECTURES, arguments, dataset, make_batch, same, train
+from formulas import divergence, log_softmax, slope
+from helpers import (
+    ARCHITECTURES,
+    StopAt,
+    arguments,
+    dataset,
+    language_model,
+    logged,
+    make_batch,
+    same,
+    scored_texts,
+    train,
+)
 from rosetune import CrossEntropy
 from rosetune.methods import StatefulObjective
 from rosetune.methods.smart import Smart
-from test_method_contract import StopAt
-from test_token_level import language_model, log_softmax, texts
 
 every_variant = pytest.mark.parametrize("variant", ["paper", "mt-dnn"])
 # Perturbations of the size of the embeddings, of which an ascent step and a projection show.
@@ -56,31 +64,6 @@ def batch(labels=3, rows=6):
         "attention_mask": (torch.arange(5) < words).long(),
         "labels": y,
     }
-
-
-@pytest.fixture
-def one_process():
-    """Wraps a model for distributed training on this process alone."""
-    torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=torch.distributed.HashStore())
-    yield partial(DistributedDataParallel, find_unused_parameters=True)
-    torch.distributed.destroy_process_group()
-
-
-def divergence(z, w):
-    """KL in both directions of each row, or the squared difference."""
-    if z.shape[-1] == 1:
-        return ((z - w) ** 2)[:, 0]
-    p, q = log_softmax(z), log_softmax(w)
-    return (np.exp(p) * (p - q)).sum(-1) + (np.exp(q) * (q - p)).sum(-1)
-
-
-def slope(z, w):
-    """The gradient of each row's divergence with respect to z."""
-    if z.shape[-1] == 1:
-        return 2 * (z - w)
-    log_p, log_q = log_softmax(z), log_softmax(w)
-    p, d = np.exp(log_p), log_p - log_q
-    return p * (d - (p * d).sum(-1, keepdims=True)) + p - np.exp(log_q)
 
 
 def stable_slope(z, w):
@@ -182,7 +165,7 @@ def test_padding_is_not_perturbed(variant):
 
 
 def test_divergence_of_a_language_model_is_that_of_its_scored_tokens():
-    model, inputs = language_model(dropout=0.0), texts()
+    model, inputs = language_model(dropout=0.0), scored_texts()
     gave = []
     model.register_forward_hook(lambda module, args, output: gave.append(output.logits.detach().double().numpy()))
     out = Smart(bregman_weight=0, **LARGE["paper"])(model, inputs)
@@ -518,15 +501,15 @@ def test_a_killed_and_resumed_run_is_the_uninterrupted_one(tmp_path, tiny_model,
     args, cut = arguments(tmp_path / "whole", **kwargs), arguments(tmp_path / "cut", **kwargs)
     whole = train(tiny_model(), args, data, objective=Smart(**options))
     with pytest.raises(KeyboardInterrupt):
-        train(tiny_model(), cut, data, objective=Smart(**options), callbacks=[StopAt()])
+        train(tiny_model(), cut, data, objective=Smart(**options), callbacks=[StopAt(4)])
     checkpoint = str(tmp_path / "cut" / "checkpoint-3")
     resumed = train(tiny_model(seed=9), cut, data, resume=checkpoint, objective=Smart(**options))
-    there, here = whole.objective.state_dict(), resumed.objective.state_dict()
+    there, here = whole.training_objective.state_dict(), resumed.training_objective.state_dict()
     assert same(whole.model, resumed.model)
     assert here["step"] == there["step"] == 6
     assert here["momentum"].keys() == there["momentum"].keys() == dict(whole.model.named_parameters()).keys()
     assert all(torch.equal(here["momentum"][name], value) for name, value in there["momentum"].items())
-    logs = [[entry for entry in trainer.state.log_history if "loss" in entry] for trainer in (whole, resumed)]
+    logs = [logged(trainer) for trainer in (whole, resumed)]
     assert logs[0] == logs[1]
     assert all(entry["bregman"] > 0 and entry["adversarial"] > 0 for entry in logs[0])
 

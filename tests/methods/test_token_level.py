@@ -4,50 +4,27 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForTokenClassification,
-    BertConfig,
-    DataCollatorForLanguageModeling,
-    GPT2Config,
-)
+from transformers import AutoModelForTokenClassification, DataCollatorForLanguageModeling
 
-from helpers import VOCABULARY, arguments, dataset, make_batch, make_tokenizer, trace_of, train, write_synonyms
+from formulas import log_softmax
+from helpers import (
+    arguments,
+    dataset,
+    language_model,
+    logged,
+    make_batch,
+    make_model,
+    make_tokenizer,
+    scored_texts,
+    trace_of,
+    train,
+    write_synonyms,
+)
 from rosetune import CrossEntropy, RDrop
 
 
-def language_model(dropout=0.1):
-    torch.manual_seed(0)
-    dropouts = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), dropout)
-    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "vocab_size": VOCABULARY}
-    config = GPT2Config(**sizes, **dropouts, bos_token_id=1, eos_token_id=2, pad_token_id=0)
-    return AutoModelForCausalLM.from_config(config).train()
-
-
 def tagger(labels=5, dropout=0.1):
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-        num_labels=labels,
-        hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
-    )
-    return AutoModelForTokenClassification.from_config(config).train()
-
-
-def texts(rows=6):
-    """Padded sentences whose labels are their own words; padding is -100, as the collators have it."""
-    batch = make_batch(rows=rows)
-    return {**batch, "labels": batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)}
-
-
-def log_softmax(z):
-    z = z - z.max(-1, keepdims=True)
-    return z - np.log(np.exp(z).sum(-1, keepdims=True))
+    return make_model(num_labels=labels, dropout=dropout, head=AutoModelForTokenClassification)
 
 
 def by_hand(first, second, targets, mask):
@@ -78,7 +55,7 @@ def passes(model, batch, seed):
 def test_r_drop_of_a_language_model(padding):
     """Targets are the next words. A user who leaves the padding's labels in gets them scored, as transformers does,
     but never a divergence over padding."""
-    model, batch = language_model(), texts()
+    model, batch = language_model(), scored_texts()
     if padding == "words":
         batch["labels"] = batch["input_ids"]
     first, second = passes(model, batch, seed=3)
@@ -103,7 +80,7 @@ def test_r_drop_of_a_tagger_does_not_shift():
 
 @pytest.mark.parametrize("make", [language_model, tagger])
 def test_cross_entropy_is_the_models_own(make):
-    model, batch = make(dropout=0.0), texts()
+    model, batch = make(dropout=0.0), scored_texts()
     if make is tagger:
         batch["labels"] = batch["labels"].where(batch["labels"] < 0, batch["labels"] % 5)
     assert CrossEntropy()(model, batch).loss.item() == pytest.approx(model(**batch).loss.item(), rel=1e-6)
@@ -112,7 +89,7 @@ def test_cross_entropy_is_the_models_own(make):
 def test_cross_entropy_knows_a_language_model_under_lora():
     peft = pytest.importorskip("peft")
     config = peft.LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["c_attn"], fan_in_fan_out=True)
-    model, batch = peft.get_peft_model(language_model(dropout=0.0), config), texts()
+    model, batch = peft.get_peft_model(language_model(dropout=0.0), config), scored_texts()
     assert CrossEntropy()(model, batch).loss.item() == pytest.approx(model(**batch).loss.item(), rel=1e-6)
 
 
@@ -130,7 +107,7 @@ def test_rose_trains_a_language_model(tmp_path, objective, order):
     tokenizer = make_tokenizer()
     collator = DataCollatorForLanguageModeling(tokenizer, mlm=False)
     trainer = train(language_model(), args, data, data_collator=collator, processing_class=tokenizer)
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    losses = [entry["loss"] for entry in logged(trainer)]
     assert np.mean(losses[-3:]) < np.mean(losses[:3])
     multipliers = trace_of(trainer).multipliers
     assert 0 < multipliers.mean() < 1
@@ -145,7 +122,7 @@ def test_rose_trains_a_regression(tmp_path, tiny_model, objective):
     args = arguments(tmp_path, max_steps=20, learning_rate=1e-3, objective=objective, **mask)
     data = dataset(rows=32, num_labels=1)
     trainer = train(tiny_model(num_labels=1), args, data)
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    losses = [entry["loss"] for entry in logged(trainer)]
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
     assert 0 < trace_of(trainer).multipliers.mean() < 1
 
@@ -158,13 +135,13 @@ def test_what_needs_whole_texts_says_so(tmp_path, objective):
         train(
             language_model(),
             args,
-            Dataset.from_dict({k: v.tolist() for k, v in texts().items()}),
+            Dataset.from_dict({k: v.tolist() for k, v in scored_texts().items()}),
             processing_class=make_tokenizer(),
         )
 
 
 def test_a_batch_without_any_scored_token_has_no_divergence():
-    batch = {**texts(), "labels": torch.full((6, 12), -100)}
+    batch = {**scored_texts(), "labels": torch.full((6, 12), -100)}
     out = CrossEntropy(passes=2)(language_model(), batch, consistency=True)
     assert out.consistency.item() == 0.0
 

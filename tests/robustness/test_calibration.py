@@ -1,6 +1,4 @@
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -116,8 +114,12 @@ class TestTemperature:
         assert after["ece"] < before["ece"] / 4
         assert after["nll"] < before["nll"]
 
+    def test_without_an_error_there_is_none(self):
+        assert fit_temperature(LOGITS[:1], [0]) is None
+        logits, _ = noisy()
+        assert fit_temperature(logits, logits.argmax(axis=1)) is None
+
     def test_ends(self):
-        assert 0.01 <= fit_temperature(LOGITS[:1], [0]) < 0.1
         assert fit_temperature(LOGITS[:1], [1]) == pytest.approx(100, rel=1e-3)
         assert 0.01 <= fit_temperature(np.zeros((3, 2)), [0, 1, 0]) <= 100
 
@@ -155,12 +157,3 @@ def test_options():
     for temperature in (0, -1, math.nan, math.inf):
         with pytest.raises(ValueError, match="above 0"):
             calibration_metrics(LOGITS, GOLD, temperature=temperature)
-
-
-def test_needs_no_torch():
-    names = ("calibration", "statistics", "advglue", "noise")
-    program = (
-        f"import sys; [__import__('rosetune.robustness.' + name) for name in {names}]; print('torch' in sys.modules)"
-    )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "False"

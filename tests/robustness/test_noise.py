@@ -1,4 +1,5 @@
 import math
+import os
 import re
 import subprocess
 import sys
@@ -8,8 +9,8 @@ from random import Random
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
+from rosetune.robustness.edits import NEIGHBOURING_KEYS
 from rosetune.robustness.noise import NOISES, noise_curve, perturb, typing_errors
-from rosetune.robustness.noises import NEIGHBOURING_KEYS
 
 SENTENCE = "Wonderful performances, although SOMEWHAT predictable; the ending doesn't disappoint 3rd-time viewers."
 LONG = " ".join([SENTENCE] * 30)
@@ -52,7 +53,11 @@ def test_errors_do_not_depend_on_process_or_hash_seed():
     program = f"from rosetune.robustness.noise import typing_errors; print(typing_errors({SENTENCE!r}, 3, 1), end='')"
     outputs = {
         subprocess.run(
-            [sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         for seed in ("1", "2")
     }

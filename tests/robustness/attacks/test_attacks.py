@@ -1,7 +1,6 @@
 """The parts of an attack, against a model whose weakest word is known and against brute force."""
 
 import itertools
-import re
 from random import Random
 
 import numpy as np
@@ -13,37 +12,12 @@ from rosetune.robustness.attacks.genetic import Genetic
 from rosetune.robustness.attacks.recipes import NEEDS_SYNONYMS, RECIPES, deepwordbug, genetic, pwws, textfooler
 from rosetune.robustness.attacks.run import attack
 from rosetune.robustness.attacks.searches import Ask, Greedy, Problem, RandomSearch
-from rosetune.robustness.attacks.text import Text, letters
+from rosetune.robustness.attacks.text import Text
 from rosetune.robustness.attacks.transformations import EDITS, CharacterEdits, Synonyms, carry_case
+from rosetune.robustness.edits import letters
+from victims import HOSTILE, SYNONYMS, WEIGHTS, BagOfWords
 
-SYNONYMS = {
-    "superb": ("wonderful", "dire"),
-    "film": ("movie", "picture"),
-    "plot": ("story",),
-    "dull": ("slow",),
-    "acting": ("playing",),
-}
-WEIGHTS = {"superb": 2.0, "wonderful": 1.5, "dire": -3.0, "film": 0.1, "movie": 0.05, "plot": 0.4, "story": 0.2}
 SENTENCE = "The film has a superb plot , and good acting ."
-
-
-class BagOfWords:
-    """p(1) = sigmoid(bias + sum of the weights of the words in all texts); it counts what it is asked."""
-
-    def __init__(self, weights=WEIGHTS, bias=-0.5, pairs=()):
-        self.weights, self.bias, self.pairs, self.asked, self.sizes = weights, bias, dict(pairs), [], []
-
-    def __call__(self, texts):
-        self.asked += texts
-        self.sizes.append(len(texts))
-        logits = np.array([self.logit(text) for text in texts])
-        p = 1 / (1 + np.exp(-logits))
-        return np.stack([1 - p, p], axis=1)
-
-    def logit(self, texts):
-        words = re.findall(r"\w+", " ".join(texts).lower())
-        pairs = sum(self.pairs.get(pair, 0.0) for pair in itertools.combinations(words, 2)) if self.pairs else 0.0
-        return self.bias + sum(self.weights.get(word, 0.0) for word in words) + pairs
 
 
 def attack_one(recipe, text=SENTENCE, victim=None, gold=1, **kwargs):
@@ -52,23 +26,6 @@ def attack_one(recipe, text=SENTENCE, victim=None, gold=1, **kwargs):
 
 
 # text
-
-HOSTILE = [
-    "",
-    " \t\n",
-    "?!... --- ,,,",
-    "😀 ❤️ 👩‍👩‍👧 ok 😀",
-    "هذا الفيلم رائع جدا",
-    "می‌خواهم فیلم ببینم",
-    "ab\x00cd\x1b[31m \u202efoo\u202c bar\r\n",
-    "हिन्दी फ़िल्म",
-    "e\u0301te\u0301 na\u00efve \u0301lone mark",
-    "don't can’t 'quoted' o' state-of-the-art a_b",
-    "half \ud83d pair",
-    "这部电影非常好看",
-    "good " * 500,
-    "x" * 20_000,
-]
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))

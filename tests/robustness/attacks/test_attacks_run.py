@@ -15,11 +15,11 @@ from rosetune.robustness.attacks.driver import Recipe, Row
 from rosetune.robustness.attacks.recipes import NEEDS_SYNONYMS, RECIPES, deepwordbug, genetic, pwws
 from rosetune.robustness.attacks.run import attack, read_results
 from rosetune.robustness.attacks.searches import Greedy, Problem
-from rosetune.robustness.attacks.summary import summary, transfer
+from rosetune.robustness.attacks.summary import Transferred, summary, transfer
 from rosetune.robustness.attacks.text import Text
 from rosetune.robustness.attacks.transformations import Synonyms
 from rosetune.robustness.attacks.victim import TransformersVictim
-from test_attacks import HOSTILE, SYNONYMS, BagOfWords
+from victims import HOSTILE, SYNONYMS, BagOfWords
 
 VOCABULARY = ["superb", "film", "plot", "dull", "acting", "the", "a", "movie", "slow", "dire", "Story"]
 WEIGHTS = {"superb": 1.2, "wonderful": 0.7, "dire": -0.9, "film": 0.3, "movie": 0.1, "dull": -1.0, "slow": -0.2}
@@ -262,10 +262,10 @@ def test_hostile_texts_get_through(tmp_path, name):
     assert results[0]["queries"] == 1
 
 
-def test_ten_thousand_words_without_a_budget():
+def test_thousands_of_words_without_a_budget():
     recipe = Recipe("x", Greedy("delete"), Synonyms({"superb": ("dire",)}))
-    [result] = run([Row("a", ("superb " * 10_000,), 1)], recipe, lambda texts: np.tile([0.25, 0.75], (len(texts), 1)))
-    assert (result["status"], result["queries"]) == ("failed", 1 + 2 * 10_000)
+    [result] = run([Row("a", ("superb " * 4_000,), 1)], recipe, lambda texts: np.tile([0.25, 0.75], (len(texts), 1)))
+    assert (result["status"], result["queries"]) == ("failed", 1 + 2 * 4_000)
 
 
 @pytest.mark.slow
@@ -356,26 +356,34 @@ def test_transfer_by_hand():
         tried = [r for r in results[source] if r["status"] == "success" and right(r["texts"][0], r["gold"])]
         fooled = [r for r in tried if not right(r["perturbed"][0], r["gold"])]
         correct = [r for r in results[source] if right(r["perturbed"][0], r["gold"])]
-        assert matrix[source][target] == {
-            "n": len(tried),
-            "fooled": len(fooled) / len(tried),
-            "rows": 40,
-            "accuracy": len(correct) / 40,
-        }
+        cell = matrix[source][target]
+        assert (cell.fooled.n, cell.fooled.value) == (len(tried), len(fooled) / len(tried))
+        assert (cell.accuracy.n, cell.accuracy.value) == (40, len(correct) / 40)
     for name in "ab":
-        assert matrix[name][name]["fooled"] == 1.0
-        assert matrix[name][name]["accuracy"] == summary(results[name])["accuracy_under_attack"]
-    assert 0 < matrix["a"]["b"]["fooled"] < 1
-    assert transfer({"a": []}, victims)["a"]["b"] == {"n": 0, "fooled": None, "rows": 0, "accuracy": None}
+        assert matrix[name][name].fooled.value == 1.0
+        assert matrix[name][name].fooled.low < 1.0
+        assert matrix[name][name].accuracy.value == summary(results[name])["accuracy_under_attack"]
+    assert 0 < matrix["a"]["b"].fooled.low < matrix["a"]["b"].fooled.value < matrix["a"]["b"].fooled.high < 1
+    assert transfer({"a": []}, victims)["a"]["b"] == Transferred(None, None)
+
+
+def test_transfer_draws_rows_of_one_original_together():
+    rows = make_rows(40)
+    victims = {"a": BagOfWords(WEIGHTS, 0.0), "b": BagOfWords({**WEIGHTS, "dire": 0.5, "slow": -0.9}, 0.1)}
+    results = run(rows, make_recipe("textfooler"), victims["a"])
+    alone = transfer({"a": results}, victims)["a"]["b"].accuracy
+    copies = [{**result, "original_id": i} for i, result in enumerate(results) for _ in range(4)]
+    found = transfer({"a": copies}, victims)["a"]["b"].accuracy
+    assert (found.low, found.high) == pytest.approx((alone.low, alone.high))
 
 
 # a real model
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def victim():
-    torch.manual_seed(0)
-    model = make_model(initializer_range=0.5, num_labels=3)
+    """In double precision, since single precision rounds by the batch, at times over the edge of a third decimal."""
+    model = make_model(initializer_range=0.5, num_labels=3).double()
     return TransformersVictim(model, make_tokenizer(), batch_size=16)
 
 
@@ -387,7 +395,7 @@ def test_a_transformer_in_any_batches(victim):
     assert together.shape == (50, 3)
     assert together.sum(axis=1) == pytest.approx(1)
     for text, expected in zip(texts, together, strict=True):
-        assert victim([text])[0] == pytest.approx(expected, abs=1e-3)
+        assert victim([text])[0] == pytest.approx(expected, abs=1e-12)
     # Logits from the model itself, a text at a time; rounding to three decimals moves a probability by less than this.
     victim._model.eval()
     with torch.no_grad():

@@ -2,8 +2,6 @@
 
 import importlib.util
 import random
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,7 +12,7 @@ from rosetune.robustness.attacks.run import read_results
 from rosetune.robustness.attacks.summary import summary
 from rosetune.robustness.attacks.textattack_adapter import attack_with_textattack
 from rosetune.robustness.attacks.textattack_adapter import textattack_recipes as recipes
-from test_attacks import HOSTILE, BagOfWords
+from victims import HOSTILE, BagOfWords
 
 WEIGHTS = {"superb": 1.2, "wonderful": 0.7, "dire": -0.9, "film": 0.3, "movie": 0.1, "dull": -1.0, "slow": -0.2}
 RECIPE = "DeepWordBugGao2018"
@@ -28,15 +26,6 @@ def make_rows(n=8, pair=False):
 
 def run(rows, name=RECIPE, victim=None, **kwargs):
     return attack_with_textattack(victim or BagOfWords(WEIGHTS, 0.0), rows, name, progress=False, **kwargs)
-
-
-def test_nothing_of_it_is_imported_before_an_attack():
-    code = (
-        "import sys, rosetune.robustness.attacks.textattack_adapter\n"
-        "print([name for name in ('textattack', 'flair', 'torch', 'transformers') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("textattack") is not None, reason="TextAttack is installed")
