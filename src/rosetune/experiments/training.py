@@ -15,16 +15,22 @@ from transformers import DataCollatorWithPadding, PrinterCallback, ProgressCallb
 from rosetune._files import write_json, write_json_lines
 from rosetune.data.rows import TaskData, shuffled_subset, take, text_keys
 from rosetune.data.split import shuffled
+from rosetune.data.tasks import find_task
+from rosetune.experiments.errors import reworded
 from rosetune.experiments.models import load_classifier, load_tokenizer, save_trained
 from rosetune.methods import TracedMask
-from rosetune.robustness.metrics import classification_metrics
+from rosetune.robustness.metrics import classification_metrics, regression_metrics
 from rosetune.runs.config import RUN_DEFAULTS, RunConfig
 from rosetune.runs.values import RunError
 from rosetune.trainer import RobustTrainer, RobustTrainingArguments
 
 __all__ = ["Training", "training_arguments", "training_defaults"]
 
-_SELECTION_METRICS = ("accuracy", "f1", "mcc", "loss")
+# What a checkpoint can be chosen by; the first is the default.
+_SELECTION_METRICS = {
+    "classification": ("accuracy", "f1", "mcc", "loss"),
+    "regression": ("mse", "pearson", "spearman", "loss"),
+}
 
 
 def training_defaults() -> dict[str, Any]:
@@ -49,17 +55,26 @@ def training_arguments(config: RunConfig) -> RobustTrainingArguments:
     if config.validation_from_train is not None:
         saving = given.get("save_strategy", "steps")
         defaults["eval_strategy"] = saving if saving in ("steps", "epoch") else "steps"
-        defaults |= {"load_best_model_at_end": True, "metric_for_best_model": "accuracy"}
+        allowed = _SELECTION_METRICS["regression" if is_regression(config) else "classification"]
+        metric = str(given.get("metric_for_best_model") or allowed[0]).removeprefix("eval_")
+        if metric not in allowed:
+            raise RunError(f"metric_for_best_model must be one of {', '.join(allowed)}, not {metric!r}")
+        defaults |= {"load_best_model_at_end": True, "metric_for_best_model": metric}
+        defaults |= {"greater_is_better": False} if metric == "mse" else {}
         defaults |= {"eval_steps": given.get("save_steps", 500), "save_steps": given.get("eval_steps", 500)}
-        metric = str(given.get("metric_for_best_model") or "accuracy").removeprefix("eval_")
-        if metric not in _SELECTION_METRICS:
-            raise RunError(f"metric_for_best_model must be one of {', '.join(_SELECTION_METRICS)}, not {metric!r}")
     elif given.get("load_best_model_at_end") or given.get("eval_strategy", "no") != "no":
         raise RunError(
             "choosing a checkpoint needs validation_from_train, a share of the training data (such as 0.1) to choose "
             "on: nothing is chosen on the sets that are reported"
         )
-    return RobustTrainingArguments(**{**defaults, **given, "output_dir": given.get("output_dir", "runs")})
+    with reworded(Exception):
+        return RobustTrainingArguments(**{**defaults, **given, "output_dir": given.get("output_dir", "runs")})
+
+
+def is_regression(config: RunConfig) -> bool:
+    """Whether a run predicts a number, as far as that is known before its data is read."""
+    known = find_task(config.task)
+    return config.task_type == "regression" or (known is not None and known.task_type == "regression")
 
 
 class Training:
@@ -74,19 +89,24 @@ class Training:
         train, held_out = _training_rows(config, data, args.seed)
         _follow_length(args, config.training, len(train))
         self._timer, self._log = _StepTimer(), _LogFile(Path(str(args.output_dir)) / "log.jsonl")
-        self.trainer = RobustTrainer(
-            model_init=lambda: load_classifier(
-                config.model_name_or_path, data.labels, tokenizer, model_kwargs=config.model_kwargs
-            ),
-            args=args,
-            train_dataset=_encode(train, data.text_columns, tokenizer),
-            eval_dataset=None if held_out is None else _encode(held_out, data.text_columns, tokenizer),
-            processing_class=tokenizer,
-            data_collator=DataCollatorWithPadding(tokenizer),
-            preprocess_logits_for_metrics=lambda logits, _: logits[0] if isinstance(logits, tuple) else logits,
-            compute_metrics=lambda p: classification_metrics(p.label_ids.tolist(), p.predictions, data.labels),
-            callbacks=[_LogWithCheckpoint(), self._timer, self._log],
-        )
+        with reworded(RuntimeError):
+            self.trainer = RobustTrainer(
+                model_init=lambda: load_classifier(
+                    config.model_name_or_path,
+                    data.labels,
+                    tokenizer,
+                    task_type=data.task_type,
+                    model_kwargs=config.model_kwargs,
+                ),
+                args=args,
+                train_dataset=_encode(train, data.text_columns, tokenizer),
+                eval_dataset=None if held_out is None else _encode(held_out, data.text_columns, tokenizer),
+                processing_class=tokenizer,
+                data_collator=DataCollatorWithPadding(tokenizer),
+                preprocess_logits_for_metrics=lambda logits, _: logits[0] if isinstance(logits, tuple) else logits,
+                compute_metrics=lambda p: _selection_metrics(p.label_ids, p.predictions, data.labels),
+                callbacks=[_LogWithCheckpoint(), self._timer, self._log],
+            )
         self.trainer.remove_callback(PrinterCallback)
         self._progress = None if self.trainer.pop_callback(ProgressCallback) is None else _Progress()
         if self._progress is not None:
@@ -96,7 +116,15 @@ class Training:
         """Train to the end, from a checkpoint where there is one."""
         self._timer.resume(checkpoint)
         try:
-            self.trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            with reworded():
+                self.trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        except RuntimeError as error:
+            if "use_reentrant" not in str(error):
+                raise
+            raise RunError(
+                f"{self.trainer.args.objective} takes gradients inside a step, which reentrant checkpointing does not "
+                "allow: leave use_reentrant out of --gradient_checkpointing_kwargs, or set it to false"
+            ) from error
         finally:
             if self._progress is not None:
                 self._progress.close()
@@ -163,6 +191,12 @@ def _follow_length(args: RobustTrainingArguments, given: dict[str, Any], rows: i
 def _encode(dataset: Dataset, text_columns: tuple[str, ...], tokenizer: Any) -> Dataset:
     encoded = tokenizer(*(dataset[column][:] for column in text_columns), truncation=True)
     return Dataset.from_dict({**encoded, "labels": dataset["label"][:]})
+
+
+def _selection_metrics(gold: Any, predicted: Any, labels: tuple[str, ...]) -> dict[str, Any]:
+    if labels:
+        return classification_metrics(gold.tolist(), predicted, labels)
+    return regression_metrics(gold, predicted.reshape(-1))
 
 
 def _log_lines(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
