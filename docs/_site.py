@@ -32,7 +32,7 @@ def printed(command: str) -> str:
 
 
 class Docstrings(griffe.Extension):
-    """A role such as ``:class:`~rosetune.optim.SelectiveAdamW``` becomes a name in code, an example a block of code."""
+    """A role such as ``:class:`~rosetune.optim.SelectiveAdamW``` becomes a name in code, an example a block."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         """Rewrite one docstring."""
