@@ -9,6 +9,7 @@ from typing import Any
 import griffe
 
 _PRINTED = re.compile(r"^<!-- prints: (rosetune .*) -->$", re.MULTILINE)
+_EXAMPLE = re.compile(r"^( *)Example:\n((?:\1    .*\n|\n)+)", re.MULTILINE)
 _ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc):`~?([^`]+)`")
 
 
@@ -30,10 +31,16 @@ def printed(command: str) -> str:
     return out.getvalue().strip()
 
 
-class Roles(griffe.Extension):
-    """``:class:`~rosetune.optim.SelectiveAdamW``` becomes ``SelectiveAdamW`` in code."""
+class Docstrings(griffe.Extension):
+    """A role such as ``:class:`~rosetune.optim.SelectiveAdamW``` becomes a name in code, an example a block."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         """Rewrite one docstring."""
         if obj.docstring:
-            obj.docstring.value = _ROLE.sub(lambda match: f"`{match[1].rsplit('.', 1)[-1]}`", obj.docstring.value)
+            text = _ROLE.sub(lambda match: f"`{match[1].rsplit('.', 1)[-1]}`", obj.docstring.value)
+            obj.docstring.value = _EXAMPLE.sub(_fenced, text + "\n").rstrip()
+
+
+def _fenced(example: re.Match[str]) -> str:
+    indent, code = example[1], example[2].strip("\n")
+    return f"{indent}Example:\n{indent}    ```python\n{code}\n{indent}    ```\n\n"
