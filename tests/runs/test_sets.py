@@ -86,4 +86,5 @@ def test_the_order_of_a_table():
         *("advglue", "advglue_originals", "advglue_mismatched", "advglue_originals_mismatched"),
         *("file_a", "file_b", "attack:a", "attack:b", "notes"),
     ]
-    assert sorted(names[::-1], key=lambda name: SetName.parse(name).sort_key) == names
+    turned = [*reversed(names)]
+    assert sorted(turned, key=lambda name: SetName.parse(name).sort_key) == names
