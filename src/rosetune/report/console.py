@@ -31,7 +31,7 @@ __all__ = [
 
 # Stands where a cell may be broken into two lines: between a figure and its interval.
 BREAK = "\x1f"
-_GAP = 2  # columns between cells
+_GAP, _EDGES = 2, 2  # columns between cells, and around a table
 _LONG = "    "
 
 
@@ -62,13 +62,15 @@ def print_grid(out: Console, grid: Grid) -> None:
     Where a line is too narrow, an interval goes below its figure; then the columns go into several tables, one below
     the other; and where even one column has no room beside the names, each row becomes a list.
     """
+    out.print(Text(grid.title, style="italic"))
     for gap in (" ", "\n"):
         widths = _widths(grid, gap)
-        if sum(widths) + _GAP * (len(widths) - 1) <= out.width:
+        if sum(widths) + _GAP * (len(widths) - 1) + _EDGES <= out.width:
             out.print(_table(grid, range(len(widths)), gap))
+            _print_caption(out, grid)
             return
     # What fits beside the names, in the order of the columns.
-    room, parts = out.width - widths[0], [[0]]
+    room, parts = out.width - _EDGES - widths[0], [[0]]
     used = 0
     for column, width in enumerate(widths[1:], start=1):
         if used and used + _GAP + width > room:
@@ -81,6 +83,13 @@ def print_grid(out: Console, grid: Grid) -> None:
             out.print(_table(grid, part, gap))
     else:
         _print_long(out, grid)
+    _print_caption(out, grid)
+
+
+def _print_caption(out: Console, grid: Grid) -> None:
+    if grid.caption:
+        out.print(Text(grid.caption, style="dim italic"))
+        out.print()
 
 
 def _widths(grid: Grid, gap: str) -> list[int]:
@@ -91,10 +100,7 @@ def _widths(grid: Grid, gap: str) -> list[int]:
 
 def _table(grid: Grid, columns: Iterable[int], gap: str) -> Table:
     chosen = list(columns)
-    table = Table(
-        title=Text(grid.title), title_justify="left", caption=Text(grid.caption) if grid.caption else None,
-        caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True,
-    )  # fmt: skip
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in chosen:
         table.add_column(escape(grid.columns[column]), justify="right" if column else "left", no_wrap=True)
     for row in grid.rows:
@@ -106,7 +112,6 @@ def _table(grid: Grid, columns: Iterable[int], gap: str) -> Table:
 
 
 def _print_long(out: Console, grid: Grid) -> None:
-    out.print(Text(f"\n{grid.title}"), soft_wrap=True)
     for row in grid.rows:
         if row is None:
             continue
@@ -115,8 +120,6 @@ def _print_long(out: Console, grid: Grid) -> None:
             if cell:
                 line = Text(f"{_LONG}{' '.join(head.split())}: ") + Text.from_markup(_one_line(cell))
                 out.print(line, soft_wrap=True)
-    if grid.caption:
-        out.print(Text(grid.caption))
 
 
 def _one_line(cell: str) -> str:
