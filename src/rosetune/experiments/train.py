@@ -1,7 +1,8 @@
 """One configuration becomes one folder: trained, evaluated, resumable."""
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rosetune.experiments.models import quiet_libraries
 from rosetune.experiments.training import Training, training_arguments, training_defaults
 from rosetune.robustness.sets import evaluation_sets
 from rosetune.runs.config import RunConfig
+from rosetune.runs.values import RunError
 
 __all__ = ["is_main_process", "run_all", "train_run"]
 
@@ -48,7 +50,8 @@ def train_run(config: RunConfig, report: Report = print, *, overwrite: bool = Fa
         ValueError: from the Trainer or the method.
     """
     quiet_libraries()
-    args = training_arguments(config)
+    with _packages():
+        args = training_arguments(config)
     data = load_data(config)
     identity = config.identity(
         task=data.name,
@@ -85,7 +88,8 @@ def train_run(config: RunConfig, report: Report = print, *, overwrite: bool = Fa
 def _train(config: RunConfig, data: TaskData, args: Any, identity: Mapping[str, Any], say: Report) -> None:
     folder = Path(args.output_dir)
     try:
-        training = Training(config, data, args)
+        with _packages():
+            training = Training(config, data, args)
         with args.main_process_first(desc="preparing the run"):
             claim_folder(folder, config, identity)
             checkpoint = newest_checkpoint(folder, args.world_size)
@@ -93,7 +97,8 @@ def _train(config: RunConfig, data: TaskData, args: Any, identity: Mapping[str, 
             say(f"resuming from {checkpoint.name}")
             if args.train_sampling_strategy == "group_by_length":
                 say("its batches are drawn anew, so that the result may differ from that of an uninterrupted run")
-        training.run(checkpoint)
+        with _packages():
+            training.run(checkpoint)
     except Exception:
         if is_main_process():
             give_back(folder)
@@ -103,3 +108,19 @@ def _train(config: RunConfig, data: TaskData, args: Any, identity: Mapping[str, 
         say(f"reporting {chosen}")
     if is_main_process():
         training.write(folder)
+
+
+@contextmanager
+def _packages() -> Iterator[None]:
+    """What transformers says of a package that an option needs (``report_to``, ``optim``, ``deepspeed``, ...)."""
+    try:
+        yield
+    except ImportError as error:
+        said = str(error) or type(error).__name__
+    except RuntimeError as error:
+        if "installed" not in str(error) and "install " not in str(error):
+            raise
+        said = str(error)
+    else:
+        return
+    raise RunError(f"an option of the training needs a package that is missing: {said}")

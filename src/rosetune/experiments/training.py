@@ -45,6 +45,11 @@ def training_arguments(config: RunConfig) -> RobustTrainingArguments:
         raise RunError(f"unknown training argument {unknown[0]!r}: rosetune train --help-all lists all of them")
     if given.get("resume_from_checkpoint") is not None:
         raise RunError("resume_from_checkpoint is not needed: a run resumes by itself when the same command is given")
+    if given.get("save_only_model"):
+        raise RunError(
+            "save_only_model leaves checkpoints that a killed run cannot go on from: leave it out; at the end they are "
+            "deleted anyway unless save_total_limit is given"
+        )
     defaults = {**RUN_DEFAULTS, "dataloader_pin_memory": torch.cuda.is_available()}
     if config.validation_from_train is not None:
         saving = given.get("save_strategy", "steps")
