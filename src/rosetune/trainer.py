@@ -147,7 +147,7 @@ class RobustTrainer(Trainer):
         if self.optimizer is not None:
             self._restart()
         optimizer = super().create_optimizer(model)
-        inner = getattr(optimizer, "optimizer", optimizer)  # accelerate wraps it
+        inner = _inner(optimizer)
         if isinstance(inner, torch.optim.Optimizer) and inner is not self._kept_with:
             keep_with(inner, self.training_objective)
             if not isinstance(inner, SelectiveAdamW):
@@ -177,9 +177,9 @@ class RobustTrainer(Trainer):
         optimizer, mask = self._selective_adamw(), self.update_mask
         if optimizer is None and self._is_masked(self.args):
             raise ValueError(
-                f"the optimizer in use is no SelectiveAdamW ({type(self._kept_with or self.optimizer).__name__}), so "
-                "that the update mask would do nothing: leave create_optimizer to RobustTrainer, and set "
-                "trainer.optimizer = None where the mask was named after a first train()"
+                f"the optimizer in use is no SelectiveAdamW ({type(_inner(self.optimizer)).__name__}), so that the "
+                "update mask would do nothing: leave create_optimizer to RobustTrainer, and set trainer.optimizer = "
+                "None where the mask was named after a first train()"
             )
         self._begin_step(model, optimizer, mask)
         wants_consistency = mask is not None and "consistency" in mask.needs
@@ -283,7 +283,7 @@ class RobustTrainer(Trainer):
         return None if optimizer is None else optimizer.update_mask
 
     def _selective_adamw(self) -> SelectiveAdamW | None:
-        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)  # accelerate wraps it
+        optimizer = _inner(self.optimizer)
         return optimizer if isinstance(optimizer, SelectiveAdamW) else None
 
     def _collect_density(self) -> None:
@@ -296,6 +296,11 @@ class RobustTrainer(Trainer):
     def _add(self, name: str, value: Tensor | float) -> None:
         self._sums[name] += value
         self._counts[name] += 1
+
+
+def _inner(optimizer: Any) -> Any:
+    """The optimizer itself, which accelerate wraps."""
+    return getattr(optimizer, "optimizer", optimizer)
 
 
 class _Batches:

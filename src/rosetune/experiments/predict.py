@@ -1,30 +1,22 @@
 """Labels and probabilities for new texts."""
 
-import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from rich.table import Table
-from rich.text import Text
 
-from rosetune._files import write_json_lines
 from rosetune._progress import progress
 from rosetune.data.inputs import read_inputs
 from rosetune.data.rows import make_dataset
 from rosetune.experiments.models import load_trained, quiet_libraries
-from rosetune.report.console import console
 from rosetune.robustness.evaluation import predict
 from rosetune.runs.files import read_identity
 from rosetune.runs.values import RunError
 
-__all__ = ["check_output_file", "predict_texts", "print_predictions"]
-
-SHOWN = 50  # rows of a table on the terminal
+__all__ = ["check_output_file", "predict_texts"]
 
 
 def predict_texts(
@@ -93,25 +85,6 @@ def check_output_file(path: str) -> None:
         raise RunError(f"cannot write to {path}: the folder is not yours to write to")
 
 
-def print_predictions(rows: list[dict[str, Any]], output_file: str | None, as_json: bool) -> None:
-    """A table on the terminal, or JSON Lines on it or in a file."""
-    if output_file is not None:
-        write_json_lines(Path(output_file).expanduser(), rows)
-        print(f"{len(rows)} predictions written to {output_file}", file=sys.stderr)
-    elif as_json:
-        for row in rows:
-            print(json.dumps(row, ensure_ascii=False))
-    else:
-        columns = [name for name in rows[0] if name not in ("label", "probabilities")] if rows else []
-        table = Table(*columns, "label", "probability")
-        for row in rows[:SHOWN]:
-            probability = row["probabilities"][row["label"]]
-            table.add_row(*(_shortened(row[name]) for name in columns), Text(row["label"]), f"{probability:.3f}")
-        console().print(table)
-        if len(rows) > SHOWN:
-            print(f"... and {len(rows) - SHOWN} more; --output_file or --json gives all {len(rows)}")
-
-
 def _given(columns: Sequence[str], texts: Sequence[str] | None, text_pairs: Sequence[str] | None) -> Dataset:
     given = [list(part) for part in (texts, text_pairs) if part is not None]
     if len(given) != len(columns) or len({len(part) for part in given}) != 1:
@@ -121,10 +94,6 @@ def _given(columns: Sequence[str], texts: Sequence[str] | None, text_pairs: Sequ
         wanted = "a --text each" if len(columns) == 1 else "a --text and a --text_pair each"
         raise RunError(f"the model reads {' and '.join(columns)}, so it takes {wanted}, but got {counts}")
     return make_dataset(map(str, range(len(given[0]))), dict(zip(columns, given, strict=True)))
-
-
-def _shortened(text: str) -> Text:
-    return Text(text if len(text) <= 200 else text[:199] + "…")
 
 
 def _columns(model: str, text_columns: str | None, pairs: bool) -> tuple[str, ...]:

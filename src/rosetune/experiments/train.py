@@ -1,8 +1,7 @@
 """One configuration becomes one folder: trained, evaluated, resumable."""
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from rosetune.experiments.models import quiet_libraries
 from rosetune.experiments.training import Training, training_arguments, training_defaults
 from rosetune.robustness.sets import evaluation_sets
 from rosetune.runs.config import RunConfig
-from rosetune.runs.values import RunError
 
 __all__ = ["is_main_process", "run_all", "train_run"]
 
@@ -50,8 +48,7 @@ def train_run(config: RunConfig, report: Report = print, *, overwrite: bool = Fa
         ValueError: from the Trainer or the method.
     """
     quiet_libraries()
-    with _packages():
-        args = training_arguments(config)
+    args = training_arguments(config)
     data = load_data(config)
     identity = config.identity(
         task=data.name,
@@ -75,6 +72,7 @@ def train_run(config: RunConfig, report: Report = print, *, overwrite: bool = Fa
         return folder
     make_folder(folder)
     with locked(folder):
+        holds(folder, identity)  # still: another process may have come and gone
         if not finished and not (folder / "model").is_dir():
             _train(config, data, args, identity, say)
         if not finished and "save_total_limit" not in config.training:
@@ -88,17 +86,18 @@ def train_run(config: RunConfig, report: Report = print, *, overwrite: bool = Fa
 def _train(config: RunConfig, data: TaskData, args: Any, identity: Mapping[str, Any], say: Report) -> None:
     folder = Path(args.output_dir)
     try:
-        with _packages():
-            training = Training(config, data, args)
+        training = Training(config, data, args)
         with args.main_process_first(desc="preparing the run"):
             claim_folder(folder, config, identity)
             checkpoint = newest_checkpoint(folder, args.world_size)
-        if checkpoint is not None:
+        if checkpoint is None:
+            for line in training.summary.lines():
+                say(line)
+        else:
             say(f"resuming from {checkpoint.name}")
             if args.train_sampling_strategy == "group_by_length":
                 say("its batches are drawn anew, so that the result may differ from that of an uninterrupted run")
-        with _packages():
-            training.run(checkpoint)
+        training.run(checkpoint)
     except Exception:
         if is_main_process():
             give_back(folder)
@@ -108,19 +107,3 @@ def _train(config: RunConfig, data: TaskData, args: Any, identity: Mapping[str, 
         say(f"reporting {chosen}")
     if is_main_process():
         training.write(folder)
-
-
-@contextmanager
-def _packages() -> Iterator[None]:
-    """What transformers says of a package that an option needs (``report_to``, ``optim``, ``deepspeed``, ...)."""
-    try:
-        yield
-    except ImportError as error:
-        said = str(error) or type(error).__name__
-    except RuntimeError as error:
-        if "installed" not in str(error) and "install " not in str(error):
-            raise
-        said = str(error)
-    else:
-        return
-    raise RunError(f"an option of the training needs a package that is missing: {said}")

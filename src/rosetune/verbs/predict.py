@@ -19,7 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
     """Predict, and print or write."""
-    from rosetune.experiments.predict import check_output_file, predict_texts, print_predictions
+    import json
+    import sys
+    from pathlib import Path
+
+    from rosetune._files import write_json_lines
+    from rosetune.experiments.predict import check_output_file, predict_texts
 
     if known.output_file is not None:
         check_output_file(known.output_file)
@@ -31,4 +36,14 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         text_columns=known.text_columns,
         batch_size=known.batch_size,
     )
-    print_predictions(rows, known.output_file, known.json)
+    if known.output_file is not None:
+        write_json_lines(Path(known.output_file).expanduser(), rows)
+        print(f"{len(rows)} predictions written to {known.output_file}", file=sys.stderr)
+    elif known.json:
+        for row in rows:
+            print(json.dumps(row, ensure_ascii=False))
+    else:
+        from rosetune.report.console import console
+        from rosetune.report.predictions import print_predictions
+
+        print_predictions(console(), rows)

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import sys
 from typing import Any
 
 from rosetune._axes import AXES
@@ -67,11 +68,11 @@ def _train(config: RunConfig, overwrite: bool) -> None:
 
         folder = finished(config, load_data)
     if folder is not None:
-        print(f"{folder} is finished; nothing to do")
+        print(f"{folder} is finished; nothing to do", file=sys.stderr)
     else:
         from rosetune.experiments.train import is_main_process, train_run
 
-        folder = train_run(config, overwrite=overwrite)
+        folder = train_run(config, lambda line: print(line, file=sys.stderr), overwrite=overwrite)
         if not is_main_process():
             return
     print_grid(console(), metrics_grid(str(folder), Run.open(folder).metrics))
