@@ -217,8 +217,8 @@ def _truncation(dataset: Dataset, encoded: Dataset, text_columns: tuple[str, ...
     if not lengths:
         return ""
     return (
-        f"{len(lengths) / len(dataset):.1%} of the training texts are cut at {limit} tokens (--max_length), the longest "
-        f"has {max(lengths)}"
+        f"{len(lengths) / len(dataset):.1%} of the training texts are cut at {limit} tokens (--max_length), the "
+        f"longest has {max(lengths)}"
     )
 
 
