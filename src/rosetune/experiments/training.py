@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import statistics
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def training_arguments(config: RunConfig) -> RobustTrainingArguments:
             "deleted anyway unless save_total_limit is given"
         )
     defaults = {**RUN_DEFAULTS, "dataloader_pin_memory": torch.cuda.is_available()}
+    defaults["disable_tqdm"] = not sys.stderr.isatty()  # a bar in a log file is a line of megabytes
     if config.validation_from_train is not None:
         saving = given.get("save_strategy", "steps")
         defaults["eval_strategy"] = saving if saving in ("steps", "epoch") else "steps"
