@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import DataCollatorWithPadding, PrinterCallback, ProgressCallback
+from transformers import DataCollatorWithPadding, PrinterCallback, ProgressCallback, get_scheduler
 
 from rosetune._files import write_json, write_json_lines
 from rosetune.data.rows import TaskData, shuffled_subset, take, text_keys
@@ -75,7 +75,23 @@ def training_arguments(config: RunConfig) -> RobustTrainingArguments:
             "on: nothing is chosen on the sets that are reported"
         )
     with reworded(Exception):
-        return RobustTrainingArguments(**{**defaults, **given, "output_dir": given.get("output_dir", "runs")})
+        args = RobustTrainingArguments(**{**defaults, **given, "output_dir": given.get("output_dir", "runs")})
+    _check_numbers(args)
+    return args
+
+
+def _check_numbers(args: RobustTrainingArguments) -> None:
+    """What the Trainer would find out in the middle of its work, and say in Python's words."""
+    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+        if getattr(args, name) < 1:
+            raise RunError(f"{name} must be at least 1, not {getattr(args, name)}")
+    if not math.isfinite(args.num_train_epochs):
+        raise RunError(f"num_train_epochs must be a number of epochs, not {args.num_train_epochs}")
+    if args.optim_args and not all("=" in part for part in args.optim_args.split(",")):
+        raise RunError(f"optim_args must be such as momentum=0.9,nesterov=true, not {args.optim_args!r}")
+    stand_in = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    with reworded(TypeError):
+        get_scheduler(args.lr_scheduler_type, stand_in, 0, 1, args.lr_scheduler_kwargs)
 
 
 def is_regression(config: RunConfig) -> bool:

@@ -1,0 +1,138 @@
+"""What a user can act on is one line and exit code 2; a fault of ours is a traceback that asks to be reported."""
+
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import tiny_run
+from rosetune import cli
+from rosetune.experiments.errors import reworded
+from rosetune.runs.values import RunError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick() -> Iterator[None]:
+    with tiny_run.quick():
+        yield
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    tiny_run.write_csv(folder / "my.csv")
+    tiny_run.write_model(folder / "model")
+    return folder
+
+
+@pytest.fixture
+def train(home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Call `train` with two steps; exit code, standard output and standard error."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        given = ["train", "--task", str(home / "my.csv"), "--model_name_or_path", str(home / "model")]
+        given += ["--output_dir", str(home / "run"), "--sets", "clean", "--max_steps", "2", *words]
+        try:
+            cli.main(given)
+            code = 0
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("words", "package"),
+    [
+        (["--report_to", "wandb"], "wandb"),
+        (["--report_to", "tensorboard"], "tensorboard"),
+        (["--optim", "adamw_bnb_8bit"], "bitsandbytes"),
+        (["--optim", "galore_adamw"], "galore_torch"),
+        (["--deepspeed", "x.json"], "deepspeed"),
+        (["--use_liger_kernel", "true"], "liger-kernel"),
+    ],
+)
+def test_a_missing_package_is_one_line(words: list[str], package: str, train: Any, home: Path) -> None:
+    code, _, err = train(*words)
+    assert code == 2
+    assert err.splitlines()[-1].startswith("rosetune: error: ")
+    assert package in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert not (home / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--lr_scheduler_kwargs", '{"nothing": 1}', "--lr_scheduler_type", "cosine"], "'nothing'"),
+        (["--lr_scheduler_type", "warmup_stable_decay"], "num_decay_steps"),
+        (["--gradient_accumulation_steps", "0"], "gradient_accumulation_steps must be at least 1, not 0"),
+        (["--per_device_train_batch_size", "0"], "per_device_train_batch_size must be at least 1, not 0"),
+        (["--optim_args", "fast"], "optim_args must be such as momentum=0.9"),
+        (["--num_train_epochs", "nan"], "num_train_epochs must be a number of epochs"),
+        (["--accelerator_config", '{"nothing": 1}'], "'nothing'"),
+        (["--model_kwargs", '{"classifier_dropot": 0}'], "did you mean classifier_dropout?"),
+    ],
+)
+def test_an_argument_that_cannot_work_is_one_line(words: list[str], message: str, train: Any, home: Path) -> None:
+    code, _, err = train(*words)
+    assert code == 2
+    assert err.splitlines()[-1].startswith("rosetune: error: ")
+    assert message in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert not (home / "run").exists()
+
+
+def failing(error: Exception, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
+    def fail(known: Any, rest: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("rosetune.verbs.list.run", fail)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["list", "tasks"])
+    return int(stopped.value.code or 0), capsys.readouterr().err
+
+
+def test_a_fault_of_ours_asks_to_be_reported(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error in (RuntimeError("no luck"), KeyError("x"), ModuleNotFoundError("gone", name="rosetune.gone")):
+        code, err = failing(error, capsys, monkeypatch)
+        assert code == 1
+        assert "Traceback (most recent call last)" in err
+        assert err.splitlines()[-1].startswith("rosetune: this is a fault of rosetune ")
+        assert "report it" in err.splitlines()[-1]
+
+
+def test_memory_and_missing_modules_are_the_user_s_to_mend(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error, message in (
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nSee"), "(CUDA out of memory. Tried"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "--per_device_train_batch_size"),
+        (MemoryError(), "out of memory"),
+        (
+            ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib"),
+            "No module named 'matplotlib': install",
+        ),
+    ):
+        code, err = failing(error, capsys, monkeypatch)
+        assert code == 2
+        assert err.startswith("rosetune: error: ")
+        assert err.count("\n") == 1
+        assert message in err
+
+
+def test_only_what_is_named_is_reworded() -> None:
+    with pytest.raises(RunError, match=r"^The 'x>=1' distribution was not found$"), reworded():
+        raise PackageNotFoundError("The 'x>=1' distribution was not found.\nTry this")
+    with pytest.raises(RunError, match="^no luck$"), reworded(RuntimeError):
+        raise RuntimeError("no luck.\nmore")
+    with pytest.raises(RuntimeError, match="no luck"), reworded():
+        raise RuntimeError("no luck")
+    with pytest.raises(FileNotFoundError), reworded(Exception):
+        raise FileNotFoundError("x")
