@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from rosetune.experiments.sets import evaluation_sets
 
 from rosetune.data.rows import make_dataset, make_task_data
 from rosetune.data.sources import DataError, load_advglue, remove_shared
+from rosetune.robustness.sets import evaluation_sets
 
 MNLI = ("entailment", "neutral", "contradiction")
 
@@ -32,7 +32,7 @@ def own_data(labels, columns=("premise", "hypothesis"), name="mnli"):
 def test_labels_are_matched_by_name(labels, tmp_path):
     """A file of one's own has its labels in the order of the alphabet, AdvGLUE in that of GLUE."""
     ds = evaluation_sets(own_data(labels), "advglue", data_dir=folder(tmp_path, mnli()))["advglue"]
-    assert [labels[label].lower() for label in ds["label"]] == [MNLI[i % 3] for i in range(6)]
+    assert [labels[label].lower() for label in ds.dataset["label"]] == [MNLI[i % 3] for i in range(6)]
 
 
 @pytest.mark.parametrize("labels", [("0", "1", "2"), ("yes", "maybe", "no"), ("entailment", "not_entailment")])

@@ -62,6 +62,16 @@ def test_a_single_file_is_split_evenly_and_always_alike(tmp_path):
     assert load_task(reviews(".csv", moved)).fingerprint == data.fingerprint
 
 
+def test_the_fingerprint_of_a_file_stays_what_it_was(tmp_path):
+    """Runs are recognised by it; this one was computed by the first version that wrote runs."""
+    rows = [(f'film "x" {i}, ok; é\x85z\u2028', ["1.0", " 0 ", "2"][i % 3]) for i in range(60)]
+    path = write(tmp_path / "a.tsv", "text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in rows))
+    assert load_task(path).fingerprint == "54eff96b0cdcff987a61088cc5184d11fb4a7739a812f0596bd869c16905b327"
+    doubled = [f'"{text.replace(chr(34), chr(34) * 2)}",{label}\n' for text, label in rows]
+    path = write(tmp_path / "a.csv", "text,label\n" + "".join(doubled))
+    assert load_task(path).fingerprint == "54eff96b0cdcff987a61088cc5184d11fb4a7739a812f0596bd869c16905b327"
+
+
 def test_a_changed_text_changes_the_fingerprint(tmp_path):
     path = Path(reviews(".csv", tmp_path))
     before = load_task(str(path)).fingerprint

