@@ -8,12 +8,12 @@ import re
 from pathlib import Path
 
 import numpy as np
+from rosetune.methods.mask_trace import MaskTrace
 from torch import nn
 
 from helpers import ROSES, make_model
 from rosetune.methods import OBJECTIVES, UPDATE_MASKS
 from rosetune.methods._targets import LAYER_WEIGHTS
-from rosetune.methods.mask_trace import MaskTrace
 
 # Options without which a method does nothing, or nothing that such small models show; SYNONYMS and TRACE are paths.
 SYNONYMS = "synonyms.json"

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rosetune.experiments.config import RunConfig, RunError
 
 import tiny_run
 from rosetune import cli
 from rosetune._files import write_text
-from rosetune.experiments.config import RunConfig, RunError
 from rosetune.experiments.options import make_config
 from rosetune.experiments.predict import predict_texts
 from rosetune.methods import OBJECTIVES, UPDATE_MASKS
@@ -162,6 +162,12 @@ def test_a_recipe_is_shown_with_its_sources(rosetune: Any) -> None:
     code, out, _ = rosetune("list", "recipes", "rose-first/roberta-base/rte")
     assert code == 0
     assert "learning_rate: 4.0e-5  # [table]" in out
+
+
+def test_a_recipe_that_is_not_there_names_its_neighbour(rosetune: Any) -> None:
+    code, out, err = rosetune("list", "recipes", "rose-first/roberta-base/rta")
+    assert (code, out) == (2, "")
+    assert "did you mean rose-first/roberta-base/rte" in err
 
 
 def test_help_all_lists_the_arguments_of_the_trainer(rosetune: Any) -> None:

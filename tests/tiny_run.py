@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from rosetune.experiments.config import RunConfig
 
 GOOD = ("fine", "great", "lovely", "warm", "clever", "bright")

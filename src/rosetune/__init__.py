@@ -12,8 +12,10 @@ if TYPE_CHECKING:
         UPDATE_MASKS,
         Objective,
         ObjectiveOutput,
+        ObservingMask,
         PreparedMask,
         StatefulObjective,
+        TracedMask,
         UpdateMask,
     )
     from rosetune.methods.child_tuning import ChildTuning
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from rosetune.methods.rose import Rose
     from rosetune.methods.smart import Smart
     from rosetune.optim import SelectiveAdamW
+    from rosetune.runs.run import Run, find_runs
+    from rosetune.runs.table import examples, scores
     from rosetune.trainer import RobustTrainer
 
 # Importing torch and transformers takes seconds, so that a name is imported when it is first asked for.
@@ -51,11 +55,17 @@ _HOME = {
     "R3F": "rosetune.methods.r3f",
     "Objective": "rosetune.methods",
     "ObjectiveOutput": "rosetune.methods",
+    "ObservingMask": "rosetune.methods",
     "PreparedMask": "rosetune.methods",
     "StatefulObjective": "rosetune.methods",
+    "TracedMask": "rosetune.methods",
     "UpdateMask": "rosetune.methods",
     "OBJECTIVES": "rosetune.methods",
     "UPDATE_MASKS": "rosetune.methods",
+    "Run": "rosetune.runs.run",
+    "find_runs": "rosetune.runs.run",
+    "scores": "rosetune.runs.table",
+    "examples": "rosetune.runs.table",
 }
 
 __all__ = [
@@ -69,6 +79,7 @@ __all__ = [
     "MatchTuning",
     "Objective",
     "ObjectiveOutput",
+    "ObservingMask",
     "PreparedMask",
     "RDrop",
     "RandomMask",
@@ -77,13 +88,18 @@ __all__ = [
     "RobustTrainer",
     "RobustTrainingArguments",
     "Rose",
+    "Run",
     "SelectiveAdamW",
     "Smart",
     "StatefulObjective",
     "StaticMask",
+    "TracedMask",
     "UniformMask",
     "UpdateMask",
     "__version__",
+    "examples",
+    "find_runs",
+    "scores",
 ]
 
 

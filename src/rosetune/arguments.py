@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from transformers import TrainingArguments
 
+from rosetune._axes import AXES
 from rosetune.methods import Objective, UpdateMask, build
 
 __all__ = ["RobustTrainingArguments", "build_objective", "build_update_mask"]
@@ -26,14 +27,10 @@ class RobustTrainingArguments(TrainingArguments):
         "update_mask_kwargs",
     ]
 
-    objective: str = field(default="cross_entropy", metadata={"help": "Which loss is minimised."})
-    objective_kwargs: dict | str | None = field(
-        default=None, metadata={"help": 'Options of the objective, as JSON: {"alpha": 0.5}.'}
-    )
-    update_mask: str | None = field(default=None, metadata={"help": "Which updates are applied; none: all of them."})
-    update_mask_kwargs: dict | str | None = field(
-        default=None, metadata={"help": 'Options of the update mask, as JSON: {"order": "first", "upper": 0.6}.'}
-    )
+    objective: str = field(default="cross_entropy", metadata={"help": AXES["objective"]})
+    objective_kwargs: dict | str | None = field(default=None, metadata={"help": AXES["objective_kwargs"]})
+    update_mask: str | None = field(default=None, metadata={"help": AXES["update_mask"]})
+    update_mask_kwargs: dict | str | None = field(default=None, metadata={"help": AXES["update_mask_kwargs"]})
     logging_nan_inf_filter: bool = field(
         default=False, metadata={"help": "Replace non-finite losses in the log by the mean of the finite ones."}
     )

@@ -2,15 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 from torch.optim.adamw import adamw
 
-if TYPE_CHECKING:
-    from rosetune.methods import UpdateMask
+from rosetune.methods import ObservingMask, UpdateMask
 
 __all__ = ["SelectiveAdamW"]
 
@@ -65,7 +64,7 @@ class SelectiveAdamW(torch.optim.AdamW):
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
         *,
-        update_mask: "UpdateMask | None" = None,
+        update_mask: UpdateMask | None = None,
         foreach: bool | None = None,
         fused: bool | None = None,
     ) -> None:
@@ -105,9 +104,8 @@ class SelectiveAdamW(torch.optim.AdamW):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients, and with them what a mask observed for a step that a gradient scaler skipped."""
-        discard = getattr(self.update_mask, "discard_used", None)
-        if discard is not None:
-            discard(self)
+        if isinstance(self.update_mask, ObservingMask):
+            self.update_mask.discard_used(self)
         super().zero_grad(set_to_none)
 
     def state_dict(self) -> dict[str, Any]:
@@ -119,16 +117,9 @@ class SelectiveAdamW(torch.optim.AdamW):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load moments and mask state."""
-        mask_state = dict(state_dict.get("update_mask", {}))
-        kind, mask = mask_state.pop("kind", None), self.update_mask
-        here = None if mask is None else type(mask).__name__
-        if kind != here:
-            raise ValueError(
-                f"this optimizer state was saved with update mask {kind or 'none'}, but the optimizer has "
-                f"{here or 'none'}: resume with the mask the run was started with, or start a new run"
-            )
-        if mask is not None:
-            mask.load_state_dict(mask_state)
+        require_same_mask(state_dict, self.update_mask)
+        if self.update_mask is not None:
+            self.update_mask.load_state_dict({k: v for k, v in state_dict["update_mask"].items() if k != "kind"})
         super().load_state_dict({key: value for key, value in state_dict.items() if key != "update_mask"})
 
     def __getstate__(self) -> dict[str, Any]:  # torch's leaves out what it does not know, in copies and pickles
@@ -240,6 +231,21 @@ class SelectiveAdamW(torch.optim.AdamW):
             weight_decay=group["weight_decay"],
             eps=group["eps"],
             maximize=group["maximize"],
+        )
+
+
+def require_same_mask(state_dict: dict[str, Any], mask: UpdateMask | None) -> None:
+    """Compare an optimizer state with the mask at hand.
+
+    Raises:
+        ValueError: it was saved under another kind of mask, under one where there is none here, or the reverse.
+    """
+    there = state_dict.get("update_mask", {}).get("kind")
+    here = None if mask is None else type(mask).__name__
+    if there != here:
+        raise ValueError(
+            f"this optimizer state was saved with update mask {there or 'none'}, but the optimizer has "
+            f"{here or 'none'}: resume with the mask the run was started with, or start a new run"
         )
 
 

@@ -10,15 +10,20 @@ import torch
 from torch import Tensor
 from transformers import Trainer, TrainingArguments
 
+from rosetune._torch import unwrap
 from rosetune.arguments import RobustTrainingArguments, build_objective, build_update_mask
 from rosetune.data.balance import ClassBalancedSampler
-from rosetune.methods import Objective, ObjectiveOutput, PreparedMask, StatefulObjective, UpdateMask
-from rosetune.methods._perturbation import unwrap
+from rosetune.methods import Objective, ObjectiveOutput, ObservingMask, PreparedMask, StatefulObjective, UpdateMask
 from rosetune.methods._state import keep_with
-from rosetune.methods.rose import Rose
-from rosetune.optim import SelectiveAdamW
+from rosetune.methods.cross_entropy import CrossEntropy
+from rosetune.optim import SelectiveAdamW, require_same_mask
 
 __all__ = ["RobustTrainer", "RobustTrainingArguments"]
+
+_OWN_LOSS = (
+    "give class weights as objective_kwargs={'class_weights': [...]}, and any other loss as an Objective, "
+    "RobustTrainer(objective=...)"
+)
 
 
 class RobustTrainer(Trainer):
@@ -33,9 +38,13 @@ class RobustTrainer(Trainer):
         update_mask: overrides ``args.update_mask``; every optimizer that is made gets a fresh copy of it.
         Others: as for ``transformers.Trainer``; ``args`` may be plain ``TrainingArguments``.
 
+    Attributes:
+        training_objective: the objective in use (``objective`` is transformers' name for the score of a search).
+
     Raises:
         ValueError: ``compute_loss_func``, ``optimizers``, an ``optim`` other than AdamW, DeepSpeed, FSDP or
-            ``label_smoothing_factor`` beside an objective or a mask that they would bypass.
+            ``label_smoothing_factor`` beside an objective or a mask that they would bypass; in the first step: a
+            subclass whose ``compute_loss`` or ``create_optimizer`` bypasses them.
 
     Logs:
         Each term of the objective (mean since the last log), ``mask_density_tensors`` and ``mask_density_scalars``
@@ -70,10 +79,12 @@ class RobustTrainer(Trainer):
                 "label_smoothing_factor does not reach an objective that is passed: give it the smoothing"
             )
         self._given_objective, self._given_mask = objective, update_mask
-        self.objective: Objective = build_objective(args) if objective is None else objective
+        self.training_objective: Objective = build_objective(args) if objective is None else objective
         self._sums: dict[str, Tensor | float] = defaultdict(float)
         self._counts: dict[str, int] = defaultdict(int)
         self._seen_step = -1
+        self._kept_with: torch.optim.Optimizer | None = None  # which optimizer's state holds the objective's
+        self._asked = False
         given = inspect.signature(Trainer.__init__).bind(self, model, args, *positional, **kwargs).arguments
         self._refuse(args, given)
         super().__init__(model, args, *positional, **kwargs)
@@ -90,7 +101,7 @@ class RobustTrainer(Trainer):
 
     def _refuse(self, args: TrainingArguments, given: dict[str, Any]) -> None:
         if given.get("compute_loss_func") is not None:
-            raise ValueError("compute_loss_func would bypass the objective: write it as an Objective and pass that")
+            raise ValueError(f"compute_loss_func would bypass the objective: {_OWN_LOSS}")
         for name in ("optimizers", "optimizer_cls_and_kwargs") if self._is_masked(args) else ():
             if given.get(name) not in (None, (None, None)):
                 raise ValueError(f"{name} would bypass the update mask, which lives in SelectiveAdamW: leave it out")
@@ -103,8 +114,8 @@ class RobustTrainer(Trainer):
         Called for every fresh optimizer, so that a hyper-parameter search gets a fresh mask and objective per trial.
         """
         model = self.model if model is None else model
-        self.objective = build_objective(args) if self._given_objective is None else self._given_objective
-        own = self._set_up(self.objective, model, args)
+        self.training_objective = build_objective(args) if self._given_objective is None else self._given_objective
+        own = self._set_up(self.training_objective, model, args)
         cls, kwargs = Trainer.get_optimizer_cls_and_kwargs(args, model)
         if not self._is_masked(args) and not own:
             return cls, kwargs
@@ -126,12 +137,34 @@ class RobustTrainer(Trainer):
         return SelectiveAdamW, {**kwargs, "update_mask": mask, "optimizer_dict": groups}
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """The Trainer's optimizer; its state dict, and so every checkpoint, also carries the objective's state."""
-        fresh = self.optimizer is None
+        """The Trainer's optimizer; its state dict, and so every checkpoint, also carries the objective's state.
+
+        Called at the start of every training and of every attempt at one; an optimizer that is there is kept.
+        """
+        self._seen_step = -1
+        self._sums.clear()
+        self._counts.clear()
+        if self.optimizer is not None:
+            self._restart()
         optimizer = super().create_optimizer(model)
-        if fresh:
-            keep_with(optimizer, self.objective)
+        inner = getattr(optimizer, "optimizer", optimizer)  # accelerate wraps it
+        if isinstance(inner, torch.optim.Optimizer) and inner is not self._kept_with:
+            keep_with(inner, self.training_objective)
+            if not isinstance(inner, SelectiveAdamW):
+                inner.register_load_state_dict_pre_hook(lambda _, state: require_same_mask(state, None))
+            self._kept_with = inner
         return optimizer
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """The Trainer's, with a look at whether a subclass's ``compute_loss`` came here."""
+        self._asked = False
+        loss = super().training_step(*args, **kwargs)
+        if not self._asked and (self._is_masked(self.args) or self.training_objective != CrossEntropy()):
+            raise ValueError(
+                f"{type(self).__name__}.compute_loss bypasses objective and update mask, since it does not call "
+                f"super().compute_loss(...): {_OWN_LOSS}"
+            )
+        return loss
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -139,12 +172,18 @@ class RobustTrainer(Trainer):
         """The objective's loss in training, one plain forward at evaluation."""
         if not model.training:
             return super().compute_loss(model, inputs, return_outputs=return_outputs)
+        self._asked = True
         self._collect_density()
-        optimizer = self._selective_adamw()
-        mask = None if optimizer is None else optimizer.update_mask
+        optimizer, mask = self._selective_adamw(), self.update_mask
+        if optimizer is None and self._is_masked(self.args):
+            raise ValueError(
+                f"the optimizer in use is no SelectiveAdamW ({type(self._kept_with or self.optimizer).__name__}), so "
+                "that the update mask would do nothing: leave create_optimizer to RobustTrainer, and set "
+                "trainer.optimizer = None where the mask was named after a first train()"
+            )
         self._begin_step(model, optimizer, mask)
         wants_consistency = mask is not None and "consistency" in mask.needs
-        out = self.objective(model, inputs, consistency=wants_consistency, backward=self._backward)
+        out = self.training_objective(model, inputs, consistency=wants_consistency, backward=self._backward)
         if optimizer is not None and mask is not None and mask.needs:
             self._observe(mask, optimizer, out)
         for name, value in out.terms.items():
@@ -176,25 +215,32 @@ class RobustTrainer(Trainer):
         objective.setup(model, tokenizer=self.processing_class, total_steps=total, seed=args.seed)
         return objective.named_parameters()
 
+    def _restart(self) -> None:
+        """Start the objective anew for an optimizer that was given, or that an earlier training left."""
+        objective = self.training_objective
+        if isinstance(objective, StatefulObjective) and objective.named_parameters():
+            return  # which that optimizer trains: new ones would stay as they are
+        if self._set_up(objective, self.model, self.args):
+            raise ValueError(
+                f"optimizers would leave the weights of {type(objective).__name__}'s own untrained: leave it out"
+            )
+
     def _begin_step(self, model: Any, optimizer: SelectiveAdamW | None, mask: UpdateMask | None) -> None:
-        """At the first micro-batch of a step: nothing of a step that was skipped, or of an earlier training, stays."""
+        """At the first micro-batch of a step: nothing of a step that was skipped stays."""
         if self.state.global_step == self._seen_step:
             return
-        if self.state.global_step < self._seen_step:
-            self._sums.clear()
-            self._counts.clear()
         self._seen_step = self.state.global_step
-        if isinstance(mask, Rose):
+        if isinstance(mask, ObservingMask):
             mask.discard()
-        if isinstance(self.objective, StatefulObjective):
-            self.objective.begin_step(unwrap(model))
+        if isinstance(self.training_objective, StatefulObjective):
+            self.training_objective.begin_step(unwrap(model))
         if isinstance(mask, PreparedMask) and optimizer is not None and not mask.prepared:
             batches = _Batches(self.get_train_dataloader(), self._prepare_inputs, quiet=self.args.disable_tqdm)
             mask.prepare(optimizer, unwrap(model), batches)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """Batches with as many rows of every class, for an objective that asks for them; else the Trainer's."""
-        if not getattr(self.objective, "balanced_batches", False):
+        if not getattr(self.training_objective, "balanced_batches", False):
             return super()._get_train_sampler(train_dataset)
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
         columns = getattr(dataset, "column_names", None) or ()
@@ -229,6 +275,12 @@ class RobustTrainer(Trainer):
 
     def _backward(self, loss: Tensor) -> None:
         self.accelerator.backward(loss / self.current_gradient_accumulation_steps)
+
+    @property
+    def update_mask(self) -> UpdateMask | None:
+        """The mask of the optimizer in use; None without one, or before the first training."""
+        optimizer = self._selective_adamw()
+        return None if optimizer is None else optimizer.update_mask
 
     def _selective_adamw(self) -> SelectiveAdamW | None:
         optimizer = getattr(self.optimizer, "optimizer", self.optimizer)  # accelerate wraps it

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-
-import tiny_run
-from rosetune._files import read_json_lines
-from rosetune.experiments import along_report, along_training, curve, equal_clean
 from rosetune.experiments.along_report import print_along
 from rosetune.experiments.along_training import Point, evaluate_along
 from rosetune.experiments.config import RunError
 from rosetune.experiments.equal_clean import Followed, at_equal_clean, follow
+
+import tiny_run
+from rosetune._files import read_json_lines
+from rosetune.experiments import along_report, along_training, curve, equal_clean
 from rosetune.experiments.evaluate import read_predictions
 from rosetune.experiments.train import train_run
 from rosetune.robustness.evaluation import predict

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rosetune.experiments.attack_tables import example_lines, transfer_table
+from rosetune.experiments.attack_targets import Target
+from rosetune.experiments.config import RunError
 
 import tiny_run
 from rosetune import cli
 from rosetune.data.rows import make_dataset, make_task_data
 from rosetune.experiments import attack as experiment
 from rosetune.experiments.attack import Attacked, attack_files
-from rosetune.experiments.attack_tables import example_lines, transfer_table
-from rosetune.experiments.attack_targets import Target
-from rosetune.experiments.config import RunError
 from rosetune.robustness.attacks.recipes import RECIPES
 from rosetune.robustness.attacks.run import attack, read_results
 from rosetune.robustness.attacks.victim import TransformersVictim
@@ -145,8 +145,10 @@ def test_every_model_is_tried_on_what_fooled_the_other(runs: Path, rosetune: Any
         golds = [("bad", "good")[r["gold"]] for r in results]
         right = [i for i, gold in enumerate(golds) if before[i] == gold]
         fooled = sum(after[i] != golds[i] for i in right)
-        assert (matrix[source][target]["n"], matrix[source][target]["fooled"]) == (len(right), fooled / len(right))
-        assert matrix[source][source]["fooled"] == 1.0
+        cell = matrix[source][target]["fooled"]
+        assert (cell["n"], cell["value"]) == (len(right), fooled / len(right))
+        assert cell["low"] <= cell["value"] <= cell["high"]
+        assert matrix[source][source]["fooled"]["value"] == 1.0
 
 
 def labels_by(run: str, texts: list[str]) -> list[str]:
@@ -156,7 +158,7 @@ def labels_by(run: str, texts: list[str]) -> list[str]:
 
 
 def test_many_runs_get_numbers() -> None:
-    cell = {"n": 3, "fooled": 0.5, "rows": 9, "accuracy": 0.1}
+    cell = {"fooled": {"n": 3, "value": 0.5}, "accuracy": {"n": 9, "value": 0.1}}
     named = {f"runs/a-long-name-of-a-run-{i}": cell for i in range(5)}
     table = transfer_table({"pwws": dict.fromkeys(named, named)}, 80)
     assert [str(column.header) for column in table.columns] == ["attack", "1", "2", "3", "4", "5"]

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rosetune.experiments.claim import Claim
+from rosetune.experiments.config import RunConfig, RunError
 
 import tiny_run
 from helpers import arguments, dataset, make_model, train
 from rosetune import cli
 from rosetune.experiments import training
-from rosetune.experiments.claim import Claim
-from rosetune.experiments.config import RunConfig, RunError
 from rosetune.experiments.controls import (
     CONTROLS,
     control_configs,
@@ -26,7 +26,7 @@ from rosetune.experiments.controls import (
 from rosetune.experiments.options import make_config, read_run_config
 from rosetune.experiments.train import read_metrics, train_run
 from rosetune.experiments.training import training_defaults
-from rosetune.methods.mask_trace import MaskTrace
+from rosetune.mask_trace import MaskTrace
 
 ROSE = {"order": "ensemble", "upper": 0.6, "trace": True}
 TRAINED = [name for name, control in CONTROLS.items() if control.training is not None]

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from rosetune.experiments.config import RunConfig, RunError
+from rosetune.experiments.sets import load_data
 from safetensors.torch import load_file
 
 import tiny_run
@@ -19,9 +21,7 @@ from rosetune.data.tables import DataError
 from rosetune.experiments import evaluate, training
 from rosetune.experiments import train as run
 from rosetune.experiments.checkpoints import newest_checkpoint
-from rosetune.experiments.config import RunConfig, RunError
 from rosetune.experiments.evaluate import evaluate_again, read_predictions
-from rosetune.experiments.sets import load_data
 from rosetune.experiments.train import train_run
 from rosetune.experiments.training import Training, training_arguments
 

@@ -9,9 +9,9 @@ from transformers import DataCollatorWithPadding
 
 from helpers import ARCHITECTURES, arguments, dataset, gradient_is_rounding, logged, make_tokenizer, train
 from method_cases import MASKS, method
+from rosetune.mask_trace import MaskTrace
 from rosetune.methods import OBJECTIVES
 from rosetune.methods._targets import LAYER_WEIGHTS
-from rosetune.methods.mask_trace import MaskTrace
 
 # Which need a pooled state, and which dropout: everything else must work everywhere.
 POOLED = ("match_tuning", "rift")

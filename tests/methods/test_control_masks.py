@@ -7,8 +7,8 @@ from torch import nn
 
 from helpers import ARCHITECTURES, ROSES, arguments, dataset, make_model, same, trace_of, train
 from rosetune import RandomMask, SelectiveAdamW, StaticMask, UniformMask
+from rosetune.mask_trace import MaskTrace
 from rosetune.methods.controls import LayerNormOnly
-from rosetune.methods.mask_trace import MaskTrace
 from rosetune.methods.replay import ReplayedMask
 
 SIZES = [4, 8, 16, 4, 64, 4, 8, 32, 4, 16]

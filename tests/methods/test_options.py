@@ -8,8 +8,8 @@ import pytest
 from transformers import DataCollatorWithPadding
 
 from helpers import arguments, dataset, make_tokenizer, train, write_synonyms
+from rosetune.mask_trace import MaskTrace
 from rosetune.methods import OBJECTIVES, UPDATE_MASKS, build
-from rosetune.methods.mask_trace import MaskTrace
 
 NONSENSE = ("nonsense", float("nan"), float("-inf"), -1.5, [], {"a": 1}, True)
 # Options that take a text, a path, or the value True.

@@ -19,8 +19,9 @@ from transformers.utils import ModelOutput
 
 from helpers import ARCHITECTURES, arguments, logged, make_model, same, train
 from rosetune import RobustTrainer, Rose
+from rosetune._torch import evaluating
 from rosetune.data.synonyms import load_synonyms
-from rosetune.methods._ascc import ascc_attack, evaluating
+from rosetune.methods._ascc import ascc_attack
 from rosetune.methods._hull import Substitutes
 from rosetune.methods._targets import LAYER_WEIGHTS
 from rosetune.methods.rift import Rift, info_nce

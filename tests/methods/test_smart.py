@@ -504,7 +504,7 @@ def test_a_killed_and_resumed_run_is_the_uninterrupted_one(tmp_path, tiny_model,
         train(tiny_model(), cut, data, objective=Smart(**options), callbacks=[StopAt(4)])
     checkpoint = str(tmp_path / "cut" / "checkpoint-3")
     resumed = train(tiny_model(seed=9), cut, data, resume=checkpoint, objective=Smart(**options))
-    there, here = whole.objective.state_dict(), resumed.objective.state_dict()
+    there, here = whole.training_objective.state_dict(), resumed.training_objective.state_dict()
     assert same(whole.model, resumed.model)
     assert here["step"] == there["step"] == 6
     assert here["momentum"].keys() == there["momentum"].keys() == dict(whole.model.named_parameters()).keys()

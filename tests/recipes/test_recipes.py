@@ -53,6 +53,8 @@ FREELB_HUGGINGFACE = {
 }
 # rift_train.sh and opts.py of dongxinshuai/RIFT-NeurIPS2021: weights of KL and mutual information, batch, length.
 RIFT_TABLE = {"imdb": (10.0, 0.1, 32, 300), "snli": (5.0, 0.7, 120, 80)}
+# The paper's grid as recalled. It sums both cross-entropies where rosetune averages them: half its alpha is the same.
+R_DROP_PAPER = (0.1, 0.5, 1.0)
 # Our own choice, within the grid of the ROSE paper.
 VANILLA_RATES = {"roberta-base": 2e-5, "roberta-large": 1e-5}
 LAYER_NORM_RATES = {"roberta-base": 2e-4, "roberta-large": 1e-4}
@@ -88,7 +90,7 @@ def r_drop(method: str, model: str, task: str) -> dict[str, Any]:
     return {
         **adamw(0.01, 0.98, 1e-6, 1.0),
         "objective": "r_drop",
-        "objective_kwargs": {"alpha": 1.0},
+        "objective_kwargs": {"alpha": R_DROP_PAPER[-1] / 2},
         "learning_rate": 1e-5,
         "per_device_train_batch_size": batch,
         "max_steps": updates,
@@ -132,12 +134,16 @@ def smart(method: str, model: str, task: str) -> dict[str, Any]:
 def freelb(method: str, model: str, task: str) -> dict[str, Any]:
     if model == "albert-xxlarge-v2":
         step, steps, start, norm, batch, accumulation, updates, warmup, rate = FREELB_HUGGINGFACE[task]
+        attention = 0.1 if task in ("rte", "qqp") else 0.0
+        dropout = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": attention}
         optimizer, variant = adamw(0.01, 0.999, 1e-8, 1.0), {"variant": "huggingface", "norm": "l2"}
     else:
         step, steps, start, norm, batch, accumulation, updates, warmup = FREELB_FAIRSEQ[task]
         optimizer, variant, rate = adamw(0.1, 0.999, 1e-6, 0.0), {"variant": "fairseq"}, 1e-5
+        dropout = {"classifier_dropout": 0.0}
     return {
         **optimizer,
+        "model_kwargs": dropout,
         "max_length": 512,
         "objective": "freelb",
         "objective_kwargs": {**variant, "adv_lr": step, "steps": steps, "init_magnitude": start, "max_norm": norm},
@@ -176,6 +182,7 @@ def r3f(method: str, model: str, task: str) -> dict[str, Any]:
     """examples/rxf/README.md of facebookresearch/fairseq."""
     return {
         **adamw(0.1, 0.98, 1e-6, 0.0),
+        "model_kwargs": {"classifier_dropout": 0.0},
         "max_length": 512,
         "objective": "r3f",
         "objective_kwargs": {"noise_weight": 0.7, "epsilon": 1e-5, "noise": "uniform"},
@@ -204,7 +211,7 @@ GRID = [(model, task) for model in MODELS for task in TASKS]
 # Each method: what its recipes must hold, and for which models and tasks there is one.
 CATALOGUE: dict[str, tuple[Values, list[tuple[str, str]]]] = {
     **{f"rose-{order}": (rose, GRID) for order in ("first", "second", "ensemble")},
-    **{f"r-drop-rose-{order}": (r_drop_rose, GRID) for order in ("first", "second", "ensemble")},
+    **{f"r-drop+rose-{order}": (r_drop_rose, GRID) for order in ("first", "second", "ensemble")},
     **dict.fromkeys(("vanilla", "label-smoothing", "layer-norm-only", "match-tuning"), (plain, GRID)),
     "r-drop": (r_drop, [(model, task) for model in MODELS for task in R_DROP_TABLE]),
     "child-tuning-d": (child_tuning, [*GRID, ("bert-large-cased", "rte")]),
@@ -220,6 +227,11 @@ def test_the_catalogue_is_complete() -> None:
     assert recipe_names() == sorted(
         f"{method}/{model}/{task}" for method, (_, pairs) in CATALOGUE.items() for model, task in pairs
     )
+
+
+def test_every_alpha_of_r_drop_lies_on_the_papers_grid_in_the_papers_form() -> None:
+    alphas = {load_recipe(name)["objective_kwargs"]["alpha"] for name in recipe_names() if name.startswith("r-drop")}
+    assert {2 * alpha for alpha in alphas} <= {*R_DROP_PAPER}
 
 
 @pytest.mark.parametrize("name", recipe_names())

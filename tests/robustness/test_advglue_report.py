@@ -1,4 +1,3 @@
-import dataclasses
 import json
 
 import numpy as np
@@ -9,8 +8,8 @@ from scipy.stats import binomtest
 from rosetune.data.advglue import load_advglue
 from rosetune.data.tasks import find_task
 from rosetune.robustness.advglue import advglue_report, average_and_drop, official_score, originals
-from rosetune.robustness.metrics import bootstrap_interval
 from rosetune.robustness.rows import prediction_rows
+from rosetune.robustness.statistics import estimate
 
 # id, kind, method, original, gold, prediction, prediction on the original
 ITEMS = [
@@ -38,13 +37,13 @@ def before():
 
 
 def shares(groups):
-    return {name: (group.adversarial.n, group.adversarial.accuracy) for name, group in groups.items()}
+    return {name: (group.adversarial.n, group.adversarial.value) for name, group in groups.items()}
 
 
 class TestReport:
     def test_by_kind_and_by_attack(self):
         report = advglue_report(items())
-        assert (report.total.adversarial.n, report.total.adversarial.accuracy) == (6, 0.5)
+        assert (report.total.adversarial.n, report.total.adversarial.value) == (6, 0.5)
         assert shares(report.by_kind) == {"human": (1, 1), "sentence": (2, 0), "word": (3, pytest.approx(2 / 3))}
         assert shares(report.by_method) == {
             "human/CheckList": (1, 1),
@@ -56,10 +55,10 @@ class TestReport:
 
     def test_beside_the_originals(self):
         total = advglue_report(items(), before()).total
-        assert (total.original.n, total.original.accuracy) == (5, 0.6)
+        assert (total.original.n, total.original.value) == (5, 0.6)
         assert (total.change.n, total.change.only_a, total.change.only_b) == (5, 2, 1)
-        assert total.change.difference == pytest.approx(-0.2)
-        assert total.change.p_value == binomtest(1, 3).pvalue
+        assert total.change.value == pytest.approx(-0.2)
+        assert total.change.p == binomtest(1, 3).pvalue
         assert total.success_rate == pytest.approx(2 / 3)
 
     def test_flips_by_group_and_a_group_without_originals(self):
@@ -70,9 +69,9 @@ class TestReport:
         assert report.by_kind["human"].original is None
 
     def test_items_of_one_original_are_drawn_together(self):
-        low, high = bootstrap_interval([0, 1, 1, 0, 0, 1], clusters=["o1", "o1", "o2", "o3", "o4", "o5"])
+        own = estimate([0, 1, 1, 0, 0, 1], clusters=["o1", "o1", "o2", "o3", "o4", "o5"])
         total = advglue_report(items()).total.adversarial
-        assert (total.low, total.high) == (low, high)
+        assert (total.low, total.high, total.originals) == (own.low, own.high, 5)
         one = [{**row, "original_id": "o"} for row in items()]
         assert advglue_report(one).total.adversarial.high > 0.95  # one original says next to nothing
 
@@ -84,8 +83,16 @@ class TestReport:
         assert list(report.by_method) == ["unknown/unknown"]
 
     def test_is_json(self):
-        report = dataclasses.asdict(advglue_report(items(), before()))
+        found = advglue_report(items(), before())
+        report = found.as_json()
         assert json.loads(json.dumps(report, allow_nan=False)) == report
+        own, change = found.total.adversarial, found.total.change
+        shown = {"n": 6, "originals": 5, "accuracy": 0.5, "low": own.low, "high": own.high}
+        assert list(report["total"]["adversarial"].items()) == list(shown.items())
+        assert report["total"]["change"]["difference"] == change.value
+        assert report["total"]["change"]["p_value"] == change.p
+        assert report["by_kind"]["human"]["original"] is report["by_kind"]["human"]["change"] is None
+        assert list(report["by_method"]) == list(found.by_method)
 
     def test_refusals(self):
         with pytest.raises(ValueError, match="no row has a gold label"):

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from rosetune.robustness.evaluation import compare_rows, predict, predict_texts, prediction_rows, set_metrics
-from rosetune.robustness.metrics import bootstrap_interval
+from rosetune.robustness.statistics import estimate
 
 WORDS = [f"w{i}" for i in range(40)]
 LABELS = ["no", "maybe", "yes"]
@@ -290,7 +290,8 @@ class TestSetMetrics:
         assert metrics["accuracy"] == pytest.approx(3 / 5)
         assert metrics["constant"] == {"label": "no", "accuracy": 3 / 5}
         assert metrics["f1"] == pytest.approx((2 / 3 + 2 / 3 + 0) / 3)
-        assert (metrics["low"], metrics["high"]) == bootstrap_interval([1, 1, 0, 1, 0])
+        own = estimate([1, 1, 0, 1, 0])
+        assert (metrics["low"], metrics["high"]) == (own.low, own.high)
         assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
         assert list(metrics) == ["n", "accuracy", "low", "high", "f1", "mcc", "constant", "calibration"]
 
@@ -321,8 +322,8 @@ class TestCompareRows:
         b = make_rows([0, 1, 2, 0], [0, 0, 2, 0]) + make_rows([0, 0], [0, 1], "other")
         result = compare_rows(a, b[::-1])
         assert (result.n, result.only_a, result.only_b) == (6, 1, 3)
-        assert result.difference == pytest.approx(2 / 6)
-        assert result.p_value == pytest.approx(binomtest(1, 4).pvalue)
+        assert result.value == pytest.approx(2 / 6)
+        assert result.p == pytest.approx(binomtest(1, 4).pvalue)
 
     def test_clusters_by_original(self):
         golds = [0] * 60
@@ -332,7 +333,7 @@ class TestCompareRows:
         rows_a, rows_b = (make_rows(golds, side, original_id=originals) for side in (a, b))
         clustered = compare_rows(rows_a, rows_b)
         assert clustered.high - clustered.low > 2 * (plain.high - plain.low)
-        assert clustered.difference == plain.difference
+        assert clustered.value == plain.value
 
     def test_equal_original_ids_of_two_sets_are_two_originals(self):
         golds, a, b = [0] * 20, [0] * 10 + [1] * 10, [1] * 4 + [0] * 16
@@ -372,4 +373,4 @@ def test_from_model_to_comparison():
     ]
     metrics = [set_metrics(side, LABELS) for side in rows]
     difference = compare_rows(*rows)
-    assert difference.difference == pytest.approx(metrics[1]["accuracy"] - metrics[0]["accuracy"])
+    assert difference.value == pytest.approx(metrics[1]["accuracy"] - metrics[0]["accuracy"])

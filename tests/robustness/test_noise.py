@@ -9,8 +9,8 @@ from random import Random
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
+from rosetune.robustness.edits import NEIGHBOURING_KEYS
 from rosetune.robustness.noise import NOISES, noise_curve, perturb, typing_errors
-from rosetune.robustness.noises import NEIGHBOURING_KEYS
 
 SENTENCE = "Wonderful performances, although SOMEWHAT predictable; the ending doesn't disappoint 3rd-time viewers."
 LONG = " ".join([SENTENCE] * 30)

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-LIGHT = ("metrics", "rows", "paired", "calibration", "statistics", "advglue", "noise", "attacks.textattack_adapter")
+LIGHT = ("metrics", "rows", "calibration", "statistics", "advglue", "noise", "attacks.textattack_adapter")
 PROGRAM = """
 import importlib, json, sys
 found = {}

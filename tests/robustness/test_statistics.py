@@ -2,16 +2,13 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, ttest_rel
+from scipy.stats import binom, binomtest, bootstrap, ttest_rel, wilcoxon
 
-from rosetune.robustness.flip_control import flip_control, flipped_accuracy, robust_at_equal_clean
-from rosetune.robustness.metrics import bootstrap_interval
-from rosetune.robustness.paired import paired_difference
-from rosetune.robustness.statistics import (
-    paired_t_test,
-    seeds_difference,
-    seeds_interval,
-)
+from rosetune.robustness.statistics import difference, difference_of_errors, estimate, sign_test
+
+
+def shares(right: int, n: int) -> np.ndarray:
+    return np.arange(n) < right
 
 
 def outcomes(both, only_a, only_b, neither):
@@ -19,47 +16,192 @@ def outcomes(both, only_a, only_b, neither):
     return np.repeat([1, 1, 0, 0], counts), np.repeat([1, 0, 1, 0], counts)
 
 
-class TestPairedTTest:
-    @pytest.mark.parametrize("n", [2, 3, 5, 20])
-    def test_against_scipy(self, n):
-        rng = np.random.default_rng(n)
-        a = rng.normal(0.8, 0.02, n)
-        b = a + rng.normal(0.01, 0.01, n)
-        result, reference = paired_t_test(a, b), ttest_rel(b, a)
-        assert (result.t, result.two_sided) == pytest.approx((reference.statistic, reference.pvalue))
-        assert result.b_better == pytest.approx(ttest_rel(b, a, alternative="greater").pvalue)
-        interval = reference.confidence_interval(0.95)
-        assert (result.low, result.high) == pytest.approx((interval.low, interval.high))
-        assert (result.n, result.mean, result.sd) == (
-            n,
-            pytest.approx((b - a).mean()),
-            pytest.approx((b - a).std(ddof=1)),
-        )
+def interval(values, **options) -> tuple[float, float]:
+    found = estimate(values, **options)
+    return found.low, found.high
 
-    def test_by_hand(self):
-        result = paired_t_test([0, 0, 0], [1, 2, 3], level=0.9)
-        assert (result.mean, result.sd, result.t) == pytest.approx((2, 1, 2 * math.sqrt(3)))
-        assert result.high - result.mean == pytest.approx(2.919986 / math.sqrt(3))  # t_0.95 with 2 degrees of freedom
 
-    def test_without_spread_nothing_is_claimed(self):
-        for gain in (0.0, 0.1):
-            a = np.array([0.3, 0.7, 0.123])
-            result = paired_t_test(a, a + gain)
-            assert result.mean == pytest.approx(gain)
-            assert result.sd == 0
-            assert (result.low, result.high, result.t, result.two_sided, result.b_better) == (None,) * 5
+class TestEstimate:
+    @pytest.mark.parametrize("values", [shares(60, 148), shares(800, 872), np.random.default_rng(0).gamma(2, 1, 80)])
+    def test_agrees_with_scipy(self, values):
+        reference = bootstrap(
+            (values.astype(float),), np.mean, method="percentile", n_resamples=10_000, rng=np.random.default_rng(1)
+        ).confidence_interval
+        width = reference.high - reference.low
+        assert interval(values) == pytest.approx(tuple(reference), abs=0.05 * width)
+
+    def test_independent_shares_agree_with_the_binomial_distribution(self):
+        # The bootstrap of k of n is Binomial(n, k/n) / n, whose quantiles scipy has in closed form.
+        low, high = interval(shares(60, 148), resamples=200_000)
+        exact = binom(148, 60 / 148)
+        assert (low, high) == pytest.approx((exact.ppf(0.025) / 148, exact.ppf(0.975) / 148), abs=1.01 / 148)
+
+    def test_level(self):
+        narrow = interval(shares(60, 148), level=0.8)
+        wide = interval(shares(60, 148), level=0.99)
+        assert wide[0] < narrow[0] < narrow[1] < wide[1]
+
+    @pytest.mark.parametrize(("right", "n"), [(0, 20), (20, 20), (1, 1), (0, 1), (148, 148)])
+    def test_all_right_or_all_wrong_is_not_certain(self, right, n):
+        reference = binomtest(right, n).proportion_ci(0.9)
+        assert interval(shares(right, n), level=0.9) == pytest.approx((reference.low, reference.high))
+
+    def test_order_of_examples_does_not_matter_and_seeds_do_little(self):
+        values = shares(60, 148)
+        shuffled = np.random.default_rng(3).permutation(values)
+        assert interval(values) == interval(shuffled)
+        assert interval(values, seed=1) == pytest.approx(interval(values, seed=2), abs=0.01)
+
+    def test_clusters_of_one_are_no_clusters(self):
+        values = shares(30, 70)
+        assert interval(values, clusters=[f"c{i}" for i in range(70)]) == interval(values)
+
+    def test_duplicated_examples_count_once(self):
+        values = shares(60, 148)
+        four = np.repeat(values, 4)
+        keys = np.repeat(np.arange(148), 4).tolist()
+        assert interval(four, clusters=keys) == interval(values)
+        naive, clustered = np.diff(interval(four))[0], np.diff(interval(four, clusters=keys))[0]
+        assert clustered == pytest.approx(2 * naive, rel=0.1)
+
+    def test_unequal_clusters_agree_with_a_literal_resampling(self):
+        rng = np.random.default_rng(5)
+        keys = np.repeat(np.arange(40), rng.integers(1, 6, 40))
+        values = (rng.random(len(keys)) < rng.random(40)[keys]).astype(float)
+        means = []
+        for _ in range(4000):
+            drawn = np.concatenate([values[keys == key] for key in rng.integers(0, 40, 40)])
+            means.append(drawn.mean())
+        reference = np.quantile(means, [0.025, 0.975])
+        assert interval(values, clusters=keys.tolist()) == pytest.approx(tuple(reference), abs=0.02)
+
+    def test_clustered_interval_covers_where_the_naive_one_does_not(self):
+        rng = np.random.default_rng(0)
+        covered = {"naive": 0, "clustered": 0}
+        keys = np.repeat(np.arange(50), 3).tolist()
+        for _ in range(300):
+            values = np.repeat(rng.random(50) < 0.6, 3)  # three variants of one original fall together
+            intervals = {
+                "naive": interval(values, resamples=1000),
+                "clustered": interval(values, clusters=keys, resamples=1000),
+            }
+            for name, (low, high) in intervals.items():
+                covered[name] += low <= 0.6 <= high
+        assert covered["clustered"] / 300 > 0.90
+        assert covered["naive"] / 300 < 0.85
+
+    def test_alike_clusters_fall_back_to_their_number(self):
+        reference = binomtest(5, 5).proportion_ci()
+        right = interval([1] * 15, clusters=[i // 3 for i in range(15)])
+        assert right == pytest.approx((reference.low, reference.high))
+        low, high = interval([1, 0, 1, 0], clusters=["a"] * 4)  # one original says next to nothing
+        assert low < 0.05
+        assert high > 0.95
+
+    def test_constant_values_outside_shares_have_no_spread(self):
+        assert interval([3.5, 3.5]) == (3.5, 3.5)
+
+    def test_many_distinct_values_stay_within_memory(self, monkeypatch):
+        values = np.random.default_rng(0).normal(size=300)
+        whole = interval(values, resamples=1000)
+        monkeypatch.setattr("rosetune.robustness.resampling.BLOCK", 10_000)
+        assert interval(values, resamples=1000) == whole
+
+    def test_the_value_is_the_mean(self):
+        found = estimate(shares(60, 148))
+        assert (found.n, found.value) == (148, 60 / 148)
+        assert found.low < found.value < found.high
 
     def test_refusals(self):
-        with pytest.raises(ValueError, match="at least two seeds, not 1"):
-            paired_t_test([1.0], [2.0])
-        with pytest.raises(ValueError, match="at least two seeds, not 0"):
-            paired_t_test([], [])
-        with pytest.raises(ValueError, match="pairs of the same seed"):
-            paired_t_test([1.0, 2.0], [2.0])
+        with pytest.raises(ValueError, match="no examples"):
+            estimate([])
+        with pytest.raises(ValueError, match=r"\(examples\) or \(seeds, examples\)"):
+            estimate(np.ones((2, 2, 2)))
+        with pytest.raises(ValueError, match="runs of different lengths"):
+            estimate([[1, 0], [1]])
+        with pytest.raises(ValueError, match="different lengths"):
+            interval([1, 0], clusters=["a"])
         with pytest.raises(ValueError, match="not finite"):
-            paired_t_test([1.0, math.nan], [2.0, 1.0])
+            interval([1, math.nan])
         with pytest.raises(ValueError, match="between 0 and 1"):
-            paired_t_test([1.0, 2.0], [2.0, 1.0], level=95)
+            interval([1, 0], level=95)
+
+
+class TestDifference:
+    def test_by_hand(self):
+        # both right 50, only a 10, only b 25, both wrong 15
+        a = np.repeat([1, 1, 0, 0], [50, 10, 25, 15])
+        b = np.repeat([1, 0, 1, 0], [50, 10, 25, 15])
+        result = difference(a, b)
+        assert (result.n, result.seeds, result.only_a, result.only_b) == (100, 1, 10, 25)
+        assert (result.a, result.b) == (estimate(a), estimate(b))
+        assert (result.sd, result.per_seed) == (None, (result.p,))
+        assert result.value == pytest.approx(0.15)
+        assert result.p == pytest.approx(binomtest(10, 35).pvalue)
+        assert result.p_b_better == pytest.approx(binomtest(25, 35, alternative="greater").pvalue)
+        assert result.p_a_better == pytest.approx(binomtest(10, 35, alternative="greater").pvalue)
+        error = math.sqrt((0.35 - 0.15**2) / 100)  # standard error of a paired difference
+        assert (result.low, result.high) == pytest.approx((0.15 - 1.96 * error, 0.15 + 1.96 * error), abs=0.015)
+        assert result.verdict == 1
+
+    def test_swapping_the_models_turns_the_sign(self):
+        a, b = shares(40, 100), np.roll(shares(45, 100), 20)
+        forth, back = difference(a, b, resamples=100_000), difference(b, a, resamples=100_000)
+        assert back.value == -forth.value
+        assert (back.p_a_better, back.p_b_better) == pytest.approx((forth.p_b_better, forth.p_a_better))
+        assert (back.low, back.high) == pytest.approx((-forth.high, -forth.low), abs=0.011)
+        assert back.p == pytest.approx(forth.p)
+
+    def test_pairing_is_narrower_than_two_separate_samples(self):
+        rng = np.random.default_rng(0)
+        a = rng.random(400) < 0.6
+        b = np.where(rng.random(400) < 0.05, ~a, a)
+        paired = difference(a, b)
+        separate = 1.96 * math.sqrt(a.var() / 400 + b.var() / 400)
+        assert (paired.high - paired.low) / 2 < separate / 2
+
+    def test_clusters_widen(self):
+        rng = np.random.default_rng(1)
+        a, b = np.repeat(rng.random(60) < 0.5, 3), np.repeat(rng.random(60) < 0.65, 3)
+        naive = difference(a, b)
+        clustered = difference(a, b, clusters=np.repeat(np.arange(60), 3).tolist())
+        assert clustered.high - clustered.low > 1.5 * (naive.high - naive.low)
+        assert clustered.p > naive.p
+
+    def test_identical_models_are_within_noise_and_not_certain(self):
+        result = difference(shares(60, 100), shares(60, 100))
+        bound = binomtest(0, 100).proportion_ci().high
+        assert (result.low, result.high) == pytest.approx((-bound, bound))
+        assert (result.value, result.only_a, result.only_b) == (0, 0, 0)
+        assert (result.p, result.p_b_better, result.p_a_better) == (1, 1, 1)
+        assert result.verdict == 0
+
+    @pytest.mark.parametrize("n", [1, 4, 5, 6, 10])
+    def test_where_b_always_wins_the_interval_agrees_with_mcnemar(self, n):
+        result = difference([0] * n, [1] * n)
+        assert (result.value, result.high) == (1.0, 1.0)
+        assert result.verdict == (result.p <= 0.05)
+
+    def test_the_interval_alone_is_no_verdict(self):
+        # Of 5 differing examples all speak for b: the bootstrap excludes 0, but 1/32 > 0.025.
+        result = difference(*outcomes(3, 0, 5, 2))
+        assert result.low > 0
+        assert result.p_b_better == pytest.approx(1 / 32)
+        assert result.verdict == 0
+        more = difference(*outcomes(3, 0, 6, 2))
+        assert (more.low > 0, more.p_b_better, more.verdict) == (True, pytest.approx(1 / 64), 1)
+        assert difference(*outcomes(3, 6, 0, 2)).verdict == -1
+
+    def test_one_cluster_shows_nothing(self):
+        assert difference([0, 0, 0, 1], [1, 1, 1, 1], clusters=["x"] * 4).verdict == 0
+
+    def test_refusals(self):
+        with pytest.raises(ValueError, match="different lengths"):
+            difference([1], [1, 0])
+        with pytest.raises(ValueError, match="no examples"):
+            difference([], [])
+        with pytest.raises(ValueError, match="0 or 1"):
+            difference([0.5], [1])
 
 
 class TestSeeds:
@@ -71,22 +213,22 @@ class TestSeeds:
         for _ in range(4000):
             items = np.concatenate([np.flatnonzero(keys == key) for key in rng.integers(0, 30, 30)])
             means.append(table[rng.integers(0, 4, 4)][:, items].mean())
-        low, high = seeds_interval(table, clusters=keys.tolist())
+        low, high = interval(table, clusters=keys.tolist())
         assert (low, high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.02)
         assert low < table.mean() < high
 
     def test_equal_seeds_are_one_seed(self):
         row = np.arange(148) < 60
-        assert seeds_interval([row] * 3) == pytest.approx(bootstrap_interval(row), abs=0.01)
+        assert interval([row] * 3) == pytest.approx(interval(row), abs=0.01)
         a, b = outcomes(50, 10, 25, 15)
-        one = paired_difference(a, b)
-        assert seeds_difference([a] * 3, [b] * 3) == pytest.approx((one.difference, one.low, one.high), abs=0.015)
+        one, three = difference(a, b), difference([a] * 3, [b] * 3)
+        assert (three.value, three.low, three.high) == pytest.approx((one.value, one.low, one.high), abs=0.015)
 
     def test_spread_over_seeds_widens(self):
         rng = np.random.default_rng(1)
         table = rng.random((5, 2000)) < np.array([0.2, 0.35, 0.5, 0.65, 0.8])[:, None]
-        low, high = seeds_interval(table)
-        assert high - low > 5 * np.diff(bootstrap_interval(table[2]))[0]
+        low, high = interval(table)
+        assert high - low > 5 * np.diff(interval(table[2]))[0]
         # The variance of a mean of five draws from five seeds: their population variance over 5.
         assert high - low == pytest.approx(2 * 1.96 * np.std([0.2, 0.35, 0.5, 0.65, 0.8]) / math.sqrt(5), rel=0.15)
 
@@ -94,123 +236,86 @@ class TestSeeds:
         rng = np.random.default_rng(2)
         a = rng.random((5, 1000)) < np.array([0.3, 0.4, 0.5, 0.6, 0.7])[:, None]
         b = a | (rng.random((5, 1000)) < 0.05)
-        difference, low, high = seeds_difference(a, b)
-        assert difference == pytest.approx(b.mean() - a.mean())
-        assert 0 < low < difference < high < 0.06
+        found = difference(a, b)
+        assert found.value == pytest.approx(b.mean() - a.mean())
+        assert 0 < found.low < found.value < found.high < 0.06
+        assert (found.a, found.b, found.seeds) == (estimate(a), estimate(b), 5)
+
+    def test_the_p_values_are_those_of_the_seeds(self):
+        rng = np.random.default_rng(4)
+        a, b = rng.random((4, 300)) < 0.6, rng.random((4, 300)) < 0.66
+        found, means = difference(a, b), (b.mean(axis=1), a.mean(axis=1))
+        assert found.p == pytest.approx(ttest_rel(*means).pvalue)
+        assert found.p_b_better == pytest.approx(ttest_rel(*means, alternative="greater").pvalue)
+        assert found.p_a_better == pytest.approx(ttest_rel(*means, alternative="less").pvalue)
+        assert found.sd == pytest.approx((means[0] - means[1]).std(ddof=1))
+        assert found.per_seed == tuple(sign_test(*pair).two_sided for pair in zip(a, b, strict=True))
+        assert (found.only_a, found.only_b) == ((a & ~b).sum(), (b & ~a).sum())
+
+    def test_seeds_that_all_differ_alike_show_nothing(self):
+        a, b = outcomes(10, 0, 30, 0)
+        found = difference([a] * 3, [b] * 3)
+        assert found.low > 0
+        assert (found.p, found.p_b_better, found.p_a_better, found.sd, found.verdict) == (None, None, None, 0, 0)
 
     def test_no_spread_falls_back(self):
-        assert seeds_interval(np.ones((3, 20))) == pytest.approx(tuple(binomtest(20, 20).proportion_ci()))
+        assert interval(np.ones((3, 20))) == pytest.approx(tuple(binomtest(20, 20).proportion_ci()))
         bound = binomtest(0, 20).proportion_ci().high
         same = np.arange(20) < 9
-        assert seeds_difference([same] * 2, [same] * 2) == pytest.approx((0, -bound, bound))
+        found = difference([same] * 2, [same] * 2)
+        assert (found.value, found.low, found.high) == pytest.approx((0, -bound, bound))
 
     def test_does_not_depend_on_blocks_of_memory_much(self, monkeypatch):
         table = np.random.default_rng(3).random((3, 50)) < 0.5
-        whole = seeds_interval(table)
-        monkeypatch.setattr("rosetune.robustness.statistics.BLOCK", 7_000)
-        assert seeds_interval(table) == pytest.approx(whole, abs=0.02)
+        whole = interval(table)
+        monkeypatch.setattr("rosetune.robustness.resampling.BLOCK", 7_000)
+        assert interval(table) == pytest.approx(whole, abs=0.02)
 
     def test_refusals(self):
-        with pytest.raises(ValueError, match="at least two seeds; bootstrap_interval"):
-            seeds_interval([[1, 0]])
-        with pytest.raises(ValueError, match=r"\(seeds, examples\)"):
-            seeds_interval([1, 0])
         with pytest.raises(ValueError, match="not finite"):
-            seeds_interval([[1, 0], [math.nan, 0]])
+            estimate([[1, 0], [math.nan, 0]])
         with pytest.raises(ValueError, match="different lengths"):
-            seeds_interval([[1, 0], [1, 0]], clusters=["x"])
+            estimate([[1, 0], [1, 0]], clusters=["x"])
         with pytest.raises(ValueError, match="same seeds and examples"):
-            seeds_difference(np.ones((2, 3)), np.ones((3, 3)))
+            difference(np.ones((2, 3)), np.ones((3, 3)))
         with pytest.raises(ValueError, match="0 or 1"):
-            seeds_difference(np.ones((2, 3)), np.full((2, 3), 0.5))
+            difference(np.ones((2, 3)), np.full((2, 3), 0.5))
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            difference([1, 0], [0, 1], level=95)
 
 
-class TestFlipControl:
-    @pytest.mark.parametrize("classes", [2, 3])
-    @pytest.mark.parametrize("q", [0.05, 0.3])
-    def test_against_flips_that_are_really_drawn(self, classes, q):
+class TestDifferenceOfErrors:
+    def test_lower_is_better(self):
         rng = np.random.default_rng(0)
-        n = 400_000
-        accuracies = []
-        for right in (0.865, 0.338):
-            gold = rng.integers(0, classes, n)
-            wrong = (gold + rng.integers(1, classes, n)) % classes
-            predicted = np.where(rng.random(n) < right, gold, wrong)
-            flipped = np.where(rng.random(n) < q, (predicted + rng.integers(1, classes, n)) % classes, predicted)
-            accuracies.append(float((flipped == gold).mean()))
-        assert flipped_accuracy(0.865, accuracies[0], 0.338, classes) == pytest.approx(accuracies[1], abs=0.005)
+        gold = rng.normal(size=200)
+        a, b = (gold - rng.normal(gold, 1.0)) ** 2, (gold - rng.normal(gold, 0.6)) ** 2
+        found = difference_of_errors(a, b)
+        assert found.value == pytest.approx(a.mean() - b.mean())
+        assert (found.a, found.b) == (estimate(a), estimate(b))
+        error = (a - b).std() / math.sqrt(200)
+        assert (found.low, found.high) == pytest.approx(
+            (found.value - 1.96 * error, found.value + 1.96 * error), abs=0.3 * error
+        )
+        assert (found.only_a, found.only_b) == ((a < b).sum(), (b < a).sum())
+        assert (found.verdict, difference_of_errors(b, a).verdict) == (1, -1)
+        assert found.p == pytest.approx(wilcoxon(a, b).pvalue, abs=0.01)
 
-    def test_by_hand(self):
-        # The trial of the issue: 86.5 / 33.8 against a clean accuracy of 85.2.
-        assert flipped_accuracy(0.865, 0.852, 0.338, 2) == pytest.approx(0.5 - 0.162 * 0.352 / 0.365)
-        assert flipped_accuracy(0.9, 0.8, 0.5, 2) == 0.5
-        assert flipped_accuracy(0.9, 0.8, 0.7, 2) < 0.7  # above chance noise does not help
+    def test_seeds(self):
+        rng = np.random.default_rng(1)
+        a, b = rng.gamma(2, 1.0, (4, 50)), rng.gamma(2, 0.9, (4, 50))
+        found, means = difference_of_errors(a, b), (a.mean(axis=1), b.mean(axis=1))
+        assert found.p_b_better == pytest.approx(ttest_rel(*means, alternative="greater").pvalue)
+        assert found.p == pytest.approx(ttest_rel(*means).pvalue)
+        assert (found.seeds, len(found.per_seed)) == (4, 4)
 
-    def test_bounds(self):
-        assert flipped_accuracy(0.8, 0.85, 0.3, 2) == pytest.approx(0.3)  # nothing was paid
-        assert flipped_accuracy(0.8, 0.5, 0.3, 2) == flipped_accuracy(0.8, 0.4, 0.3, 2) == 0.5
-        assert flipped_accuracy(0.8, 1 / 3, 0.1, 3) == pytest.approx(1 / 3)
-
-    def test_control_by_hand_and_its_interval(self):
-        clean_plain, clean_robust = outcomes(780, 60, 40, 120)  # 0.84, 0.82
-        plain, robust = outcomes(40, 10, 25, 73)  # 50 and 65 of 148
-        result = flip_control(clean_plain, clean_robust, plain, robust, 2)
-        flipped = 0.5 + (50 / 148 - 0.5) * 0.32 / 0.34
-        assert (result.flipped, result.robust) == pytest.approx((flipped, 65 / 148))
-        assert result.excess == pytest.approx(65 / 148 - flipped)
-        assert result.low < result.excess < result.high
-        # 2 points of clean accuracy: (1 - q) .84 + q .16 = .82
-        assert result.flip_rate == pytest.approx(0.02 / 0.68)
-        # Delta method: the gradient of r - .5 - (v - .5) k by (v, r, a', a), k = (a' - .5) / (a - .5).
-        v, r, k, gap = 50 / 148, 65 / 148, 0.32 / 0.34, 0.34
-        vrs = np.array([-k, 1.0])
-        own = vrs @ np.cov(np.stack([plain, robust]), ddof=0) @ vrs / 148
-        assert r > v
-        slope = np.array([(v - 0.5) * k / gap, -(v - 0.5) / gap])
-        other = slope @ np.cov(np.stack([clean_plain, clean_robust]), ddof=0) @ slope / 1000
-        assert result.high - result.low == pytest.approx(2 * 1.96 * math.sqrt(own + other), rel=0.1)
-
-    def test_clusters_widen(self):
-        clean = outcomes(780, 60, 40, 120)
-        plain, robust = (np.repeat(side, 4) for side in outcomes(10, 3, 6, 18))
-        naive = flip_control(*clean, plain, robust, 2)
-        clustered = flip_control(*clean, plain, robust, 2, clusters=np.repeat(np.arange(37), 4).tolist())
-        assert clustered.high - clustered.low > 1.5 * (naive.high - naive.low)
-        assert clustered.excess == naive.excess
-
-    def test_a_clean_accuracy_that_is_hardly_above_chance_does_not_explode(self):
-        a, b = outcomes(5, 6, 5, 4)
-        result = flip_control(a, b, *outcomes(3, 2, 2, 10), 2)
-        assert -1 <= result.low <= result.high <= 1
+    def test_few_examples_show_nothing_however_alike(self):
+        found = difference_of_errors([1.0] * 4, [0.5] * 4)
+        assert (found.low, found.value, found.high, found.verdict) == (0.5, 0.5, 0.5, 0)
+        assert found.p_b_better == pytest.approx(1 / 16)
+        assert difference_of_errors([1.0] * 4, [1.0] * 4).verdict == 0
 
     def test_refusals(self):
-        with pytest.raises(ValueError, match="chance for 2 classes"):
-            flipped_accuracy(0.5, 0.4, 0.3, 2)
-        with pytest.raises(ValueError, match=r"in \[0, 1\], of at least two"):
-            flipped_accuracy(86.5, 85.2, 33.8, 2)
-        with pytest.raises(ValueError, match=r"in \[0, 1\], of at least two"):
-            flipped_accuracy(0.9, 0.8, 0.3, 1)
-        with pytest.raises(ValueError, match="different lengths"):
-            flip_control([1, 1], [1], [0], [1], 2)
-
-
-class TestEqualClean:
-    def test_passages_in_order(self):
-        points = [(0.5, 0.5), (0.8, 0.44), (0.7, 0.46), (0.9, 0.3)]
-        assert robust_at_equal_clean(points, 0.75) == pytest.approx([0.45, 0.45, 0.42])
-        assert robust_at_equal_clean(points, 0.6) == pytest.approx([0.48])
-
-    def test_on_a_point_and_out_of_reach(self):
-        points = [(0.5, 0.5), (0.8, 0.4), (0.9, 0.3)]
-        assert robust_at_equal_clean(points, 0.8) == [0.4]
-        assert robust_at_equal_clean(points, 0.5) == [0.5]
-        assert robust_at_equal_clean(points, 0.95) == robust_at_equal_clean(points, 0.4) == []
-        assert robust_at_equal_clean([(0.8, 0.4)], 0.8) == [0.4]
-
-    def test_a_level_stretch_gives_both_its_ends(self):
-        assert robust_at_equal_clean([(0.7, 0.5), (0.8, 0.4), (0.8, 0.3), (0.9, 0.2)], 0.8) == [0.4, 0.3]
-
-    def test_refusals(self):
-        for points, level in (([], 0.5), ([(0.5, math.nan)], 0.5), ([(0.5, 0.5)], math.nan)):
-            with pytest.raises(ValueError, match="finite"):
-                robust_at_equal_clean(points, level)
+        with pytest.raises(ValueError, match="not negative"):
+            difference_of_errors([1.0], [-1.0])
+        with pytest.raises(ValueError, match="same seeds and examples"):
+            difference_of_errors([1.0], [1.0, 2.0])

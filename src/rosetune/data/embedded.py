@@ -7,9 +7,10 @@ from pathlib import Path
 
 from datasets import Dataset
 
+from rosetune.data.readers import read_table
 from rosetune.data.rows import TaskData, make_dataset, make_task_data, take, text_keys
 from rosetune.data.split import shuffled
-from rosetune.data.tables import DataError, read_table
+from rosetune.data.tables import DataError
 from rosetune.data.tasks import TASKS
 
 __all__ = ["embedded_model_path", "load_demo"]

@@ -9,7 +9,7 @@ from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
 from rosetune.data.tables import DataError, Table, as_cell
 
-__all__ = ["class_names", "fetch", "hub_table"]
+__all__ = ["class_names", "fetch", "hub_table", "without_labels"]
 
 
 def fetch(repository: str, config: str | None, remedy: str) -> dict[str, Dataset]:
@@ -41,18 +41,32 @@ def fetch(repository: str, config: str | None, remedy: str) -> dict[str, Dataset
 
 
 def hub_table(source: str, ds: Dataset) -> Table:
-    """The flat columns of a hub dataset as a table; class labels become their names, -1 (unlabelled) stays."""
-    columns = {}
+    """The columns of single values of a hub dataset; classes become their names, -1 (unlabelled) is missing.
+
+    Raises:
+        DataError: it holds no rows.
+    """
+    if not len(ds):
+        raise DataError(f"{source} holds no rows; save the splits that do as files, and pass their folder as --task")
+    columns, nested = {}, []
     for name, feature in ds.features.items():
         if isinstance(feature, ClassLabel):
             columns[name] = [_class_name(feature.names, value) for value in ds[name][:]]
         elif isinstance(feature, Value):
             columns[name] = [as_cell(value) for value in ds[name][:]]
-    return Table(source, columns, range(1, len(ds) + 1), "row")
+        else:
+            nested.append(name)
+    return Table(source, columns, range(1, len(ds) + 1), "row", nested)
 
 
 def _class_name(names: Sequence[str], value: int | None) -> str | None:
-    return None if value is None else names[value] if value >= 0 else str(value)
+    return None if value is None or value < 0 else names[value]
+
+
+def without_labels(table: Table, column: str) -> bool:
+    """Whether the hub withholds all labels of a split: all are missing, or -1 in a column of numbers."""
+    cells = table.columns.get(column)
+    return cells is not None and {*cells} in ({None}, {"-1"}, {"-1.0"})
 
 
 def class_names(ds: Dataset, column: str) -> tuple[str, ...] | None:

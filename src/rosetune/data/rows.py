@@ -4,14 +4,17 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pandas as pd
 from datasets import Dataset, Features, Value
 
-from rosetune.data.tables import DataError
+from rosetune.data.options import TaskType
+from rosetune.data.tables import DataError, names_of
 
 __all__ = [
+    "Remainder",
     "TaskData",
     "align_labels",
     "make_dataset",
@@ -34,10 +37,13 @@ class TaskData:
     Args:
         name: the task's name, or that of the file, folder or hub dataset.
         text_columns: one or two columns.
-        labels: label names; the integer in the column `label` counts in this order.
+        labels: label names; the integer in the column `label` counts in this order. Empty in a regression.
         splits: by name ("train", "validation", "test", "validation_mismatched") a dataset with the columns `id`
-            (str, unique within the split), the text columns (str) and `label` (int).
+            (str, unique within the split), the text columns (str) and `label` (int, or float32 in a regression).
         fingerprint: sha256 over columns, labels and all rows: the same wherever the data was loaded from.
+        task_type: "classification" or "regression".
+        left_out: by split and reason ("empty text", "no label") how many rows were left out.
+        notes: how files were read, where that is not the usual way, and what was held out.
     """
 
     name: str
@@ -45,6 +51,9 @@ class TaskData:
     labels: tuple[str, ...]
     splits: dict[str, Dataset]
     fingerprint: str
+    task_type: TaskType = "classification"
+    left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def clean(self) -> tuple[str, Dataset]:
@@ -54,7 +63,14 @@ class TaskData:
 
 
 def make_task_data(
-    name: str, text_columns: Sequence[str], labels: Sequence[str], splits: dict[str, Dataset]
+    name: str,
+    text_columns: Sequence[str],
+    labels: Sequence[str],
+    splits: dict[str, Dataset],
+    *,
+    task_type: TaskType = "classification",
+    left_out: Mapping[str, Mapping[str, int]] | None = None,
+    notes: Sequence[str] = (),
 ) -> TaskData:
     """Check that the training split can be learned from, and sign the whole.
 
@@ -63,10 +79,18 @@ def make_task_data(
     """
     present = set(splits["train"]["label"][:])
     if len(present) < 2:
-        found = ", ".join(repr(labels[i]) for i in present)
+        found = ", ".join(repr(labels[value]) if labels else f"{value:g}" for value in present)
         raise DataError(f"{name}: the training data holds only the label {found}; at least two are needed")
-    signature = _fingerprint(text_columns, labels, splits)
-    return TaskData(name, tuple(text_columns), tuple(labels), splits, signature)
+    return TaskData(
+        name,
+        tuple(text_columns),
+        tuple(labels),
+        splits,
+        _fingerprint(text_columns, labels, splits),
+        task_type,
+        {split: dict(reasons) for split, reasons in (left_out or {}).items() if reasons},
+        tuple(notes),
+    )
 
 
 def _fingerprint(text_columns: Sequence[str], labels: Sequence[str], splits: Mapping[str, Dataset]) -> str:
@@ -80,15 +104,18 @@ def _fingerprint(text_columns: Sequence[str], labels: Sequence[str], splits: Map
 def make_dataset(
     ids: Iterable[str],
     texts: Mapping[str, Sequence[str]],
-    labels: Sequence[int] | None = None,
+    labels: Sequence[int] | Sequence[float] | None = None,
     extra: Mapping[str, Sequence[str | None]] | None = None,
 ) -> Dataset:
-    """A dataset in memory with the columns id, the texts, label (where given) and any extra text columns."""
-    columns: dict[str, Sequence[str | int | None]] = {"id": list(ids), **texts, **(extra or {})}
+    """A dataset in memory with the columns id, the texts, label (where given) and any extra text columns.
+
+    Labels are int64 where all are integers, else float32.
+    """
+    columns: dict[str, Sequence[str | int | float | None]] = {"id": list(ids), **texts, **(extra or {})}
     features = {name: Value("string") for name in columns}
     if labels is not None:
         columns["label"] = labels
-        features["label"] = Value("int64")
+        features["label"] = Value("float32" if any(isinstance(label, float) for label in labels) else "int64")
     # Eight times as fast as Dataset.from_dict, which encodes cell by cell.
     return Dataset.from_pandas(pd.DataFrame(columns), features=Features(features), preserve_index=False)
 
@@ -112,7 +139,14 @@ def text_keys(ds: Dataset, columns: Sequence[str]) -> list[tuple[str, ...]]:
     return list(zip(*([text_key(text) for text in ds[column][:]] for column in columns), strict=True))
 
 
-def remove_shared(evaluation: Dataset, train: Dataset, text_columns: Sequence[str]) -> tuple[Dataset, int]:
+class Remainder(NamedTuple):
+    """What :func:`remove_shared` leaves of a set, and how many rows it dropped."""
+
+    rows: Dataset
+    dropped: int
+
+
+def remove_shared(evaluation: Dataset, train: Dataset, text_columns: Sequence[str]) -> Remainder:
     """Drop what a model may have seen in training from an evaluation set.
 
     A row is dropped if its text, or the original text it was perturbed from, occurs in `train`; of a pair both texts
@@ -125,15 +159,20 @@ def remove_shared(evaluation: Dataset, train: Dataset, text_columns: Sequence[st
         text_columns: the text columns of at least one of the two.
 
     Returns:
-        The rows that are left, and how many were dropped.
+        The rows that are left, and how many were dropped: a score on a part of a benchmark is not the benchmark's.
 
     Raises:
-        DataError: one dataset holds single texts and the other pairs.
+        DataError: nothing is left, or one dataset holds single texts and the other pairs.
     """
     seen = set().union(*_own_and_original_keys(train, text_columns))
     rows = _own_and_original_keys(evaluation, text_columns)
     kept = [i for i, keys in enumerate(rows) if keys.isdisjoint(seen)]
-    return evaluation.select(kept), len(rows) - len(kept)
+    if rows and not kept:
+        raise DataError(
+            f"all {len(rows)} texts of the evaluation set, or their originals, occur in the training data: nothing is "
+            "left to evaluate on; use other training or other evaluation data"
+        )
+    return Remainder(evaluation.select(kept), len(rows) - len(kept))
 
 
 def _own_and_original_keys(ds: Dataset, text_columns: Sequence[str]) -> list[set[tuple[str, ...]]]:
@@ -167,7 +206,9 @@ def shuffled_subset(ds: Dataset, n: int, seed: int) -> Dataset:
 
 
 def align_labels(ds: Dataset, from_labels: Sequence[str], to_labels: Sequence[str]) -> Dataset:
-    """Renumber the labels from one order of names to another; names are compared whatever their case.
+    """Renumber the labels from one order of names to another.
+
+    A name is looked for as it is spelled, then whatever its case, where that leaves one.
 
     Args:
         ds: a dataset whose `label` counts in the order of `from_labels`.
@@ -175,14 +216,20 @@ def align_labels(ds: Dataset, from_labels: Sequence[str], to_labels: Sequence[st
         to_labels: the names to count in, for example those of a trained model.
 
     Raises:
-        DataError: a name that `to_labels` does not know.
+        DataError: a name that `to_labels` does not know, or knows in several spellings.
     """
-    target = {name.casefold(): i for i, name in enumerate(to_labels)}
-    unknown = [name for name in from_labels if name.casefold() not in target]
-    if unknown:
-        raise DataError(
-            f"the data has the label {unknown[0]!r}, which the model does not know "
-            f"(its labels are {', '.join(map(repr, to_labels))}); use data or a model with the same labels"
-        )
-    new = [target[name.casefold()] for name in from_labels]
+    new = [_index(name, to_labels) for name in from_labels]
     return Dataset.from_dict({**ds.to_dict(), "label": [new[i] for i in ds["label"][:]]}, features=ds.features)
+
+
+def _index(name: str, labels: Sequence[str]) -> int:
+    if name in labels:
+        return labels.index(name)
+    alike = [i for i, label in enumerate(labels) if label.casefold() == name.casefold()]
+    if len(alike) != 1:
+        raise DataError(
+            f"the data has the label {name!r}, which the model does not know"
+            f"{' in one spelling' if alike else ''} (its labels are {names_of(labels)}); "
+            "use data or a model with the same labels"
+        )
+    return alike[0]

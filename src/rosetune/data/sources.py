@@ -1,7 +1,7 @@
 """Where data comes from: one string names a task, the demo, a user's file or a dataset on the hub."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -9,8 +9,10 @@ from rosetune.data.advglue import load_advglue
 from rosetune.data.embedded import load_demo
 from rosetune.data.glue import load_glue_folder, load_glue_hub
 from rosetune.data.inputs import read_inputs
+from rosetune.data.options import ReadOptions, TaskType
+from rosetune.data.readers import TABLE_SUFFIXES
 from rosetune.data.rows import TaskData, align_labels, remove_shared, shuffled_subset
-from rosetune.data.tables import TABLE_SUFFIXES, DataError
+from rosetune.data.tables import DataError
 from rosetune.data.tasks import TASKS, Task, find_task
 from rosetune.data.user import load_user_files, load_user_hub
 
@@ -36,6 +38,11 @@ def load_task(
     label_column: str | None = None,
     validation_file: str | None = None,
     test_file: str | None = None,
+    drop_empty: bool = False,
+    drop_unlabelled: bool = False,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    task_type: TaskType | None = None,
 ) -> TaskData:
     """Load a task's splits.
 
@@ -47,31 +54,42 @@ def load_task(
         label_column: likewise.
         validation_file: for a user's file; without it a tenth of the training rows is held out.
         test_file: likewise.
+        drop_empty: leave out rows with an empty text, instead of refusing the data.
+        drop_unlabelled: leave out rows without a label, likewise; on the hub a missing label is always left out.
+        encoding: of a user's text files; None: UTF-8, or what a byte-order mark says. Several with commas
+            ("utf-8,cp1252"): each line is read in the first that fits.
+        delimiter: of a user's .csv and .tsv files, one character or "tab"; None: it is found out.
+        task_type: "classification" or "regression". None: classification, but labels that are no whole numbers, or a
+            number of its own for each row, are refused with the question what they are.
 
     Raises:
         DataError: the data is not there or cannot be used; the message says where and what to do.
     """
+    options = ReadOptions(drop_empty, drop_unlabelled, encoding, delimiter, task_type)
+    own_files = {"validation_file": validation_file, "test_file": test_file}
+    own_files |= {"encoding": encoding, "delimiter": delimiter}
     known = find_task(task)
     if known is not None:
-        given = {"text_columns": text_columns, "label_column": label_column}
-        _refuse(task, given | {"validation_file": validation_file, "test_file": test_file})
-        return _load_known(known, data_dir)
+        _refuse(task, {"text_columns": text_columns, "label_column": label_column, **own_files})
+        if task_type not in (None, known.task_type):
+            raise DataError(f"--task_type {task_type}: the task {known.name} is one of {known.task_type}")
+        return _load_known(known, data_dir, options)
     path = Path(task).expanduser()
     if path.exists():
-        return load_user_files(path, text_columns, label_column, validation_file, test_file)
+        return load_user_files(path, text_columns, label_column, validation_file, test_file, options)
     if _HUB_ID.fullmatch(task) and path.suffix.lower() not in TABLE_SUFFIXES and not task.startswith("."):
-        _refuse(task, {"validation_file": validation_file, "test_file": test_file})
-        return load_user_hub(task, text_columns, label_column)
+        _refuse(task, own_files)
+        return load_user_hub(task, text_columns, label_column, options)
     raise DataError(_unknown(task))
 
 
-def _load_known(task: Task, data_dir: str | None) -> TaskData:
+def _load_known(task: Task, data_dir: str | None, options: ReadOptions) -> TaskData:
     if task.name == "demo":
         return load_demo()
-    return load_glue_hub(task) if data_dir is None else load_glue_folder(task, data_dir)
+    return load_glue_hub(task, options) if data_dir is None else load_glue_folder(task, data_dir, options)
 
 
-def _refuse(task: str, given: dict[str, Sequence[str] | None]) -> None:
+def _refuse(task: str, given: Mapping[str, Sequence[str] | None]) -> None:
     names = [name for name, value in given.items() if value is not None]
     if names:
         raise DataError(f"--{names[0]} is for data files of your own; the task {task!r} brings its own")

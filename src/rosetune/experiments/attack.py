@@ -6,43 +6,32 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rosetune._files import write_json
 from rosetune.data.synonyms import load_synonyms
 from rosetune.experiments.attack_options import BUDGET, TEXTATTACK, AttackOptions
-from rosetune.experiments.attack_targets import Target, find_targets
+from rosetune.experiments.lock import locked
 from rosetune.experiments.models import load_trained, quiet_libraries
+from rosetune.experiments.targets import Target, find_targets
 from rosetune.robustness.attacks.driver import Recipe
 from rosetune.robustness.attacks.recipes import NEEDS_SYNONYMS, RECIPES
 from rosetune.robustness.attacks.run import attack, described, read_results
-from rosetune.robustness.attacks.summary import summary, transfer
+from rosetune.robustness.attacks.summary import Transferred, summary, transfer
 from rosetune.robustness.attacks.victim import TransformersVictim
+from rosetune.robustness.statistics import Estimate
+from rosetune.runs.attacked import Attacked
+from rosetune.runs.files import read_json
+from rosetune.runs.run import Run
 
-__all__ = ["AttackOptions", "Attacked", "attack_files", "attack_runs"]
+__all__ = ["AttackOptions", "attack_runs"]
 
 Results = list[dict[str, Any]]
 Synonyms = Mapping[str, tuple[str, ...]]
 Say = Callable[[str], Any]
 
 
-class Attacked(NamedTuple):
-    """What came of attacks on runs.
-
-    Attributes:
-        results: by run and recipe.
-        figures: likewise, from :func:`~rosetune.robustness.attacks.summary.summary`, and the ``file`` of the results.
-        transfer: by recipe, from :func:`~rosetune.robustness.attacks.summary.transfer`; of runs that share a task.
-        labels: by run.
-    """
-
-    results: dict[str, dict[str, Results]]
-    figures: dict[str, dict[str, dict[str, Any]]]
-    transfer: dict[str, dict[str, dict[str, dict[str, Any]]]]
-    labels: dict[str, tuple[str, ...]]
-
-
-def attack_runs(runs: Sequence[str], options: AttackOptions, say: Say = print, **moved: str | None) -> Attacked:
+def attack_runs(runs: Sequence[Run], options: AttackOptions, say: Say = print, **moved: str | None) -> Attacked:
     """Attack runs, each on its own data, and try each model on what fooled the others of the same task.
 
     Results are kept in ``RUN/attacks``; what is there is not attacked again, and a killed attack goes on.
@@ -59,11 +48,11 @@ def attack_runs(runs: Sequence[str], options: AttackOptions, say: Say = print, *
     """
     quiet_libraries()
     synonyms = {} if options.synonyms is None else load_synonyms(options.synonyms)
-    for name in options.recipes:
+    for name in options.attack:
         _recipe(name, options, synonyms)  # what is wrong with it is said before any work
     targets = find_targets(
         runs,
-        options.set_name,
+        options.set,
         examples=options.examples,
         seed=options.seed,
         column=options.column,
@@ -75,36 +64,18 @@ def attack_runs(runs: Sequence[str], options: AttackOptions, say: Say = print, *
     results: dict[str, dict[str, Results]] = {}
     figures: dict[str, dict[str, dict[str, Any]]] = {}
     for target in targets:
+        run = str(target.run)
         victim, unk = _victim(target.run, options.batch_size)
-        results[target.run], figures[target.run] = {}, {}
-        for name in options.recipes:
-            path = Path(target.run) / "attacks" / f"{_file_name(name, target, options, synonyms)}.jsonl"
-            found = _attack(target, victim, name, _recipe(name, options, synonyms, unk), path, options, say)
-            results[target.run][name] = found
-            figures[target.run][name] = {"file": str(path), **summary(found, options.budget)}
+        results[run], figures[run] = {}, {}
+        with locked(target.run.folder):
+            for name in options.attack:
+                path = target.run.folder / "attacks" / f"{_file_name(name, target, options, synonyms)}.jsonl"
+                found = _attack(target, victim, name, _recipe(name, options, synonyms, unk), path, options, say)
+                results[run][name] = found
+                figures[run][name] = {"file": str(path), **summary(found, options.budget)}
     matrices = _transfer(targets, results, options, say)
-    return Attacked(results, figures, matrices, {target.run: target.data.labels for target in targets})
-
-
-def attack_files(run: str | Path) -> dict[str, tuple[dict[str, Any], Results]]:
-    """The attacks on a run by the name of their file, as header and results; no model is needed.
-
-    The header is that of the results' file with what ``NAME.json`` adds: ``recipe``, ``set``, ``labels``,
-    ``text_column``, ``max_share``, ``protected``, ``synonyms``, and ``rows``, the number that was asked for; and
-    ``finished``. An attack that was killed and has not gone on holds the rows that were done first: the easy ones.
-    Results have an ``original_id`` where the set knows originals.
-
-    Raises:
-        ValueError: a file that is damaged, or of no attack.
-    """
-    found = {}
-    for path in sorted((Path(run) / "attacks").glob("*.jsonl")):
-        about = _about(path)
-        originals = about.pop("originals", {})
-        header, results = read_results(path)
-        finished = bool(results) and "rows" in about and len(results) >= about["rows"]
-        found[path.stem] = ({**about, **header, "finished": finished}, _with_originals(results, originals))
-    return found
+    labels = {str(target.run): target.data.labels for target in targets}
+    return Attacked(options.attack, options.set, options.budget, results, figures, matrices, labels)
 
 
 def _attack(
@@ -124,13 +95,13 @@ def _attack(
         columns = target.data.text_columns
         side = f", attacking the column {columns[target.column]}" if len(columns) > 1 else ""
         done = f", {len(known)} done" if known else ""
-        say(f"{target.run}: {name} on {left} rows of {options.set_name}{side}{done}")
+        say(f"{target.run}: {name} on {left} rows of {options.set}{side}{done}")
     else:
         say(f"{target.run}: {name} was done before, see {path}")
     before, originals = _about(path), target.originals()
     about = {
         "recipe": name,
-        "set": options.set_name,
+        "set": options.set,
         "rows": max(target.wanted, before.get("rows", 0)),
         "labels": list(target.data.labels),
         "text_column": target.data.text_columns[target.column],
@@ -156,26 +127,48 @@ def _attack(
 
 def _transfer(
     targets: Sequence[Target], results: Mapping[str, Mapping[str, Results]], options: AttackOptions, say: Say
-) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
-    tasks: dict[Any, list[str]] = {}
+) -> dict[str, dict[str, dict[str, Transferred]]]:
+    tasks: dict[Any, list[Run]] = {}
     for target in targets:
         tasks.setdefault(target.task, []).append(target.run)
     if len(tasks) > 1:
-        named = "; ".join(f"{name}: {', '.join(runs)}" for (name, _, _), runs in tasks.items())
+        named = "; ".join(f"{name}: {', '.join(map(str, runs))}" for (name, _, _), runs in tasks.items())
         say(f"no transfer between runs of different tasks, whose labels mean different things ({named})")
-    matrices: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
+    matrices: dict[str, dict[str, dict[str, Transferred]]] = {}
     for runs in tasks.values():
         for run in runs if len(runs) > 1 else ():
-            victim, _ = _victim(run, options.batch_size)  # one model at a time
-            for name in options.recipes:
-                part = transfer({source: results[source][name] for source in runs}, {run: victim})
-                for source, row in part.items():
-                    matrices.setdefault(name, {}).setdefault(source, {}).update(row)
+            for name in options.attack:
+                sources = {str(source): results[str(source)][name] for source in runs}
+                for source, cell in _onto(run, sources, options.batch_size).items():
+                    matrices.setdefault(name, {}).setdefault(source, {})[str(run)] = cell
     return matrices
 
 
-def _victim(run: str, batch_size: int | None) -> tuple[TransformersVictim, str | None]:
-    model, tokenizer, _ = load_trained(run)
+def _onto(run: Run, sources: Mapping[str, Results], batch_size: int | None) -> dict[str, Transferred]:
+    """What adversarial examples found on some runs do to another; what was tried before is kept in its folder."""
+    path = run.folder / "attacks" / "transfer.json"
+    kept = read_json(path, "remove it") if path.is_file() else {}
+    keys = {source: _digest(part) for source, part in sources.items()}
+    new = {source: part for source, part in sources.items() if keys[source] not in kept}
+    if new:
+        victim, _ = _victim(run, batch_size)
+        found = transfer(new, {str(run): victim})
+        kept |= {keys[source]: dataclasses.asdict(row[str(run)]) for source, row in found.items()}
+        write_json(path, kept)
+    return {
+        source: Transferred(**{name: value and Estimate(**value) for name, value in kept[key].items()})
+        for source, key in keys.items()
+    }
+
+
+def _digest(results: Results) -> str:
+    names = ("id", "status", "gold", "texts", "perturbed", "original_id")
+    told = json.dumps([[result.get(name) for name in names] for result in results])
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def _victim(run: Run, batch_size: int | None) -> tuple[TransformersVictim, str | None]:
+    model, tokenizer, _ = load_trained(run.folder)
     return TransformersVictim(model, tokenizer, batch_size=batch_size), tokenizer.unk_token
 
 
@@ -199,7 +192,7 @@ def _file_name(name: str, target: Target, options: AttackOptions, synonyms: Syno
     settings: tuple[tuple[str, Any, Any], ...] = (
         ("budget", options.budget, BUDGET),
         ("seed", options.seed, 0),
-        ("set", options.set_name, "clean"),
+        ("set", options.set, "clean"),
         ("column", target.column, len(target.data.text_columns) - 1),
         ("max_share", options.max_share, None),
         ("protected", list(options.protected), []),

@@ -1,11 +1,11 @@
 """What to attack runs with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-from rosetune.experiments.config import KINDS, RunError
-from rosetune.experiments.sets import kind_of
 from rosetune.robustness.attacks.recipes import NEEDS_SYNONYMS, RECIPES
+from rosetune.runs.sets import KINDS, SetName
+from rosetune.runs.values import RunError, about
 
 __all__ = ["BUDGET", "EXAMPLES", "TEXTATTACK", "AttackOptions"]
 
@@ -15,52 +15,55 @@ TEXTATTACK = "textattack:"
 
 @dataclass(frozen=True)
 class AttackOptions:
-    """What to attack runs with.
+    """What to attack runs with. Each field says in ``metadata`` what it is.
 
-    Args:
-        recipes: names of :data:`RECIPES`, "all" of them, or "textattack:NAME".
-        examples: rows, drawn at random by seed and id. None: all of the set.
-        budget: largest number of queries for a row, the unchanged text included. None: no limit, as in the papers.
-        seed: of rows and attacks.
-        set_name: of the evaluation set, such as "clean" or "advglue".
-        synonyms: a JSON file ``{word: [...]}``, or "wordnet".
-        max_share: of a text's words that may change; None: as the recipe has it.
-        protected: regular expressions; a word that a match touches is never changed.
-        column: text column that is attacked, by name or by number from 1; None: the last. That is the hypothesis of
-            MNLI and RTE, as in the papers on inference, and the second text of QQP and MRPC, whose texts are alike.
-            Of QNLI it is the sentence: a question is short, and one word more or less often asks something else.
-        batch_size: texts per forward; None: 16 on the CPU, 128 elsewhere.
+    Of pairs the last text is attacked where ``column`` says nothing: the hypothesis of MNLI and RTE, as in the papers
+    on inference, and the second text of QQP and MRPC, whose texts are alike. Of QNLI it is the sentence: a question is
+    short, and one word more or less often asks something else.
 
     Raises:
-        RunError: an unknown recipe or set, a value out of range, or synonyms that are missing.
+        RunError: an unknown attack or set, a value out of range, or synonyms that are missing.
     """
 
-    recipes: tuple[str, ...]
-    examples: int | None = EXAMPLES
-    budget: int | None = BUDGET
-    seed: int = 0
-    set_name: str = "clean"
-    synonyms: str | None = None
-    max_share: float | None = None
-    protected: tuple[str, ...] = ()
-    column: str | None = None
-    batch_size: int | None = None
+    attack: tuple[str, ...] = field(metadata=about("attacks by name, or all (see below)", "A,B"))
+    examples: int | None = field(default=EXAMPLES, metadata=about("rows drawn at random, or all (default: 200)", "N"))
+    budget: int | None = field(
+        default=BUDGET,
+        metadata=about(
+            "largest number of texts the model is asked about for a row, or none as in the papers (default: 1000)", "N"
+        ),
+    )
+    seed: int = field(default=0, metadata=about("of rows and attacks (default: 0)", "N"))
+    set: str = field(default="clean", metadata=about("evaluation set (default: clean)", "NAME"))
+    synonyms: str | None = field(
+        default=None, metadata=about('JSON file {"word": ["other", ...]}, or wordnet', "FILE")
+    )
+    max_share: float | None = field(default=None, metadata=about("largest share of words changed, such as 0.3", "X"))
+    protected: tuple[str, ...] = field(
+        default=(), metadata=about("regular expressions: words that a match touches stay as they are", "REGEX")
+    )
+    column: str | None = field(
+        default=None, metadata=about("text column to attack, or its number from 1 (default: the last)", "NAME")
+    )
+    batch_size: int | None = field(
+        default=None, metadata=about("texts at a time (default: 16 on the CPU, 128 elsewhere)", "N")
+    )
 
     def __post_init__(self) -> None:
-        named = [name for part in self.recipes for name in (RECIPES if part == "all" else (part,))]
-        object.__setattr__(self, "recipes", tuple(dict.fromkeys(named)))
+        named = [name for part in self.attack for name in (RECIPES if part == "all" else (part,))]
+        object.__setattr__(self, "attack", tuple(dict.fromkeys(named)))
         if not named:
-            raise RunError(f"--recipe names no recipe: give some of {', '.join(RECIPES)}, or all")
+            raise RunError(f"--attack names no attack: give some of {', '.join(RECIPES)}, or all")
         for name in ("examples", "budget", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise RunError(f"--{name} must be at least 1, not {value}")
-        for name in self.recipes:
-            self._check_recipe(name)
-        if kind_of(self.set_name) not in KINDS:
-            raise RunError(f"there is no evaluation set {self.set_name!r}: its kind must be one of {', '.join(KINDS)}")
+        for name in self.attack:
+            self._check(name)
+        if SetName.parse(self.set).kind not in KINDS:
+            raise RunError(f"there is no evaluation set {self.set!r}: its kind must be one of {', '.join(KINDS)}")
 
-    def _check_recipe(self, name: str) -> None:
+    def _check(self, name: str) -> None:
         if name.startswith(TEXTATTACK):
             from rosetune.robustness.attacks.textattack_adapter import textattack_recipes
 
@@ -72,7 +75,7 @@ class AttackOptions:
         elif name not in RECIPES:
             near = get_close_matches(name, RECIPES, n=1)
             remedy = f"did you mean {near[0]}?" if near else f"give some of {', '.join(RECIPES)}, or {TEXTATTACK}NAME"
-            raise RunError(f"no recipe is called {name!r}: {remedy}")
+            raise RunError(f"no attack is called {name!r}: {remedy}")
         elif name in NEEDS_SYNONYMS and self.synonyms is None:
             raise RunError(
                 f"{name} replaces words by synonyms: give --synonyms with a JSON file such as "

@@ -1,14 +1,18 @@
 """Which checkpoint a killed run resumes from."""
 
+import filecmp
 import json
 import shutil
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-__all__ = ["checkpoints_of", "newest_checkpoint", "remove_checkpoints"]
+from rosetune.runs.values import RunError
+
+__all__ = ["checkpoints_of", "end_step", "newest_checkpoint", "read_state", "remove_checkpoints", "step_of"]
 
 
 def newest_checkpoint(folder: Path, processes: int = 1) -> Path | None:
@@ -36,7 +40,38 @@ def remove_checkpoints(folder: Path) -> None:
 def checkpoints_of(folder: Path) -> list[Path]:
     """All checkpoints of a run, in the order of training."""
     found = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
+    return sorted(found, key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """After how many steps it was saved."""
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def end_step(run: Path, checkpoints: Mapping[int, Path]) -> tuple[int, float]:
+    """Step and epoch of the model that a run reports: where the same weights were saved, or else the last step.
+
+    Args:
+        checkpoints: of the run, by step.
+    """
+    weights = sorted(path.name for path in (run / "model").glob("*.safetensors"))
+    for step, path in sorted(checkpoints.items(), reverse=True):
+        if weights and not any(filecmp.cmpfiles(run / "model", path, weights, shallow=False)[1:]):
+            return step, read_state(path)["epoch"]
+    state = read_state(checkpoints[max(checkpoints)])
+    return state["max_steps"], state["epoch"] * state["max_steps"] / state["global_step"]
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """What the Trainer wrote down of a checkpoint.
+
+    Raises:
+        RunError: the checkpoint is incomplete.
+    """
+    try:
+        return json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{checkpoint} is incomplete (no readable trainer_state.json): delete that folder") from error
 
 
 def _is_usable(checkpoint: Path, processes: int) -> bool:

@@ -1,38 +1,28 @@
 """A run's model on evaluation sets: a prediction per example is kept, and metrics follow from those alone."""
 
-import dataclasses
-import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rosetune._files import read_json_lines, write_json, write_json_lines
-from rosetune.data.sources import TaskData
-from rosetune.data.tasks import find_task
-from rosetune.experiments.config import RunConfig, RunError
-from rosetune.experiments.models import load_trained, quiet_libraries, trained_labels
-from rosetune.experiments.options import read_run_config
-from rosetune.experiments.sets import ORIGINALS, evaluation_sets, kind_of, load_data
-from rosetune.experiments.tables import progress
-from rosetune.robustness.advglue import advglue_report, average_and_drop, official_score
+from rosetune._files import as_json, write_json, write_json_lines, write_text
+from rosetune._progress import progress
+from rosetune.data.rows import TaskData
+from rosetune.experiments.before import bring_up_to_date
+from rosetune.experiments.checkpoints import checkpoints_of, end_step, read_state, step_of
+from rosetune.experiments.data import checked_data, config_now
+from rosetune.experiments.models import load_trained, quiet_libraries
 from rosetune.robustness.evaluation import predict
-from rosetune.robustness.rows import prediction_rows, set_metrics
+from rosetune.robustness.rows import prediction_rows
+from rosetune.robustness.sets import EvaluationSet, evaluation_sets
+from rosetune.runs.metrics import run_metrics
+from rosetune.runs.run import Run, RunError
+from rosetune.runs.sets import SetName
 
-__all__ = [
-    "checked_data",
-    "config_now",
-    "evaluate_again",
-    "evaluate_run",
-    "of_kinds",
-    "over_tasks",
-    "read_identity",
-    "read_metrics",
-    "read_predictions",
-]
+__all__ = ["evaluate_again", "evaluate_along", "evaluate_run", "predict_sets", "write_metrics"]
 
-Rows = dict[str, list[dict[str, Any]]]
 MANY = 10_000  # rows of which the person who waits is told also where there is no bar
+Report = Callable[[str], Any]
 
 
 def evaluate_run(
@@ -41,7 +31,7 @@ def evaluate_run(
     """Evaluate a run's model and bring its ``metrics.json`` up to date; what was predicted before is kept.
 
     Args:
-        kinds: of :data:`~rosetune.experiments.config.KINDS`.
+        kinds: of :data:`~rosetune.runs.sets.KINDS`.
         data_dir: of AdvGLUE's file.
 
     Returns:
@@ -51,167 +41,127 @@ def evaluate_run(
         RunError: the folder holds no trained model, or one with other labels than the data.
     """
     folder = Path(folder)
-    rows = read_predictions(folder)
-    missing = _missing(rows, kinds)
+    bring_up_to_date(folder)
+    missing = _missing(folder / "predictions", kinds)
     if missing:
-        _predict_kinds(folder, data, missing, rows, data_dir)
-    _write_metrics(folder, rows)
+        sets = {kind: evaluation_sets(data, kind, data_dir=data_dir) for kind in missing}
+        predict_sets(folder / "model", folder / "predictions", data, sets)
+        # Its presence says that all sets of the kind are there.
+        for kind in missing:
+            write_json(folder / "predictions" / f"{kind}.json", {n: s.left_out for n, s in sets[kind].items()})
+    write_metrics(folder, data.labels)
     return missing
 
 
-def evaluate_again(run: str | Path, kinds: Sequence[str] | str, **moved: str | None) -> dict[str, Any]:
+def evaluate_again(run: str | Path, kinds: Sequence[str] | str, **moved: str | None) -> Run:
     """Evaluate a finished run on more sets; sets that it was evaluated on before are not predicted again.
 
     Args:
-        kinds: of :data:`~rosetune.experiments.config.KINDS`.
+        kinds: of :data:`~rosetune.runs.sets.KINDS`.
         moved: where data lies now, if not where it was for training: ``task``, ``data_dir``, ``validation_file``,
             ``test_file``.
-
-    Returns:
-        All metrics of the run.
 
     Raises:
         RunError: the run is not finished, or the data is not the data it was trained on.
     """
-    read_metrics(run)
-    config = config_now(run, kinds, moved)
+    finished = Run.open(run)
+    config = config_now(finished, kinds, moved)
+    bring_up_to_date(finished.folder)
     elsewhere = any(value is not None for value in moved.values())
-    if not elsewhere and not _missing(read_predictions(run), config.sets):
-        _write_metrics(Path(run), read_predictions(run))
-        return read_metrics(run)
-    evaluate_run(run, checked_data(run, config), config.sets, data_dir=config.data_dir)
-    return read_metrics(run)
+    if not elsewhere and not _missing(finished.folder / "predictions", config.sets):
+        write_metrics(finished.folder, finished.labels)
+    else:
+        evaluate_run(finished.folder, checked_data(finished, config), config.sets, data_dir=config.data_dir)
+    return Run.open(run)
 
 
-def config_now(run: str | Path, kinds: Sequence[str] | str, moved: Mapping[str, str | None]) -> RunConfig:
-    """A run's configuration for another evaluation: on these kinds of sets, with its data where it lies now.
+def evaluate_along(run: str | Path, kinds: Sequence[str] | str, report: Report = print, **moved: str | None) -> Run:
+    """Evaluate a finished run and every checkpoint that it keeps, on the clean set and these kinds of sets.
 
-    Args:
-        moved: ``task``, ``data_dir``, ``validation_file``, ``test_file``; None: where it was.
-    """
-    given: dict[str, Any] = {"sets": kinds, **{name: value for name, value in moved.items() if value is not None}}
-    return dataclasses.replace(read_run_config(run), **given)
-
-
-def checked_data(run: str | Path, config: RunConfig, loaded: TaskData | None = None) -> TaskData:
-    """The data of a run, or what was loaded of it already.
-
-    Raises:
-        DataError: it cannot be read.
-        RunError: it is not what the run was trained on.
-    """
-    data, trained_on = loaded or load_data(config), read_identity(run)["data_fingerprint"]
-    if data.fingerprint != trained_on:
-        raise RunError(
-            f"the data of {config.task} is not what {run} was trained on: its training, validation and test files "
-            f"together have the fingerprint {data.fingerprint[:12]}, then it was {trained_on[:12]}; point --task, "
-            "--data_dir, --validation_file and --test_file to the same files, or train anew"
-        )
-    return data
-
-
-def of_kinds(metrics: dict[str, Any], kinds: Sequence[str]) -> dict[str, Any]:
-    """The part of a run's metrics that is about these kinds of sets."""
-    kept = {name: m for name, m in metrics["sets"].items() if kind_of(name) in kinds}
-    return {name: m for name, m in metrics.items() if name != "advglue" or "advglue" in kinds} | {"sets": kept}
-
-
-def over_tasks(metrics: Mapping[str, dict[str, Any]]) -> tuple[float, float] | None:
-    """Average and drop over the tasks of several runs, as the ROSE paper's Table 1 has them.
+    What a checkpoint predicts is kept in ``predictions/step-N``, and is not predicted again, also when the checkpoint
+    is gone. The checkpoint whose weights are those of ``model/`` is the end.
 
     Args:
-        metrics: of one run per task, by task.
-
-    Returns:
-        See :func:`~rosetune.robustness.advglue.average_and_drop`; None for fewer than two tasks, or where a run has
-        not been evaluated on both its clean set and AdvGLUE.
-    """
-    sets = {task: m["sets"] for task, m in metrics.items()}
-    if len(sets) < 2 or not all({"clean", "advglue"} <= s.keys() for s in sets.values()):
-        return None
-    clean, adversarial = ({task: s[name]["accuracy"] for task, s in sets.items()} for name in ("clean", "advglue"))
-    return average_and_drop(clean, adversarial)
-
-
-def read_identity(run: str | Path) -> dict[str, Any]:
-    """What decided a run's result: task, text columns, data fingerprint, model, training arguments.
+        kinds: of :data:`~rosetune.runs.sets.KINDS`; the clean set is always among them.
+        report: takes a line of text for the person who waits.
+        moved: as in :func:`evaluate_again`.
 
     Raises:
-        RunError: the folder holds no run.
+        RunError: the run is not finished, or the data is not the data it was trained on.
     """
-    path = Path(run) / "run.json"
-    if not path.is_file():
-        raise RunError(f"{run} is no run (no run.json): give a folder that `rosetune train` wrote")
-    return json.loads(path.read_text(encoding="utf-8"))
+    wanted = ("clean", *config_now(Run.open(run), kinds, moved).sets)
+    finished = evaluate_again(run, wanted, **moved)
+    folder, checkpoints = finished.folder, {step_of(path): path for path in checkpoints_of(finished.folder)}
+    if checkpoints and not any(about["end"] for about in finished.steps.values()):
+        step, epoch = end_step(folder, checkpoints)
+        write_json(folder / "predictions" / f"step-{step}" / "step.json", {"epoch": epoch, "end": True})
+    ends = [step for step, about in Run.open(run).steps.items() if about["end"]]
+    config = config_now(finished, wanted, moved)
+    todo = [step for step in checkpoints if step not in ends and _missing(_step_folder(folder, step), config.sets)]
+    sets: dict[str, dict[str, EvaluationSet]] = {}
+    if todo:
+        data = checked_data(finished, config)
+        sets = {
+            kind: _without_originals(evaluation_sets(data, kind, data_dir=config.data_dir)) for kind in config.sets
+        }
+    for number, step in enumerate(todo, start=1):
+        place = _step_folder(folder, step)
+        missing = {kind: sets[kind] for kind in _missing(place, config.sets)}
+        predict_sets(checkpoints[step], place, data, missing)
+        for kind in missing:
+            write_json(place / f"{kind}.json", {})
+        write_json(place / "step.json", {"epoch": read_state(checkpoints[step])["epoch"], "end": False})
+        report(f"{run}: {checkpoints[step].name} evaluated ({number} of {len(todo)})")
+    return Run.open(run)
 
 
-def read_predictions(run: str | Path) -> Rows:
-    """The prediction rows of a run by evaluation set; empty where there are none yet."""
-    path = Path(run) / "predictions.jsonl"
-    sets: Rows = {}
-    for row in read_json_lines(path) if path.is_file() else []:
-        sets.setdefault(row["set"], []).append(row)
-    return sets
+def predict_sets(
+    model_folder: Path, place: Path, data: TaskData, sets: Mapping[str, Mapping[str, EvaluationSet]]
+) -> None:
+    """Predict the sets that a folder lacks, each into a file of its own: a file that is there is whole.
 
-
-def read_metrics(run: str | Path) -> dict[str, Any]:
-    """The metrics of a finished run.
+    Args:
+        model_folder: of the end of a run, or a checkpoint.
+        place: where the predictions go.
+        sets: by kind and name.
 
     Raises:
-        RunError: it is not finished, or no run.
+        RunError: no model in the folder, or one with other labels than the data.
     """
-    path = Path(run) / "metrics.json"
-    if not Path(run).is_dir():
-        raise RunError(f"there is no folder {run}: give the folder of a finished run")
-    if not path.is_file():
-        raise RunError(f"{run} is no finished run (no metrics.json): start or resume it with `rosetune train`")
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _missing(rows: Rows, kinds: Iterable[str]) -> list[str]:
-    done = {kind_of(name) for name in rows}
-    return [kind for kind in kinds if kind not in done]
-
-
-def _predict_kinds(folder: Path, data: TaskData, kinds: Sequence[str], rows: Rows, data_dir: str | None) -> None:
+    todo = {n: s.dataset for part in sets.values() for n, s in part.items() if not (place / f"{n}.jsonl").is_file()}
+    if not todo:
+        return
     quiet_libraries()
-    model, tokenizer, labels = load_trained(folder)
+    model, tokenizer, labels = load_trained(model_folder)
     if labels != data.labels:
         raise RunError(
-            f"the model of {folder} tells apart {', '.join(labels)}, the data {', '.join(data.labels)}: "
+            f"the model of {model_folder} tells apart {', '.join(labels)}, the data {', '.join(data.labels)}: "
             "give data with the same label names in the same order"
         )
-    for kind in kinds:
-        for name, dataset in evaluation_sets(data, kind, data_dir=data_dir).items():
-            if len(dataset) > MANY:
-                print(f"evaluating {len(dataset)} rows of {name}", file=sys.stderr)
-            with progress(f"evaluating {name}") as bar:
-                logits = predict(model, tokenizer, dataset, data.text_columns, progress=bar)
-            rows[name] = prediction_rows(name, dataset, logits, labels)
-        # A kind is what a killed evaluation goes on from.
-        write_json_lines(folder / "predictions.jsonl", (row for part in rows.values() for row in part))
+    for name, dataset in todo.items():
+        title = SetName.parse(name).title
+        if len(dataset) > MANY:
+            print(f"evaluating {len(dataset)} rows of {title}", file=sys.stderr)
+        with progress(f"evaluating {title}") as bar:
+            logits = predict(model, tokenizer, dataset, data.text_columns, progress=bar)
+        write_json_lines(place / f"{name}.jsonl", prediction_rows(name, dataset, logits, labels))
 
 
-def _write_metrics(folder: Path, rows: Rows) -> None:
-    labels = trained_labels(folder)
-    metrics: dict[str, Any] = {"labels": list(labels)}
-    metrics["sets"] = {name: set_metrics(part, labels) for name, part in rows.items()}
-    metrics |= _advglue_metrics(read_identity(folder)["task"], rows, metrics["sets"])
-    path = folder / "metrics.json"
-    if not path.is_file() or json.loads(path.read_text(encoding="utf-8")) != metrics:
-        write_json(path, metrics)
+def write_metrics(folder: Path, labels: Sequence[str]) -> None:
+    """Bring ``metrics.json`` up to date with the predictions; a file that holds the same is left alone."""
+    metrics = run_metrics(folder, labels)
+    path, text = folder / "metrics.json", as_json(metrics)
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
 
 
-def _advglue_metrics(task: str, rows: Rows, sets: dict[str, Any]) -> dict[str, Any]:
-    """AdvGLUE's score, the paper's drop from clean accuracy, and its sets in detail; nothing where there are none."""
-    parts = [name for name in rows if kind_of(name) == "advglue" and not name.startswith(ORIGINALS)]
-    if not parts:
-        return {}
-    reports = {
-        name: dataclasses.asdict(advglue_report(rows[name], rows.get(name.replace("advglue", ORIGINALS), ())))
-        for name in parts
-    }
-    complete = len(parts) == len(getattr(find_task(task), "advglue", ()))
-    score = official_score(task, rows) if complete else None
-    drop = sets["clean"]["accuracy"] - sets["advglue"]["accuracy"] if {"clean", "advglue"} <= sets.keys() else None
-    return {"advglue": {"official_score": score, "drop": drop, "sets": reports}}
+def _missing(place: Path, kinds: Iterable[str]) -> list[str]:
+    return [kind for kind in kinds if not (place / f"{kind}.json").is_file()]
+
+
+def _step_folder(folder: Path, step: int) -> Path:
+    return folder / "predictions" / f"step-{step}"
+
+
+def _without_originals(sets: Mapping[str, EvaluationSet]) -> dict[str, EvaluationSet]:
+    return {name: part for name, part in sets.items() if not SetName.parse(name).is_original}

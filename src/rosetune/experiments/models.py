@@ -1,90 +1,148 @@
-"""Loading a model and its tokenizer for a task, and keeping them."""
+"""Models and tokenizers: for a task, as somebody has trained them, and kept."""
 
 import os
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from rosetune._files import replacing
-from rosetune.experiments.config import RunError
+from rosetune.experiments.loading import config_of, load, model_options, skeleton
+from rosetune.robustness.evaluation import input_names, longest_input
+from rosetune.runs.values import RunError
 
-__all__ = ["load_classifier", "load_tokenizer", "load_trained", "quiet_libraries", "save_trained", "trained_labels"]
+__all__ = [
+    "is_unnamed",
+    "load_classifier",
+    "load_tokenizer",
+    "load_trained",
+    "quiet_libraries",
+    "save_trained",
+    "trained_labels",
+]
 
 
 def load_tokenizer(name: str, max_length: int | None = None) -> Any:
-    """The tokenizer of a hub id, a folder, or "demo"; one without a padding token pads with its end token.
+    """The tokenizer of a hub id, a folder, or "demo", with what its model does not take left out.
+
+    One without a padding token pads with its end token. Segments are left out for a model that knows one only.
 
     Args:
         max_length: tokens of a text; fewer where the tokenizer or the model's position embeddings allow fewer.
-    """
-    from transformers import AutoConfig, AutoTokenizer
 
-    tokenizer = _load(AutoTokenizer, name)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    Raises:
+        RunError: it cannot be loaded, or has more tokens than the model has embeddings.
+    """
+    from transformers import AutoTokenizer
+
+    model = skeleton(name)
+    tokenizer = _fitted(name, load(AutoTokenizer, name), model)
     if max_length is not None:
-        config = _load(AutoConfig, name).get_text_config()
-        positions = getattr(config, "max_position_embeddings", None) or max_length
-        tokenizer.model_max_length = min(max_length, tokenizer.model_max_length, positions)
+        tokenizer.model_max_length = min(max_length, longest_input(model, tokenizer) or max_length)
     return tokenizer
 
 
-def load_classifier(name: str, labels: tuple[str, ...], tokenizer: Any) -> Any:
-    """A sequence classifier over these labels; its head is new where the checkpoint has none of that size.
+def load_classifier(
+    name: str,
+    labels: Sequence[str],
+    tokenizer: Any,
+    *,
+    task_type: str = "classification",
+    model_kwargs: Mapping[str, Any] | None = None,
+) -> Any:
+    """A model to train on these labels, in float32; its head is new where the checkpoint has none of that size.
+
+    A trained head whose classes are the labels in another order is brought into their order. One whose classes have
+    other names, or none, is kept as it is, which is said on standard error.
+
+    Args:
+        labels: in the order of the task; none for a regression.
+        task_type: "classification", or "regression" with one output and the mean squared error.
+        model_kwargs: fields of the model's configuration, such as {"classifier_dropout": 0.0}; "dtype" keeps the
+            weights in another precision.
 
     Raises:
-        RunError: the model cannot be loaded, or the checkpoint lacks most of its weights.
+        RunError: the model cannot be loaded, lacks most of its weights or does not know an option.
     """
     from transformers import AutoModelForSequenceClassification
 
-    model, info = _load(
+    if task_type == "regression":
+        head = {"num_labels": 1, "problem_type": "regression"}
+    else:
+        # A checkpoint's own problem_type, such as multi-label, would choose another loss.
+        head = {"num_labels": len(labels), "problem_type": "single_label_classification"}
+        head |= {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
+    before = config_of(name)
+    model, info = load(
         AutoModelForSequenceClassification,
         name,
-        num_labels=len(labels),
-        id2label=dict(enumerate(labels)),
-        label2id={label: i for i, label in enumerate(labels)},
+        **{"dtype": "float32", **model_options(name, before, model_kwargs or {})},
+        **head,
         ignore_mismatched_sizes=True,
         output_loading_info=True,
     )
+    mismatched = {key for key, *_ in info["mismatched_keys"]}
+    fresh = {*info["missing_keys"], *mismatched}
     own = {key for key in model.state_dict() if key.startswith(f"{model.base_model_prefix}.")}
-    fresh = own & {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
-    if 2 * len(fresh) > len(own):
+    if 2 * len(fresh & own) > len(own):
         raise RunError(
-            f"{name!r} holds {len(own) - len(fresh)} of the {len(own)} weights of a {type(model).__name__} without "
-            "its head; the rest would be random: give a checkpoint of that architecture"
+            f"{name!r} holds {len(own) - len(fresh & own)} of the {len(own)} weights of a {type(model).__name__} "
+            "without its head; the rest would be random: give a checkpoint of that architecture"
         )
+    if mismatched & own:
+        raise RunError(
+            f"{name!r} holds weights of other sizes than its configuration says ({_some(mismatched & own)}), which "
+            "would be random: leave that option out of model_kwargs, or give another checkpoint"
+        )
+    if task_type != "regression" and fresh <= own:
+        _align_head(name, model, _label_names(before), tuple(labels))
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     return model
 
 
 def load_trained(run: str | os.PathLike[str]) -> tuple[Any, Any, tuple[str, ...]]:
-    """Model, tokenizer and label names of a run's folder, or of any folder with a saved classifier.
+    """Model, tokenizer and label names of a run's folder, any folder with a saved classifier, or a hub id.
 
-    The model is on the GPU where there is one.
+    The model is on the GPU where there is one. Weights in half precision are computed with in float32, in which what
+    else is in the batch does not move the logits.
+
+    Returns:
+        A regression model has no label names.
 
     Raises:
-        RunError: there is no model in the folder.
+        RunError: there is no model, its head is not trained, or two of its labels have one name.
     """
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    folder = _trained_folder(run)
-    model = _load(AutoModelForSequenceClassification, folder)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    return model, _load(AutoTokenizer, folder), trained_labels(run)
+    name = _trained_source(run)
+    model, info = load(AutoModelForSequenceClassification, name, output_loading_info=True)
+    if info["missing_keys"]:
+        raise RunError(
+            f"{run} holds no trained classifier: {_some(info['missing_keys'])} would be random; fine-tune it with "
+            "`rosetune train`, or give a model that was trained to classify texts"
+        )
+    if model.dtype in (torch.float16, torch.bfloat16) and not hasattr(model.config, "quantization_config"):
+        model.float()
+    tokenizer = _fitted(str(run), load(AutoTokenizer, name), model)
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer, _trained_labels(run, model.config)
 
 
 def trained_labels(run: str | os.PathLike[str]) -> tuple[str, ...]:
-    """The label names of a run's model, in the order of its logits.
+    """The label names of a trained model, in the order of its logits; none for a regression.
 
     Raises:
-        RunError: there is no model in the folder.
+        RunError: there is no model in the folder, or two of its labels have one name.
     """
-    from transformers import AutoConfig
+    return _trained_labels(run, config_of(_trained_source(run)))
 
-    config = _load(AutoConfig, _trained_folder(run))
-    return tuple(config.id2label[i] for i in range(config.num_labels))
+
+def is_unnamed(labels: Sequence[str]) -> bool:
+    """Whether label names are those that transformers makes up: LABEL_0, LABEL_1, ..."""
+    return len(labels) > 0 and all(label == f"LABEL_{i}" for i, label in enumerate(labels))
 
 
 def save_trained(model: Any, tokenizer: Any, folder: Path) -> None:
@@ -103,60 +161,79 @@ def quiet_libraries() -> None:
     datasets.disable_progress_bars()
 
 
-def _trained_folder(run: str | os.PathLike[str]) -> str:
-    folder = Path(run)
-    folder = folder / "model" if (folder / "model").is_dir() else folder
-    if not (folder / "config.json").is_file():
-        raise RunError(f"{run} holds no trained model (no model/config.json): give the folder of a finished run")
-    return str(folder.absolute())
-
-
-def _load(auto: Any, name: str, **kwargs: Any) -> Any:
-    from safetensors import SafetensorError
-    from transformers.utils import logging
-
-    source = _source(name)
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # a new head is what is wanted here, not worth a warning
+def _fitted(name: str, tokenizer: Any, model: Any) -> Any:
+    """A tokenizer that gives what its model takes."""
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    taken = input_names(model, tokenizer)
+    if taken != tokenizer.model_input_names:
+        tokenizer.model_input_names = taken
     try:
-        return auto.from_pretrained(source, local_files_only=not _ask_hub(source), **kwargs)
-    except (OSError, ValueError, SafetensorError) as error:
-        first_line = (str(error).strip().split("\n")[0] or type(error).__name__).rstrip(".:")
+        embedded = getattr(model.get_input_embeddings(), "num_embeddings", None)
+    except NotImplementedError:  # CANINE, which hashes characters
+        embedded = None
+    if embedded is not None and len(tokenizer) > embedded:
         raise RunError(
-            f"cannot load {name!r}: {first_line}. Give a hub id that can be reached or is in the cache, a folder with "
-            "a saved model, or `demo` for the embedded MiniLM."
-        ) from error
-    finally:
-        logging.set_verbosity(verbosity)
-
-
-def _source(name: str) -> str:
-    from rosetune.data.embedded import embedded_model_path
-
-    if name == "demo":
-        return embedded_model_path()
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return str(
-            folder if (folder / "config.json").is_file() or not (folder / "model").is_dir() else folder / "model"
+            f"the tokenizer of {name!r} has {len(tokenizer)} tokens, its model embeds {embedded}: give the tokenizer "
+            "that belongs to it, or call model.resize_token_embeddings(len(tokenizer)) and save both"
         )
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise RunError(f"there is no folder {name}: give a folder with a saved model, or a hub id such as user/model")
-    return name
+    return tokenizer
+
+
+def _trained_source(run: str | os.PathLike[str]) -> str:
+    folder = Path(run).expanduser()
+    if folder.is_dir() and not any((part / "config.json").is_file() for part in (folder, folder / "model")):
+        raise RunError(f"{run} holds no trained model (no model/config.json): give the folder of a finished run")
+    return os.fspath(run)
+
+
+def _trained_labels(run: str | os.PathLike[str], config: Any) -> tuple[str, ...]:
+    labels = () if config.num_labels == 1 else _label_names(config)
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise RunError(f"{run} has several labels called {twice[0]!r}: give each a name of its own in its config.json")
+    return labels
+
+
+def _label_names(config: Any) -> tuple[str, ...]:
+    return tuple(str(config.id2label.get(i, f"LABEL_{i}")) for i in range(config.num_labels))
+
+
+def _align_head(name: str, model: Any, classes: tuple[str, ...], labels: tuple[str, ...]) -> None:
+    """Bring the rows of a trained head, which are in the order of its own classes, into the order of the labels."""
+    import torch
+
+    old, new = ([label.casefold().strip() for label in names] for names in (classes, labels))
+    if old == new:
+        return
+    if {*old} != {*new} or len({*old}) < len(old):
+        pairs = ", ".join(f"{a} as {b}" for a, b in zip(classes, labels, strict=True))
+        names = "no names" if is_unnamed(classes) else "other names"
+        _say_once(f"{name}: its trained head is kept, whose classes have {names}; they are taken as {pairs}")
+        return
+    prefix = f"{model.base_model_prefix}."
+    outside = (m for key, m in model.named_modules() if not key.startswith(prefix))
+    outputs = [m for m in outside if isinstance(m, torch.nn.Linear) and m.out_features == len(labels)]
+    if not outputs:
+        raise RunError(
+            f"the head of {name!r} ({type(model).__name__}) has its classes in the order {', '.join(classes)}, the "
+            f"data in {', '.join(labels)}, and it cannot be reordered: rename the labels so that they sort like that"
+        )
+    order = [old.index(label) for label in new]
+    with torch.no_grad():
+        for parameter in outputs[-1].parameters():  # the last one: a dense layer before it may be as wide
+            parameter.copy_(parameter[order].clone())
+
+
+def _some(keys: set[str] | Sequence[str], shown: int = 4) -> str:
+    ordered = sorted(keys)
+    return ", ".join(ordered[:shown]) + (f" and {len(ordered) - shown} more" if len(ordered) > shown else "")
 
 
 @cache
-def _ask_hub(source: str) -> bool:
-    """Whether the hub answers for this id. Without a network from_pretrained retries for 20 seconds a file."""
-    from huggingface_hub import HfApi, is_offline_mode
-    from huggingface_hub.errors import HfHubHTTPError
+def _say_once(line: str) -> None:
+    """The Trainer loads its model twice."""
+    import sys
 
-    if Path(source).is_dir() or is_offline_mode():
-        return False
-    try:
-        HfApi().model_info(source, timeout=5)
-    except HfHubHTTPError:
-        return True  # it answers; from_pretrained says what is wrong
-    except Exception:
-        return False
-    return True
+    if os.environ.get("RANK", "0") == "0":
+        print(line, file=sys.stderr)

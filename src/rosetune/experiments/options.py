@@ -3,16 +3,20 @@
 import argparse
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
-from rosetune.experiments.config import RunConfig, RunError, as_mapping
+from rosetune.experiments.quick import option_error
 from rosetune.recipes import load_recipe
+from rosetune.runs.config import RUN_OPTIONS, RunConfig
+from rosetune.runs.values import RunError, as_mapping, read_yaml
 
-__all__ = ["make_config", "parse_training", "read_config", "read_run_config", "training_help"]
+__all__ = ["make_config", "parse_training", "training_help"]
 
-_RUN_OPTIONS = tuple(name for name in RunConfig.__dataclass_fields__ if name != "training")
+# What a layer below says of its own files means nothing to a named task.
+_OF_OWN_DATA = (
+    *("text_columns", "label_column", "validation_file", "test_file"),
+    *("task_type", "encoding", "delimiter", "drop_empty", "drop_unlabelled"),
+)
 _AXES = {"objective": "cross_entropy", "update_mask": None}
 
 
@@ -31,8 +35,9 @@ def make_config(
         options: on top of that, by name.
         arguments: words of the command line for the Trainer, on the same level.
 
-    The options of a method are merged one by one as long as the method stays the same; a layer that names another
-    objective or mask starts from that one's defaults.
+    The options of a method are merged one by one as long as the method stays the same, those of a model always; a
+    layer that names another objective or mask starts from that one's defaults. A layer that names a task of
+    rosetune's own, which brings its columns, takes back the columns and files that a layer below gave for its data.
 
     Raises:
         RunError: an unknown option, a value of the wrong type, or a missing task or model.
@@ -42,46 +47,13 @@ def make_config(
     if recipe is not None:
         layers.append(_typed(load_recipe(recipe), f"recipe {recipe}: "))
     if config_file is not None:
-        layers.append(_typed(read_config(config_file), f"{config_file}: "))
+        layers.append(_typed(read_yaml(config_file), f"{config_file}: "))
     layers.append({**_typed(options or {}, ""), **parse_training({}, arguments)})
     merged = _merge(layers)
     for name in ("task", "model_name_or_path"):
         if name not in merged:
             raise RunError(f"--{name} is missing: give it here, in --config, or through a --recipe")
-    return _run_config(merged)
-
-
-def read_config(path: str | Path) -> dict[str, Any]:
-    """A YAML file of options as a flat mapping.
-
-    Raises:
-        RunError: it is missing, no YAML, or no mapping.
-    """
-    import yaml
-
-    try:
-        loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RunError(f"cannot read the config file {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise RunError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = "" if mark is None else f", line {mark.line + 1}"
-        problem = getattr(error, "problem", None) or str(error)
-        raise RunError(f"{path}{place} is not valid YAML: {problem}") from error
-    if not isinstance(loaded, dict):
-        raise RunError(f"{path} must hold a mapping of options, such as `task: sst2`")
-    return {str(key): value for key, value in loaded.items()}
-
-
-def read_run_config(run: str | Path) -> RunConfig:
-    """The configuration in a run's folder.
-
-    Raises:
-        RunError: there is none.
-    """
-    return _run_config(read_config(Path(run) / "config.yaml"))
+    return RunConfig.from_options(merged)
 
 
 def parse_training(options: Mapping[str, Any], arguments: Sequence[str] = ()) -> dict[str, Any]:
@@ -99,13 +71,13 @@ def parse_training(options: Mapping[str, Any], arguments: Sequence[str] = ()) ->
     words = []
     for name, value in options.items():
         if name not in known:
-            raise RunError(_unknown(name, {*known, *_RUN_OPTIONS}))
+            raise option_error(name, {*known, *RUN_OPTIONS})
         if value is not None:
             words += _words(name, as_mapping(name, value), many=known[name].nargs == "+")
     given, rest = parser.parse_known_args([*words, *arguments])
     if rest:
         word = rest[0].partition("=")[0]
-        raise RunError(_unknown(word, {f"--{name}" for name in (*known, *_RUN_OPTIONS)}))
+        raise option_error(word, {f"--{name}" for name in (*known, *RUN_OPTIONS)})
     return {name: as_mapping(name, value) for name, value in vars(given).items()}
 
 
@@ -128,7 +100,7 @@ def _training_parser() -> argparse.ArgumentParser:
 
 
 def _typed(options: Mapping[str, Any], source: str) -> dict[str, Any]:
-    run = {name: value for name, value in options.items() if name in _RUN_OPTIONS}
+    run = {name: value for name, value in options.items() if name in RUN_OPTIONS}
     nothing = {name: None for name, value in options.items() if value is None}
     try:
         training = parse_training({name: value for name, value in options.items() if name not in run})
@@ -141,6 +113,12 @@ def _merge(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for given in layers:
         layer = dict(given)
+        moved = "task" in layer and merged.get("task") not in (None, layer["task"])
+        if moved and _brings_its_own_columns(layer["task"]):
+            merged = {name: value for name, value in merged.items() if name not in _OF_OWN_DATA}
+        if layer.get("model_kwargs") is not None:
+            given_here = as_mapping("model_kwargs", layer["model_kwargs"])
+            layer["model_kwargs"] = {**(merged.get("model_kwargs") or {}), **given_here}
         if layer.get("update_mask") == "none":
             layer["update_mask"] = None
         for axis, default in _AXES.items():
@@ -153,9 +131,10 @@ def _merge(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {name: value for name, value in merged.items() if value is not None}
 
 
-def _run_config(options: Mapping[str, Any]) -> RunConfig:
-    run = {name: value for name, value in options.items() if name in _RUN_OPTIONS}
-    return RunConfig(**run, training={name: value for name, value in options.items() if name not in run})
+def _brings_its_own_columns(task: Any) -> bool:
+    from rosetune.data.tasks import find_task
+
+    return isinstance(task, str) and find_task(task) is not None
 
 
 def _words(name: str, value: Any, many: bool) -> list[str]:
@@ -168,9 +147,3 @@ def _words(name: str, value: Any, many: bool) -> list[str]:
     if value is False and name.endswith("_strategy"):
         value = "no"  # which YAML reads as false
     return [f"--{name}={str(value).lower() if isinstance(value, bool) else value}"]
-
-
-def _unknown(name: str, known: Iterable[str]) -> str:
-    near = get_close_matches(name, known, n=1, cutoff=0.7)
-    remedy = f"did you mean {near[0]}?" if near else "rosetune train --help-all lists all of them"
-    return f"unknown option {name}: {remedy}"

@@ -13,13 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from rosetune._files import write_json_lines
+from rosetune._progress import progress
 from rosetune.data.inputs import read_inputs
 from rosetune.data.rows import make_dataset
-from rosetune.experiments.config import RunError
-from rosetune.experiments.evaluate import read_identity
 from rosetune.experiments.models import load_trained, quiet_libraries
-from rosetune.experiments.tables import console, progress
+from rosetune.report.console import console
 from rosetune.robustness.evaluation import predict
+from rosetune.runs.files import read_identity
+from rosetune.runs.values import RunError
 
 __all__ = ["check_output_file", "predict_texts", "print_predictions"]
 
@@ -130,5 +131,5 @@ def _columns(model: str, text_columns: str | None, pairs: bool) -> tuple[str, ..
     if text_columns is not None:
         return tuple(part.strip() for part in text_columns.split(",") if part.strip())
     if (Path(model) / "run.json").is_file():
-        return tuple(read_identity(model)["text_columns"])
+        return tuple(read_identity(Path(model))["text_columns"])
     return ("text", "text_pair") if pairs else ("text",)

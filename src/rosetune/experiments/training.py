@@ -1,6 +1,7 @@
 """One configuration's trainer, and what is kept of its training."""
 
 import dataclasses
+import json
 import math
 import statistics
 import time
@@ -14,10 +15,11 @@ from transformers import DataCollatorWithPadding, PrinterCallback, ProgressCallb
 from rosetune._files import write_json, write_json_lines
 from rosetune.data.rows import TaskData, shuffled_subset, take, text_keys
 from rosetune.data.split import shuffled
-from rosetune.experiments.config import RUN_DEFAULTS, RunConfig, RunError
 from rosetune.experiments.models import load_classifier, load_tokenizer, save_trained
-from rosetune.methods import Rose
+from rosetune.methods import TracedMask
 from rosetune.robustness.metrics import classification_metrics
+from rosetune.runs.config import RUN_DEFAULTS, RunConfig
+from rosetune.runs.values import RunError
 from rosetune.trainer import RobustTrainer, RobustTrainingArguments
 
 __all__ = ["Training", "training_arguments", "training_defaults"]
@@ -71,9 +73,11 @@ class Training:
         tokenizer = load_tokenizer(config.model_name_or_path, config.max_length)
         train, held_out = _training_rows(config, data, args.seed)
         _follow_length(args, config.training, len(train))
-        self._timer = _StepTimer()
+        self._timer, self._log = _StepTimer(), _LogFile(Path(str(args.output_dir)) / "log.jsonl")
         self.trainer = RobustTrainer(
-            model_init=lambda: load_classifier(config.model_name_or_path, data.labels, tokenizer),
+            model_init=lambda: load_classifier(
+                config.model_name_or_path, data.labels, tokenizer, model_kwargs=config.model_kwargs
+            ),
             args=args,
             train_dataset=_encode(train, data.text_columns, tokenizer),
             eval_dataset=None if held_out is None else _encode(held_out, data.text_columns, tokenizer),
@@ -81,7 +85,7 @@ class Training:
             data_collator=DataCollatorWithPadding(tokenizer),
             preprocess_logits_for_metrics=lambda logits, _: logits[0] if isinstance(logits, tuple) else logits,
             compute_metrics=lambda p: classification_metrics(p.label_ids.tolist(), p.predictions, data.labels),
-            callbacks=[_LogWithCheckpoint(), self._timer],
+            callbacks=[_LogWithCheckpoint(), self._timer, self._log],
         )
         self.trainer.remove_callback(PrinterCallback)
         self._progress = None if self.trainer.pop_callback(ProgressCallback) is None else _Progress()
@@ -90,13 +94,12 @@ class Training:
 
     def run(self, checkpoint: Path | None) -> None:
         """Train to the end, from a checkpoint where there is one."""
-        started = time.perf_counter()
+        self._timer.resume(checkpoint)
         try:
             self.trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         finally:
             if self._progress is not None:
                 self._progress.close()
-        self._seconds = time.perf_counter() - started
         self._resumed_from = None if checkpoint is None else checkpoint.name
 
     def chosen(self) -> str | None:
@@ -110,10 +113,9 @@ class Training:
 
     def write(self, folder: Path) -> None:
         """Log, mask trace, timing and, last, the model: its presence means that training is done."""
-        write_json_lines(folder / "log.jsonl", filter(None, map(_without_times, self.trainer.state.log_history)))
-        optimizer = self.trainer._selective_adamw()
-        mask = None if optimizer is None else optimizer.update_mask
-        if isinstance(mask, Rose) and mask.trace is not None:
+        write_json_lines(folder / "log.jsonl", _log_lines(self.trainer.state.log_history))
+        mask = self.trainer.update_mask
+        if isinstance(mask, TracedMask) and mask.trace is not None:
             mask.trace.save(folder / "mask_trace.npz")
         write_json(folder / "timing.json", self._timing())
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
@@ -122,7 +124,7 @@ class Training:
     def _timing(self) -> dict[str, Any]:
         steps = self._timer.seconds
         return {
-            "training_seconds": self._seconds,
+            "training_seconds": sum(steps),
             "steps": len(steps),
             "median_step_seconds": statistics.median(steps) if steps else None,
             "resumed_from": self._resumed_from,
@@ -163,6 +165,10 @@ def _encode(dataset: Dataset, text_columns: tuple[str, ...], tokenizer: Any) -> 
     return Dataset.from_dict({**encoded, "labels": dataset["label"][:]})
 
 
+def _log_lines(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return list(filter(None, map(_without_times, history)))
+
+
 def _without_times(entry: dict[str, Any]) -> dict[str, Any] | None:
     """A log line as it is in every repetition of the run; None for the summary of the last session."""
     if "train_runtime" in entry:
@@ -196,15 +202,44 @@ class _Progress(ProgressCallback):
         self.training_bar = self.prediction_bar = None
 
 
+class _LogFile(TrainerCallback):
+    """``log.jsonl`` as it goes: after a resume it holds the checkpoint's lines, then each further one as it comes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            write_json_lines(self._path, _log_lines(state.log_history))
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        line = _without_times(state.log_history[-1]) if state.log_history else None
+        if state.is_world_process_zero and line is not None:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
 class _StepTimer(TrainerCallback):
-    """Seconds of each optimizer step of this session."""
+    """Seconds of each optimizer step; a checkpoint holds those before it, so that a resume loses none."""
+
+    FILE = "step_seconds.json"
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
         self._start = 0.0
 
+    def resume(self, checkpoint: Path | None) -> None:
+        """Begin with the steps before a checkpoint."""
+        path = None if checkpoint is None else checkpoint / self.FILE
+        self.seconds = json.loads(path.read_text(encoding="utf-8")) if path is not None and path.is_file() else []
+
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._start = time.perf_counter()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.seconds.append(time.perf_counter() - self._start)
+        self.seconds.append(round(time.perf_counter() - self._start, 5))
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        if state.is_world_process_zero and checkpoint.is_dir():
+            write_json(checkpoint / self.FILE, self.seconds)

@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from rosetune.methods._contracts import Objective, ObjectiveOutput, PreparedMask, StatefulObjective, UpdateMask
+from rosetune.methods._contracts import (
+    Objective,
+    ObjectiveOutput,
+    ObservingMask,
+    PreparedMask,
+    StatefulObjective,
+    TracedMask,
+    UpdateMask,
+)
 from rosetune.methods.child_tuning import ChildTuning
 from rosetune.methods.controls import LayerNormOnly, RandomMask, StaticMask, UniformMask
 from rosetune.methods.cross_entropy import CrossEntropy
@@ -27,8 +35,10 @@ __all__ = [
     "UPDATE_MASKS",
     "Objective",
     "ObjectiveOutput",
+    "ObservingMask",
     "PreparedMask",
     "StatefulObjective",
+    "TracedMask",
     "UpdateMask",
     "build",
 ]

@@ -1,16 +1,16 @@
 """The ASCC adversary: the mixture of synonyms, in the hull of each word, that moves a prediction most."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from rosetune._torch import evaluating, forward, unwrap
 from rosetune.methods._consistency import single_precision
+from rosetune.methods._gradients import gradient as gradient_of
 from rosetune.methods._hull import Hull
-from rosetune.methods._perturbation import evaluating, unwrap, word_embeddings
+from rosetune.methods._perturbation import forward_changed, word_embeddings
 
 ENTROPY_SCALE = 300 * 128  # the published code's divisor of the summed entropy, whatever the batch
 WEIGHT_DECAY = 2e-5  # of the adversary's Adam, as published
@@ -43,18 +43,18 @@ def ascc_attack(
     with evaluating(inner):
         with torch.no_grad():
             vectors = candidate_vectors(inner, hull)
-            clean = single_precision(inner(**features).logits).log_softmax(-1)
+            clean = single_precision(forward(inner, features).logits).log_softmax(-1)
         spread = (2 / (features["input_ids"].shape[1] * hull.valid.shape[1])) ** 0.5
         dtype = torch.promote_types(vectors.dtype, torch.float32)
         logits = (spread * torch.randn(hull.valid.shape, dtype=dtype, device=stayed.device)).requires_grad_()
         adam = torch.optim.Adam([logits], lr=step_size, weight_decay=WEIGHT_DECAY)
         for _ in range(steps if len(logits) else 0):
             log_weights = hull.log_weights(logits)
-            with changed_embeddings(inner, partial(hull.mix, weights=log_weights.exp(), vectors=vectors)):
-                adversarial = single_precision(inner(**features).logits).log_softmax(-1)
+            mix = partial(hull.mix, weights=log_weights.exp(), vectors=vectors)
+            adversarial = single_precision(forward_changed(inner, features, mix).logits).log_softmax(-1)
             divergence = (clean.exp() * (clean - adversarial)).sum()
             gain = divergence - sparsity * _entropy(log_weights).sum() / ENTROPY_SCALE
-            (gradient,) = torch.autograd.grad(-gain, logits)
+            gradient = gradient_of(-gain, logits, of="the divergence", reaching="the word embeddings")
             stayed += _step(adam, logits, gradient, hull.row_of_word)
     return hull.log_weights(logits.detach()).exp(), stayed
 
@@ -62,31 +62,6 @@ def ascc_attack(
 def candidate_vectors(model: torch.nn.Module, hull: Hull) -> Tensor:
     """Word embeddings of the candidates, shape (P, J, width), past all hooks; with their graph."""
     return word_embeddings(model).forward(hull.candidates)
-
-
-@contextmanager
-def changed_embeddings(model: torch.nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Within this, the model's word embeddings e are ``change(e)``.
-
-    Raises:
-        ValueError: a forward within this did not look its word embeddings up in their table.
-    """
-    seen = []
-
-    def hook(module: torch.nn.Module, args: Any, output: Tensor) -> Tensor:
-        seen.append(True)
-        return change(output)
-
-    handle = word_embeddings(model).register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
-    if not seen:
-        raise ValueError(
-            f"{type(unwrap(model)).__name__} does not call get_input_embeddings() in its forward, so that its words "
-            "cannot be substituted"
-        )
 
 
 def _entropy(log_weights: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from transformers.utils import ModelOutput
 
+from rosetune._torch import forward
+
 
 def two_passes(model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Tensor, ModelOutput]:
     """Two dropout passes of the same rows, in one forward of the doubled batch.
@@ -21,7 +23,7 @@ def two_passes(model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, 
         Logits of the first and of the second pass, each (batch, ...), and the outputs of the first pass.
     """
     batch = batch_size(inputs)
-    logits = model(**doubled(inputs)).logits
+    logits = forward(model, doubled(inputs)).logits
     return logits[:batch], logits[batch:], ModelOutput(logits=logits[:batch])
 
 
@@ -44,9 +46,9 @@ def clean_pass(
             which ``DropoutState`` can repeat; a doubled batch draws another.
     """
     if not consistency:
-        return model(**inputs), None
+        return forward(model, inputs), None
     if apart:
-        return model(**inputs), model(**inputs).logits
+        return forward(model, inputs), forward(model, inputs).logits
     _, second, outputs = two_passes(model, inputs)
     return outputs, second
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from rosetune.mask_trace import MaskTrace
+
 
 @dataclass
 class ObjectiveOutput:
@@ -63,7 +65,10 @@ class StatefulObjective(Objective, Protocol):
     def setup(
         self, model: torch.nn.Module, *, tokenizer: Any = None, total_steps: int | None = None, seed: int = 0
     ) -> None:
-        """Start anew from this model, before the optimizer is made.
+        """Start anew from this model, before its training starts.
+
+        A second training with the optimizer of the first starts the objective anew as well, unless it has weights of
+        its own, which that optimizer goes on with.
 
         Args:
             model: the pre-trained model, on its device; not wrapped.
@@ -126,6 +131,29 @@ class UpdateMask(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of :meth:`state_dict`."""
+        ...
+
+
+@runtime_checkable
+class ObservingMask(UpdateMask, Protocol):
+    """An update mask that holds what it observed until the step comes (ROSE), and may have to forget it."""
+
+    def discard(self) -> None:
+        """Forget what was observed since the last step."""
+        ...
+
+    def discard_used(self, optimizer: torch.optim.Optimizer) -> None:
+        """Forget it if a backward pass has run since: then a gradient scaler has skipped the step it was for."""
+        ...
+
+
+@runtime_checkable
+class TracedMask(UpdateMask, Protocol):
+    """An update mask that can record its multipliers (ROSE)."""
+
+    @property
+    def trace(self) -> MaskTrace | None:
+        """Those of all steps so far; None where nothing is recorded."""
         ...
 
 

@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn import Parameter
 from tqdm import tqdm
 
+from rosetune._torch import forward, is_main_process, keeping_modes, world_size
+from rosetune.methods._gradients import gradients
 from rosetune.methods._observation import norms
 from rosetune.methods._targets import kept_count
 from rosetune.methods._task_loss import TaskLoss, split_labels
@@ -54,7 +56,7 @@ def diagonal_fisher(
                 counted += finite
                 skipped += not finite
     tally = torch.tensor([counted, skipped], device=sums[0].device)
-    if _distributed():
+    if world_size() > 1:
         for tensor in (tally, *sums):
             torch.distributed.all_reduce(tensor)
     counted, skipped = tally.tolist()
@@ -133,16 +135,9 @@ def _bin_of(histogram: Tensor, index: int) -> tuple[int, int]:
 def _gradients(model: torch.nn.Module, parameters: list[Parameter], batch: dict[str, Any]) -> list[Tensor | None]:
     with torch.enable_grad():
         features, labels = split_labels(model, batch)
-        loss = TaskLoss().task_loss(model(**features).logits, labels)
+        loss = TaskLoss().task_loss(forward(model, features).logits, labels)
     with torch.autocast(loss.device.type, enabled=False):
-        gradients: list[Tensor | None] = list(torch.autograd.grad(loss, parameters, allow_unused=True))
-    if all(gradient is None for gradient in gradients):
-        raise ValueError(
-            "the task loss reaches none of the parameters to be masked: call prepare with the model whose "
-            "named_parameters() the optimizer was given; under gradient checkpointing give "
-            "gradient_checkpointing_kwargs={'use_reentrant': False}"
-        )
-    return gradients
+        return gradients(loss, parameters, of="the task loss", reaching="any of the parameters to be masked")
 
 
 def _add_square(sums: list[Tensor], gradients: list[Tensor | None], clip: float | None) -> bool:
@@ -171,27 +166,20 @@ def _progress(batches: Iterable[dict[str, Any]], limit: int | None) -> Iterable[
     total = length_hint(batches) or None
     if limit is not None:
         total = limit if total is None else min(limit, total)
-    silent = getattr(batches, "quiet", False) or (_distributed() and torch.distributed.get_rank() != 0)
+    silent = getattr(batches, "quiet", False) or not is_main_process()
     return tqdm(islice(batches, limit), total=total, desc="Fisher pass", unit="batch", disable=silent)
-
-
-def _distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 @contextmanager
 def _left_as_it_was(model: torch.nn.Module, device: torch.device) -> Iterator[None]:
     """Train mode within; afterwards the modes, buffers (BatchNorm counts) and random state from before."""
-    modes = [(module, module.training) for module in model.modules()]
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        with keeping_modes(model), torch.random.fork_rng([device] if device.type == "cuda" else []):
             if not model.training:  # a part that was put into eval mode by hand stays there
                 model.train()
             yield
     finally:
-        for module, mode in modes:
-            module.training = mode
         with torch.no_grad():
             for buffer, before in buffers:
                 if not torch.equal(buffer, before):

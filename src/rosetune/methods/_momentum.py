@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from rosetune.methods._perturbation import evaluating, unwrap
+from rosetune._torch import evaluating, logits_of, unwrap
 
 
 class MomentumWeights:
@@ -45,7 +45,7 @@ class MomentumWeights:
         live = dict(inner.named_parameters())
         weights = {name: average.to(live[name]) for name, average in self._weights.items()}
         with evaluating(inner):
-            return functional_call(inner, weights, kwargs=features).logits
+            return logits_of(functional_call(inner, weights, kwargs=features))
 
     def state_dict(self) -> dict[str, Tensor]:
         """A copy of each average, by the parameter's name."""

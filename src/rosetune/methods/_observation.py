@@ -4,6 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from rosetune._torch import world_size
+from rosetune.methods._gradients import gradients
+
 
 class Observation:
     """The norms of some losses' gradients, averaged over the micro-batches and ranks of one step.
@@ -30,14 +33,9 @@ class Observation:
         """
         for name, loss in losses.items():
             with torch.autocast(loss.device.type, enabled=False):
-                gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-            if all(gradient is None for gradient in gradients):
-                raise ValueError(
-                    f"no gradient of the {name.replace('_', ' ')} reaches any of the target tensors. Under gradient "
-                    "checkpointing give gradient_checkpointing_kwargs={'use_reentrant': False}; else see whether the "
-                    "optimizer holds the parameters of this model"
-                )
-            seen = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)]
+                about = {"of": f"the {name.replace('_', ' ')}", "reaching": "any of the target tensors"}
+                found = gradients(loss, parameters, retain_graph=True, **about)
+            seen = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
             seen = [norms(seen)] if only_norms else seen
             if self._micro_batches == 0:
                 self._sums[name] = seen
@@ -51,11 +49,11 @@ class Observation:
     def norms(self, name: str, only_norms: bool = False) -> Tensor:
         """Shape (parameters,): the norm of the mean gradient, or the mean norm."""
         seen, parts = self._sums[name], self._micro_batches
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
+        if world_size() > 1:
             seen = [tensor.clone() for tensor in seen] if parts == 1 else seen  # see add
             for work in [torch.distributed.all_reduce(tensor, async_op=True) for tensor in seen]:
                 work.wait()
-            parts *= torch.distributed.get_world_size()
+            parts *= world_size()
         return (seen[0] if only_norms else norms(seen)) / parts
 
     def discard(self) -> None:

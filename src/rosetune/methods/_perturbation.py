@@ -6,34 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
+
+from rosetune._torch import forward, unwrap
 
 NORMS = {"l2": 2.0, "linf": float("inf")}
 Change = Callable[[Tensor], Tensor]
-
-
-def unwrap(model: torch.nn.Module) -> torch.nn.Module:
-    """The model itself, out of DistributedDataParallel or torch.compile; a wrapper of the user's own stays."""
-    while True:
-        if isinstance(model, DistributedDataParallel | torch.nn.DataParallel):
-            model = model.module
-            continue
-        inner = getattr(model, "_orig_mod", None)
-        if not isinstance(inner, torch.nn.Module):
-            return model
-        model = inner
-
-
-@contextmanager
-def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Within this, the model is in eval mode; afterwards each of its modules is in the mode that it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def word_embeddings(model: torch.nn.Module) -> torch.nn.Module:
@@ -60,19 +37,17 @@ def embed(model: torch.nn.Module, features: dict[str, Any]) -> Tensor:
     return word_embeddings(model)(features["input_ids"])
 
 
-def forward_changed(model: torch.nn.Module, features: dict[str, Any], change: Change) -> Any:
-    """One forward whose word embeddings e are ``change(e)``.
+@contextmanager
+def changed_embeddings(model: torch.nn.Module, features: dict[str, Any], change: Change) -> Iterator[None]:
+    """Within this, the word embeddings e that one forward looks up for ``input_ids`` are ``change(e)``.
 
     Args:
-        features: inputs without labels.
         change: from and to shape (batch, tokens, width); gradients flow through it.
 
     Raises:
         ValueError: the model's forward does not look its word embeddings up in that table, does so more than once, or
             not as (batch, tokens, width).
     """
-    if isinstance(features.get("inputs_embeds"), Tensor):
-        return model(**{**features, "inputs_embeds": change(features["inputs_embeds"])})
     seen = []
 
     def hook(module: torch.nn.Module, args: Any, output: Tensor) -> Tensor:
@@ -87,7 +62,7 @@ def forward_changed(model: torch.nn.Module, features: dict[str, Any], change: Ch
 
     handle = word_embeddings(model).register_forward_hook(hook)
     try:
-        outputs = model(**features)
+        yield
     finally:
         handle.remove()
     if not seen:
@@ -95,7 +70,22 @@ def forward_changed(model: torch.nn.Module, features: dict[str, Any], change: Ch
             f"{type(unwrap(model)).__name__} does not call get_input_embeddings() in its forward, so that its word "
             "embeddings cannot be perturbed (an encoder-decoder does not; torch.compile hides it: train without)"
         )
-    return outputs
+
+
+def forward_changed(model: torch.nn.Module, features: dict[str, Any], change: Change) -> Any:
+    """One forward whose word embeddings e are ``change(e)``, also where the batch holds them as ``inputs_embeds``.
+
+    Args:
+        features: inputs without labels.
+        change: as in :func:`changed_embeddings`.
+
+    Raises:
+        ValueError: as in :func:`changed_embeddings`.
+    """
+    if isinstance(features.get("inputs_embeds"), Tensor):
+        return forward(model, {**features, "inputs_embeds": change(features["inputs_embeds"])})
+    with changed_embeddings(model, features, change):
+        return forward(model, features)
 
 
 def token_mask(features: dict[str, Any], like: Tensor) -> Tensor:

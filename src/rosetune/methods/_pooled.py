@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rosetune.methods._perturbation import unwrap
+from rosetune._torch import forward, unwrap
 
 
 def final_layer(model: torch.nn.Module) -> torch.nn.Linear:
@@ -77,7 +77,7 @@ def forward_pooled(
         return seen[-1]
 
     with changed_pooling(model, keep):
-        outputs = model(**features)
+        outputs = forward(model, features)
     if not seen:
         raise ValueError(f"{type(unwrap(model)).__name__} does not use its last linear layer in its forward")
     return outputs, seen[-1]

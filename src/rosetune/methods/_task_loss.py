@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from rosetune._torch import unwrap
 from rosetune.methods._consistency import single_precision
 from rosetune.methods._options import number
-from rosetune.methods._perturbation import unwrap
 
 IGNORED = -100
 

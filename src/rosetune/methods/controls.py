@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from rosetune.mask_trace import MaskTrace
 from rosetune.methods._options import number, one_of, same_options, whole
 from rosetune.methods._targets import (
     BODY_PARAMETERS,
@@ -19,7 +20,6 @@ from rosetune.methods._targets import (
     seeded_permutation,
     select_targets,
 )
-from rosetune.methods.mask_trace import MaskTrace
 
 
 class _Control:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rosetune._torch import forward
 from rosetune.methods._consistency import symmetric_kl, two_passes
 from rosetune.methods._contracts import ObjectiveOutput
 from rosetune.methods._task_loss import TaskLoss, scored_tokens, split_labels
@@ -54,7 +55,7 @@ class CrossEntropy(TaskLoss):
         """The loss of one micro-batch; ``backward`` is not used."""
         features, labels = split_labels(model, inputs)
         if not consistency and self.passes != 2:
-            outputs = model(**features)
+            outputs = forward(model, features)
             loss = self.task_loss(outputs.logits, labels)
             return ObjectiveOutput(loss, loss, outputs, terms={"task_loss": loss.detach()})
         first, second, outputs = two_passes(model, features)

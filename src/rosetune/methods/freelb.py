@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from rosetune._torch import rank, unwrap
 from rosetune.methods._consistency import single_precision, symmetric_kl, two_passes
 from rosetune.methods._contracts import ObjectiveOutput
 from rosetune.methods._options import number, one_of, switch, whole
@@ -21,7 +22,6 @@ from rosetune.methods._perturbation import (
     forward_changed,
     project,
     token_mask,
-    unwrap,
 )
 from rosetune.methods._task_loss import TaskLoss, scored_tokens, split_labels
 from rosetune.methods.cross_entropy import CrossEntropy
@@ -201,9 +201,7 @@ class FreeLB(TaskLoss):
         if self.init_magnitude == 0:
             return torch.zeros_like(embeddings)
         if self._generator is None:
-            distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-            rank = torch.distributed.get_rank() if distributed else 0
-            seed = np.random.SeedSequence([self._seed, self._begun, rank]).generate_state(1)[0]
+            seed = np.random.SeedSequence([self._seed, self._begun, rank()]).generate_state(1)[0]
             self._generator = torch.Generator(embeddings.device).manual_seed(int(seed))
         noise = torch.empty_like(embeddings).uniform_(-1, 1, generator=self._generator)
         if self.norm == "l2":

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers.utils import ModelOutput
 
+from rosetune._torch import forward
 from rosetune.methods._consistency import batch_size, clean_pass, doubled, symmetric_kl
 from rosetune.methods._contracts import ObjectiveOutput
 from rosetune.methods._options import number, one_of, switch
@@ -104,8 +105,8 @@ class R3F(TaskLoss):
         if not self.sync_dropout:
             return *clean_pass(model, features, consistency), noised
         with dropout.again():
-            outputs = model(**features)
-        return outputs, model(**features).logits if consistency else None, noised
+            outputs = forward(model, features)
+        return outputs, forward(model, features).logits if consistency else None, noised
 
     def _draw(self, features: dict[str, Any], embeddings: Tensor) -> Tensor:
         """Noise of the shape of the embeddings, none on padding."""

@@ -24,14 +24,16 @@ class RDrop(TaskLoss):
     tagger) both parts are means over the tokens that have a label; padding is left out.
 
     Args:
-        alpha: weight of the consistency term; the paper chooses among 0.1, 0.5 and 1 per task.
+        alpha: weight of the consistency term. The paper, which sums both CE, chooses among 0.1, 0.5 and 1 per task
+            (as we recall it, not verified): 0.05, 0.25 and 0.5 in this form.
         label_smoothing, class_weights: of the CE part.
 
     Raises:
         ValueError: alpha is negative; in the first step: no dropout acts in the model.
 
     Reference:
-        Liang et al., R-Drop: Regularized Dropout for Neural Networks, NeurIPS 2021, Eq. 3.
+        Liang et al., R-Drop: Regularized Dropout for Neural Networks, NeurIPS 2021, Eq. 3; the form is that of
+        the README of dropreg/R-Drop, half of the paper's loss.
 
     Cost:
         One forward and backward of the doubled batch.

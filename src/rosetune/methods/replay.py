@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from rosetune.mask_trace import MaskTrace
 from rosetune.methods._targets import LAYER_WEIGHTS, select_targets
 from rosetune.methods.controls import _Control
-from rosetune.methods.mask_trace import MaskTrace
 
 
 class ReplayedMask(_Control):

@@ -12,13 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from rosetune._torch import forward, unwrap, world_size
 from rosetune.data.synonyms import load_synonyms
-from rosetune.methods._ascc import ascc_attack, candidate_vectors, changed_embeddings
+from rosetune.methods._ascc import ascc_attack, candidate_vectors
 from rosetune.methods._consistency import clean_pass, single_precision, symmetric_kl
 from rosetune.methods._contracts import ObjectiveOutput
 from rosetune.methods._hull import SEGMENTS, Hull, Substitutes
 from rosetune.methods._options import number, one_of, switch, whole
-from rosetune.methods._perturbation import unwrap
+from rosetune.methods._perturbation import changed_embeddings
 from rosetune.methods._pooled import final_layer, forward_pooled
 from rosetune.methods._task_loss import TaskLoss, split_labels
 
@@ -211,8 +212,8 @@ class Rift(TaskLoss):
         self, model: nn.Module, features: dict[str, Any], hull: Hull, weights: Tensor
     ) -> tuple[Any, Tensor | None]:
         """One pass of x_adv and, where they are contrasted, its pooled states."""
-        with changed_embeddings(model, lambda e: hull.mix(e, weights, candidate_vectors(model, hull))):
-            return (model(**features), None) if self._teacher is None else forward_pooled(model, features)
+        with changed_embeddings(model, features, lambda e: hull.mix(e, weights, candidate_vectors(model, hull))):
+            return (forward(model, features), None) if self._teacher is None else forward_pooled(model, features)
 
     def _contrast(self, states: Tensor, features: dict[str, Any], labels: Tensor) -> Tensor:
         assert self._teacher is not None
@@ -291,8 +292,8 @@ def _projector(width: int, generator: torch.Generator) -> nn.Sequential:
 
 
 def _mean_over_ranks(gradient: Tensor) -> Tensor:
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if world_size() == 1:
         return gradient
     mean = gradient.clone()
     torch.distributed.all_reduce(mean)
-    return mean / torch.distributed.get_world_size()
+    return mean / world_size()

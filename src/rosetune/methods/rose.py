@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from rosetune.mask_trace import MaskTrace
 from rosetune.methods._consistency import require_dropout
 from rosetune.methods._observation import Observation, norms
 from rosetune.methods._options import number, one_of, same_options, switch, whole
 from rosetune.methods._targets import LAYER_WEIGHTS, check_pattern, kept_count, select_targets
-from rosetune.methods.mask_trace import MaskTrace
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from rosetune._torch import unwrap
 from rosetune.methods._consistency import clean_pass, single_precision, symmetric_kl
 from rosetune.methods._contracts import ObjectiveOutput
+from rosetune.methods._gradients import gradient as gradient_of
 from rosetune.methods._momentum import MomentumWeights
 from rosetune.methods._options import number, one_of, switch, whole
 from rosetune.methods._perturbation import (
@@ -20,7 +22,6 @@ from rosetune.methods._perturbation import (
     forward_changed,
     project,
     token_mask,
-    unwrap,
 )
 from rosetune.methods._task_loss import TaskLoss, scored_tokens, split_labels
 
@@ -202,7 +203,7 @@ class Smart(TaskLoss):
         for _ in range(self.steps):
             delta.requires_grad_()
             divergence = ascended(perturbed(unwrap(model)), clean.detach(), tokens)
-            (gradient,) = torch.autograd.grad(divergence, delta)
+            gradient = gradient_of(divergence, delta, of="the divergence", reaching="the word embeddings")
             delta, stayed = self._ascend(delta.detach(), gradient)
             nonfinite += stayed
         return minimised(perturbed(model), clean, tokens), nonfinite

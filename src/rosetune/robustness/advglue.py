@@ -1,12 +1,13 @@
 """AdvGLUE in detail: by attack, beside the unperturbed originals, and as its official and the paper's score."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from rosetune.data.tasks import find_task
-from rosetune.robustness.metrics import accuracy, bootstrap_interval
-from rosetune.robustness.paired import PairedDifference, paired_difference
+from rosetune.robustness.metrics import accuracy
+from rosetune.robustness.rows import clusters_of
+from rosetune.robustness.statistics import Difference, Estimate, difference, estimate
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -25,14 +26,10 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Share:
-    """Accuracy of n items, and its 95% interval, for which items of the same original are drawn together."""
+class Share(Estimate):
+    """Accuracy of n items, for whose interval items of the same original are drawn together; and the originals."""
 
-    n: int
     originals: int
-    accuracy: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class Slice:
 
     adversarial: Share
     original: Share | None = None
-    change: PairedDifference | None = None
+    change: Difference | None = None
     success_rate: float | None = None
 
 
@@ -64,6 +61,12 @@ class AdvGlueReport:
     total: Slice
     by_kind: dict[str, Slice]
     by_method: dict[str, Slice]
+
+    def as_json(self) -> dict[str, Any]:
+        """As ``metrics.json`` keeps it."""
+        groups = {"by_kind": self.by_kind, "by_method": self.by_method}
+        slices = {name: {key: _as_json(part) for key, part in group.items()} for name, group in groups.items()}
+        return {"total": _as_json(self.total), **slices}
 
 
 def originals(dataset: "Dataset", text_columns: Sequence[str]) -> "Dataset":
@@ -172,20 +175,42 @@ def _slice(items: Mapping[Any, Row], before: Mapping[Any, Row], keys: Sequence[A
     adversarial = _share(items, keys, items)
     if not paired:
         return Slice(adversarial)
-    change = paired_difference(
+    change = difference(
         [_right(before[key]) for key in paired],
         [_right(items[key]) for key in paired],
-        clusters=[_cluster(items[key]) for key in paired],
+        clusters=clusters_of([items[key] for key in paired]),
     )
     right = sum(_right(before[key]) for key in paired)
     return Slice(adversarial, _share(before, paired, items), change, change.only_a / right if right else None)
 
 
 def _share(rows: Mapping[Any, Row], keys: Sequence[Any], items: Mapping[Any, Row]) -> Share:
-    right = [_right(rows[key]) for key in keys]
-    clusters = [_cluster(items[key]) for key in keys]
-    low, high = bootstrap_interval(right, clusters=clusters)
-    return Share(len(right), len(set(clusters)), sum(right) / len(right), low, high)
+    clusters = clusters_of([items[key] for key in keys])
+    found = estimate([_right(rows[key]) for key in keys], clusters=clusters)
+    return Share(**asdict(found), originals=found.n if clusters is None else len(set(clusters)))
+
+
+def _as_json(part: Slice) -> dict[str, Any]:
+    def share(found: Share | None) -> dict[str, Any] | None:
+        if found is None:
+            return None
+        own = {"n": found.n, "originals": found.originals, "accuracy": found.value}
+        return {**own, "low": found.low, "high": found.high}
+
+    d = part.change
+    change: dict[str, Any] | None = None
+    if d is not None:
+        change = {
+            "difference": d.value,
+            "low": d.low,
+            "high": d.high,
+            "n": d.n,
+            "only_a": d.only_a,
+            "only_b": d.only_b,
+        }
+        change |= {"p_value": d.p, "p_b_better": d.p_b_better, "p_a_better": d.p_a_better}
+    shares = {"adversarial": share(part.adversarial), "original": share(part.original)}
+    return {**shares, "change": change, "success_rate": part.success_rate}
 
 
 def _by_id(rows: Sequence[Row], what: str) -> dict[Any, Row]:
@@ -199,11 +224,6 @@ def _by_id(rows: Sequence[Row], what: str) -> dict[Any, Row]:
 
 def _right(row: Row) -> bool:
     return bool(row["gold"] == row["prediction"])
-
-
-def _cluster(item: Row) -> tuple[str, Any]:
-    original = item.get("original_id")
-    return ("item", item["id"]) if original is None else ("original", original)
 
 
 def _kind(item: Row) -> str:

@@ -107,12 +107,12 @@ def mean_confidence(logits: ArrayLike, gold: Sequence[int]) -> tuple[float | Non
     return on_right, on_wrong
 
 
-def fit_temperature(logits: ArrayLike, gold: Sequence[int]) -> float:
-    """The temperature T that minimises the negative log likelihood of logits / T.
+def fit_temperature(logits: ArrayLike, gold: Sequence[int]) -> float | None:
+    """The temperature T that minimises the negative log likelihood of logits / T; None where nothing is wrong.
 
     For calibration only: dividing by T > 0 changes no prediction and hence no accuracy. Fit it on other items than the
-    ones whose calibration is reported. T stays in [0.01, 100]. Where nothing is wrong any small T fits, and the
-    one returned means nothing; the upper end is reached where the logits say nothing about the label.
+    ones whose calibration is reported. T stays in [0.01, 100]; the upper end is reached where the logits say nothing
+    about the label. Where every item is predicted right, the smaller T the better, and no number would mean anything.
 
     Args:
         logits, gold: as in :func:`expected_calibration_error`.
@@ -124,6 +124,8 @@ def fit_temperature(logits: ArrayLike, gold: Sequence[int]) -> float:
         Guo et al., On Calibration of Modern Neural Networks, 2017, section 4.2.
     """
     scores, true = _check(logits, gold)
+    if (scores.argmax(axis=1) == true).all():
+        return None
     low, high = TEMPERATURES
     # The loss is convex in 1/T, so that a search over log T meets no second valley.
     found = minimize_scalar(

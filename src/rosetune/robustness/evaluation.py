@@ -1,7 +1,7 @@
 """Predict once and keep a row per example; all else is computed from the rows, in ``rows.py``, without the model."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import inspect
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.data.data_collator import pad_without_fast_tokenizer_warning
 
+from rosetune._torch import evaluating, logits_of
 from rosetune.robustness.rows import compare_rows, prediction_rows, set_metrics
 
 __all__ = ["compare_rows", "predict", "predict_texts", "prediction_rows", "set_metrics"]
@@ -92,7 +93,7 @@ def _forward(
     logits = np.empty((len(encoded), cast(int, model.config.num_labels)), dtype=dtype)
     # Longest first: what does not fit in memory fails at once, not at the end.
     order = sorted(range(len(encoded)), key=lambda i: -len(encoded[i]["input_ids"]))
-    with _evaluating(model):
+    with evaluating(model), torch.inference_mode():
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             batch = pad_without_fast_tokenizer_warning(
@@ -103,7 +104,7 @@ def _forward(
                 padding_side=type(tokenizer).padding_side,
                 return_tensors="pt",
             )
-            output = model(**batch.to(model.device)).logits
+            output = logits_of(model(**batch.to(model.device)))
             logits[chosen] = output.to(torch.float64 if dtype is np.float64 else torch.float32).cpu().numpy()
             if progress is not None:
                 progress(start + len(chosen), len(order))
@@ -125,14 +126,29 @@ def _check_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
         )
 
 
-def default_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Tokens that tokenizer and position embeddings allow, special ones included; 512 where neither says."""
+def longest_input(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Tokens that tokenizer and position embeddings allow, special ones included; None where neither says."""
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 0
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
             positions -= module.padding_idx + 1  # RoBERTa counts positions from after the padding index
             break
-    return min((n for n in (tokenizer.model_max_length, positions) if 0 < n < UNLIMITED), default=512)
+    # XLNet, which knows no limit, says -1.
+    return min((n for n in (tokenizer.model_max_length, positions) if 0 < n < UNLIMITED), default=None)
+
+
+def default_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """:func:`longest_input`, and 512 where neither says."""
+    return longest_input(model, tokenizer) or 512
+
+
+def input_names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """What a tokenizer gives and a model takes: no second segment for a model that knows one, as RoBERTa does."""
+    taken = inspect.signature(model.forward).parameters
+    any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
+    refused = {"token_type_ids"} if getattr(model.config.get_text_config(), "type_vocab_size", None) == 1 else set()
+    names = cast(list[str], tokenizer.model_input_names)
+    return [name for name in names if name not in refused and (any_name or name in taken)]
 
 
 def _encode(
@@ -144,17 +160,5 @@ def _encode(
     if max_length is None:
         max_length = default_length(model, tokenizer)
     encoded = tokenizer(*texts, truncation=True, max_length=max_length)
-    return [{name: values[i] for name, values in encoded.items()} for i in range(len(texts[0]))]
-
-
-@contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
-    # Module by module: a frozen part may have been in eval mode while the rest was training.
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    taken = input_names(model, tokenizer)
+    return [{name: encoded[name][i] for name in taken if name in encoded} for i in range(len(texts[0]))]

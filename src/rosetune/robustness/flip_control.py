@@ -7,9 +7,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rosetune.robustness.metrics import Floats
-from rosetune.robustness.paired import pair
-from rosetune.robustness.statistics import cluster_sums, resample
+from rosetune.robustness.resampling import Floats, check_level, cluster_sums, quantiles, resampled_means
+from rosetune.robustness.significance import correctness
 
 __all__ = ["FlipControl", "flip_control", "flipped_accuracy", "robust_at_equal_clean"]
 
@@ -88,12 +87,14 @@ def flip_control(
         clusters: a key per adversarial example.
         same_examples: both sets hold the same examples in the same order, as noise makes them of clean ones: then they
             are drawn together.
-        level, resamples, seed: as in :func:`~rosetune.robustness.metrics.bootstrap_interval`.
+        level, resamples, seed: as in :func:`~rosetune.robustness.statistics.estimate`.
 
     Raises:
         ValueError: as :func:`flipped_accuracy`; no examples, different lengths, or values other than 0 and 1.
     """
-    clean, adversarial = pair(clean_plain, clean_robust), pair(adversarial_plain, adversarial_robust)
+    check_level(level)
+    clean = np.concatenate(correctness(clean_plain, clean_robust))
+    adversarial = np.concatenate(correctness(adversarial_plain, adversarial_robust))
     before, after, plain, robust = (float(side.mean()) for side in (*clean, *adversarial))
     flipped = flipped_accuracy(before, after, plain, classes)
     rng = np.random.default_rng(seed)
@@ -103,12 +104,12 @@ def flip_control(
     drawn = [
         means
         for table, keys in tables
-        for means in resample(*cluster_sums(table, keys, level), resamples, rng, lambda rows, count: rows @ count.T)
+        for means in resampled_means(*cluster_sums(table, keys), resamples, rng, lambda rows, count: rows @ count.T)
     ]
     excess = drawn[3] - _flipped(drawn[0], drawn[1], drawn[2], classes)
-    low, high = np.quantile(excess, [(1 - level) / 2, (1 + level) / 2])
+    low, high = quantiles(excess, level)
     lost = min(max(before - after, 0.0), before - 1 / classes) / (before - 1 / classes)
-    return FlipControl(flipped, robust, robust - flipped, float(low), float(high), lost * (classes - 1) / classes)
+    return FlipControl(flipped, robust, robust - flipped, low, high, lost * (classes - 1) / classes)
 
 
 def robust_at_equal_clean(points: Sequence[tuple[float, float]], clean: float) -> list[float]:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rosetune.robustness.noises import NOISES, SHORTEST, check_share, generator, misspell, split_words
+from rosetune.robustness.edits import generator
+from rosetune.robustness.noises import NOISES, SHORTEST, check_share, misspell, split_words
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -50,7 +51,7 @@ def typing_errors(text: str, strength: int, seed: int = 0) -> str:
     eligible = [i for i, (is_word, letters) in enumerate(pieces) if is_word and len(letters) > SHORTEST]
     forms = {i: [pieces[i][1]] for i in eligible}
     for typed in range(strength):
-        rng = generator(seed, typed, text)
+        rng = generator(f"{seed}:{typed}:{text}")
         for i in eligible:
             if rng.random() < HIT_PROBABILITY:
                 misspell(forms[i], rng)
@@ -115,7 +116,7 @@ def noise_curve(
 
 
 def _noisy(name: str, strength: float, seed: int, text: str) -> str:
-    return NOISES[name](text, strength, generator(seed, name, text))
+    return NOISES[name](text, strength, generator(f"{seed}:{name}:{text}"))
 
 
 def _rewrite(dataset: "Dataset", columns: Sequence[str], change: Callable[[str], str], what: str) -> "Dataset":

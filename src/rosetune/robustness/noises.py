@@ -1,16 +1,15 @@
 """Noise of one text at a time: how words are found and edited, and every noise by its name."""
 
-import hashlib
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
-from typing import Any
 
-__all__ = ["NEIGHBOURING_KEYS", "NOISES", "SHORTEST", "Noise", "check_share", "generator", "misspell", "split_words"]
+from rosetune.robustness.edits import NEIGHBOURING_KEYS, Word, dropped, pick, replaced, swapped
+
+__all__ = ["NOISES", "SHORTEST", "Noise", "check_share", "misspell", "split_words"]
 
 SHORTEST = 3  # letters: a word this short is left alone, and no word is made shorter
 
-Word = list[str]  # letters, each with the combining marks that belong to it
 Edit = Callable[[Word, Random], Word | None]
 Units = list[tuple[bool, Word]]  # whether the unit may be touched; together they are the text
 Noise = Callable[[str, float, Random], str]
@@ -20,18 +19,6 @@ def check_share(strength: float) -> None:
     """The share of words touched lies in [0, 1], or a ValueError says so."""
     if not 0 <= strength <= 1:
         raise ValueError(f"the strength of a noise is the share of words touched, from 0 to 1, not {strength!r}")
-
-
-def generator(seed: int, part: int | str, text: str) -> Random:
-    """Random numbers that depend on these three alone."""
-    # surrogatepass: text decoded from JSON may hold half of a surrogate pair, which strict UTF-8 refuses.
-    key = f"{seed}:{part}:".encode() + text.encode("utf-8", "surrogatepass")
-    return Random(int.from_bytes(hashlib.blake2b(key, digest_size=16).digest(), "big"))
-
-
-def _pick(options: Sequence[Any], rng: Random) -> Any:
-    # random() is the one method whose sequence Python promises to keep between versions.
-    return options[int(rng.random() * len(options))]
 
 
 def split_words(text: str) -> Units:
@@ -53,7 +40,7 @@ def misspell(forms: list[Word], rng: Random) -> None:
     """Append the word's next form; none where no kind of edit leads to a new one."""
     kinds: list[Edit] = [_neighbour_key, _drop, _swap]
     while kinds:
-        kind = _pick(kinds, rng)
+        kind = pick(kinds, rng)
         word = kind(forms[-1], rng)
         if word is not None and word not in forms:
             forms.append(word)
@@ -65,37 +52,17 @@ def _neighbour_key(word: Word, rng: Random) -> Word | None:
     positions = [i for i, letter in enumerate(word) if i > 0 and letter in NEIGHBOURING_KEYS]
     if not positions:
         return None
-    i = _pick(positions, rng)
-    return [*word[:i], _pick(NEIGHBOURING_KEYS[word[i]], rng), *word[i + 1 :]]
+    i = pick(positions, rng)
+    return replaced(word, i, pick(NEIGHBOURING_KEYS[word[i]], rng))
 
 
 def _drop(word: Word, rng: Random) -> Word | None:
-    if len(word) <= SHORTEST:
-        return None
-    i = _pick(range(1, len(word)), rng)
-    return word[:i] + word[i + 1 :]
+    return dropped(word, pick(range(1, len(word)), rng)) if len(word) > SHORTEST else None
 
 
 def _swap(word: Word, rng: Random) -> Word | None:
     positions = [i for i in range(1, len(word) - 1) if word[i] != word[i + 1]]
-    if not positions:
-        return None
-    i = _pick(positions, rng)
-    return [*word[:i], word[i + 1], word[i], *word[i + 2 :]]
-
-
-def _keyboard() -> dict[str, str]:
-    """For each letter, in both cases, the letters at most one key width away."""
-    rows = (("qwertyuiop", 0.0), ("asdfghjkl", 0.25), ("zxcvbnm", 0.75))
-    place = {key: (x + shift, y) for y, (row, shift) in enumerate(rows) for x, key in enumerate(row)}
-    neighbours = {
-        key: "".join(k for k, (u, v) in place.items() if k != key and abs(u - x) <= 1 and abs(v - y) <= 1)
-        for key, (x, y) in place.items()
-    }
-    return neighbours | {key.upper(): near.upper() for key, near in neighbours.items()}
-
-
-NEIGHBOURING_KEYS = _keyboard()
+    return swapped(word, pick(positions, rng)) if positions else None
 
 
 def _noise(units: Callable[[str], Units], edit: Edit) -> Noise:
@@ -148,7 +115,7 @@ def _lookalike(word: Word, rng: Random) -> Word | None:
     ]
     if not found:
         return None
-    i, length, like = _pick(found, rng)
+    i, length, like = pick(found, rng)
     return [*word[:i], like, *word[i + length :]]
 
 
@@ -156,7 +123,7 @@ def _random_case(word: Word, rng: Random) -> Word | None:
     cased = [i for i, letter in enumerate(word) if letter.swapcase() != letter]
     if not cased:
         return None
-    turned = {i for i in cased if rng.random() < 0.5} or {_pick(cased, rng)}
+    turned = {i for i in cased if rng.random() < 0.5} or {pick(cased, rng)}
     return [letter.swapcase() if i in turned else letter for i, letter in enumerate(word)]
 
 
@@ -175,7 +142,7 @@ NOISES: dict[str, Noise] = {
     "random_case": _noise(split_words, _random_case),
     "punctuation_dropped": _noise(_marks, lambda mark, rng: []),
     "punctuation_doubled": _noise(_marks, lambda mark, rng: mark * 2),
-    "punctuation_inserted": _noise(_unmarked, lambda word, rng: [*word, _pick(",.;:-", rng)]),
+    "punctuation_inserted": _noise(_unmarked, lambda word, rng: [*word, pick(",.;:-", rng)]),
 }
 """Noise by name: function(text, strength, rng) -> text.
 

@@ -1,110 +1,138 @@
-"""Two methods over several seeds: the paired t-test, and intervals over seeds and examples."""
+"""How good a model is, and whether another is better: each number with its interval, and one rule for the verdict."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t
+from numpy.typing import ArrayLike
 
-from rosetune.robustness.metrics import BLOCK, bootstrap_interval, totals
-from rosetune.robustness.paired import paired_difference
+from rosetune.robustness.resampling import Floats, as_table, clopper_pearson, cluster_sums, mean_interval
+from rosetune.robustness.significance import (
+    PairedTTest,
+    SignTest,
+    correctness,
+    paired_t_test,
+    same_shape,
+    sign_flip_test,
+    sign_test,
+)
 
 __all__ = [
+    "ALPHA",
+    "Difference",
+    "Estimate",
     "PairedTTest",
+    "SignTest",
+    "difference",
+    "difference_of_errors",
+    "estimate",
     "paired_t_test",
-    "seeds_difference",
-    "seeds_interval",
+    "sign_flip_test",
+    "sign_test",
 ]
 
-Floats = NDArray[np.float64]
+ALPHA = 0.025  # one-sided: a 95% interval leaves as much on either side
 
 
 @dataclass(frozen=True)
-class PairedTTest:
-    """Paired t-test over seeds of b minus a.
+class Estimate:
+    """A mean over n examples, and over seeds where there are several, with its 95% interval."""
+
+    n: int
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How b differs from a on the same examples.
 
     Attributes:
-        n, mean, sd: number of seeds, mean and standard deviation (of a sample) of the differences.
-        low, high: interval of the mean.
-        t, two_sided, b_better: the statistic and its p values; like the interval None where all differences are equal:
-            the test would claim certainty where it has seen no spread.
+        n, seeds: examples, and pairs of runs.
+        a, b: each side by itself.
+        value, low, high: by how much b is better, with its 95% interval: accuracy of b minus accuracy of a, or for
+            regression the mean squared error of a minus that of b.
+        only_a, only_b: on how many examples only a, only b is right (for regression: has the smaller error), summed
+            over the seeds.
+        p, p_b_better, p_a_better: two-sided and one-sided. Of one pair of runs from :func:`sign_test` (for regression
+            :func:`sign_flip_test`), of several from :func:`paired_t_test` over the seeds, None where all their
+            differences are equal.
+        sd: standard deviation of the differences over the seeds; None for one pair of runs.
+        per_seed: the two-sided p of each pair of runs by itself.
     """
 
     n: int
-    mean: float
-    sd: float
-    low: float | None
-    high: float | None
-    t: float | None
-    two_sided: float | None
-    b_better: float | None
+    seeds: int
+    a: Estimate
+    b: Estimate
+    value: float
+    low: float
+    high: float
+    only_a: int
+    only_b: int
+    p: float | None
+    p_b_better: float | None
+    p_a_better: float | None
+    sd: float | None = None
+    per_seed: tuple[float, ...] = ()
+
+    @property
+    def verdict(self) -> int:
+        """1: b is shown to be better, -1: worse, 0: neither.
+
+        The interval must exclude zero, and the one-sided test must have p <= 0.025. The bootstrap over two or three
+        seeds alone would call a gain far too often, and the test over seeds knows nothing of the choice of examples.
+        """
+        if self.low > 0 and self.p_b_better is not None and self.p_b_better <= ALPHA:
+            return 1
+        return -1 if self.high < 0 and self.p_a_better is not None and self.p_a_better <= ALPHA else 0
 
 
-def paired_t_test(scores_a: Sequence[float], scores_b: Sequence[float], *, level: float = 0.95) -> PairedTTest:
-    """Compare two methods by their scores for the same seeds, in the same order.
-
-        t = mean / (sd / sqrt(n)), with n - 1 degrees of freedom
-
-    It takes the seeds for a sample, and the examples as given: the claim is about this evaluation set only.
-
-    Args:
-        scores_a, scores_b: a score per seed.
-        level: of confidence, in (0, 1).
-
-    Raises:
-        ValueError: fewer than two seeds, different lengths, scores that are not finite, or a level outside (0, 1).
-    """
-    a, b = np.asarray(scores_a, dtype=float), np.asarray(scores_b, dtype=float)
-    if a.ndim != 1 or a.shape != b.shape:
-        raise ValueError(f"scores are one per seed and pairs of the same seed, not of shapes {a.shape} and {b.shape}")
-    if len(a) < 2:
-        raise ValueError(f"a t-test over seeds needs at least two seeds, not {len(a)}: one says nothing of the spread")
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise ValueError("a score is not finite")
-    _check_level(level)
-    d = b - a
-    n, mean, sd = len(d), float(d.mean()), float(d.std(ddof=1))
-    if np.ptp(d) < 1e-9 * max(np.abs(a).max(), np.abs(b).max(), 1e-300):
-        return PairedTTest(n, mean, 0.0, None, None, None, None, None)
-    error = sd / np.sqrt(n)
-    statistic, reach = mean / error, float(t.ppf((1 + level) / 2, n - 1) * error)
-    two_sided, b_better = 2 * t.sf(abs(statistic), n - 1), t.sf(statistic, n - 1)
-    return PairedTTest(n, mean, sd, mean - reach, mean + reach, float(statistic), float(two_sided), float(b_better))
-
-
-def seeds_interval(
+def estimate(
     values: ArrayLike,
     *,
     clusters: Sequence[Hashable] | None = None,
     level: float = 0.95,
     resamples: int = 10_000,
     seed: int = 0,
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean over seeds and examples, both drawn anew in each resample.
+) -> Estimate:
+    """Mean of per-example values with its percentile bootstrap interval.
 
-    All seeds are evaluated on the same examples, so that a resample draws seeds and, independently, whole clusters of
-    examples. Of few seeds the spread is understated, by the factor (S - 1) / S of its variance; the interaction of
-    seeds and examples is overstated. Where neither seeds nor clusters differ, the interval is that of
-    :func:`~rosetune.robustness.metrics.bootstrap_interval` for one seed.
+    With clusters, whole clusters are drawn, and a resample's mean is the sum of its values over the number of its
+    examples: examples that stem from one original are not independent, and counting them singly flatters. Of several
+    seeds, all evaluated on the same examples, a resample draws the seeds too, independently of the examples. Of few
+    seeds the spread is understated, by the factor (S - 1) / S of its variance; the interaction of seeds and examples
+    is overstated.
+
+    Where all seeds and clusters have the same mean, every resample is alike and the bootstrap would claim certainty.
+    For values in [0, 1], such as correctness, the interval is then the exact one of Clopper and Pearson for that share
+    of as many trials as there are clusters: 0 or k successes of k, for independent 0/1 values.
 
     Args:
-        values: shape (seeds, n), for instance 1 where the model of that seed is right.
-        clusters, level, resamples, seed: as in :func:`~rosetune.robustness.metrics.bootstrap_interval`.
+        values: shape (n,) or (seeds, n), for instance 1 where the prediction is right and 0 elsewhere.
+        clusters: a key per example; None takes every example for its own cluster.
+        level: of confidence, in (0, 1).
+        resamples: number of bootstrap draws.
+        seed: of the draws; the order of the examples does not matter.
 
     Raises:
-        ValueError: fewer than two seeds, no examples, values that are not finite, or a level outside (0, 1).
+        ValueError: no values, values that are not finite, another shape, not a key per example, or a level outside
+            (0, 1).
 
     Reference:
-        Owen, The pigeonhole bootstrap, 2007.
+        Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13; Owen, The pigeonhole bootstrap, 2007.
     """
-    table = _seed_table(values)
-    return _crossed(table, clusters, level, resamples, seed) or bootstrap_interval(
-        table[0], clusters=clusters, level=level, resamples=resamples, seed=seed
-    )
+    table = as_table(values)
+    sums, sizes = cluster_sums(table, clusters)
+    interval = mean_interval(sums, sizes, level=level, resamples=resamples, seed=seed)
+    if interval is None:
+        mean, k = float(sums[0].sum() / sizes.sum()), len(sizes)
+        shares = table.min() >= 0 and table.max() <= 1
+        interval = clopper_pearson(mean * k, k, level) if shares else (mean, mean)
+    return Estimate(table.shape[1], float(table.mean()), *interval)
 
 
-def seeds_difference(
+def difference(
     correct_a: ArrayLike,
     correct_b: ArrayLike,
     *,
@@ -112,87 +140,104 @@ def seeds_difference(
     level: float = 0.95,
     resamples: int = 10_000,
     seed: int = 0,
-) -> tuple[float, float, float]:
-    """Accuracy of b minus accuracy of a over seeds and examples, with its interval as in :func:`seeds_interval`.
+) -> Difference:
+    """Compare two models, or two methods over the same seeds, by which examples they get right.
+
+    The interval is that of :func:`estimate` for the differences per example. Where the models differ alike in all
+    clusters and seeds, the bootstrap would claim certainty. With k clusters the interval is then [-u, u] for a
+    difference of 0, u being the Clopper-Pearson bound of 0 of k; and otherwise
+    2 [Clopper-Pearson of the share (1 + difference) / 2 of k] - 1.
 
     Args:
-        correct_a, correct_b: shape (seeds, n), 1 where the model is right; row i of both is the same seed.
-
-    Returns:
-        The difference, and the two ends of its interval.
+        correct_a, correct_b: shape (n,) or (seeds, n), 1 or True where the model is right; row i of both is one seed.
+        clusters, level, resamples, seed: as in :func:`estimate`.
 
     Raises:
         ValueError: as there, different shapes, or values other than 0 and 1.
     """
-    a, b = _seed_table(correct_a), _seed_table(correct_b)
-    if a.shape != b.shape:
-        raise ValueError(f"pairs of the same seeds and examples are needed, not shapes {a.shape} and {b.shape}")
-    if not (np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all()):
-        raise ValueError("correctness is 0 or 1")
-    interval = _crossed(b - a, clusters, level, resamples, seed)
-    if interval is None:
-        one = paired_difference(a[0], b[0], clusters=clusters, level=level, resamples=resamples, seed=seed)
-        interval = one.low, one.high
-    return float((b - a).mean()), *interval
+    a, b = correctness(correct_a, correct_b)
+
+    def without_spread(value: float, k: int) -> tuple[float, float]:
+        if value == 0:
+            bound = clopper_pearson(0, k, level)[1]
+            return -bound, bound
+        low, high = clopper_pearson((1 + value) / 2 * k, k, level)
+        return 2 * low - 1, 2 * high - 1
+
+    def test(one_a: Floats, one_b: Floats) -> SignTest:
+        return sign_test(one_a, one_b, clusters=clusters)
+
+    return _difference(a, b, 1, without_spread, test, clusters, level, resamples, seed)
 
 
-def _crossed(
-    table: Floats, clusters: Sequence[Hashable] | None, level: float, resamples: int, seed: int
-) -> tuple[float, float] | None:
-    """Interval over seeds and clusters; None where all seeds and clusters have the same mean."""
-    sums, sizes, members = cluster_sums(table, clusters, level)
-    if np.ptp(sums / sizes) < 1e-12:
-        return None
-    rng, share = np.random.default_rng(seed), np.full(len(table), 1 / len(table))
+def difference_of_errors(
+    squared_a: ArrayLike,
+    squared_b: ArrayLike,
+    *,
+    clusters: Sequence[Hashable] | None = None,
+    level: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Difference:
+    """The same for regression, by the squared errors: lower is better, so that the value is MSE of a minus MSE of b.
 
-    def over_seeds(rows: Floats, count: Floats) -> Floats:
-        return np.einsum("rs,sk,rk->r", rng.multinomial(len(rows), share, size=len(count)), rows, count, optimize=True)
+    A positive value thus says that b is better, as everywhere. The test of one pair of runs is :func:`sign_flip_test`.
+    Where the errors differ alike in all clusters, the interval is that one number: of errors without a bound nothing
+    more is known, and the test, whose p cannot fall below 1 / 2^k, alone decides.
 
-    means = resample(sums, sizes, members, resamples, rng, over_seeds) / len(table)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    Args:
+        squared_a, squared_b: shape (n,) or (seeds, n), at least 0; row i of both is one seed.
+        clusters, level, resamples, seed: as in :func:`estimate`.
+
+    Raises:
+        ValueError: as there, different shapes, or a negative value.
+    """
+    a, b = same_shape(squared_a, squared_b)
+    if min(a.min(), b.min()) < 0:
+        raise ValueError("a squared error is not negative")
+
+    def test(one_a: Floats, one_b: Floats) -> SignTest:
+        return sign_flip_test(one_a - one_b, clusters=clusters, seed=seed)
+
+    return _difference(a, b, -1, lambda value, k: (value, value), test, clusters, level, resamples, seed)
 
 
-def cluster_sums(
-    rows: Floats, clusters: Sequence[Hashable] | None, level: float
-) -> tuple[Floats, Floats, NDArray[np.int64]]:
-    """Each row's sum over every sort of cluster, shape (rows, sorts), the sorts' sizes, and how many are of each."""
-    per_row = [totals(row, clusters, level) for row in rows]
-    # Clusters of equal sums and size are interchangeable: four sorts for a pair of independent 0/1 values.
-    table = np.stack([*(sums for sums, _ in per_row), per_row[0][1]])
-    sorts, members = np.unique(table, axis=1, return_counts=True)
-    return sorts[:-1], sorts[-1], members.astype(np.int64)
-
-
-def resample(
-    sums: Floats,
-    sizes: Floats,
-    members: NDArray[np.int64],
+def _difference(
+    a: Floats,
+    b: Floats,
+    sign: int,
+    without_spread: Callable[[float, int], tuple[float, float]],
+    test: Callable[[Floats, Floats], SignTest],
+    clusters: Sequence[Hashable] | None,
+    level: float,
     resamples: int,
-    rng: np.random.Generator,
-    add: Callable[[Floats, Floats], Floats],
-) -> Floats:
-    """Means over draws of clusters; ``add`` weighs the sums by how often each sort was drawn."""
-    block = max(1, BLOCK // len(sizes))
-    means = []
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        count = rng.multinomial(members.sum(), members / members.sum(), size=size).astype(np.float64)
-        means.append(add(sums, count) / (count @ sizes))
-    return np.concatenate(means, axis=-1)
-
-
-def _seed_table(values: ArrayLike) -> Floats:
-    table = np.asarray(values, dtype=float)
-    if table.ndim != 2 or table.shape[1] == 0:
-        raise ValueError(f"values have the shape (seeds, examples), not {table.shape}")
-    if len(table) < 2:
-        raise ValueError(
-            "a bootstrap over seeds needs at least two seeds; bootstrap_interval takes the examples of one"
-        )
-    return table
-
-
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise ValueError(f"a confidence level lies between 0 and 1, not at {level}")
+    seed: int,
+) -> Difference:
+    """Both sides, shape (seeds, n), of which more is better for a sign of 1 and less for -1."""
+    gain = sign * (b - a)
+    value, (sums, sizes) = float(gain.mean()), cluster_sums(gain, clusters)
+    interval = mean_interval(sums, sizes, level=level, resamples=resamples, seed=seed)
+    low, high = interval or without_spread(value, len(sizes))
+    each = [test(one_a, one_b) for one_a, one_b in zip(a, b, strict=True)]
+    tests: PairedTTest | SignTest = each[0]
+    if len(each) > 1:
+        tests = paired_t_test((sign * a).mean(axis=1).tolist(), (sign * b).mean(axis=1).tolist(), level=level)
+    side_a, side_b = (
+        estimate(side, clusters=clusters, level=level, resamples=resamples, seed=seed) for side in (a, b)
+    )
+    return Difference(
+        n=a.shape[1],
+        seeds=len(a),
+        a=side_a,
+        b=side_b,
+        value=value,
+        low=low,
+        high=high,
+        only_a=int((gain < 0).sum()),
+        only_b=int((gain > 0).sum()),
+        p=tests.two_sided,
+        p_b_better=tests.b_better,
+        p_a_better=tests.a_better,
+        sd=tests.sd if isinstance(tests, PairedTTest) else None,
+        per_seed=tuple(one.two_sided for one in each),
+    )

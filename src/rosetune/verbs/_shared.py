@@ -1,19 +1,62 @@
 """What several verbs share."""
 
 import argparse
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
 
-TASKS_HELP = "a task's name (see `rosetune list tasks`), a CSV, JSON Lines or Parquet file or folder, or a hub id"
+from rosetune.runs.config import RunConfig
+from rosetune.runs.sets import KINDS
+
 SETS_HELP = "of clean, noise, noise_curve, advglue (default: clean,noise)"
 _MOVED = ("task", "data_dir", "validation_file", "test_file")
+
+
+def add_fields(parser: Any, kind: type, names: Iterable[str] | None = None, **overrides: dict[str, Any]) -> None:
+    """A flag for each field of a dataclass, with the help of its metadata; what is not given stays unset.
+
+    Args:
+        parser: or a group of one.
+        names: of the fields; None: all that have a help.
+        overrides: by field, options of ``add_argument`` that go before.
+    """
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for name in fields if names is None else names:
+        about = fields[name].metadata
+        if "help" not in about:
+            continue
+        options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": about["help"]}
+        if about.get("metavar"):
+            options["metavar"] = about["metavar"]
+        if fields[name].type in (bool, "bool"):
+            options |= {"nargs": "?", "const": True, "metavar": "BOOL"}
+        parser.add_argument(f"--{name}", **{**options, **overrides.get(name, {})})
+
+
+def given_fields(known: argparse.Namespace, kind: type) -> dict[str, Any]:
+    """What was given for them."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {name: value for name, value in vars(known).items() if name in names}
 
 
 def add_moved(parser: argparse.ArgumentParser) -> None:
     """Flags for where a run's data lies now."""
     group = parser.add_argument_group("where the data lies now, if it has moved since training")
-    for name in _MOVED:
-        group.add_argument(f"--{name}", metavar="DIR" if name == "data_dir" else "FILE")
+    add_fields(group, RunConfig, _MOVED)
 
 
 def moved_data(known: argparse.Namespace) -> dict[str, str | None]:
     """What was given for them."""
-    return {name: getattr(known, name) for name in _MOVED}
+    return {name: getattr(known, name, None) for name in _MOVED}
+
+
+def kinds_of(text: str) -> tuple[str, ...]:
+    """The kinds of sets in a comma-separated list.
+
+    Raises:
+        RunError: an unknown one.
+    """
+    return RunConfig(task="-", model_name_or_path="-", sets=text).sets  # type: ignore[arg-type]
+
+
+__all__ = ["KINDS", "SETS_HELP", "add_fields", "add_moved", "given_fields", "kinds_of", "moved_data"]

@@ -3,12 +3,16 @@
 import argparse
 from collections.abc import Callable
 
-from rosetune.verbs._shared import add_moved, moved_data
+from rosetune.experiments.attack_options import AttackOptions
+from rosetune.verbs._shared import add_fields, add_moved, given_fields, moved_data
 
 EPILOG = """\
-recipes: deepwordbug (misspellings), pwws, textfooler and genetic (synonyms),
+attacks: deepwordbug (misspellings), pwws, textfooler and genetic (synonyms),
 random (a control: misspellings at random), all five as `all`, and
 textattack:NAME for a recipe of TextAttack, where that is installed.
+
+Of pairs the last text is attacked: the hypothesis, second question or second
+sentence, of QNLI the sentence (in a short question every word tells what is asked).
 
 Results are kept in RUN/attacks. A killed attack goes on, a finished one is not
 repeated, and --examples 400 after 200 attacks the other 200. With several runs
@@ -18,37 +22,17 @@ of a task, each model is also tried on what fooled the others."""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's flags."""
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a finished run")
-    parser.add_argument("--recipe", metavar="A,B", required=True, help="attacks by name, or all (see below)")
-    parser.add_argument(
-        "--examples",
-        metavar="N",
-        default=200,
-        type=_count_or("all"),
-        help="rows drawn at random, or all (default: 200)",
+    add_fields(
+        parser,
+        AttackOptions,
+        examples={"type": _count_or("all")},
+        budget={"type": _count_or("none")},
+        seed={"type": int},
+        max_share={"type": float},
+        protected={"nargs": "+"},
+        batch_size={"type": int},
     )
-    parser.add_argument(
-        "--budget",
-        metavar="N",
-        default=1000,
-        type=_count_or("none"),
-        help="largest number of texts the model is asked about for a row, or none as in the papers (default: 1000)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of rows and attacks (default: 0)")
-    parser.add_argument("--set", metavar="NAME", default="clean", help="evaluation set (default: clean)")
-    parser.add_argument("--synonyms", metavar="FILE", help='JSON file {"word": ["other", ...]}, or wordnet')
-    parser.add_argument("--max_share", type=float, metavar="X", help="largest share of words changed, such as 0.3")
-    parser.add_argument(
-        "--protected", metavar="REGEX", nargs="+", default=[], help="words that a match touches stay as they are"
-    )
-    parser.add_argument(
-        "--column",
-        metavar="NAME",
-        help="text column to attack, or its number from 1 (default: the last; of pairs the hypothesis, second "
-        "question or second sentence, of QNLI the sentence: in a short question every word tells what is asked)",
-    )
-    parser.add_argument(
-        "--batch_size", type=int, metavar="N", help="texts at a time (default: 16 on the CPU, 128 elsewhere)"
-    )
+    parser.add_argument("--recipe", help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     add_moved(parser)
 
@@ -58,27 +42,28 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     import json
     import sys
 
-    from rosetune.experiments.attack import AttackOptions, attack_runs
-    from rosetune.experiments.attack_tables import print_attacks
+    from rosetune.runs.run import Run, RunError
 
-    options = AttackOptions(
-        recipes=tuple(part.strip() for part in known.recipe.split(",") if part.strip()),
-        examples=known.examples,
-        budget=known.budget,
-        seed=known.seed,
-        set_name=known.set,
-        synonyms=known.synonyms,
-        max_share=known.max_share,
-        protected=tuple(known.protected),
-        column=known.column,
-        batch_size=known.batch_size,
-    )
-    moved = moved_data(known)
-    attacked = attack_runs(known.runs, options, lambda line: print(line, file=sys.stderr), **moved)
+    if known.recipe is not None:
+        raise RunError(
+            f"an attack is named by --attack: rosetune attack {' '.join(known.runs)} --attack {known.recipe}"
+        )
+    given = given_fields(known, AttackOptions)
+    if "attack" not in given:
+        raise RunError("--attack is missing: give attacks by name, such as deepwordbug, or all")
+    given["attack"] = tuple(part.strip() for part in given["attack"].split(",") if part.strip())
+    given |= {"protected": tuple(given["protected"])} if "protected" in given else {}
+    options, runs = AttackOptions(**given), [Run.open(folder) for folder in known.runs]
+
+    from rosetune.experiments.attack import attack_runs
+    from rosetune.report.attacks import print_attacks
+    from rosetune.report.console import console
+
+    attacked = attack_runs(runs, options, lambda line: print(line, file=sys.stderr), **moved_data(known))
     if known.json:
-        print(json.dumps({"runs": attacked.figures, "transfer": attacked.transfer}, indent=2, ensure_ascii=False))
-        return
-    print_attacks(attacked, options)
+        print(json.dumps(attacked.as_json(), indent=2, ensure_ascii=False))
+    else:
+        print_attacks(console(), attacked)
 
 
 def _count_or(word: str) -> Callable[[str], int | None]:

@@ -8,7 +8,7 @@ Several seeds of a method are named with commas: rosetune compare vanilla-1,vani
 
 examples:
   rosetune evaluate VANILLA ROSE --sets clean,noise,advglue
-  rosetune attack VANILLA ROSE --recipe deepwordbug
+  rosetune attack VANILLA ROSE --attack deepwordbug
   rosetune controls ROSE
   rosetune compare VANILLA ROSE
 """
@@ -32,13 +32,13 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     """Compare and print."""
     import json
 
-    from rosetune.experiments.compare_tables import compared_as_json, print_compared
-    from rosetune.experiments.sides import paired_sides, read_side
-    from rosetune.experiments.tables import console
-    from rosetune.experiments.verdict import trained_controls
+    from rosetune.report.compare import compared_as_json, print_compared
+    from rosetune.report.console import console
+    from rosetune.runs.claim import trained_controls
+    from rosetune.runs.compare import open_group, paired
 
-    a, b = paired_sides(read_side(known.baseline), read_side(known.claim))
-    trained = trained_controls(a, b, known.controls)
+    a, b = paired(open_group(known.baseline), open_group(known.claim))
+    trained = trained_controls(b, known.controls)
     if known.json:
         print(json.dumps(compared_as_json(a, b, trained), indent=2, ensure_ascii=False))
     else:

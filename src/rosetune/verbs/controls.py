@@ -33,27 +33,33 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     """Train and print, or list."""
     import json
     import sys
+    from pathlib import Path
 
-    from rosetune.experiments.controls import found_controls, train_controls
-    from rosetune.experiments.controls_table import control_states, left_out_lines, named_set_table, results_table
-    from rosetune.experiments.evaluate import read_metrics
-    from rosetune.experiments.tables import console
+    from rosetune.report.console import console, print_grid
+    from rosetune.report.controls import control_states, left_out_lines, named_set_table, results_grid
+    from rosetune.runs.claimed import ClaimedRun
+    from rosetune.runs.controls import found_controls
+    from rosetune.runs.run import Run
 
-    out, places = console(), (known.output_dir, known.trace_of)
-    states = control_states(known.claim, *places)
+    folder = None if known.output_dir is None else Path(known.output_dir).expanduser()
+    out, claim = console(), ClaimedRun(Run.open(known.claim), folder, known.trace_of)
+    states = control_states(claim)
     if known.list:
         if known.json:
             print(json.dumps(states, indent=2, ensure_ascii=False))
         else:
-            out.print(named_set_table(known.claim, states))
+            out.print(named_set_table(claim.run, states))
             out.print("\n".join(left_out_lines(states)))
         return
     names = None if known.only is None else [part.strip() for part in known.only.split(",") if part.strip()]
-    train_controls(known.claim, names, *places, report=lambda line: print(line, file=sys.stderr))
-    found = found_controls(known.claim, known.output_dir)
+
+    from rosetune.experiments.controls import train_controls
+
+    train_controls(claim, names, report=lambda line: print(line, file=sys.stderr))
+    found = found_controls(claim.run, folder)
     if known.json:
-        print(json.dumps({name: read_metrics(path) for name, path in found.items()}, indent=2, ensure_ascii=False))
+        print(json.dumps({name: run.metrics for name, run in found.items()}, indent=2, ensure_ascii=False))
         return
-    out.print(results_table(known.claim, found, out.width))
+    print_grid(out, results_grid(claim.run, found))
     if names is None:
         out.print("\n".join(left_out_lines(states)))

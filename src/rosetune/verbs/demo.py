@@ -2,15 +2,14 @@
 
 import argparse
 
-from rosetune.verbs._shared import TASKS_HELP
+from rosetune.runs.config import RunConfig
+from rosetune.verbs._shared import add_fields
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's flags."""
-    parser.add_argument("--task", default="demo", help=f"{TASKS_HELP} (default: demo, Rotten Tomatoes)")
-    parser.add_argument("--data_dir", metavar="DIR", help="folder with GLUE's and AdvGLUE's files; adds AdvGLUE")
-    parser.add_argument("--text_columns", metavar="A[,B]", help="text columns of a user's file")
-    parser.add_argument("--label_column", metavar="COLUMN", help="label column of a user's file")
+    task = {"default": "demo", "metavar": "TASK"}
+    add_fields(parser, RunConfig, ("task", "data_dir", "text_columns", "label_column"), task=task)
     parser.add_argument("--model_name_or_path", metavar="MODEL", default="demo", help="(default: the embedded MiniLM)")
     parser.add_argument("--output_dir", metavar="DIR", default="runs/demo", help="(default: runs/demo)")
     parser.add_argument("--max_train_samples", type=int, metavar="N", default=1800, help="(default: 1800)")
@@ -19,16 +18,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
     """Train what is not there yet and print the table."""
-    from rosetune.experiments.demo import print_demo, run_demo
+    from rosetune.experiments.demo import run_demo
+    from rosetune.report.console import console
+    from rosetune.report.demo import print_demo
 
-    arms = run_demo(
+    runs = run_demo(
         task=known.task,
-        data_dir=known.data_dir,
-        text_columns=known.text_columns,
-        label_column=known.label_column,
+        data_dir=getattr(known, "data_dir", None),
+        text_columns=getattr(known, "text_columns", None),
+        label_column=getattr(known, "label_column", None),
         model_name_or_path=known.model_name_or_path,
         output_dir=known.output_dir,
         samples=known.max_train_samples,
         seed=known.seed,
     )
-    print_demo(arms, known.task)
+    print_demo(console(), runs, known.task)

@@ -1,13 +1,28 @@
-"""Evaluate finished runs on clean, noisy and adversarial sets."""
+"""Evaluate finished runs, or a model that was trained elsewhere, on clean, noisy and adversarial sets."""
 
 import argparse
 
-from rosetune.verbs._shared import SETS_HELP, add_moved, moved_data
+from rosetune.runs.config import RunConfig
+from rosetune.runs.values import RunError
+from rosetune.verbs._shared import SETS_HELP, add_fields, given_fields, kinds_of
+
+EPILOG = """\
+A model that was trained elsewhere becomes a run, with which attack, compare and predict work:
+  rosetune evaluate --model_name_or_path textattack/roberta-base-SST-2 --task sst2
+
+Where a run's data has moved since training, --task, --data_dir and --validation_file say where it lies now.
+"""
+
+_GIVEN = (
+    *("model_name_or_path", "task", "data_dir", "text_columns", "label_column", "validation_file", "test_file"),
+    *("encoding", "delimiter", "drop_empty", "drop_unlabelled", "max_length", "output_dir"),
+)
+_MOVED = ("task", "data_dir", "validation_file")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's flags."""
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a finished run")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="folder of a finished run")
     parser.add_argument("--sets", metavar="A,B", default="clean,noise", help=SETS_HELP)
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
     parser.add_argument(
@@ -17,33 +32,65 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "with --save_total_limit), and set the ends of all runs beside it at equal clean accuracy",
     )
     parser.add_argument("--figure", metavar="FILE", help="draw that curve into this .svg, .png or .pdf")
-    add_moved(parser)
+    group = parser.add_argument_group("data, and a model that was trained elsewhere")
+    test = {"help": "another labelled file, as a set of its own name; of a model from elsewhere its test data"}
+    add_fields(group, RunConfig, _GIVEN, test_file=test)
 
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
     """Evaluate and print."""
+    import sys
+
+    given = {name: value for name, value in given_fields(known, RunConfig).items() if name in _GIVEN}
+    kinds = kinds_of(known.sets)
+    if known.figure is not None and not known.along_training:
+        raise RunError("--figure draws the curve of --along_training: give both")
+    if "model_name_or_path" in given:
+        if known.runs or "task" not in given or known.along_training:
+            raise RunError("--model_name_or_path takes a model that was trained elsewhere: give --task, and no run")
+        from rosetune.experiments.given import evaluate_given
+
+        folder = evaluate_given(RunConfig(**given, sets=kinds, given=True), lambda line: print(line, file=sys.stderr))
+        _print([str(folder)], kinds, known.json)
+        return
+    if not known.runs:
+        raise RunError("name the folder of a finished run, or --model_name_or_path and --task")
+    strange = [name for name in given if name not in (*_MOVED, "test_file")]
+    if strange:
+        raise RunError(f"--{strange[0]} belongs to the run, which knows it: leave it out")
+    moved = {name: given.get(name) for name in _MOVED}
+    if known.along_training:
+        _along(known, kinds, moved)
+        return
+    from rosetune.experiments.evaluate import evaluate_again
+
+    for folder in known.runs:
+        if "test_file" in given:
+            from rosetune.experiments.given import evaluate_file
+
+            evaluate_file(folder, given["test_file"], **moved)
+        else:
+            evaluate_again(folder, kinds, **moved)
+    _print(known.runs, (*kinds, "file") if "test_file" in given else kinds, known.json)
+
+
+def _print(folders: list[str], kinds: tuple[str, ...], as_json: bool) -> None:
     import json
 
-    from rosetune.experiments.evaluate import evaluate_again, of_kinds, over_tasks, read_identity
-    from rosetune.experiments.tables import console, print_metrics
+    from rosetune.report.console import console
+    from rosetune.report.metrics import print_metrics
+    from rosetune.runs.metrics import of_kinds, over_tasks
+    from rosetune.runs.run import Run
 
-    kinds = tuple(kind.strip() for kind in known.sets.split(",") if kind.strip())
-    moved = moved_data(known)
-    if known.along_training:
-        from rosetune.experiments.along_report import print_along
-
-        print_along(known.runs, kinds, known.figure, known.json, **moved)
-        return
-    if known.figure is not None:
-        raise ValueError("--figure draws the curve of --along_training: give both")
-    results = {run: of_kinds(evaluate_again(run, kinds, **moved), kinds) for run in known.runs}
-    if known.json:
+    runs = [Run.open(folder) for folder in folders]
+    results = {str(run): of_kinds(run.metrics, kinds) for run in runs}
+    if as_json:
         print(json.dumps(results, indent=2, ensure_ascii=False))
         return
     out = console()
-    for run, metrics in results.items():
-        print_metrics(out, run, metrics)
-    tasks = {str(read_identity(run)["task"]): metrics for run, metrics in results.items()}
+    for name, metrics in results.items():
+        print_metrics(out, name, metrics)
+    tasks = {run.task: results[str(run)] for run in runs}
     found = over_tasks(tasks) if len(tasks) == len(results) else None
     if found is not None:
         average, drop = found
@@ -51,3 +98,28 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
             f"Over {len(tasks)} tasks: average {100 * average:.1f} of clean and AdvGLUE's accuracy, "
             f"drop {100 * drop:.1f} points from the first to the second."
         )
+
+
+def _along(known: argparse.Namespace, kinds: tuple[str, ...], moved: dict[str, str | None]) -> None:
+    import json
+    import sys
+
+    from rosetune.report.figures import check_figure, draw_curve
+
+    if known.figure is not None:
+        check_figure(known.figure)
+
+    from rosetune.experiments.evaluate import evaluate_along
+    from rosetune.report.along import followed_as_json, print_along
+    from rosetune.report.console import console
+    from rosetune.runs.along import Followed
+
+    runs = [evaluate_along(run, kinds, lambda line: print(line, file=sys.stderr), **moved) for run in known.runs]
+    followed = Followed(runs, kinds)
+    if known.figure is not None:
+        draw_curve(followed, known.figure)
+        print(f"figure written to {known.figure}", file=sys.stderr)
+    if known.json:
+        print(json.dumps(followed_as_json(followed), indent=2, ensure_ascii=False))
+    else:
+        print_along(console(), followed)

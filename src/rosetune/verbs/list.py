@@ -18,11 +18,12 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     if known.what == "recipes":
         from rosetune.recipes import recipe_names, recipe_text
 
-        if known.name in recipe_names():
+        found = [name for name in recipe_names() if (known.name or "") in name]
+        if known.name in found or not found:  # or a name that is not there, which recipe_text answers
             print(recipe_text(known.name), end="")
-            return
-        print("\n".join(name for name in recipe_names() if (known.name or "") in name))
+        else:
+            print("\n".join(found))
         return
-    from rosetune.experiments.listing import methods_text, tasks_text
+    from rosetune.report.listing import methods_text, tasks_text
 
     print(tasks_text() if known.what == "tasks" else methods_text(known.name))

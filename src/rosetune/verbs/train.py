@@ -1,16 +1,20 @@
 """Fine-tune a classifier with any objective and update mask."""
 
 import argparse
+import dataclasses
 from typing import Any
 
-from rosetune.verbs._shared import SETS_HELP, TASKS_HELP
+from rosetune._axes import AXES
+from rosetune.runs.config import RUN_OPTIONS, RunConfig
+from rosetune.runs.values import RunError
+from rosetune.verbs._shared import add_fields
 
 EPILOG = """\
-Arguments of transformers' Trainer follow under their own names (--learning_rate 2e-5 --seed 1 ...);
+Arguments of transformers' Trainer follow under their own names (--learning_rate 2e-5 ...);
 `rosetune train --help_all` lists them. A killed run resumes when the same command is given again.
 
 examples:
-  rosetune train --task demo --model_name_or_path demo --update_mask rose
+  rosetune train --task demo --model_name_or_path demo --update_mask rose --seed 1,2,3
   rosetune train --recipe rose-ensemble/roberta-base/rte --data_dir glue/
   rosetune train --task my.csv --text_columns premise,hypothesis --label_column y \\
       --model_name_or_path FacebookAI/roberta-base \\
@@ -19,58 +23,76 @@ examples:
       --model_name_or_path FacebookAI/roberta-base
 """
 
-_RUN_OPTIONS: dict[str, dict[str, Any]] = {
-    "task": {"help": TASKS_HELP},
-    "data_dir": {"metavar": "DIR", "help": "folder with GLUE's and AdvGLUE's files; without it, the hub"},
-    "text_columns": {"metavar": "A[,B]", "help": "text columns of a user's file"},
-    "label_column": {"metavar": "COLUMN", "help": "label column of a user's file"},
-    "validation_file": {"metavar": "FILE", "help": "validation data of a user's task"},
-    "test_file": {"metavar": "FILE", "help": "test data of a user's task"},
-    "model_name_or_path": {"metavar": "MODEL", "help": "a hub id, a folder, or demo for the embedded MiniLM"},
-    "max_length": {"metavar": "N", "help": "tokens of a text; longer ones are cut (default: 128)"},
-    "max_train_samples": {"metavar": "N", "help": "train on a seeded random subset"},
-    "validation_from_train": {
-        "metavar": "SHARE",
-        "help": "cut this share off the training data and report the checkpoint that is best on it",
-    },
-    "sets": {"metavar": "A,B", "help": f"evaluate on these at the end, {SETS_HELP}"},
-    "output_dir": {"metavar": "DIR", "help": "the run's folder (default: runs/<task>/<method>/<hash>)"},
-}
-_METHOD_OPTIONS: dict[str, dict[str, Any]] = {
-    "objective": {"metavar": "NAME", "help": "which loss is minimised (rosetune list methods)"},
-    "objective_kwargs": {"metavar": "JSON", "help": "its options; those of --recipe and --config stay beside them"},
-    "update_mask": {"metavar": "NAME", "help": "which updates are applied (rosetune list methods), or none"},
-    "update_mask_kwargs": {"metavar": "JSON", "help": "its options, likewise"},
-}
+_RUN = tuple(name for name in RUN_OPTIONS if name != "given")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's own flags; the Trainer's follow under their own names."""
     parser.add_argument("--config", metavar="FILE", help="YAML of options; the command line goes on top")
     parser.add_argument("--recipe", metavar="NAME", help="published values, e.g. rose-ensemble/roberta-base/rte")
+    parser.add_argument("--seed", metavar="N[,N]", help="of the training; several train one run each (default: 42)")
+    parser.add_argument("--overwrite", action="store_true", help="delete a run that the folder holds, and train anew")
     parser.add_argument("--help_all", action="store_true", help="show the Trainer's arguments as well, and exit")
-    for title, options in (("data, model and run", _RUN_OPTIONS), ("method", _METHOD_OPTIONS)):
-        group = parser.add_argument_group(title)
-        for name, kwargs in options.items():
-            group.add_argument(f"--{name}", default=argparse.SUPPRESS, **kwargs)
+    add_fields(parser.add_argument_group("data, model and run"), RunConfig, _RUN)
+    group = parser.add_argument_group("method")
+    for name, text in AXES.items():
+        metavar = "JSON" if name.endswith("_kwargs") else "NAME"
+        group.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar=metavar, help=text)
 
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
     """Train and print the metrics."""
-    from rosetune.experiments.options import make_config
+    from rosetune.experiments.quick import check_words
 
     if known.help_all:
         _help_all()
         return
-    given = {name: value for name, value in vars(known).items() if name in _RUN_OPTIONS | _METHOD_OPTIONS}
-    config = make_config(recipe=known.recipe, config_file=known.config, options=given, arguments=rest)
+    check_words(rest)
+    given = {name: value for name, value in vars(known).items() if name in (*_RUN, *AXES)}
+    configs = _by_seed(known, given, rest)
+    for config in configs:
+        _train(config, known.overwrite)
 
-    from rosetune.experiments.train import is_main_process, read_metrics, train_run
-    from rosetune.experiments.tables import console, metrics_table
 
-    folder = train_run(config)
-    if is_main_process():
-        console().print(metrics_table(str(folder), read_metrics(folder)))
+def _train(config: RunConfig, overwrite: bool) -> None:
+    from rosetune.experiments.quick import check_paths, finished
+    from rosetune.report.console import console, print_grid
+    from rosetune.report.metrics import metrics_grid
+    from rosetune.runs.run import Run
+
+    check_paths(config)
+    folder = None
+    if not overwrite:
+        from rosetune.experiments.data import load_data
+
+        folder = finished(config, load_data)
+    if folder is not None:
+        print(f"{folder} is finished; nothing to do")
+    else:
+        from rosetune.experiments.train import is_main_process, train_run
+
+        folder = train_run(config, overwrite=overwrite)
+        if not is_main_process():
+            return
+    print_grid(console(), metrics_grid(str(folder), Run.open(folder).metrics))
+
+
+def _by_seed(known: argparse.Namespace, given: dict[str, Any], rest: list[str]) -> list[RunConfig]:
+    from rosetune.experiments.options import make_config
+
+    def config(seed: str | None) -> RunConfig:
+        words = [*rest, *([] if seed is None else [f"--seed={seed}"])]
+        return make_config(recipe=known.recipe, config_file=known.config, options=given, arguments=words)
+
+    if known.seed is None:
+        return [config(None)]
+    seeds = [part.strip() for part in known.seed.split(",") if part.strip()]
+    if not seeds or not all(part.isdigit() for part in seeds) or len({*seeds}) < len(seeds):
+        raise RunError(f"--seed takes a whole number, or different ones with commas between, not {known.seed!r}")
+    configs = [config(seed) for seed in seeds]
+    if len(configs) > 1 and configs[0].output_dir is not None:
+        return [dataclasses.replace(c, output_dir=f"{c.output_dir}/seed-{c.seed}") for c in configs]
+    return configs
 
 
 def _help_all() -> None:

@@ -12,8 +12,9 @@ from rosetune.robustness.attacks.genetic import Genetic
 from rosetune.robustness.attacks.recipes import NEEDS_SYNONYMS, RECIPES, deepwordbug, genetic, pwws, textfooler
 from rosetune.robustness.attacks.run import attack
 from rosetune.robustness.attacks.searches import Ask, Greedy, Problem, RandomSearch
-from rosetune.robustness.attacks.text import Text, letters
+from rosetune.robustness.attacks.text import Text
 from rosetune.robustness.attacks.transformations import EDITS, CharacterEdits, Synonyms, carry_case
+from rosetune.robustness.edits import letters
 from victims import HOSTILE, SYNONYMS, WEIGHTS, BagOfWords
 
 SENTENCE = "The film has a superb plot , and good acting ."

@@ -15,7 +15,7 @@ from rosetune.robustness.attacks.driver import Recipe, Row
 from rosetune.robustness.attacks.recipes import NEEDS_SYNONYMS, RECIPES, deepwordbug, genetic, pwws
 from rosetune.robustness.attacks.run import attack, read_results
 from rosetune.robustness.attacks.searches import Greedy, Problem
-from rosetune.robustness.attacks.summary import summary, transfer
+from rosetune.robustness.attacks.summary import Transferred, summary, transfer
 from rosetune.robustness.attacks.text import Text
 from rosetune.robustness.attacks.transformations import Synonyms
 from rosetune.robustness.attacks.victim import TransformersVictim
@@ -356,17 +356,25 @@ def test_transfer_by_hand():
         tried = [r for r in results[source] if r["status"] == "success" and right(r["texts"][0], r["gold"])]
         fooled = [r for r in tried if not right(r["perturbed"][0], r["gold"])]
         correct = [r for r in results[source] if right(r["perturbed"][0], r["gold"])]
-        assert matrix[source][target] == {
-            "n": len(tried),
-            "fooled": len(fooled) / len(tried),
-            "rows": 40,
-            "accuracy": len(correct) / 40,
-        }
+        cell = matrix[source][target]
+        assert (cell.fooled.n, cell.fooled.value) == (len(tried), len(fooled) / len(tried))
+        assert (cell.accuracy.n, cell.accuracy.value) == (40, len(correct) / 40)
     for name in "ab":
-        assert matrix[name][name]["fooled"] == 1.0
-        assert matrix[name][name]["accuracy"] == summary(results[name])["accuracy_under_attack"]
-    assert 0 < matrix["a"]["b"]["fooled"] < 1
-    assert transfer({"a": []}, victims)["a"]["b"] == {"n": 0, "fooled": None, "rows": 0, "accuracy": None}
+        assert matrix[name][name].fooled.value == 1.0
+        assert matrix[name][name].fooled.low < 1.0
+        assert matrix[name][name].accuracy.value == summary(results[name])["accuracy_under_attack"]
+    assert 0 < matrix["a"]["b"].fooled.low < matrix["a"]["b"].fooled.value < matrix["a"]["b"].fooled.high < 1
+    assert transfer({"a": []}, victims)["a"]["b"] == Transferred(None, None)
+
+
+def test_transfer_draws_rows_of_one_original_together():
+    rows = make_rows(40)
+    victims = {"a": BagOfWords(WEIGHTS, 0.0), "b": BagOfWords({**WEIGHTS, "dire": 0.5, "slow": -0.9}, 0.1)}
+    results = run(rows, make_recipe("textfooler"), victims["a"])
+    alone = transfer({"a": results}, victims)["a"]["b"].accuracy
+    copies = [{**result, "original_id": i} for i, result in enumerate(results) for _ in range(4)]
+    found = transfer({"a": copies}, victims)["a"]["b"].accuracy
+    assert (found.low, found.high) == pytest.approx((alone.low, alone.high))
 
 
 # a real model

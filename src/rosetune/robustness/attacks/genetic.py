@@ -5,9 +5,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from rosetune.robustness.attacks.randomness import pick
 from rosetune.robustness.attacks.searches import Ask, Floats, Problem, Steps
 from rosetune.robustness.attacks.text import Changes
+from rosetune.robustness.edits import pick
 
 __all__ = ["Genetic"]
 
@@ -36,8 +36,10 @@ class Genetic:
 
     Deviates:
         Alzantot et al. draw the word to mutate in proportion to its number of neighbours, here each is as likely.
-        RIFT's code weighs parents of NLI by the sigmoid of the logit margin, and the generation that the last of its
-        iterations breeds is never judged; here it is. A child beyond the constraints is replaced by its first parent.
+        They keep only neighbours that a language model finds fit for the context, as RIFT's code does unless it is
+        turned off; here there is none. RIFT's code weighs parents of NLI by the sigmoid of the logit margin, and the
+        generation that the last of its iterations breeds is never judged; here it is. A child beyond the constraints
+        is replaced by its first parent.
     """
 
     population: int = 60

@@ -88,8 +88,9 @@ def genetic(
         Alzantot et al., Generating natural language adversarial examples, 2018; Dong et al. 2021 (RIFT).
 
     Deviates:
-        Missing constraint: a language model that keeps the neighbours that fit their context (in RIFT an option, with
-        precomputed scores). The attack is stronger without, and its texts less fluent. See also :class:`Genetic`.
+        Missing constraint: a language model that keeps the neighbours that fit their context. Alzantot et al. have it,
+        and in RIFT's code it is on by default, with scores computed beforehand. The attack is stronger without, and
+        its texts less fluent: accuracies under it are not comparable with RIFT's. See also :class:`Genetic`.
     """
     limits = Constraints(max_share=max_share, protected=protected, repeat=True)
     return Recipe("genetic", Genetic(population, iterations), Synonyms(synonyms), limits)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rosetune.robustness.attacks.constraints import Constraints
-from rosetune.robustness.attacks.randomness import generator, pick
 from rosetune.robustness.attacks.text import Candidate, Changes, Text
 from rosetune.robustness.attacks.transformations import Transformation
+from rosetune.robustness.edits import generator, pick
 
 __all__ = ["Ask", "Floats", "Greedy", "Problem", "RandomSearch", "Search", "Steps"]
 

@@ -1,17 +1,19 @@
 """Figures from the results of attacks, and what adversarial examples do to models that they were not made for."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rosetune.robustness.metrics import bootstrap_interval
+from rosetune.robustness.rows import clusters_of
+from rosetune.robustness.statistics import Estimate, estimate
 
 if TYPE_CHECKING:
     from rosetune.robustness.attacks.victim import Victim
 
-__all__ = ["summary", "transfer"]
+__all__ = ["Transferred", "summary", "transfer"]
 
 AT_ONCE = 1024  # texts
 
@@ -65,9 +67,24 @@ def summary(results: Sequence[Mapping[str, Any]], budget: int | None = None) -> 
     }
 
 
+@dataclass(frozen=True)
+class Transferred:
+    """What the adversarial examples found on one model, the source, do to another, the target.
+
+    Attributes:
+        fooled: of the examples that succeeded against the source and whose unchanged text the target gets right, the
+            share that misleads the target; None where there are none.
+        accuracy: the target's share of right predictions over all of the source's perturbed texts, where the unchanged
+            one stands for a row that the source gets wrong; None without rows.
+    """
+
+    fooled: Estimate | None
+    accuracy: Estimate | None
+
+
 def transfer(
     results: Mapping[str, Sequence[Mapping[str, Any]]], victims: Mapping[str, "Victim"]
-) -> dict[str, dict[str, dict[str, Any]]]:
+) -> dict[str, dict[str, Transferred]]:
     """Attack every model with the adversarial examples of every other.
 
     A search by confidence stalls on a model whose confidence is flat, though it need not be robust: then few examples
@@ -78,12 +95,9 @@ def transfer(
         victims: the models to try the examples on, by name.
 
     Returns:
-        By source, then by target: ``n``, the number of adversarial examples that succeeded against the source and
-        whose unchanged text the target gets right; ``fooled``, the share of them that mislead the target (None of
-        none); ``rows``, and ``accuracy``, the target's share of right predictions over all of the source's perturbed
-        texts, where the unchanged one stands for a row that the source gets wrong.
+        By source, then by target.
     """
-    matrix: dict[str, dict[str, dict[str, Any]]] = {source: {} for source in results}
+    matrix: dict[str, dict[str, Transferred]] = {source: {} for source in results}
     for target, victim in victims.items():
         texts = dict.fromkeys(
             tuple(result[kind]) for part in results.values() for result in part for kind in ("texts", "perturbed")
@@ -92,16 +106,12 @@ def transfer(
         for source, part in results.items():
             right = [predicted[tuple(result["perturbed"])] == result["gold"] for result in part]
             counted = [
-                ok
+                (ok, result)
                 for ok, result in zip(right, part, strict=True)
                 if result["status"] == "success" and predicted[tuple(result["texts"])] == result["gold"]
             ]
-            matrix[source][target] = {
-                "n": len(counted),
-                "fooled": _mean(not ok for ok in counted),
-                "rows": len(part),
-                "accuracy": _mean(right),
-            }
+            fooled = _estimate([not ok for ok, _ in counted], [result for _, result in counted])
+            matrix[source][target] = Transferred(fooled, _estimate(right, part))
     return matrix
 
 
@@ -117,11 +127,12 @@ def _share(name: str, results: Sequence[Mapping[str, Any]], status: str) -> dict
     """The share of the results with that status, and its interval."""
     if not results:
         return {name: None, f"{name}_low": None, f"{name}_high": None}
-    of_it = [result["status"] == status for result in results]
-    originals = [result.get("original_id") for result in results]
-    clusters = [("row", at) if original is None else ("original", original) for at, original in enumerate(originals)]
-    low, high = bootstrap_interval(of_it, clusters=clusters)
-    return {name: sum(of_it) / len(of_it), f"{name}_low": low, f"{name}_high": high}
+    found = estimate([result["status"] == status for result in results], clusters=clusters_of(results))
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def _estimate(values: Sequence[bool], results: Sequence[Mapping[str, Any]]) -> Estimate | None:
+    return estimate(values, clusters=clusters_of(results)) if values else None
 
 
 def _mean(values: Iterable[float]) -> float | None:

@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Mapping
 
-__all__ = ["Candidate", "Changes", "Text", "letters"]
+__all__ = ["Candidate", "Changes", "Text"]
 
 Changes = Mapping[int, str]  # position among the words -> what stands there instead
 Candidate = Changes | slice  # a slice of the words is the piece of the text that they span
@@ -49,17 +49,6 @@ class Text:
             pieces += (self.text[end:start], candidate[position])
             end = stop
         return "".join((*pieces, self.text[end:]))
-
-
-def letters(word: str) -> list[str]:
-    """The characters of a word, each with the combining marks that belong to it."""
-    found: list[str] = []
-    for character in word:
-        if found and unicodedata.category(character)[0] == "M":
-            found[-1] += character
-        else:
-            found.append(character)
-    return found
 
 
 def _spans(text: str) -> list[tuple[int, int]]:

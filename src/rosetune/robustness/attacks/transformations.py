@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
-from rosetune.robustness.attacks.randomness import pick
-from rosetune.robustness.attacks.text import letters
-from rosetune.robustness.noises import NEIGHBOURING_KEYS
+from rosetune.robustness.edits import NEIGHBOURING_KEYS, Word, dropped, letters, pick, replaced, swapped
 
 __all__ = ["EDITS", "CharacterEdits", "Synonyms", "Transformation", "carry_case"]
 
@@ -45,6 +43,11 @@ class CharacterEdits:
 
     Raises:
         ValueError: no or an unknown kind, or fewer than one sample.
+
+    Deviates:
+        DeepWordBug's published code draws letters a-z as here, and may append one at the end of a word. TextAttack
+        draws a-z and A-Z, never appends, and leaves words of one letter alone. Here ``keep_ends`` decides whether a
+        letter may be appended, and drawn letters are lower-case also in a word of capitals.
     """
 
     kinds: tuple[str, ...] = ("swap", "drop", "insert", "neighbour_key")
@@ -68,8 +71,9 @@ class CharacterEdits:
             forms: list[str] = []
             while positions and (self.samples is None or len(forms) < self.samples):
                 at = 0 if self.samples is None else int(rng.random() * len(positions))
-                form = edit(characters, positions.pop(at), len(characters) - int(self.keep_ends), rng)
-                if form not in (None, word, "") and form not in found:
+                edited = edit(characters, positions.pop(at), len(characters) - int(self.keep_ends), rng)
+                form = "".join(edited or ())
+                if form not in (word, "") and form not in found:
                     forms.append(form)
                     found[form] = None
         return list(found)
@@ -100,37 +104,33 @@ def carry_case(word: str, other: str) -> str:
 
 
 # An edit takes the letters, a position, the end of what may be edited, and the generator; None where nothing fits.
-Edit = Callable[[list[str], int, int, Random], str | None]
+Edit = Callable[[Word, int, int, Random], Word | None]
 
 
-def _swap(word: list[str], at: int, end: int, rng: Random) -> str | None:
-    if at + 1 >= end or word[at] == word[at + 1]:
-        return None
-    return "".join((*word[:at], word[at + 1], word[at], *word[at + 2 :]))
+def _swap(word: Word, at: int, end: int, rng: Random) -> Word | None:
+    return swapped(word, at) if at + 1 < end else None
 
 
-def _drop(word: list[str], at: int, end: int, rng: Random) -> str | None:
-    return "".join((*word[:at], *word[at + 1 :])) if at < end else None
+def _drop(word: Word, at: int, end: int, rng: Random) -> Word | None:
+    return dropped(word, at) if at < end else None
 
 
-def _insert(word: list[str], at: int, end: int, rng: Random) -> str | None:
-    return "".join((*word[:at], pick(string.ascii_lowercase, rng), *word[at:])) if at <= end else None
+def _insert(word: Word, at: int, end: int, rng: Random) -> Word | None:
+    return [*word[:at], pick(string.ascii_lowercase, rng), *word[at:]] if at <= end else None
 
 
-def _substitute(word: list[str], at: int, end: int, rng: Random) -> str | None:
-    return "".join((*word[:at], pick(string.ascii_lowercase, rng), *word[at + 1 :])) if at < end else None
+def _substitute(word: Word, at: int, end: int, rng: Random) -> Word | None:
+    return replaced(word, at, pick(string.ascii_lowercase, rng)) if at < end else None
 
 
-def _neighbour_key(word: list[str], at: int, end: int, rng: Random) -> str | None:
-    if at >= end or word[at] not in NEIGHBOURING_KEYS:
-        return None
-    return "".join((*word[:at], pick(NEIGHBOURING_KEYS[word[at]], rng), *word[at + 1 :]))
+def _neighbour_key(word: Word, at: int, end: int, rng: Random) -> Word | None:
+    near = NEIGHBOURING_KEYS.get(word[at]) if at < end else None
+    return None if near is None else replaced(word, at, pick(near, rng))
 
 
-def _homoglyph(word: list[str], at: int, end: int, rng: Random) -> str | None:
-    if at >= end or word[at] not in _LOOK_ALIKES:
-        return None
-    return "".join((*word[:at], _LOOK_ALIKES[word[at]], *word[at + 1 :]))
+def _homoglyph(word: Word, at: int, end: int, rng: Random) -> Word | None:
+    like = _LOOK_ALIKES.get(word[at]) if at < end else None
+    return None if like is None else replaced(word, at, like)
 
 
 EDITS: dict[str, Edit] = {

@@ -1,0 +1,10 @@
+"""The options of the two axes, described once: for the Trainer's arguments and for the command line."""
+
+__all__ = ["AXES"]
+
+AXES = {
+    "objective": "which loss is minimised (rosetune list methods)",
+    "objective_kwargs": 'options of the objective, as JSON: {"alpha": 0.5}',
+    "update_mask": "which updates are applied (rosetune list methods); none: all of them",
+    "update_mask_kwargs": 'options of the update mask, as JSON: {"order": "first", "upper": 0.6}',
+}

@@ -1,0 +1,48 @@
+"""The data of a run, where it lies now."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rosetune.data.rows import TaskData
+from rosetune.data.sources import load_task
+from rosetune.runs.config import RunConfig
+from rosetune.runs.run import Run, RunError
+
+__all__ = ["checked_data", "config_now", "load_data"]
+
+
+def load_data(config: RunConfig) -> TaskData:
+    """The task's data, as the configuration names it.
+
+    Raises:
+        DataError: the data cannot be read.
+    """
+    return load_task(config.task, **config.data_options())
+
+
+def config_now(run: Run, kinds: Sequence[str] | str, moved: Mapping[str, str | None]) -> RunConfig:
+    """A run's configuration for another evaluation: on these kinds of sets, with its data where it lies now.
+
+    Args:
+        moved: ``task``, ``data_dir``, ``validation_file``, ``test_file``; None: where it was.
+    """
+    given: dict[str, Any] = {"sets": kinds, **{name: value for name, value in moved.items() if value is not None}}
+    return dataclasses.replace(run.config, **given)
+
+
+def checked_data(run: Run, config: RunConfig, loaded: TaskData | None = None) -> TaskData:
+    """The data of a run, or what was loaded of it already.
+
+    Raises:
+        DataError: it cannot be read.
+        RunError: it is not what the run was trained on.
+    """
+    data, trained_on = loaded or load_data(config), run.identity["data_fingerprint"]
+    if data.fingerprint != trained_on:
+        raise RunError(
+            f"the data of {config.task} is not what {run} was trained on: its training, validation and test files "
+            f"together have the fingerprint {data.fingerprint[:12]}, then it was {trained_on[:12]}; point --task, "
+            "--data_dir, --validation_file and --test_file to the same files, or train anew"
+        )
+    return data

@@ -1,0 +1,56 @@
+"""One process a folder: a lock that ends with the process that holds it, however that ends."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from rosetune.runs.values import RunError
+
+__all__ = ["LOCK", "locked"]
+
+LOCK = ".lock"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run's folder.
+
+    The operating system takes the lock back when the process ends, killed or not; the file that stays behind says
+    nothing by itself. Where the system knows no such locks (Windows), nothing is held.
+
+    Raises:
+        RunError: another process holds it; the message has its number.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with _held(folder / LOCK, fcntl) as file:
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            (folder / LOCK).unlink(missing_ok=True)
+
+
+def _held(path: Path, fcntl: Any) -> TextIO:
+    while True:
+        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (the caller closes it); "a+" keeps the holder's number
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.is_file() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+            file.close()  # its holder has just removed it
+        except OSError as error:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            file.close()
+            raise RunError(
+                f"another process (number {holder}) works in {path.parent}: wait for it, or choose another folder"
+            ) from error

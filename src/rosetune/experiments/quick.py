@@ -1,0 +1,116 @@
+"""What can be said of a command before transformers and torch are loaded, which takes seconds."""
+
+import ast
+import os
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rosetune.data.tasks import find_task
+from rosetune.runs.config import RUN_OPTIONS, RunConfig
+from rosetune.runs.files import read_json
+from rosetune.runs.values import RunError
+
+__all__ = ["check_paths", "check_words", "finished", "option_error", "trainer_defaults"]
+
+_SOURCES = (
+    ("transformers", "training_args.py", "TrainingArguments"),
+    ("rosetune", "arguments.py", "RobustTrainingArguments"),
+)
+
+
+@cache
+def trainer_defaults() -> dict[str, Any]:
+    """The Trainer's arguments with their defaults, read from the source without running it.
+
+    A default that is no literal is missing from no list of names, but stands as None here; what depends on defaults
+    must be checked again by :func:`~rosetune.experiments.training.training_defaults`.
+    """
+    found: dict[str, Any] = {}
+    for package, file, name in _SOURCES:
+        spec = find_spec(package)
+        folder = next(iter((spec and spec.submodule_search_locations) or ()))
+        tree = ast.parse((Path(folder) / file).read_text(encoding="utf-8"))
+        body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+        for node in body:
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                found[node.target.id] = _literal(node.value)
+    return found
+
+
+def check_words(words: Iterable[str]) -> None:
+    """Words of a command line for the Trainer.
+
+    Raises:
+        RunError: an option that there is not.
+    """
+    known = {*trainer_defaults(), *RUN_OPTIONS}
+    for word in words:
+        name = word.partition("=")[0]
+        if name.startswith("--") and name[2:] not in known and not _negated(name[2:], known):
+            raise option_error(name, {f"--{option}" for option in known})
+
+
+def option_error(name: str, known: Iterable[str]) -> RunError:
+    """What to say of an option that there is not."""
+    near = get_close_matches(name, known, n=1, cutoff=0.7)
+    remedy = f"did you mean {near[0]}?" if near else "rosetune train --help-all lists all of them"
+    return RunError(f"unknown option {name}: {remedy}")
+
+
+def check_paths(config: RunConfig) -> None:
+    """Files and folders that are named as such.
+
+    Raises:
+        RunError: one is not there.
+    """
+    task = config.task
+    if find_task(task) is None and _looks_like_path(task) and not Path(task).expanduser().exists():
+        raise RunError(f"there is no file or folder {task}: give the data as --task")
+    for option in ("data_dir", "validation_file", "test_file"):
+        value = getattr(config, option)
+        if value is not None and not Path(value).expanduser().exists():
+            raise RunError(f"there is no file or folder {value}: correct --{option}")
+    model = config.model_name_or_path
+    if (model.startswith((".", "/", "~")) or model.count("/") > 1) and not Path(model).expanduser().is_dir():
+        raise RunError(f"there is no folder {model}: give a folder with a saved model, or a hub id such as user/model")
+
+
+def finished(config: RunConfig, load: Callable[[RunConfig], Any]) -> Path | None:
+    """The folder of a run that is finished as asked for; None where that takes a closer look.
+
+    Args:
+        load: reads the data of a configuration.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 or (config.output_dir and not Path(config.output_dir).is_dir()):
+        return None
+    data = load(config)
+    identity = config.identity(
+        task=data.name, text_columns=data.text_columns, fingerprint=data.fingerprint, defaults=trainer_defaults()
+    )
+    folder = config.folder(identity)
+    if not (folder / "metrics.json").is_file() or not (folder / "run.json").is_file():
+        return None
+    done = all((folder / "predictions" / f"{kind}.json").is_file() for kind in config.sets)
+    return folder if done and read_json(folder / "run.json", "choose another --output_dir") == identity else None
+
+
+def _negated(name: str, known: Iterable[str]) -> bool:
+    # HfArgumentParser gives every switch that is on a twin that turns it off.
+    return name.startswith("no_") and name[3:] in known
+
+
+def _looks_like_path(task: str) -> bool:
+    return task.startswith((".", "/", "~")) or (bool(Path(task).suffix) and "/" not in task)
+
+
+def _literal(node: ast.expr | None) -> Any:
+    if isinstance(node, ast.Call):
+        node = next((keyword.value for keyword in node.keywords if keyword.arg == "default"), None)
+    try:
+        return None if node is None else ast.literal_eval(node)
+    except ValueError:
+        return None

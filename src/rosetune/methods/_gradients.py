@@ -1,0 +1,47 @@
+"""Gradients that are looked at and do not reach ``.grad``."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+CHECKPOINTING = "give gradient_checkpointing_kwargs={'use_reentrant': False}"
+
+
+def gradients(
+    loss: Tensor, tensors: Sequence[Tensor], *, of: str, reaching: str, retain_graph: bool = False
+) -> list[Tensor | None]:
+    """``torch.autograd.grad``; None for a tensor that the loss does not reach.
+
+    Args:
+        of, reaching: loss and tensors in words, for the errors.
+
+    Raises:
+        ValueError: none of the tensors is reached, or the forward ran under reentrant checkpointing.
+    """
+    try:
+        found = torch.autograd.grad(loss, tensors, retain_graph=retain_graph, allow_unused=True)
+    except RuntimeError as error:
+        if "use_reentrant" not in str(error):
+            raise
+        raise ValueError(
+            f"the gradient of {of} alone cannot be taken under reentrant checkpointing: {CHECKPOINTING}, or leave "
+            "gradient checkpointing out"
+        ) from error
+    if all(gradient is None for gradient in found):
+        raise ValueError(
+            f"no gradient of {of} reaches {reaching}. Under gradient checkpointing {CHECKPOINTING}; else use the "
+            "model whose named_parameters() the optimizer was given, and see whether its forward detaches them"
+        )
+    return list(found)
+
+
+def gradient(loss: Tensor, tensor: Tensor, *, of: str, reaching: str) -> Tensor:
+    """That of one tensor.
+
+    Raises:
+        ValueError: as in :func:`gradients`.
+    """
+    (found,) = gradients(loss, [tensor], of=of, reaching=reaching)
+    assert found is not None
+    return found

@@ -1,0 +1,162 @@
+"""Attacks as a person reads them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.text import Text
+
+from rosetune.report.console import Grid, interval_cell, percent, print_grid, set_title
+from rosetune.robustness.attacks.summary import Transferred
+from rosetune.robustness.attacks.text import Text as Words
+from rosetune.runs.attacked import Attacked
+
+__all__ = ["attack_grid", "example_lines", "print_attacks", "transfer_grid"]
+
+SHOWN = 3  # adversarial examples
+AROUND = 60  # characters of unchanged text beside a change
+_LACKS = {
+    "pwws": "its check of the part of speech, and its swap of named entities.",
+    "genetic": "its language model, which keeps the neighbours that fit their context.",
+    "textfooler": "its checks of the part of speech and of the similarity of the sentences, and neighbours that are "
+    "not in the file. Its success rate is not comparable with published ones.",
+}
+_EXPLAINED = "success, queries (mean): of the rows that the model gets right; words: share that a success changed."
+_TRANSFER = (
+    "Left: the run they were found on; above: the run they are tried on. % fooled, of so many whose unchanged text it "
+    "gets right."
+)
+_FLAT = "A search by confidence stalls on a model whose confidence is merely flat, robust or not"
+_OTHERS = "then few examples are found on it, but those found on others fool it."
+_ALONE = "name a second run in the same call to see what fooled the one tried on the other."
+
+
+def print_attacks(out: Console, attacked: Attacked) -> None:
+    """Tables of all attacks and of the transfer, what they lack, and a few adversarial examples."""
+    print_grid(out, attack_grid(attacked))
+    out.print(Text(_EXPLAINED))
+    for line in _vain(attacked):
+        out.print(Text(line))
+    if attacked.transfer:
+        out.print()
+        print_grid(out, transfer_grid(attacked.transfer))
+        out.print(Text(_TRANSFER))
+    out.print(Text(f"{_FLAT}: {_OTHERS if attacked.transfer else _ALONE}"))
+    for name in attacked.attacks:
+        if name in _LACKS:
+            out.print(Text(f"Of the paper's {name} this lacks {_LACKS[name]}"))
+    examples = [*islice(example_lines(attacked), SHOWN)]
+    if examples:
+        out.print(Text("\nAdversarial examples, [word -> what stands there instead]"))
+    for what, text in examples:
+        out.print(Padding(Text(what, "dim"), (0, 0, 0, 2), expand=False))
+        out.print(Padding(text, (0, 0, 0, 4), expand=False))
+
+
+def attack_grid(attacked: Attacked) -> Grid:
+    """A line for every attack, or where there are several runs, for every run under every attack."""
+    budget = "without a budget" if attacked.budget is None else f"at most {attacked.budget} queries a row"
+    names = _short_names([*attacked.figures])
+    title = f"Attacks on {set_title(attacked.set)}, {budget}"
+    title = title if len(names) > 1 else f"{names[next(iter(names))]}: {title[0].lower()}{title[1:]}"
+    shares = ("under attack %\n[95%]", "success %\n[95%]")
+    grid = Grid(title, ("attack", "n", "before %", *shares, "queries", "words %"))
+    for attack in attacked.attacks:
+        if len(names) > 1:
+            grid.rows.append((escape(attack), "", "", "", "", "", ""))
+        for run, name in names.items():
+            f = attacked.figures[run][attack]
+            under, success = (
+                interval_cell(f[share], f[f"{share}_low"], f[f"{share}_high"])
+                for share in ("accuracy_under_attack", "attack_success_rate")
+            )
+            queries = "-" if f["mean_queries"] is None else f"{f['mean_queries']:.0f}"
+            cells = (percent(f["clean_accuracy"]), under, success, queries, percent(f["mean_share_changed"]))
+            grid.rows.append((escape(f"  {name}" if len(names) > 1 else attack), str(f["n"]), *cells))
+    return grid
+
+
+def _vain(attacked: Attacked) -> Iterator[str]:
+    """Rows that withstood an attack for want of words or queries."""
+    names = _short_names([*attacked.figures])
+    for run, recipes in attacked.figures.items():
+        for recipe, f in recipes.items():
+            reasons = ("nothing_to_change", "had no word to change"), ("out_of_budget", "used up the budget")
+            counts = [f"{f[key]} {said}" for key, said in reasons if f[key]]
+            if counts:
+                yield f"{names[run]}, {recipe}: of the rows that withstood, {' and '.join(counts)}."
+
+
+def transfer_grid(matrices: Mapping[str, Mapping[str, Mapping[str, Transferred]]]) -> Grid:
+    """Which share of the adversarial examples found on each run fools each other run of its task."""
+    runs = dict.fromkeys(run for matrix in matrices.values() for run in matrix)
+    names = _short_names([*runs])
+    grid = Grid("Transfer of adversarial examples, % fooled [95%]", ("attack", *names.values()))
+    for attack, matrix in matrices.items():
+        grid.rows.append((escape(attack), *("" for _ in runs)))
+        for source, row in matrix.items():
+            cells = (_transferred(row.get(run)) if run != source else "" for run in runs)
+            grid.rows.append((escape(f"  {names[source]}"), *cells))
+    return grid
+
+
+def example_lines(attacked: Attacked) -> Iterator[tuple[str, Text]]:
+    """Adversarial examples of other rows each, from one attack after the other: what it is, and the text."""
+    attacks = [
+        (run, recipe, iter([result for result in results if result["status"] == "success"]))
+        for run, recipes in attacked.results.items()
+        for recipe, results in recipes.items()
+    ]
+    shown = set()
+    while attacks:
+        run, recipe, successes = attacks.pop(0)
+        result = next((result for result in successes if result["id"] not in shown), None)
+        if result is not None:
+            shown.add(result["id"])
+            attacks.append((run, recipe, successes))
+            labels = attacked.labels[run]
+            kept, taken = labels[result["gold"]], labels[result["perturbed_prediction"]]
+            yield f"{recipe}: {kept}, taken for {taken}", _marked(result)
+
+
+def _transferred(cell: Transferred | None) -> str:
+    if cell is None:
+        return ""
+    if cell.fooled is None:
+        return "- of 0"
+    e = cell.fooled
+    return f"{interval_cell(e.value, e.low, e.high)}\nof {e.n}"
+
+
+def _marked(result: Mapping[str, Any]) -> Text:
+    line = Text()
+    words, end = Words(result["texts"][result["column"]]), 0
+    for position, before, after in result["changes"]:
+        # TextAttack also adds words, before this one or at the end.
+        start = words.span(position)[0] if position < len(words) else len(words.text)
+        stop = words.span(position)[1] if before else start
+        line.append(_shortened(words.text[end:start], end == 0))
+        line.append(f"[{_visible(before)} -> {_visible(after)}]", "bold")
+        end = stop
+    return line.append(_shortened(words.text[end:], end == 0))
+
+
+def _shortened(text: str, first: bool) -> str:
+    """Unchanged text, without its middle where it is long."""
+    if len(text) > 2 * AROUND:
+        text = ("" if first else text[:AROUND]) + " … " + text[-AROUND:]
+    return _visible(text)
+
+
+def _visible(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _short_names(runs: Sequence[str]) -> dict[str, str]:
+    """The runs by the names of their folders, where these differ."""
+    folders = [Path(run).resolve().name for run in runs]
+    return dict(zip(runs, folders if len(set(folders)) == len(runs) else runs, strict=True))

@@ -1,0 +1,257 @@
+"""What `rosetune compare` prints."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from rosetune.report.console import (
+    Grid,
+    difference_cell,
+    interval_cell,
+    p_text,
+    percent,
+    points,
+    print_grid,
+    set_title,
+)
+from rosetune.robustness.statistics import Difference
+from rosetune.runs.calibration import calibrations
+from rosetune.runs.claim import ControlResult, control_results, differing, not_tried, sentences
+from rosetune.runs.compare import attack_header, by_attack, common_success, compare, not_compared
+from rosetune.runs.run import Run
+from rosetune.runs.sets import SetName
+
+__all__ = ["compared_as_json", "print_compared"]
+
+Group = Sequence[Run]
+FEW = 100  # examples, below which a difference of several points is within the noise
+
+
+def compared_as_json(a: Group, b: Group, trained: Mapping[str, Group]) -> dict[str, Any]:
+    """All that :func:`print_compared` shows."""
+    compared, controls = compare(a, b), control_results(a, b, trained)
+    return {
+        "baseline": _described(a),
+        "claim": _described(b),
+        "differing": differing(a[0], b[0]),
+        "sets": {name: {**dataclasses.asdict(d), "verdict": d.verdict} for name, d in compared.items()},
+        "not_compared": not_compared(a, b),
+        "common_success": {name: common_success(a, b, name) for name in _attacks(compared)},
+        "advglue": {
+            name: {group: dataclasses.asdict(d) for group, d in by_attack(a, b, name).items()}
+            for name in compared
+            if SetName.parse(name).kind == "advglue" and not SetName.parse(name).is_original
+        },
+        "calibration": {"baseline": calibrations(a), "claim": calibrations(b)},
+        "controls": {
+            name: [{**dataclasses.asdict(c), "shows_it_too": c.answer} for c in part]
+            for name, part in controls.items()
+        },
+        "not_tried": not_tried(a, b, trained, controls),
+        "verdicts": sentences(a, b, compared, controls),
+    }
+
+
+def print_compared(out: Console, a: Group, b: Group, trained: Mapping[str, Group]) -> None:
+    """The comparison, AdvGLUE by attack, the noise curve, calibration, the controls, and what they leave of a gain."""
+    compared, controls = compare(a, b), control_results(a, b, trained)
+    plain = {name: d for name, d in compared.items() if not SetName.parse(name).on_curve}
+    seeds = [f"seed{'s' if len(group) > 1 else ''} {', '.join(str(run.seed) for run in group)}" for group in (a, b)]
+    out.print(Text(f"A: {a[0].method}, {seeds[0]}. B: {b[0].method}, {seeds[1]}. Paired on the same examples."))
+    print_grid(out, _sets_grid(a, plain))
+    if _attacks(plain):
+        print_grid(out, _success_grid(a, b, _attacks(plain)))
+    for name in plain:
+        parsed = SetName.parse(name)
+        groups = by_attack(a, b, name) if parsed.kind == "advglue" and not parsed.is_original else {}
+        if groups:
+            print_grid(out, _groups_grid(f"{parsed.title} by kind and attack", groups))
+    curve = {name: d for name, d in compared.items() if SetName.parse(name).on_curve}
+    if curve:
+        print_grid(out, _curve_grid(curve))
+    sides = {"A": calibrations(a), "B": calibrations(b)}
+    if all(sides.values()):
+        print_grid(out, _calibration_grid(len(a), sides))
+        out.print(Text(_temperatures(sides)))
+    for clean in dict.fromkeys(SetName.parse(name).clean(compared) for name in controls):
+        names = [name for name in controls if SetName.parse(name).clean(compared) == clean]
+        print_grid(out, _controls_grid(a, b, compared, {name: controls[name] for name in names}, clean))
+    for name, part in controls.items():
+        if compared[name].verdict > 0:
+            print_grid(out, _gain_grid(_title(a, name), part))
+    _print_verdicts(out, a, b, compared, controls)
+    out.print()
+    for note in _notes(a, b, not_tried(a, b, trained, controls)):
+        out.print(Text(note))
+
+
+def _attacks(names: Mapping[str, Any]) -> list[str]:
+    return [name for name in names if SetName.parse(name).attack is not None]
+
+
+def _sets_grid(a: Group, compared: Mapping[str, Difference]) -> Grid:
+    several = any(d.sd is not None for d in compared.values())
+    regression = not a[0].labels
+    value = "MSE" if regression else "%"
+    title = "Mean squared error; above 0: B has less" if regression else "Accuracy"
+    columns = ("set", "n", f"A {value}", f"B {value}", "B - A [95%]" if not regression else "A - B [95%]", "p")
+    grid = Grid(title, (*columns, "p, B better", *(["sd over seeds"] if several else [])))
+    for name, d in compared.items():
+        sides = (f"{s.value:.3f}" if regression else percent(s.value) for s in (d.a, d.b))
+        tests = ["-" if p is None else p_text(p).removeprefix("= ") for p in (d.p, d.p_b_better)]
+        spread = [] if d.sd is None else [f"{d.sd:.3f}" if regression else f"{100 * d.sd:.1f}"]
+        grid.rows.append((_title(a, name), str(d.n), *sides, difference_cell(d, regression), *tests, *spread))
+    return grid
+
+
+def _success_grid(a: Group, b: Group, names: Sequence[str]) -> Grid:
+    grid = Grid("Attack success on the rows that both get right", ("", "rows", "on A %", "on B %"))
+    for name in names:
+        n, rate_a, rate_b = common_success(a, b, name)
+        grid.rows.append((_title(a, name), str(n), percent(rate_a), percent(rate_b)))
+    return grid
+
+
+def _groups_grid(title: str, groups: Mapping[str, Difference]) -> Grid:
+    grid = Grid(title, ("attack", "n", "A %", "B %", "B - A [95%]"))
+    for name, d in groups.items():
+        shown = f"  {name.split('/', 1)[1]}" if "/" in name else name
+        grid.rows.append((escape(shown), str(d.n), percent(d.a.value), percent(d.b.value), difference_cell(d)))
+    return grid
+
+
+def _curve_grid(curve: Mapping[str, Difference]) -> Grid:
+    cells = {(SetName.parse(name).noise, SetName.parse(name).strength): d for name, d in curve.items()}
+    strengths = sorted({strength for _, strength in cells if strength is not None})
+    grid = Grid(
+        "Noise curve: accuracy of A and B in %",
+        ("share of words touched", *(f"{strength:g}" for strength in strengths)),
+        caption="*: one is shown to be better, each cell by itself.",
+    )
+    for noise in dict.fromkeys(noise for noise, _ in cells):
+        row = []
+        for d in (cells.get((noise, strength)) for strength in strengths):
+            text = "-" if d is None else f"{percent(d.a.value)} {percent(d.b.value)}"
+            row.append(f"{text} " if d is None or not d.verdict else f"[bold]{text}*[/bold]")
+        grid.rows.append((str(noise).replace("_", " "), *row))
+    return grid
+
+
+def _calibration_grid(seeds: int, sides: Mapping[str, Mapping[str, Any]]) -> Grid:
+    columns = [f"{name}\n{part}" for name in sides for part in ("ECE %", "at T", "Brier", "at T")]
+    of = "" if seeds == 1 else ", mean over seeds"
+    grid = Grid(f"Calibration, and at the temperature T that fits clean examples{of}", ("set", *columns))
+    for name in (name for name in sides["A"] if name in sides["B"]):
+        cells = []
+        for found in sides.values():
+            before, after = found[name]["before"], found[name]["after"]
+            cells += [percent(before["ece"]), percent(after and after["ece"])]
+            cells += [f"{before['brier']:.2f}", "-" if after is None else f"{after['brier']:.2f}"]
+        grid.rows.append((set_title(name), *cells))
+    return grid
+
+
+def _temperatures(sides: Mapping[str, Mapping[str, Any]]) -> str:
+    """T of each side, or why there is none."""
+    said = []
+    for name, found in sides.items():
+        t = found["clean"]["temperature"]
+        said.append(f"{t:.2f} for {name}" if t is not None else f"none for {name}, which makes no error to fit it to")
+    return f"T: {', '.join(said)}."
+
+
+def _controls_grid(
+    a: Group,
+    b: Group,
+    compared: Mapping[str, Difference],
+    controls: Mapping[str, Sequence[ControlResult]],
+    clean: str,
+) -> Grid:
+    """Every control's accuracy on some robust sets that share their clean set."""
+    heads = (_title(a, name).replace(" ", "\n") for name in controls)
+    grid = Grid("Controls: accuracy in %", ("", "seeds", "clean", *heads))
+    at = compared.get(clean)
+    for title, group, side in (("B", b, "b"), ("A", a, "a")):
+        cells = (percent(getattr(compared[name], side).value) for name in controls)
+        level = percent(getattr(at, side).value if at else None)
+        grid.rows.append((escape(f"{title}, {group[0].method}"), str(len(group)), level, *cells))
+    grid.rows.append(None)
+    found = {name: {result.control: result for result in part} for name, part in controls.items()}
+    for control in dict.fromkeys(control for part in found.values() for control in part):
+        here = [part.get(control) for part in found.values()]
+        known = [result for result in here if result is not None]
+        own = next((result.clean for result in known if result.clean is not None), None)
+        cells = (percent(result.accuracy if result else None) for result in here)
+        grid.rows.append((escape(control.replace("_", " ")), str(known[0].seeds), percent(own), *cells))
+    return grid
+
+
+def _gain_grid(title: str, controls: Sequence[ControlResult]) -> Grid:
+    """What of a gain a control shows too."""
+    columns = ("", "control - A", "B - control [95%]", "shows the gain too")
+    grid = Grid(f"The gain on {title} beside its controls", columns)
+    for result in controls:
+        cell = interval_cell(result.difference, result.low, result.high, sign="+")
+        grid.rows.append((escape(result.control.replace("_", " ")), points(result.gain), cell, result.answer))
+    return grid
+
+
+def _print_verdicts(
+    out: Console,
+    a: Group,
+    b: Group,
+    compared: Mapping[str, Difference],
+    controls: Mapping[str, list[ControlResult]],
+) -> None:
+    none = []
+    for name, sentence in sentences(a, b, compared, dict(controls)).items():
+        if compared[name].verdict:
+            out.print(Text(f"{_title(a, name)}. ", style="bold") + Text(sentence, style="none"))
+        else:
+            none.append(name)
+    clean = compared.get("clean")
+    if clean is not None and clean.verdict:
+        said = "better" if clean.verdict > 0 else "worse"
+        out.print(Text(f"On the clean set {b[0].method} is {said} than {a[0].method}."))
+    if none:
+        titles = ", ".join(_title(a, name) for name in none)
+        out.print(Text(f"{b[0].method} is not shown to be better or worse than {a[0].method} on {titles}."))
+    few = {name: compared[name].n for name in none if compared[name].n < FEW}
+    if few:
+        said = ", ".join(f"{_title(a, name)} ({n})" for name, n in few.items())
+        out.print(Text(f"Few examples, on which only a large difference could show: {said}."))
+
+
+def _notes(a: Group, b: Group, missing: Sequence[str]) -> list[str]:
+    said = []
+    other = differing(a[0], b[0])
+    if other:
+        said.append(f"A and B differ in more than the method: {', '.join(other)}.")
+    said += [f"{_title(a, name)} is left out: {reason}." for name, reason in not_compared(a, b).items()]
+    said += missing
+    said.append(
+        "Better or worse is said where interval and exact test (over seeds: t-test) both say so, on every set by "
+        "itself: of many sets, attacks and cells some come out by chance."
+    )
+    if len(a) == 1:
+        said.append("One seed: the intervals cover the choice of examples, not the luck of a training run.")
+    return said
+
+
+def _title(group: Group, name: str) -> str:
+    parsed = SetName.parse(name)
+    recipe = attack_header(group[0], name).get("recipe")
+    if parsed.attack is None or recipe is None:
+        return parsed.title
+    # The attack's name says enough unless another one of it, of another budget for example, stands beside it.
+    alone = sum(header["recipe"] == recipe for header, _ in group[0].attacks.values() if header["finished"]) <= 1
+    return f"under {recipe}" if alone else parsed.title
+
+
+def _described(group: Group) -> dict[str, Any]:
+    runs = [str(run) for run in group]
+    return {"method": group[0].method, "task": group[0].task, "runs": runs, "seeds": [run.seed for run in group]}

@@ -1,0 +1,67 @@
+"""The named set of controls, and what those of a claim have come to, as a person reads it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from rosetune.report.console import Grid, accuracy_grid
+from rosetune.runs.claimed import ClaimedRun
+from rosetune.runs.controls import CONTROLS, found_controls, left_out
+from rosetune.runs.run import Run
+from rosetune.runs.sets import SetName
+
+__all__ = ["control_states", "left_out_lines", "named_set_table", "results_grid"]
+
+
+def control_states(claim: ClaimedRun) -> dict[str, dict[str, Any]]:
+    """Of each control: ``title``, ``rules_out``, ``state`` and where it is left out its ``reason``.
+
+    States: "computed" (by `rosetune compare`, nothing is trained), "finished", "to train", "left out".
+    """
+    found, reasons = found_controls(claim.run, claim.folder), left_out(claim)
+    states = {}
+    for name, control in CONTROLS.items():
+        state = "left out" if name in reasons else "finished" if name in found else "to train"
+        states[name] = {
+            "title": control.title,
+            "rules_out": control.rules_out,
+            "state": "computed" if control.training is None else state,
+            **({"reason": reasons[name]} if name in reasons else {}),
+        }
+    return states
+
+
+def named_set_table(claim: Run, states: Mapping[str, Mapping[str, Any]]) -> Table:
+    """What each is and rules out, from :func:`control_states`."""
+    table = Table(title=Text(f"Controls of {claim}"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("control", no_wrap=True)
+    table.add_column("what it is", ratio=1)
+    table.add_column("a gain it shows too is due to", ratio=1)
+    table.add_column("state", no_wrap=True)
+    for name, state in states.items():
+        table.add_row(name, state["title"], state["rules_out"], state["state"])
+    return table
+
+
+def left_out_lines(states: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Why which are left out, names that share a reason together."""
+    names: dict[str, list[str]] = {}
+    for name, state in states.items():
+        if "reason" in state:
+            names.setdefault(state["reason"], []).append(name)
+    return [f"{', '.join(named)} left out: {reason}." for reason, named in names.items()]
+
+
+def results_grid(claim: Run, controls: Mapping[str, Run]) -> Grid:
+    """A line for the claim and for each of its controls: accuracy on each evaluation set."""
+    names = [n for n in claim.metrics["sets"] if not (SetName.parse(n).on_curve or SetName.parse(n).is_original)]
+    lines: Sequence[tuple[str, Any] | None] = [
+        ("the claim", claim.metrics["sets"]),
+        None,
+        *((escape(name), run.metrics["sets"]) for name, run in controls.items()),
+    ]
+    return accuracy_grid(f"Accuracy in % [95%] of {claim} and its controls", lines, names)

@@ -1,0 +1,100 @@
+"""What `rosetune list` prints: paragraphs, which fit any terminal."""
+
+import dataclasses
+import inspect
+import json
+import re
+import shutil
+import textwrap
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from rosetune.runs.values import RunError
+
+__all__ = ["methods_text", "tasks_text"]
+
+
+def tasks_text() -> str:
+    """The tasks that are known by name."""
+    from rosetune.data.tasks import TASKS
+
+    paragraphs = []
+    for task in TASKS.values():
+        predicted = f"labels: {', '.join(task.labels)}" if task.labels else "a number, not a class"
+        labels = predicted + ("; in AdvGLUE" if task.advglue else "")
+        paragraphs.append(_entry(task.name, task.description, labels))
+    own = "a CSV, TSV, JSON, JSON Lines or Parquet file, a folder with train, validation and test files, or a hub id"
+    return "\n".join([*paragraphs, _wrapped(f"Or your own: {own}.", "")])
+
+
+def methods_text(name: str | None = None) -> str:
+    """Objectives and update masks with their options and defaults; one of them with what each option means.
+
+    Raises:
+        RunError: there is no method of that name.
+    """
+    from rosetune.methods import OBJECTIVES, UPDATE_MASKS
+
+    axes = {"objective": OBJECTIVES, "update_mask": UPDATE_MASKS}
+    if name is None:
+        return "\n".join(_methods(axis, methods) for axis, methods in axes.items())
+    for axis, methods in axes.items():
+        if name in methods:
+            return _method(axis, name, methods[name])
+    known = [*OBJECTIVES, *UPDATE_MASKS]
+    near = get_close_matches(name, known, n=1)
+    guess = f"did you mean {near[0]}? " if near else ""
+    raise RunError(f"no method is called {name!r}: {guess}choose one of {', '.join(known)}")
+
+
+def _methods(axis: str, methods: Mapping[str, type]) -> str:
+    title = f"--{axis} NAME --{axis}_kwargs '{{\"option\": value}}'\n"
+    entries = (_entry(name, _summary(method), _options(method)) for name, method in methods.items())
+    return "\n".join([title, *entries, _wrapped("`rosetune list methods NAME` explains the options of one.", ""), ""])
+
+
+def _method(axis: str, name: str, method: type) -> str:
+    """One method: summary, usage, and each option with its default, values and meaning."""
+    usage = f"--{axis} {name} --{axis}_kwargs '{{\"option\": value}}'"
+    meanings = _described(method)
+    lines = [name, _wrapped(_summary(method), "    "), f"    {usage}", ""]
+    hints = get_type_hints(vars(method)["__init__"])
+    for option in inspect.signature(method).parameters.values():
+        values = get_args(hints.get(option.name)) if get_origin(hints.get(option.name)) is Literal else ()
+        allowed = f" ({' | '.join(map(str, values))})" if values else ""
+        default = "required" if option.default is option.empty else json.dumps(option.default)
+        lines += [f"    {option.name} = {default}{allowed}", _wrapped(meanings.get(option.name, ""), "        ")]
+    return "\n".join(lines)
+
+
+def _described(method: type) -> dict[str, str]:
+    """What each option means: from a dataclass's help texts, or else from the Args of the docstring."""
+    doc = inspect.cleandoc(method.__doc__ or "").partition("Args:\n")[2].split("\n\n")[0]
+    entries = re.findall(r"^    ((?:\w+(?:, )?)+): (.*(?:\n     +.*)*)", doc, re.MULTILINE)
+    entries = [(names, re.sub(r":\w+:|`(?=`)", "", text)) for names, text in entries]
+    meanings = {name: " ".join(text.split()) for names, text in entries for name in names.split(", ")}
+    fields = dataclasses.fields(method) if dataclasses.is_dataclass(method) else ()
+    return meanings | {f.name: f.metadata["help"] for f in fields if "help" in f.metadata}
+
+
+def _summary(method: type) -> str:
+    return (method.__doc__ or "").strip().split("\n\n")[0]
+
+
+def _options(method: type) -> str:
+    """Options with their defaults as JSON; a long regular expression stands for itself."""
+    shown = {}
+    for option in inspect.signature(method).parameters.values():
+        default = "VALUE" if option.default is option.empty else json.dumps(option.default)
+        shown[option.name] = default if len(default) <= 20 else "REGEX"
+    return ", ".join(f"{name}={default}" for name, default in shown.items())
+
+
+def _entry(name: str, *paragraphs: str) -> str:
+    return "\n".join([name, *(_wrapped(text, "    ") for text in paragraphs)]) + "\n"
+
+
+def _wrapped(text: str, indent: str) -> str:
+    width: Any = min(shutil.get_terminal_size().columns, 100)
+    return textwrap.fill(" ".join(text.split()), width, initial_indent=indent, subsequent_indent=indent)

@@ -1,0 +1,65 @@
+"""The sets that a model is evaluated on, built the same way whoever asks."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rosetune.data.sources import TaskData, load_advglue, remove_shared
+from rosetune.robustness.advglue import originals
+from rosetune.robustness.noise import noise_curve, perturb
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+__all__ = ["NOISE_STRENGTHS", "EvaluationSet", "evaluation_sets"]
+
+NOISE_STRENGTHS = (1, 2)
+
+
+class EvaluationSet(NamedTuple):
+    """Rows to evaluate on, and how many of the published ones were left out since the training data holds them."""
+
+    dataset: "Dataset"
+    left_out: int = 0
+
+
+def evaluation_sets(
+    data: TaskData, kind: str, *, data_dir: str | None = None, seed: int = 0
+) -> dict[str, EvaluationSet]:
+    """Evaluation sets by name.
+
+        clean         the reported split: ``clean``, for MNLI ``clean_mismatched`` too
+        noise         the same sentences with typing errors: ``typos_1`` and ``typos_2``
+        noise_curve   the same sentences under every noise at every strength: ``ocr@0.25`` and so on
+        advglue       ``advglue``, for MNLI ``advglue_mismatched`` too, and where the edition holds them the
+                      unperturbed originals of their items, ``advglue_originals`` and so on
+
+    Args:
+        kind: as above.
+        data_dir: of AdvGLUE's file.
+        seed: of the noise.
+
+    Raises:
+        DataError: AdvGLUE does not cover the task, its data is not there, or all of it is in the training data.
+    """
+    _, clean = data.clean
+    if kind == "clean":
+        mismatched = data.splits.get("validation_mismatched")
+        named = {"clean": clean, **({} if mismatched is None else {"clean_mismatched": mismatched})}
+        return {name: EvaluationSet(dataset) for name, dataset in named.items()}
+    if kind == "noise":
+        noisy = {
+            f"typos_{strength}": perturb(clean, data.text_columns, strength, seed) for strength in NOISE_STRENGTHS
+        }
+        return {name: EvaluationSet(dataset) for name, dataset in noisy.items()}
+    if kind == "noise_curve":
+        curve = noise_curve(clean, data.text_columns, seed=seed)
+        return {f"{name}@{strength:g}": EvaluationSet(noisy) for name, strength, noisy in curve}
+    sets: dict[str, EvaluationSet] = {}
+    published = load_advglue(data.name, data_dir=data_dir, labels=data.labels, text_columns=data.text_columns)
+    for name, dataset in published.items():
+        # Rotten Tomatoes holds the originals of many of AdvGLUE's SST-2 items.
+        items, left_out = remove_shared(dataset, data.splits["train"], data.text_columns)
+        sets[name] = EvaluationSet(items, left_out)
+        before = originals(items, data.text_columns)
+        if len(before):
+            sets[name.replace("advglue", "advglue_originals")] = EvaluationSet(before)
+    return sets

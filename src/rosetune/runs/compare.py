@@ -1,0 +1,190 @@
+"""Two groups of runs on the same examples: sets, attacks, AdvGLUE by attack; over one seed or several.
+
+A group is a list of runs of one method, one a seed.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rosetune.robustness.rows import paired_correctness, paired_errors
+from rosetune.robustness.statistics import Difference, difference, difference_of_errors
+from rosetune.runs.files import Rows
+from rosetune.runs.run import Run
+from rosetune.runs.sets import SetName
+from rosetune.runs.values import RunError, differences
+
+__all__ = [
+    "attack_header",
+    "by_attack",
+    "common_rows",
+    "common_success",
+    "compare",
+    "not_compared",
+    "open_group",
+    "paired",
+    "rows_difference",
+    "rows_of",
+]
+
+# Of an attack's header, what may differ between two models that suffered the same attack.
+_OF_THE_RUN = ("model", "rows", "finished", "synonyms")
+# What belongs to a seed: the trace that a mask follows, and the seed of its draws.
+_OF_THE_SEED = ("seed", ".seed", ".trace")
+
+
+def open_group(runs: str) -> list[Run]:
+    """The finished runs of one method, named with commas between them.
+
+    Raises:
+        RunError: a run is not finished, or the runs differ in more than their seed.
+    """
+    folders = [runs] if Path(runs).is_dir() else [part.strip() for part in runs.split(",") if part.strip()]
+    if not folders:
+        raise RunError("name at least one run")
+    group = [Run.open(folder) for folder in folders]
+    for run in group[1:]:
+        names = list(differences(group[0].identity, run.identity, ignore=_OF_THE_SEED))
+        if names:
+            raise RunError(
+                f"{runs}: commas stand between several seeds of one method, but {group[0]} and {run} differ in "
+                f"{', '.join(names)}"
+            )
+    return check_seeds(group)
+
+
+def check_seeds(group: list[Run]) -> list[Run]:
+    """The group, if it holds each seed once.
+
+    Raises:
+        RunError: two runs have the same seed, or one names no labels.
+    """
+    seeds = [run.seed for run in group]
+    if len({*seeds}) < len(seeds):
+        raise RunError(f"{', '.join(map(str, group))}: two runs have the same seed, {', '.join(map(str, seeds))}")
+    _ = [run.labels for run in group]
+    return group
+
+
+def paired(a: Sequence[Run], b: Sequence[Run]) -> tuple[list[Run], list[Run]]:
+    """Both groups with the same seeds in the same order; a single run pairs with a single run of any seed.
+
+    Raises:
+        RunError: a run stands on both sides, they are not of the same task and labels, or have no common seed.
+    """
+    if {run.folder.resolve() for run in a} & {run.folder.resolve() for run in b}:
+        raise RunError(f"{a[0]} stands on both sides: compare two different runs")
+    if (a[0].task, a[0].labels) != (b[0].task, b[0].labels):
+        raise RunError(f"{a[0]} is a run on {a[0].task}, {b[0]} on {b[0].task}: compare runs of one task")
+    if len(a) == len(b) == 1:
+        return [*a], [*b]
+    by_seed = [{run.seed: run for run in group} for group in (a, b)]
+    common = sorted({*by_seed[0]} & {*by_seed[1]})
+    if not common:
+        seeds = " and ".join(", ".join(str(run.seed) for run in group) for group in (a, b))
+        raise RunError(f"runs are paired by their seed, but none is on both sides: {seeds}")
+    return [by_seed[0][seed] for seed in common], [by_seed[1][seed] for seed in common]
+
+
+def compare(a: Sequence[Run], b: Sequence[Run]) -> dict[str, Difference]:
+    """Every labelled evaluation set, and every attack, that all runs of both groups have.
+
+    Of an attack the rows count that all runs have suffered: more examples asked of one run hold those of the other.
+
+    Raises:
+        RunError: the runs were not evaluated on the same examples.
+    """
+    apart, found = not_compared(a, b), {}
+    names = sorted((name for name in a[0].sets() if name not in apart), key=lambda name: SetName.parse(name).sort_key)
+    for name in names:
+        before, after = rows_of(a, name), rows_of(b, name)
+        if SetName.parse(name).attack is not None:
+            before, after = common_rows(before, after)
+        found[name] = rows_difference(before, after, name)
+    return found
+
+
+def rows_of(group: Sequence[Run], name: str) -> list[Rows]:
+    """The prediction rows of one set, for each run of a group."""
+    return [run.rows(name) for run in group]
+
+
+def rows_difference(rows_a: Sequence[Rows], rows_b: Sequence[Rows], name: str) -> Difference:
+    """The difference on one set, from the prediction rows of each seed on either side.
+
+    Raises:
+        RunError: not the same examples.
+    """
+    numbers = isinstance(rows_a[0][0]["prediction"], float)
+    try:
+        values, clusters = (paired_errors if numbers else paired_correctness)(*rows_a, *rows_b)
+    except ValueError as error:
+        raise RunError(f"{name}: {error}") from error
+    sides = values[: len(rows_a)], values[len(rows_a) :]
+    one = len(rows_a) == 1
+    return (difference_of_errors if numbers else difference)(
+        *(side[0] if one else side for side in sides), clusters=clusters
+    )
+
+
+def not_compared(a: Sequence[Run], b: Sequence[Run]) -> dict[str, str]:
+    """The evaluation sets and attacks of either group that the other lacks, or has otherwise, and why."""
+    runs = [*a, *b]
+    there = {run: {*run.sets()} for run in runs}
+    attacks = {run: [SetName.of_attack(name).name for name in run.attacks] for run in runs}
+    reasons: dict[str, str] = {}
+    for name in dict.fromkeys(name for run in runs for name in (*run.sets(), *attacks[run])):
+        missing = [run for run in runs if name not in there[run]]
+        headers = [attack_header(run, name) for run in runs]
+        if missing:
+            unfinished = any(name in attacks[run] for run in missing)
+            reasons[name] = f"{'not finished' if unfinished else 'not there'} for {', '.join(map(str, missing))}"
+        elif any(header != headers[0] for header in headers):
+            differing = {key for header in headers for key in header if header[key] != headers[0].get(key)}
+            reasons[name] = f"not the same attack: it differs in {', '.join(sorted(differing))}"
+        elif not any(row["gold"] is not None for row in a[0].rows(name)):
+            reasons[name] = "no row has a label"
+    return reasons
+
+
+def attack_header(run: Run, name: str) -> dict[str, Any]:
+    """What an attack on a run was, but for what belongs to the run; nothing for what is no attack on it."""
+    header, _ = run.attacks.get(SetName.parse(name).attack or "", ({}, []))
+    return {key: value for key, value in header.items() if key not in _OF_THE_RUN}
+
+
+def by_attack(a: Sequence[Run], b: Sequence[Run], name: str) -> dict[str, Difference]:
+    """One AdvGLUE set by kind of attack and by "kind/method"; nothing where its rows are not annotated."""
+    groups: dict[str, set[Any]] = {}
+    for row in a[0].rows(name):
+        kind, method = row.get("data_construction"), row.get("method")
+        if kind and method and row["gold"] is not None:
+            groups.setdefault(kind, set()).add(row["id"])
+            groups.setdefault(f"{kind}/{method}", set()).add(row["id"])
+
+    def part(group: Sequence[Run], ids: set[Any]) -> list[Rows]:
+        return [[row for row in rows if row["id"] in ids] for rows in rows_of(group, name)]
+
+    return {group: rows_difference(part(a, ids), part(b, ids), name) for group, ids in sorted(groups.items())}
+
+
+def common_success(a: Sequence[Run], b: Sequence[Run], name: str) -> tuple[int, float | None, float | None]:
+    """Attack success on the rows that both models of a pair get right before: their number and both rates.
+
+    A rate over each model's own right rows would compare different rows. Of several pairs the rows are pooled.
+    """
+    pairs = []
+    for rows_a, rows_b in zip(rows_of(a, name), rows_of(b, name), strict=True):
+        other = {row["id"]: row["prediction"] for row in rows_b}
+        pairs += [(row["prediction"], other[row["id"]]) for row in rows_a if row["id"] in other]
+    both = [pair for pair in pairs if "wrong" not in pair]
+    if not both:
+        return 0, None, None
+    rates = (sum(outcome == "broken" for outcome in side) / len(both) for side in zip(*both, strict=True))
+    return len(both), *rates
+
+
+def common_rows(*groups: Sequence[Rows]) -> list[list[Rows]]:
+    """The rows of an attack that every run of every group has suffered."""
+    ids = set.intersection(*({row["id"] for row in rows} for group in groups for rows in group))
+    return [[[row for row in rows if row["id"] in ids] for rows in group] for group in groups]

@@ -1,0 +1,278 @@
+"""What a run is asked to be: one configuration, its identity, the folder that follows, and how two differ."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rosetune.runs.sets import KINDS
+from rosetune.runs.values import RunError, about, as_mapping, flag, names, number, plain, read_yaml
+
+__all__ = [
+    "DEFAULT_SEED",
+    "LENGTH",
+    "METHOD",
+    "RUN_DEFAULTS",
+    "RUN_OPTIONS",
+    "RunConfig",
+    "folder_name",
+]
+
+# The training arguments that make the method, and those that say how long it trains.
+METHOD = ("objective", "objective_kwargs", "update_mask", "update_mask_kwargs", "label_smoothing_factor")
+LENGTH = ("num_train_epochs", "max_steps")
+# Where a run departs from the Trainer's defaults.
+RUN_DEFAULTS: dict[str, Any] = {"per_device_train_batch_size": 32, "save_strategy": "steps", "save_total_limit": 2}
+# Training arguments that change where or how a run is written down, not what comes out of it.
+_WRITING_DOWN = re.compile(
+    "output_dir|logging_.*|log_.*|save_.*|report_to|run_name|disable_tqdm|push_to_hub|hub_.*|project|trackio_.*|"
+    "dataloader_(?!drop_last).*|per_device_eval_batch_size|do_.*|skip_memory_metrics|include_num_input_tokens_seen"
+)
+# Options that came later: see RunConfig.identity.
+_LATER = ("task_type", "drop_empty", "drop_unlabelled", "model_kwargs", "given")
+_DATA = (
+    *("data_dir", "text_columns", "label_column", "validation_file", "test_file", "task_type", "encoding"),
+    *("delimiter", "drop_empty", "drop_unlabelled"),
+)
+DEFAULT_SEED = 42  # the Trainer's
+_PATHS = ("task", "data_dir", "validation_file", "test_file", "model_name_or_path")
+_WEIGHTS = (".safetensors", ".bin", ".json", ".txt", ".model")
+
+
+@dataclass
+class RunConfig:
+    """One run: data, model, method, seed and training arguments. Each field says in ``metadata`` what it is.
+
+    Raises:
+        RunError: a value of the wrong type or out of its range.
+    """
+
+    task: str = field(
+        metadata=about(
+            "a task's name (see `rosetune list tasks`), a CSV, JSON Lines or Parquet file or folder, or a hub id"
+        )
+    )
+    model_name_or_path: str = field(metadata=about("a hub id, a folder, or demo for the embedded MiniLM", "MODEL"))
+    data_dir: str | None = field(
+        default=None, metadata=about("folder with GLUE's and AdvGLUE's files; without it, the hub", "DIR")
+    )
+    text_columns: tuple[str, ...] | None = field(
+        default=None, metadata=about("text columns of a user's file, one or two", "A[,B]")
+    )
+    label_column: str | None = field(default=None, metadata=about("label column of a user's file", "COLUMN"))
+    validation_file: str | None = field(default=None, metadata=about("validation data of a user's task", "FILE"))
+    test_file: str | None = field(default=None, metadata=about("test data of a user's task", "FILE"))
+    task_type: str | None = field(
+        default=None, metadata=about("classification or regression, where the labels leave it open", "TYPE")
+    )
+    encoding: str | None = field(
+        default=None, metadata=about("of a user's files, such as cp1252 (default: recognised)", "NAME")
+    )
+    delimiter: str | None = field(
+        default=None, metadata=about("of a user's CSV files (default: recognised)", "CHARACTER")
+    )
+    drop_empty: bool = field(default=False, metadata=about("leave out rows without a text, and say how many"))
+    drop_unlabelled: bool = field(default=False, metadata=about("leave out rows without a label, and say how many"))
+    max_length: int = field(default=128, metadata=about("tokens of a text; longer ones are cut (default: 128)", "N"))
+    max_train_samples: int | None = field(
+        default=None, metadata=about("train on a seeded random subset of this size", "N")
+    )
+    validation_from_train: float | None = field(
+        default=None,
+        metadata=about("cut this share off the training data and report the checkpoint that is best on it", "SHARE"),
+    )
+    model_kwargs: dict[str, Any] | None = field(
+        default=None,
+        metadata=about("""fields of the model's configuration, such as {"classifier_dropout": 0.0}""", "JSON"),
+    )
+    sets: tuple[str, ...] = field(
+        default=("clean", "noise"),
+        metadata=about("what it is evaluated on: of clean, noise, noise_curve, advglue (default: clean,noise)", "A,B"),
+    )
+    output_dir: str | None = field(
+        default=None, metadata=about("the run's folder (default: runs/<task>/<method>/seed-<seed>-<hash>)", "DIR")
+    )
+    given: bool = field(default=False, metadata=about("the model is taken as it is, without training"))
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in (*_PATHS, "label_column", "output_dir", "task_type", "encoding", "delimiter"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str | os.PathLike):
+                raise RunError(f"{name} must be text, not {value!r}")
+            setattr(self, name, None if value is None else os.fspath(value))
+        self.text_columns = names("text_columns", self.text_columns)
+        self.sets = names("sets", self.sets) or ()
+        unknown = [name for name in self.sets if name not in KINDS]
+        if unknown or not self.sets:
+            raise RunError(f"sets must name some of {', '.join(KINDS)}, not {', '.join(unknown) or 'none'}")
+        self.sets = tuple(kind for kind in KINDS if kind in self.sets)
+        if self.task_type not in (None, "classification", "regression"):
+            raise RunError(f"task_type must be classification or regression, not {self.task_type!r}")
+        for name in ("drop_empty", "drop_unlabelled", "given"):
+            setattr(self, name, flag(name, getattr(self, name)))
+        self.max_length = int(number("max_length", self.max_length, whole=True))
+        if self.max_train_samples is not None:
+            self.max_train_samples = int(number("max_train_samples", self.max_train_samples, whole=True))
+        if self.validation_from_train is not None:
+            self.validation_from_train = number("validation_from_train", self.validation_from_train, whole=False)
+        self.model_kwargs = plain(as_mapping("model_kwargs", self.model_kwargs)) or None
+        self.training = {name: plain(as_mapping(name, value)) for name, value in self.training.items()}
+
+    @classmethod
+    def read(cls, folder: str | os.PathLike[str]) -> "RunConfig":
+        """The configuration in a run's folder.
+
+        Raises:
+            RunError: there is none, or it is damaged.
+        """
+        return cls.from_options(read_yaml(Path(folder) / "config.yaml"))
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> "RunConfig":
+        """Fields of a run as they are; every other option is a training argument."""
+        own = {name: value for name, value in options.items() if name in RUN_OPTIONS}
+        return cls(**own, training={name: value for name, value in options.items() if name not in own})
+
+    def data_options(self) -> dict[str, Any]:
+        """What :func:`~rosetune.data.load_task` takes beside the task, as far as it is given."""
+        return {name: getattr(self, name) for name in _DATA if getattr(self, name)}
+
+    @property
+    def seed(self) -> int:
+        """Of the training."""
+        return int(self.training.get("seed", DEFAULT_SEED))
+
+    def method(self) -> str:
+        """A short name of objective and mask, such as "vanilla", "rose-ensemble", "r-drop+child-tuning-d".
+
+        The names are those of the recipes, of the folders and of every table.
+        """
+        if self.given:
+            return "given"
+        objective = self.training.get("objective", "cross_entropy")
+        options = self.training.get("objective_kwargs") or {}
+        mask = self.training.get("update_mask")
+        kind = {"rose": ("order", "ensemble"), "child_tuning": ("mode", "D")}.get(mask or "")
+        if kind is not None:
+            mask = f"{mask}-{(self.training.get('update_mask_kwargs') or {}).get(*kind)}"
+        if objective == "cross_entropy":
+            named = ("label_smoothing", "passes")  # a control must not pass for the baseline
+            objective = "+".join(
+                f"{name}-{options[name]}" for name in named if isinstance(options.get(name), int | float)
+            )
+        elif "variant" in options:
+            objective = f"{objective}-{options['variant']}"
+        return "+".join(filter(None, (objective, mask))).replace("_", "-").lower() or "vanilla"
+
+    def identity(
+        self,
+        *,
+        task: str,
+        text_columns: Sequence[str],
+        fingerprint: str,
+        defaults: Mapping[str, Any],
+        processes: int = 1,
+    ) -> dict[str, Any]:
+        """What decides the result: everything but paths, logging, saving and the sets that are evaluated.
+
+        Files count by what is in them: the data by its fingerprint, a model's folder and a file among a method's
+        options (a trace, synonyms) by a hash.
+
+        Args:
+            task, text_columns, fingerprint: of the loaded data.
+            defaults: of the training arguments; what is given but equals its default does not count.
+            processes: how many share a step, since that multiplies the batch.
+        """
+        chooses = self.validation_from_train is not None  # among the checkpoints that are saved
+        training = {
+            name: _by_content(value)
+            for name, value in sorted(self.training.items())
+            if value != {**defaults, **RUN_DEFAULTS}.get(name)
+            and (not _WRITING_DOWN.fullmatch(name) or (chooses and name in ("save_steps", "save_strategy")))
+        }
+        identity = {
+            "task": task,
+            "text_columns": list(text_columns),
+            "data_fingerprint": fingerprint,
+            "model_name_or_path": _model_identity(self.model_name_or_path),
+            "max_length": self.max_length,
+            "max_train_samples": self.max_train_samples,
+            "validation_from_train": self.validation_from_train,
+            "processes": processes,
+            "training": training,
+        }
+        # What a run did not know before counts only where it is given: earlier runs keep their identity.
+        identity |= {name: getattr(self, name) for name in _LATER if getattr(self, name)}
+        return json.loads(json.dumps(identity))
+
+    def folder(self, identity: Mapping[str, Any]) -> Path:
+        """``output_dir``, or ``runs/<task>/<method>/seed-<seed>-<hash of the identity>``."""
+        if self.output_dir is not None:
+            return Path(self.output_dir).expanduser()
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+        return Path("runs") / folder_name(identity["task"]) / self.method() / f"seed-{self.seed}-{digest}"
+
+    def as_yaml(self) -> str:
+        """The configuration as it is kept in the run's folder; reads as a ``--config`` file from anywhere."""
+        import yaml
+
+        options = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in dataclasses.asdict(self).items()
+            if name not in ("training", "output_dir") and value not in (None, False)
+        }
+        for name in _PATHS:
+            value = getattr(self, name)
+            if value not in (None, "demo") and Path(value).expanduser().exists():
+                options[name] = str(Path(value).expanduser().resolve())
+        unsaid = ("output_dir", "hub_token")
+        training = {name: _absolute(value) for name, value in self.training.items() if name not in unsaid}
+        header = "# One run of rosetune; `rosetune train --config` takes this file.\n"
+        return header + yaml.safe_dump({**options, **training}, sort_keys=True, allow_unicode=True)
+
+
+RUN_OPTIONS = tuple(name for name in RunConfig.__dataclass_fields__ if name != "training")
+
+
+def folder_name(task: str) -> str:
+    """A task's name, or a file's or hub dataset's, as the name of one folder."""
+    return re.sub(r"[^\w.+-]+", "-", Path(task).stem if Path(task).exists() else task).strip("-.") or "task"
+
+
+def _model_identity(name: str) -> str:
+    folder = Path(name).expanduser()
+    if name == "demo" or not folder.is_dir():
+        return name
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.iterdir() if p.suffix in _WEIGHTS and p.is_file()):
+        digest.update(f"{path.name}:{_hash(path)}\n".encode())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _by_content(value: Any) -> Any:
+    """A method's options with the hash of each file (a trace, synonyms) in the place of its path."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: f"sha256:{_hash(Path(part))}" if _is_file(part) else part for name, part in value.items()}
+
+
+def _absolute(value: Any) -> Any:
+    """A method's options with each file's absolute path."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: str(Path(part).resolve()) if _is_file(part) else part for name, part in value.items()}
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, str) and Path(value).is_file()
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,66 @@
+"""The files of a run's folder, read with errors that say what to do."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rosetune._files import read_json_lines
+from rosetune.runs.values import RunError
+
+__all__ = ["Rows", "read_identity", "read_json", "read_lines", "rows_by_set"]
+
+Rows = list[dict[str, Any]]
+
+
+def read_identity(folder: Path) -> dict[str, Any]:
+    """What decided a run's result, also before it is finished.
+
+    Raises:
+        RunError: the folder holds no run.
+    """
+    path = folder / "run.json"
+    if not path.is_file():
+        raise RunError(f"{folder} is no run (no run.json): give a folder that `rosetune train` wrote")
+    identity = read_json(path, "choose another --output_dir")
+    if not isinstance(identity, dict) or not isinstance(identity.get("training"), dict) or "task" not in identity:
+        raise RunError(f"{path} is not a run of rosetune: choose another --output_dir")
+    return identity
+
+
+def read_json(path: Path, remedy: str) -> Any:
+    """A JSON file of a run.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}; {remedy}") from error
+    except ValueError as error:
+        raise RunError(f"{path} is damaged ({error}): {remedy}") from error
+
+
+def read_lines(path: Path, remedy: str) -> Rows:
+    """A file of JSON Lines.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    try:
+        rows = read_json_lines(path)
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}; {remedy}") from error
+    except ValueError as error:
+        raise RunError(f"{path} is damaged ({error}): {remedy}") from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise RunError(f"{path} is damaged (a line is no JSON object): {remedy}")
+    return rows
+
+
+def rows_by_set(rows: Rows) -> dict[str, Rows]:
+    """Prediction rows by their set, in the order in which the sets come."""
+    sets: dict[str, Rows] = {}
+    for row in rows:
+        sets.setdefault(row["set"], []).append(row)
+    return sets

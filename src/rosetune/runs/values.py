@@ -1,0 +1,131 @@
+"""Values of options: read, checked, compared."""
+
+import json
+import os
+from collections.abc import Collection, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+__all__ = ["RunError", "about", "as_mapping", "differences", "flag", "names", "number", "plain", "read_yaml"]
+
+
+class RunError(ValueError):
+    """A run that cannot be started, resumed or read as asked; the message says what to do."""
+
+
+def about(text: str, metavar: str | None = None) -> dict[str, Any]:
+    """The metadata of a dataclass field: its one description, which the command line shows too."""
+    return {"help": text, "metavar": metavar}
+
+
+def differences(
+    a: Mapping[str, Any], b: Mapping[str, Any], ignore: Collection[str] = ()
+) -> dict[str, tuple[Any, Any]]:
+    """What two configurations, or identities, differ in: by option its value in a and in b, None where it is unset.
+
+    Args:
+        a, b: options by name. Training arguments may stand in a mapping "training", a method's options in mappings of
+            their own; they are compared one by one, under names such as "update_mask_kwargs.upper".
+        ignore: names that do not count, with all that is in them; ".seed" stands for that option of any mapping.
+    """
+    old, new = ({**side, **(side.get("training") or {}), "training": None} for side in (a, b))
+    flat_old, flat_new = _flat(old), _flat(new)
+
+    def counts(name: str) -> bool:
+        head, dot, last = name.partition(".")
+        return not ({name, head} & {*ignore} or (dot and f".{last}" in ignore))
+
+    names = sorted(name for name in {*flat_old, *flat_new} if counts(name))
+    pairs = {name: (flat_old.get(name), flat_new.get(name)) for name in names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in options.items():
+        flat |= {f"{name}.{part}": v for part, v in value.items()} if isinstance(value, Mapping) else {name: value}
+    return flat
+
+
+def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A YAML file of options as a flat mapping.
+
+    Raises:
+        RunError: it is missing, no YAML, or no mapping.
+    """
+    import yaml
+
+    try:
+        loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"cannot read the config file {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise RunError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = "" if mark is None else f", line {mark.line + 1}"
+        problem = getattr(error, "problem", None) or str(error)
+        raise RunError(f"{path}{place} is not valid YAML: {problem}") from error
+    if not isinstance(loaded, dict):
+        raise RunError(f"{path} must hold a mapping of options, such as `task: sst2`")
+    return {str(key): value for key, value in loaded.items()}
+
+
+def names(option: str, value: Any) -> tuple[str, ...] | None:
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
+        raise RunError(f"{option} must be names such as a,b, not {value!r}")
+    return tuple(value)
+
+
+def number(option: str, value: Any, whole: bool) -> float:
+    try:
+        number = float("nan") if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if whole and not (number.is_integer() and number >= 1):
+        raise RunError(f"{option} must be a whole number of at least 1, not {value!r}")
+    if not whole and not 0.0 < number < 1.0:
+        raise RunError(f"{option} must lie in (0, 1), not {value!r}")
+    return number
+
+
+def flag(option: str, value: Any) -> bool:
+    known = {"true": True, "false": False, True: True, False: False}
+    found = known.get(value.lower() if isinstance(value, str) else value) if isinstance(value, str | bool) else None
+    if found is None:
+        raise RunError(f"{option} must be true or false, not {value!r}")
+    return found
+
+
+def plain(value: Any) -> Any:
+    """What JSON and YAML can hold, and 10.0 as 10: a command line makes floats where Python keeps integers."""
+    if isinstance(value, Mapping):
+        return {name: plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    if isinstance(value, Enum | os.PathLike):
+        return value.value if isinstance(value, Enum) else os.fspath(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def as_mapping(option: str, value: Any) -> Any:
+    """A method's options, or other ``*_kwargs``, as a mapping also where they came as JSON; all else as it is.
+
+    Raises:
+        RunError: broken JSON, or no mapping.
+    """
+    if not option.endswith("_kwargs") or value is None:
+        return value
+    example = f"{option} must be a JSON object such as '{{\"upper\": 0.6}}', not {value!r}"
+    try:
+        parsed = json.loads(value) if isinstance(value, str) else value
+    except json.JSONDecodeError as error:
+        raise RunError(f"{example} ({error})") from error
+    if not isinstance(parsed, Mapping):
+        raise RunError(example)
+    return dict(parsed)
