@@ -122,8 +122,8 @@ def numbers_of(table: Table, column: str, cells: Sequence[str | None], rows: Ite
         if not abs(value) < 3e38:  # that is where float32 ends
             point = " (write it with a point)" if _NUMBER.fullmatch(cell) and "," in cell else ""
             raise DataError(
-                f"{table.place(row)}: the label {quoted(cell)} in column {column!r} is no number{point}; correct it, or "
-                "pass --task_type classification"
+                f"{table.place(row)}: the label {quoted(cell)} in column {column!r} is no number{point}; correct it, "
+                "or pass --task_type classification"
             )
         values.append(value)
     return values

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-from rosetune.robustness.attacks.recipes import NEEDS_SYNONYMS, RECIPES
 from rosetune.runs.sets import KINDS, SetName
 from rosetune.runs.values import RunError, about
 
@@ -50,6 +49,8 @@ class AttackOptions:
     )
 
     def __post_init__(self) -> None:
+        from rosetune.robustness.attacks.recipes import RECIPES  # loads numpy, which --help can do without
+
         named = [name for part in self.attack for name in (RECIPES if part == "all" else (part,))]
         object.__setattr__(self, "attack", tuple(dict.fromkeys(named)))
         if not named:
@@ -64,6 +65,8 @@ class AttackOptions:
             raise RunError(f"there is no evaluation set {self.set!r}: its kind must be one of {', '.join(KINDS)}")
 
     def _check(self, name: str) -> None:
+        from rosetune.robustness.attacks.recipes import NEEDS_SYNONYMS, RECIPES
+
         if name.startswith(TEXTATTACK):
             from rosetune.robustness.attacks.textattack_adapter import textattack_recipes
 

@@ -11,7 +11,7 @@ from rosetune.robustness.metrics import constant_predictor
 from rosetune.robustness.rows import paired_correctness
 from rosetune.robustness.statistics import ALPHA, Difference, paired_t_test
 from rosetune.runs.along import accuracy, nearest_step
-from rosetune.runs.compare import check_seeds, common_rows, compare, paired, rows_difference, rows_of
+from rosetune.runs.compare import check_seeds, common_rows, common_sets, paired, rows_difference, rows_of
 from rosetune.runs.config import LENGTH, METHOD
 from rosetune.runs.controls import CONTROLS, found_controls
 from rosetune.runs.files import Rows
@@ -102,7 +102,7 @@ def control_results(a: Sequence[Run], b: Sequence[Run], trained: Mapping[str, Se
     Args:
         trained: control runs by name.
     """
-    names = [name for name in compare(a, b) if SetName.parse(name).robust]
+    names = [name for name in common_sets(a, b) if SetName.parse(name).robust]
     return {name: _on_set(a, b, trained, name) for name in names}
 
 
@@ -165,7 +165,7 @@ def _on_set(
     for control, runs in trained.items():
         own, claim = paired(check_seeds([*runs]), b)
         baseline = a if len(a) == 1 else [run for c in claim for run in a if run.seed == c.seed]
-        if name in compare(own, claim) and name in compare(baseline, own):
+        if name in common_sets(own, claim) and name in common_sets(baseline, own):
             clean = SetName.parse(name).clean(own[0].sets())
             known = own[0].labels and all(clean in run.sets() for run in own)
             level = float(np.mean([accuracy(run, clean) for run in own])) if known else None

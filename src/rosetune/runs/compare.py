@@ -18,6 +18,7 @@ __all__ = [
     "attack_header",
     "by_attack",
     "common_rows",
+    "common_sets",
     "common_success",
     "compare",
     "not_compared",
@@ -94,14 +95,19 @@ def compare(a: Sequence[Run], b: Sequence[Run]) -> dict[str, Difference]:
     Raises:
         RunError: the runs were not evaluated on the same examples.
     """
-    apart, found = not_compared(a, b), {}
-    names = sorted((name for name in a[0].sets() if name not in apart), key=lambda name: SetName.parse(name).sort_key)
-    for name in names:
+    found = {}
+    for name in common_sets(a, b):
         before, after = rows_of(a, name), rows_of(b, name)
         if SetName.parse(name).attack is not None:
             before, after = common_rows(before, after)
         found[name] = rows_difference(before, after, name)
     return found
+
+
+def common_sets(a: Sequence[Run], b: Sequence[Run]) -> list[str]:
+    """The names of the labelled sets and attacks that all runs of both groups have, in the order of a table."""
+    apart = not_compared(a, b)
+    return sorted((name for name in a[0].sets() if name not in apart), key=lambda name: SetName.parse(name).sort_key)
 
 
 def rows_of(group: Sequence[Run], name: str) -> list[Rows]:
