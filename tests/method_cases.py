@@ -1,5 +1,4 @@
-"""Every objective and every update mask with options under which it acts on a small model, importable as
-``method_cases``.
+"""Every objective and update mask, with options under which it acts on a small model: importable as ``method_cases``.
 
 A new method is among them as soon as it is in its dict; options for it go into OBJECTIVE_OPTIONS or MASK_OPTIONS.
 """
@@ -8,10 +7,10 @@ import re
 from pathlib import Path
 
 import numpy as np
-from rosetune.methods.mask_trace import MaskTrace
 from torch import nn
 
 from helpers import ROSES, make_model
+from rosetune.mask_trace import MaskTrace
 from rosetune.methods import OBJECTIVES, UPDATE_MASKS
 from rosetune.methods._targets import LAYER_WEIGHTS
 
