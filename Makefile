@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | clean: each works alone on a fresh clone.
+# make demo | test | docs | lint | bench | clean: each works alone on a fresh clone.
 #   make demo ARGS="--data_dir ../shared/data --task sst2"
 #   make test ARGS="-k rose"
 #   make demo PYTHON=python3.12
@@ -9,13 +9,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test docs lint bench clean
 
 demo: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/rosetune demo $(ARGS)
 
 test: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(ARGS)
+
+# NO_MKDOCS_2_WARNING: a note of the theme on another program, which is no fault of the pages.
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 HF_HUB_OFFLINE=1 $(BIN)/mkdocs build --strict $(ARGS)
+	@echo "The site is build/site/index.html"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

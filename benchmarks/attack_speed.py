@@ -52,7 +52,7 @@ def ours(folder: str, alone: bool) -> Contender:
     from rosetune.robustness.attacks.driver import Row
     from rosetune.robustness.attacks.recipes import deepwordbug
     from rosetune.robustness.attacks.run import attack
-    from rosetune.robustness.attacks.victim import TransformersVictim
+    from rosetune.robustness.transformers_classifier import TransformersClassifier
 
     model, tokenizer = load(folder)
     recipe = deepwordbug(importance="unk", keep_ends=False, stop_words=True, unk=tokenizer.unk_token)
@@ -61,7 +61,7 @@ def ours(folder: str, alone: bool) -> Contender:
         with torch.no_grad():
             return model(**tokenizer(*texts[0], truncation=True, return_tensors="pt")).logits.softmax(-1).numpy()
 
-    victim = one if alone else TransformersVictim(model, tokenizer)
+    victim = one if alone else TransformersClassifier(model, tokenizer)
 
     def run(examples: Sequence[Example]) -> Figures:
         rows = [Row(i, (text,), label) for i, (text, label) in enumerate(examples)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosetune.experiments.config import RunConfig
+from rosetune.runs.config import RunConfig
 
 GOOD = ("fine", "great", "lovely", "warm", "clever", "bright")
 BAD = ("awful", "boring", "clumsy", "dull", "empty", "stale")

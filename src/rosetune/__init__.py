@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rosetune.methods.rose import Rose
     from rosetune.methods.smart import Smart
     from rosetune.optim import SelectiveAdamW
+    from rosetune.robustness.face import attack, compare, evaluate
     from rosetune.runs.run import Run, find_runs
     from rosetune.runs.table import examples, scores
     from rosetune.trainer import RobustTrainer
@@ -62,6 +63,9 @@ _HOME = {
     "UpdateMask": "rosetune.methods",
     "OBJECTIVES": "rosetune.methods",
     "UPDATE_MASKS": "rosetune.methods",
+    "attack": "rosetune.robustness.face",
+    "compare": "rosetune.robustness.face",
+    "evaluate": "rosetune.robustness.face",
     "Run": "rosetune.runs.run",
     "find_runs": "rosetune.runs.run",
     "scores": "rosetune.runs.table",
@@ -97,6 +101,9 @@ __all__ = [
     "UniformMask",
     "UpdateMask",
     "__version__",
+    "attack",
+    "compare",
+    "evaluate",
     "examples",
     "find_runs",
     "scores",

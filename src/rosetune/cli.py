@@ -3,6 +3,7 @@
 import argparse
 import re
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -22,10 +23,18 @@ _VERBS = {
 }
 
 
+_REPORT = (
+    f"rosetune: this is a fault of rosetune {__version__}, not of yours. Please report it to its authors, with the "
+    "lines above, the command, and the versions in environment.json or `pip freeze`."
+)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one verb.
 
     An error that a user can act on is one line on standard error and exit code 2; --traceback shows where it arose.
+    Such are ``ValueError`` and ``OSError``, memory that does not suffice, and a missing package. Any other exception
+    is a fault of ours: its traceback, a line on how to report it, and exit code 1.
     """
     words = [_underscored(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     parser = _parser()
@@ -40,12 +49,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
         resumes = "" if known.verb in ("predict", "list") else "; the same command goes on where it stopped"
         print(f"\nrosetune: interrupted{resumes}", file=sys.stderr)
         sys.exit(130)
-    except (ValueError, OSError) as error:
-        # DataError, RunError, the methods' own and the system's: all say what was wrong.
+    except Exception as error:
+        line = _remedied(error)
+        if line is None:
+            traceback.print_exception(error)
+            print(_REPORT, file=sys.stderr)
+            sys.exit(1)
         if known.traceback:
             raise
-        print(f"rosetune: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"rosetune: error: {' '.join(line.split())}", file=sys.stderr)
         sys.exit(2)
+
+
+def _remedied(error: Exception) -> str | None:
+    """What to tell a user who can act on an error; None where it is a fault of ours."""
+    if isinstance(error, ValueError | OSError):
+        return str(error)  # DataError, RunError, the methods' own and the system's: all say what was wrong
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] != "rosetune":
+        return f"{error}: install the package that holds it"
+    # torch's own, which is not imported here, and what it says of the processor's memory.
+    if isinstance(error, MemoryError) or re.search("out of memory|can't allocate memory", str(error)):
+        said = (str(error).strip().splitlines() or ["more than there is"])[0]
+        return (
+            f"out of memory ({said}): take fewer texts at a time (--batch_size, or "
+            "--per_device_train_batch_size with --gradient_accumulation_steps) or a shorter --max_length"
+        )
+    return None
 
 
 def _underscored(word: str) -> str:

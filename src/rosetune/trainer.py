@@ -2,7 +2,6 @@
 
 import copy
 import inspect
-from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import Trainer, TrainingArguments
 
+from rosetune._means import Means
 from rosetune._torch import unwrap
 from rosetune.arguments import RobustTrainingArguments, build_objective, build_update_mask
 from rosetune.data.balance import ClassBalancedSampler
@@ -80,8 +80,7 @@ class RobustTrainer(Trainer):
             )
         self._given_objective, self._given_mask = objective, update_mask
         self.training_objective: Objective = build_objective(args) if objective is None else objective
-        self._sums: dict[str, Tensor | float] = defaultdict(float)
-        self._counts: dict[str, int] = defaultdict(int)
+        self._means = Means()
         self._seen_step = -1
         self._kept_with: torch.optim.Optimizer | None = None  # which optimizer's state holds the objective's
         self._asked = False
@@ -95,6 +94,12 @@ class RobustTrainer(Trainer):
             )
         # Sequence-classification heads take num_items_in_batch and drop it.
         self.model_accepts_loss_kwargs = False
+
+    @property
+    def update_mask(self) -> UpdateMask | None:
+        """The mask of the optimizer in use; None without one, or before the first training."""
+        optimizer = self._selective_adamw()
+        return None if optimizer is None else optimizer.update_mask
 
     def _is_masked(self, args: TrainingArguments) -> bool:
         return self._given_mask is not None or getattr(args, "update_mask", None) is not None
@@ -142,12 +147,11 @@ class RobustTrainer(Trainer):
         Called at the start of every training and of every attempt at one; an optimizer that is there is kept.
         """
         self._seen_step = -1
-        self._sums.clear()
-        self._counts.clear()
+        self._means.clear()
         if self.optimizer is not None:
             self._restart()
         optimizer = super().create_optimizer(model)
-        inner = getattr(optimizer, "optimizer", optimizer)  # accelerate wraps it
+        inner = _inner(optimizer)
         if isinstance(inner, torch.optim.Optimizer) and inner is not self._kept_with:
             keep_with(inner, self.training_objective)
             if not isinstance(inner, SelectiveAdamW):
@@ -177,9 +181,9 @@ class RobustTrainer(Trainer):
         optimizer, mask = self._selective_adamw(), self.update_mask
         if optimizer is None and self._is_masked(self.args):
             raise ValueError(
-                f"the optimizer in use is no SelectiveAdamW ({type(self._kept_with or self.optimizer).__name__}), so "
-                "that the update mask would do nothing: leave create_optimizer to RobustTrainer, and set "
-                "trainer.optimizer = None where the mask was named after a first train()"
+                f"the optimizer in use is no SelectiveAdamW ({type(_inner(self.optimizer)).__name__}), so that the "
+                "update mask would do nothing: leave create_optimizer to RobustTrainer, and set trainer.optimizer = "
+                "None where the mask was named after a first train()"
             )
         self._begin_step(model, optimizer, mask)
         wants_consistency = mask is not None and "consistency" in mask.needs
@@ -187,19 +191,15 @@ class RobustTrainer(Trainer):
         if optimizer is not None and mask is not None and mask.needs:
             self._observe(mask, optimizer, out)
         for name, value in out.terms.items():
-            self._add(name, value)
-        self._sums["nonfinite_steps"] += (~torch.isfinite(out.loss.detach())).float()
+            self._means.add(name, value)
+        self._means.count("nonfinite_steps", (~torch.isfinite(out.loss.detach())).float())
         return (out.loss, out.outputs) if return_outputs else out.loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the objective's terms and the mask's density to the Trainer's training log."""
         if "loss" in logs:
             self._collect_density()
-            nonfinite = float(self._sums.pop("nonfinite_steps", 0.0))
-            means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
-            logs = {**logs, **means, **({"nonfinite_steps": nonfinite} if nonfinite else {})}
-            self._sums.clear()
-            self._counts.clear()
+            logs = {**logs, **self._means.take()}
         super().log(logs, start_time)
 
     def _set_up(self, objective: Objective, model: Any, args: TrainingArguments) -> list[tuple[str, Any]]:
@@ -240,7 +240,9 @@ class RobustTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """Batches with as many rows of every class, for an objective that asks for them; else the Trainer's."""
-        if not getattr(self.training_objective, "balanced_batches", False):
+        # The loader is made before the optimizer, and so before an objective that a search has just named.
+        objective = build_objective(self.args) if self._given_objective is None else self._given_objective
+        if not getattr(objective, "balanced_batches", False):
             return super()._get_train_sampler(train_dataset)
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
         columns = getattr(dataset, "column_names", None) or ()
@@ -276,26 +278,21 @@ class RobustTrainer(Trainer):
     def _backward(self, loss: Tensor) -> None:
         self.accelerator.backward(loss / self.current_gradient_accumulation_steps)
 
-    @property
-    def update_mask(self) -> UpdateMask | None:
-        """The mask of the optimizer in use; None without one, or before the first training."""
-        optimizer = self._selective_adamw()
-        return None if optimizer is None else optimizer.update_mask
-
     def _selective_adamw(self) -> SelectiveAdamW | None:
-        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)  # accelerate wraps it
+        optimizer = _inner(self.optimizer)
         return optimizer if isinstance(optimizer, SelectiveAdamW) else None
 
     def _collect_density(self) -> None:
         optimizer = self._selective_adamw()
         if optimizer is not None and optimizer.density is not None:
             for name, value in optimizer.density.items():
-                self._add(f"mask_density_{name}", value)
+                self._means.add(f"mask_density_{name}", value)
             optimizer.density = None
 
-    def _add(self, name: str, value: Tensor | float) -> None:
-        self._sums[name] += value
-        self._counts[name] += 1
+
+def _inner(optimizer: Any) -> Any:
+    """The optimizer itself, which accelerate wraps."""
+    return getattr(optimizer, "optimizer", optimizer)
 
 
 class _Batches:

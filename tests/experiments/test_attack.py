@@ -23,7 +23,7 @@ from rosetune.experiments import attack as experiment
 from rosetune.experiments.attack import Attacked, attack_files
 from rosetune.robustness.attacks.recipes import RECIPES
 from rosetune.robustness.attacks.run import attack, read_results
-from rosetune.robustness.attacks.victim import TransformersVictim
+from rosetune.robustness.transformers_classifier import TransformersClassifier
 
 HOSTILE = [
     "?!… -- ,,,",
@@ -240,7 +240,7 @@ def test_a_second_call_does_nothing(runs: Path, rosetune: Any, monkeypatch: pyte
     words = (runs / "one", "--recipe", "textfooler,deepwordbug", "--examples", 10)
     first = rosetune(*words)
     before = contents(runs / "one")
-    monkeypatch.setattr(TransformersVictim, "__call__", None)  # no text may reach the model
+    monkeypatch.setattr(TransformersClassifier, "__call__", None)  # no text may reach the model
     second = rosetune(*words)
     assert second[:2] == first[:2]
     assert second[2].count("was done before") == 2
@@ -386,7 +386,7 @@ def test_an_interrupt_says_how_to_go_on(runs: Path, rosetune: Any, monkeypatch: 
     def interrupt(*args: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(TransformersVictim, "__call__", interrupt)
+    monkeypatch.setattr(TransformersClassifier, "__call__", interrupt)
     code, out, err = rosetune(runs / "one", "--recipe", "random", synonyms=False)
     assert (code, out) == (130, "")
     assert "the same command goes on where it stopped" in err
@@ -441,7 +441,7 @@ def test_hostile_rows_get_a_result_each(home: Path, tmp_path: Path) -> None:
     model, tokenizer, _ = experiment.load_trained(home / "one")
     for name in ("deepwordbug", "random"):
         path = tmp_path / f"{name}.jsonl"
-        attack(TransformersVictim(model, tokenizer), found.rows(set()), RECIPES[name](), budget=40, path=path)
+        attack(TransformersClassifier(model, tokenizer), found.rows(set()), RECIPES[name](), budget=40, path=path)
         assert sorted(ids(path)) == sorted(f"r{i}" for i in range(len(HOSTILE) + 2))
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from transformers.utils import ModelOutput
 
 from formulas import log_softmax
-from helpers import ARCHITECTURES, arguments, dataset, logged, make_batch, train
+from helpers import ARCHITECTURES, arguments, dataset, logged, make_batch, same, train
 from rosetune.methods.match_tuning import MatchTuning
 
 POOLED = [name for name in ARCHITECTURES if name != "gpt2"]
@@ -149,6 +149,16 @@ def test_a_left_over_row_in_the_trainer(tmp_path, tiny_model):
     entries = logged(trainer)
     assert [entry["matching_diagonal"] == 1 for entry in entries] == [False, True, False, True]
     assert all(np.isfinite(entry["loss"]) for entry in entries)
+
+
+def test_a_run_may_be_resumed_at_a_left_over_row(tmp_path, tiny_model):
+    args = arguments(tmp_path, objective="match_tuning", max_steps=4, save_strategy="steps", save_steps=1)
+    whole = train(tiny_model(), args, dataset(rows=9))  # the second and the fourth batch are the row that is left
+    for step in (1, 3):
+        resumed = train(tiny_model(), args, dataset(rows=9), resume=str(tmp_path / f"checkpoint-{step}"))
+        assert same(whole.model, resumed.model)
+    with pytest.raises(ValueError, match="the first batch has a single one"):
+        train(tiny_model(), arguments(tmp_path, objective="match_tuning"), dataset(rows=1))
 
 
 def test_a_regression_is_mixed_too():

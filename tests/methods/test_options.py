@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from transformers import DataCollatorWithPadding
 from helpers import arguments, dataset, make_tokenizer, train, write_synonyms
 from rosetune.mask_trace import MaskTrace
 from rosetune.methods import OBJECTIVES, UPDATE_MASKS, build
+from rosetune.report.listing import methods_text
 
 NONSENSE = ("nonsense", float("nan"), float("-inf"), -1.5, [], {"a": 1}, True)
 # Options that take a text, a path, or the value True.
@@ -43,6 +45,23 @@ def test_a_value_of_the_wrong_kind_is_refused_by_name(tmp_path, axis, name, opti
     with pytest.raises(ValueError, match=option) as caught:
         build(axis, name, {**options, option: value})
     assert "not supported between" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [*OBJECTIVES, *UPDATE_MASKS])
+def test_every_option_is_described_in_one_docstring_and_listed_from_there(name):
+    kind = {**OBJECTIVES, **UPDATE_MASKS}[name]
+    listed = methods_text(name)
+    for option in inspect.signature(kind).parameters:
+        entry = re.compile(rf"^ +(?:\w+, )*{option}(?:, \w+)*: ([^`:\n]{{3,20}})", re.MULTILINE)
+        sections = [(each.__doc__ or "").partition("Args:\n")[2].partition("Raises:")[0] for each in kind.__mro__]
+        (beginning,) = [words for section in sections for words in entry.findall(section)]
+        assert re.search(rf"^    {option} = .*\n        {re.escape(beginning)}", listed, re.MULTILINE), option
+
+
+def test_a_description_of_several_paragraphs_is_listed_whole():
+    listed = " ".join(methods_text("smart").split())
+    assert "delta <- (delta + eta g) / (max over the width of |delta + eta g| + 1e-6), without" in listed
+    assert "step size of 1e-5: give `bregman_weight=0, step_size=1e-5`. sync_dropout = false" in listed
 
 
 def run(tmp_path, tiny_model, resume=None, **method):

@@ -1,6 +1,6 @@
 """From the tables of a user's files or hub dataset to the splits of a task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from datasets import Dataset
@@ -13,7 +13,7 @@ from rosetune.data.split import hold_out
 from rosetune.data.tables import DataError, Table, names_of, quoted
 from rosetune.data.tasks import TASKS
 
-__all__ = ["OBVIOUS_LABEL", "assemble"]
+__all__ = ["OBVIOUS_LABEL", "assemble", "obvious_texts"]
 
 OBVIOUS_LABEL = "label"
 SPLIT_SEED = 0
@@ -142,6 +142,11 @@ def _indices(table: Table, names: Mapping[int, str], labels: Sequence[str], spli
     return [index[name] for name in names.values()]
 
 
+def obvious_texts(columns: Collection[str]) -> tuple[str, ...]:
+    """The text columns of a file whose names leave no doubt: those of a known task, or "text"; else none."""
+    return next((names for names in _OBVIOUS_TEXTS if {*names} <= {*columns}), ())
+
+
 def _choose_columns(
     table: Table, text_columns: Sequence[str] | None, label_column: str | None
 ) -> tuple[tuple[str, ...], str]:
@@ -149,8 +154,7 @@ def _choose_columns(
     if label not in table.nested:
         table.column(label, "; name the labels with --label_column")
     if text_columns is None:
-        obvious = (names for names in _OBVIOUS_TEXTS if set(names) <= table.columns.keys() - {label})
-        text_columns = next(obvious, ())
+        text_columns = obvious_texts(table.columns.keys() - {label})
     # A string is a sequence of strings too.
     texts = (text_columns,) if isinstance(text_columns, str) else tuple(text_columns)
     if len(texts) not in (1, 2) or len(set(texts)) < len(texts) or label in texts:

@@ -154,8 +154,9 @@ def _rows_if_quoted(text: str, delimiter: str, first: int, literal: list[Row]) -
     except _QuoteError:
         return None
     width = len(rows[0][1])
-    header_quoted = any(cell.startswith('"') for cell in literal[0][1])
-    if not header_quoted and not any(re.search(rf'["\r\n{d}]', cell) for _, row in rows for cell in row):
+    plain = not any(cell.startswith('"') for cell in literal[0][1])
+    empty = re.search(rf'(?:^|[\r\n{d}])""(?:[\r\n{d}]|$)', text)
+    if plain and not empty and not any(re.search(rf'["\r\n{d}]', cell) for _, row in rows for cell in row):
         return None
     return rows if all(len(row) == width or row == [""] for _, row in rows) else None
 
@@ -165,7 +166,7 @@ def _table(path: Path, numbered: list[Row], header: Sequence[str] | None, delimi
         while numbered and not any(map(str.strip, numbered[0][1])):
             numbered.pop(0)
         if not numbered:
-            raise DataError(f"{path} is empty")
+            raise DataError(f"{path} is empty; name a file with rows")
         header = [name.strip() for name in numbered.pop(0)[1]]
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:

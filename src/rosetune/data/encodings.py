@@ -18,7 +18,6 @@ _OTHER_KINDS = (
     (b"PK\x03\x04", "a ZIP archive, perhaps an Excel workbook: save it as CSV"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook: save it as CSV"),
     (b"\x1f\x8b", "compressed with gzip: unpack it first"),
-    (b"PAR1", "a Parquet file: let its name end in .parquet"),
 )
 
 
@@ -46,6 +45,9 @@ def read_encoded(path: Path, encoding: str | None = None) -> tuple[str, str]:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    for mark, kind in _OTHER_KINDS:
+        if data.startswith(mark):
+            raise DataError(f"{path} is {kind}")
     if encoding is None:
         name = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
         text = _decoded(path, data, name)
@@ -54,14 +56,14 @@ def read_encoded(path: Path, encoding: str | None = None) -> tuple[str, str]:
         text = _in_any(path, data, [part.strip() for part in encoding.split(",")])
     text = text.removeprefix("\ufeff")
     if not text.strip("\r\n"):
-        raise DataError(f"{path} is empty")
+        raise DataError(f"{path} is empty; name a file with rows")
     return text, name
 
 
 def _decoded(path: Path, data: bytes, name: str) -> str:
     if name == "utf-8" and (wide := _wide(data)):
         raise DataError(
-            f"{path}: every other byte is zero, so that it seems to be UTF-16 without a byte-order mark; "
+            f"{path} seems to be UTF-16 without a byte-order mark, since every other byte is zero; "
             f"pass --encoding {wide}, or save it as UTF-8"
         )
     try:
@@ -76,18 +78,15 @@ def _decoded(path: Path, data: bytes, name: str) -> str:
 
 
 def _wide(data: bytes) -> str | None:
-    """UTF-16 of mostly ASCII characters, by its zeros."""
+    """UTF-16, by the zeros of its first character, as in JSON's specification, or of most."""
     sample = data[:4096]
     even, odd = sample[::2].count(0), sample[1::2].count(0)
-    if max(even, odd) * 5 <= len(sample) or min(even, odd) * 20 > len(sample):
+    if max(even, odd) * 5 <= len(sample) and (len(data) < 2 or (data[0] == 0) is (data[1] == 0)):
         return None
     return "utf-16-le" if odd > even else "utf-16-be"
 
 
 def _not_utf8(path: Path, data: bytes, start: int) -> str:
-    for mark, kind in _OTHER_KINDS:
-        if data.startswith(mark):
-            return f"{path} is {kind}"
     end = b"\n" if b"\n" in data else b"\r"
     lines = data.split(end)
     line = data.count(end, 0, start) + 1

@@ -17,6 +17,7 @@ _MANY = 20  # from so many rows on, a label of its own for each is a mistake
 _INTEGER = re.compile(r"([+-]?\d{1,1000})(?:\.0*)?")
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?")
 _JOINED = ",;|"
+_ONE_LABEL = " (if it is one label, pass --task_type classification)"
 
 
 def label_cells(table: Table, column: str, remedy: str = "") -> list[str | None]:
@@ -39,10 +40,7 @@ def label_cells(table: Table, column: str, remedy: str = "") -> list[str | None]
 
 
 def _multi_label(place: str, flaw: str) -> DataError:
-    return DataError(
-        f"{place}: {flaw}: multi-label classification is not supported; keep one label a row"
-        ", or pass --task_type classification if it is one"
-    )
+    return DataError(f"{place}: {flaw}: multi-label classification is not supported; keep one label a row")
 
 
 def label_name(value: str) -> str:
@@ -79,7 +77,7 @@ def check_classes(source: str, column: str, names: Sequence[str], sure: bool) ->
     one_each = len(distinct) == len(names) > _MANY
     joined, apart = _joined(distinct)
     if apart:
-        raise _multi_label(source, f"the label {quoted(joined)} in column {column!r} joins others")
+        raise _multi_label(source, f"the label {quoted(joined)} in column {column!r} joins others{_ONE_LABEL}")
     if (fractions and (only_numbers or 2 * len(fractions) > len(distinct))) or (one_each and only_numbers):
         each = ", one a row" if len(distinct) == len(names) else ""
         raise DataError(
@@ -92,7 +90,9 @@ def check_classes(source: str, column: str, names: Sequence[str], sure: bool) ->
             "--label_column, or pass --task_type classification if they are"
         )
     if joined:
-        raise _multi_label(source, f"the label {quoted(joined)} in column {column!r} joins parts of others")
+        raise _multi_label(
+            source, f"the label {quoted(joined)} in column {column!r} joins parts of others{_ONE_LABEL}"
+        )
 
 
 def _joined(names: set[str]) -> tuple[str | None, bool]:
@@ -122,8 +122,8 @@ def numbers_of(table: Table, column: str, cells: Sequence[str | None], rows: Ite
         if not abs(value) < 3e38:  # that is where float32 ends
             point = " (write it with a point)" if _NUMBER.fullmatch(cell) and "," in cell else ""
             raise DataError(
-                f"{table.place(row)}: the label {quoted(cell)} in column {column!r} is no number{point}; correct it, "
-                "or pass --task_type classification"
+                f"{table.place(row)}: the label {quoted(cell)} in column {column!r} is no number{point}; "
+                "correct it, or pass --task_type classification"
             )
         values.append(value)
     return values

@@ -25,8 +25,8 @@ def read_table(path: Path, encoding: str | None = None, delimiter: str | None = 
               the one of `,` `;` tab and `|` that divides the header, and in doubt the one under which the rows are as
               long as the header; Excel's first line `sep=;` decides. A field may be of any length.
     .tsv      A quote is a character like any other, as in GLUE's files. A file is read as quoted only where all its
-              quotes enclose whole fields and one of these holds a tab, a line end or a doubled quote, or the header
-              is quoted.
+              quotes enclose whole fields, and one of these is empty or holds a tab, a line end or a doubled quote, or
+              the header is quoted.
     .json     One list of objects.
     .jsonl    One object a line. Numbers stay as they are written (1.50 is no 1.5); NaN and Infinity are missing
               values, as null is.
@@ -113,10 +113,10 @@ def json_table(source: str, records: Sequence[Any], lines: Sequence[int], unit: 
         DataError: no objects, or something else among them.
     """
     if not records:
-        raise DataError(f"{source} holds no rows")
+        raise DataError(f"{source} holds no rows; name a file that does")
     for line, record in zip(lines, records, strict=True):
         if not isinstance(record, dict):
-            raise DataError(f"{source}, {unit} {line}: a JSON object is expected, with a key per column")
+            raise DataError(f"{source}, {unit} {line}: a JSON object is expected; write one with a key per column")
     names = dict.fromkeys(name for record in records for name in record)
     columns = {name: [as_cell(record.get(name)) for record in records] for name in names}
     return Table(source, columns, lines, unit, note=note)
@@ -140,7 +140,7 @@ def _read_parquet(path: Path) -> Table:
     if twice:
         raise DataError(f"{path} has several columns called {names_of(twice)}; keep one of each")
     if not table.num_rows:
-        raise DataError(f"{path} has columns but no rows")
+        raise DataError(f"{path} has columns but no rows; name a file that has")
     columns = dict(zip((names[i] for i in flat), cells, strict=True))
     nested = [name for name in names if name not in columns]
     return Table(str(path), columns, range(1, table.num_rows + 1), "row", nested)

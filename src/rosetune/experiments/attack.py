@@ -18,8 +18,8 @@ from rosetune.robustness.attacks.driver import Recipe
 from rosetune.robustness.attacks.recipes import NEEDS_SYNONYMS, RECIPES
 from rosetune.robustness.attacks.run import attack, described, read_results
 from rosetune.robustness.attacks.summary import Transferred, summary, transfer
-from rosetune.robustness.attacks.victim import TransformersVictim
 from rosetune.robustness.statistics import Estimate
+from rosetune.robustness.transformers_classifier import TransformersClassifier
 from rosetune.runs.attacked import Attacked
 from rosetune.runs.files import read_json
 from rosetune.runs.run import Run
@@ -80,7 +80,7 @@ def attack_runs(runs: Sequence[Run], options: AttackOptions, say: Say = print, *
 
 def _attack(
     target: Target,
-    victim: TransformersVictim,
+    victim: TransformersClassifier,
     name: str,
     recipe: Recipe | None,
     path: Path,
@@ -167,9 +167,9 @@ def _digest(results: Results) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def _victim(run: Run, batch_size: int | None) -> tuple[TransformersVictim, str | None]:
+def _victim(run: Run, batch_size: int | None) -> tuple[TransformersClassifier, str | None]:
     model, tokenizer, _ = load_trained(run.folder)
-    return TransformersVictim(model, tokenizer, batch_size=batch_size), tokenizer.unk_token
+    return TransformersClassifier(model, tokenizer, batch_size=batch_size), tokenizer.unk_token
 
 
 def _recipe(name: str, options: AttackOptions, synonyms: Synonyms, unk: str | None = None) -> Recipe | None:

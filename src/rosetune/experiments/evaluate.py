@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
+
 from rosetune._files import as_json, write_json, write_json_lines, write_text
 from rosetune._progress import progress
 from rosetune.data.rows import TaskData
@@ -19,7 +21,7 @@ from rosetune.runs.metrics import run_metrics
 from rosetune.runs.run import Run, RunError
 from rosetune.runs.sets import SetName
 
-__all__ = ["evaluate_again", "evaluate_along", "evaluate_run", "predict_sets", "write_metrics"]
+__all__ = ["evaluate_again", "evaluate_along", "evaluate_run", "predict_rows", "predict_sets", "write_metrics"]
 
 MANY = 10_000  # rows of which the person who waits is told also where there is no bar
 Report = Callable[[str], Any]
@@ -128,14 +130,22 @@ def predict_sets(
     Raises:
         RunError: no model in the folder, or one with other labels than the data.
     """
-    todo = {n: s.dataset for part in sets.values() for n, s in part.items() if not (place / f"{n}.jsonl").is_file()}
+    rows = {name: part.dataset for sets_of_kind in sets.values() for name, part in sets_of_kind.items()}
+    predict_rows(model_folder, place, rows, data.text_columns, data.labels)
+
+
+def predict_rows(
+    model_folder: Path, place: Path, sets: Mapping[str, Dataset], text_columns: Sequence[str], labels: Sequence[str]
+) -> None:
+    """:func:`predict_sets` for rows at hand, by the name of their set."""
+    todo = {name: dataset for name, dataset in sets.items() if not (place / f"{name}.jsonl").is_file()}
     if not todo:
         return
     quiet_libraries()
-    model, tokenizer, labels = load_trained(model_folder)
-    if labels != data.labels:
+    model, tokenizer, known = load_trained(model_folder)
+    if tuple(known) != tuple(labels):
         raise RunError(
-            f"the model of {model_folder} tells apart {', '.join(labels)}, the data {', '.join(data.labels)}: "
+            f"the model of {model_folder} tells apart {', '.join(known)}, the data {', '.join(labels)}: "
             "give data with the same label names in the same order"
         )
     for name, dataset in todo.items():
@@ -143,8 +153,8 @@ def predict_sets(
         if len(dataset) > MANY:
             print(f"evaluating {len(dataset)} rows of {title}", file=sys.stderr)
         with progress(f"evaluating {title}") as bar:
-            logits = predict(model, tokenizer, dataset, data.text_columns, progress=bar)
-        write_json_lines(place / f"{name}.jsonl", prediction_rows(name, dataset, logits, labels))
+            logits = predict(model, tokenizer, dataset, text_columns, progress=bar)
+        write_json_lines(place / f"{name}.jsonl", prediction_rows(name, dataset, logits, known))
 
 
 def write_metrics(folder: Path, labels: Sequence[str]) -> None:

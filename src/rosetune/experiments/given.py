@@ -4,15 +4,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rosetune._files import write_json
+from rosetune.data.labelled import load_labelled_file
+from rosetune.data.options import ReadOptions
+from rosetune.data.tasks import find_task
+from rosetune.experiments.before import bring_up_to_date
 from rosetune.experiments.data import load_data
-from rosetune.experiments.evaluate import evaluate_run
+from rosetune.experiments.evaluate import evaluate_run, predict_rows, write_metrics
 from rosetune.experiments.folder import claim_folder, holds, make_folder
 from rosetune.experiments.lock import locked
-from rosetune.experiments.models import load_classifier, load_tokenizer, load_trained, quiet_libraries, save_trained
-from rosetune.runs.config import RunConfig
+from rosetune.experiments.models import (
+    is_unnamed,
+    load_classifier,
+    load_tokenizer,
+    load_trained,
+    quiet_libraries,
+    save_trained,
+)
+from rosetune.runs.config import RunConfig, file_hash, folder_name
+from rosetune.runs.files import read_json
+from rosetune.runs.run import Run
+from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError
 
-__all__ = ["evaluate_given"]
+__all__ = ["evaluate_file", "evaluate_given"]
 
 
 def evaluate_given(config: RunConfig, report: Callable[[str], Any] = print) -> Path:
@@ -43,16 +58,54 @@ def evaluate_given(config: RunConfig, report: Callable[[str], Any] = print) -> P
             _, _, labels = load_trained(config.model_name_or_path)
             _check_labels(config.model_name_or_path, labels, data.labels, report)
             claim_folder(folder, config, identity)
-            model = load_classifier(config.model_name_or_path, data.labels, tokenizer)
+            model = load_classifier(config.model_name_or_path, data.labels, tokenizer, task_type=data.task_type)
             save_trained(model, tokenizer, folder / "model")
         evaluate_run(folder, data, config.sets, data_dir=config.data_dir)
     return folder
 
 
+def evaluate_file(run: str | Path, path: str, report: Callable[[str], Any] = print) -> Run:
+    """Evaluate a finished run on another labelled file, as a set by the name of the file.
+
+    The set is kept with a hash of the file: the same file is not predicted again, another one of that name is refused.
+
+    Args:
+        path: a file with the columns and label names of the training data.
+        report: takes a line of text for the person who waits.
+
+    Raises:
+        RunError: the run is not finished, or was evaluated on another file of that name.
+        DataError: the file cannot be read, or has other labels.
+    """
+    finished, file = Run.open(run), Path(path).expanduser()
+    config = finished.config
+    options = ReadOptions(config.drop_empty, config.drop_unlabelled, config.encoding, config.delimiter)
+    columns = tuple(finished.identity["text_columns"])
+    numbered = find_task(config.task) is not None
+    read = load_labelled_file(path, columns, config.label_column, finished.labels, options, numbered=numbered)
+    for reason, count in read.left_out.items():
+        report(f"{path}: {count} rows left out ({reason})")
+    name = SetName.of_file(folder_name(str(file))).name
+    place, digest = finished.folder / "predictions", file_hash(file)
+    with locked(finished.folder):
+        bring_up_to_date(finished.folder)
+        about = place / f"{name}.json"
+        if about.is_file() and read_json(about, "remove it")["sha256"] != digest:
+            raise RunError(
+                f"{run} was evaluated on another file called {file.name}: rename this one, or remove "
+                f"{place / name}.jsonl and {about}"
+            )
+        if not (place / f"{name}.jsonl").is_file():
+            write_json(about, {"file": str(file.resolve()), "sha256": digest})
+            predict_rows(finished.folder / "model", place, {name: read.rows}, columns, finished.labels)
+        write_metrics(finished.folder, finished.labels)
+    return Run.open(run)
+
+
 def _check_labels(name: str, own: tuple[str, ...], data: tuple[str, ...], report: Callable[[str], Any]) -> None:
     if len(own) != len(data):
         raise RunError(f"{name} tells apart {len(own)} labels ({', '.join(own)}), the data {len(data)}")
-    if own == tuple(f"LABEL_{i}" for i in range(len(own))):
+    if is_unnamed(own):
         pairs = ", ".join(f"{a} as {b}" for a, b in zip(own, data, strict=True))
         report(f"{name} does not name its labels; they are taken in the order of the data's: {pairs}")
     elif {*own} != {*data}:

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rosetune.experiments.errors import first_line
 from rosetune.runs.values import RunError
 
 __all__ = ["config_of", "load", "model_options", "skeleton"]
@@ -30,10 +31,10 @@ def load(auto: Any, name: str, **kwargs: Any) -> Any:
     try:
         return auto.from_pretrained(source, local_files_only=not _ask_hub(source), **kwargs)
     except ImportError as error:
-        raise RunError(f"cannot load {name!r}: {_first_line(error)}; install the package that it needs") from error
+        raise RunError(f"cannot load {name!r}: {first_line(error)}; install the package that it needs") from error
     except Exception as error:  # the files may hold anything, of which transformers makes what it can
         raise RunError(
-            f"cannot load {name!r}: {_first_line(error)}. Give a hub id that can be reached or is in the cache, a "
+            f"cannot load {name!r}: {first_line(error)}. Give a hub id that can be reached or is in the cache, a "
             "folder with a saved model, or `demo` for the embedded MiniLM."
         ) from error
     finally:
@@ -96,12 +97,6 @@ def model_options(name: str, config: Any, given: Mapping[str, Any]) -> dict[str,
 def _as_before(value: Any, before: Any) -> Any:
     """0 as 0.0 where the field holds a float: a configuration written in YAML or JSON may say either."""
     return float(value) if isinstance(before, float) and type(value) is int else value
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).strip().split("\n")] or [""]
-    first = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
-    return first.rstrip(".:") or type(error).__name__
 
 
 def _source(name: str) -> str:

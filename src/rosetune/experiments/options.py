@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rosetune.experiments.quick import option_error
@@ -17,6 +17,7 @@ _OF_OWN_DATA = (
     *("text_columns", "label_column", "validation_file", "test_file"),
     *("task_type", "encoding", "delimiter", "drop_empty", "drop_unlabelled"),
 )
+Parse = Callable[[Mapping[str, Any], Sequence[str]], dict[str, Any]]
 _AXES = {"objective": "cross_entropy", "update_mask": None}
 
 
@@ -26,6 +27,7 @@ def make_config(
     config_file: str | None = None,
     options: Mapping[str, Any] | None = None,
     arguments: Sequence[str] = (),
+    parse: Parse | None = None,
 ) -> RunConfig:
     """The configuration of one run.
 
@@ -34,6 +36,7 @@ def make_config(
         config_file: YAML on top of it. ``null`` takes a recipe's value back.
         options: on top of that, by name.
         arguments: words of the command line for the Trainer, on the same level.
+        parse: makes typed training arguments of a mapping and of words; None: :func:`parse_training`.
 
     The options of a method are merged one by one as long as the method stays the same, those of a model always; a
     layer that names another objective or mask starts from that one's defaults. A layer that names a task of
@@ -43,12 +46,12 @@ def make_config(
         RunError: an unknown option, a value of the wrong type, or a missing task or model.
         DataError: from the data options.
     """
-    layers = []
+    parse, layers = parse or parse_training, []
     if recipe is not None:
-        layers.append(_typed(load_recipe(recipe), f"recipe {recipe}: "))
+        layers.append(_typed(load_recipe(recipe), f"recipe {recipe}: ", parse))
     if config_file is not None:
-        layers.append(_typed(read_yaml(config_file), f"{config_file}: "))
-    layers.append({**_typed(options or {}, ""), **parse_training({}, arguments)})
+        layers.append(_typed(read_yaml(config_file), f"{config_file}: ", parse))
+    layers.append({**_typed(options or {}, "", parse), **parse({}, arguments)})
     merged = _merge(layers)
     for name in ("task", "model_name_or_path"):
         if name not in merged:
@@ -99,11 +102,11 @@ def _training_parser() -> argparse.ArgumentParser:
     return Parser(RobustTrainingArguments, allow_abbrev=False, add_help=False)  # type: ignore[arg-type]
 
 
-def _typed(options: Mapping[str, Any], source: str) -> dict[str, Any]:
+def _typed(options: Mapping[str, Any], source: str, parse: Parse) -> dict[str, Any]:
     run = {name: value for name, value in options.items() if name in RUN_OPTIONS}
     nothing = {name: None for name, value in options.items() if value is None}
     try:
-        training = parse_training({name: value for name, value in options.items() if name not in run})
+        training = parse({name: value for name, value in options.items() if name not in run}, ())
     except RunError as error:
         raise RunError(f"{source}{error}") from error
     return {**nothing, **run, **training}

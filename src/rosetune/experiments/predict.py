@@ -1,30 +1,44 @@
 """Labels and probabilities for new texts."""
 
-import json
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from rich.table import Table
-from rich.text import Text
+from numpy.typing import NDArray
 
-from rosetune._files import write_json_lines
 from rosetune._progress import progress
-from rosetune.data.inputs import read_inputs
+from rosetune.data.assemble import obvious_texts
+from rosetune.data.inputs import read_columns, read_inputs, split_lines
 from rosetune.data.rows import make_dataset
-from rosetune.experiments.models import load_trained, quiet_libraries
-from rosetune.report.console import console
-from rosetune.robustness.evaluation import predict
+from rosetune.data.tables import DataError, names_of
+from rosetune.experiments.models import is_unnamed, load_trained, quiet_libraries
+from rosetune.robustness.evaluation import default_length, predict
 from rosetune.runs.files import read_identity
-from rosetune.runs.values import RunError
+from rosetune.runs.values import RunError, names
 
-__all__ = ["check_output_file", "predict_texts", "print_predictions"]
+__all__ = ["STANDARD_INPUT", "Predictions", "predict_texts"]
 
-SHOWN = 50  # rows of a table on the terminal
+STANDARD_INPUT = "-"
+THRESHOLD = 0.5  # of a multi-label model: a text has a label from this probability on
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of some texts.
+
+    Args:
+        rows: one dict per text: all columns of the input, then ``label`` and ``probabilities`` by label name; of a
+            multi-label model ``labels``, those of at least 0.5, and ``probabilities``; of a regression ``value``. A
+            column of the input with one of these names, or one that begins with "probability_", is ``input_<name>``.
+        text_columns: which of the columns hold the texts.
+    """
+
+    rows: list[dict[str, Any]]
+    text_columns: tuple[str, ...]
 
 
 def predict_texts(
@@ -34,19 +48,26 @@ def predict_texts(
     text_pairs: Sequence[str] | None = None,
     input_file: str | None = None,
     text_columns: str | None = None,
+    encoding: str | None = None,
+    delimiter: str | None = None,
     batch_size: int | None = None,
-) -> list[dict[str, Any]]:
+    report: Callable[[str], Any] | None = None,
+) -> Predictions:
     """Labels and probabilities for texts, or for the rows of a file.
 
-    Args:
-        model: a run's folder, or any folder with a saved classifier.
-        texts, text_pairs: the texts, and the second text of each for a model of pairs.
-        input_file: a .txt with a text a line, or CSV, TSV, JSON, JSON Lines, Parquet.
-        text_columns: "a" or "a,b", of the input file; None: those the run was trained on.
-        batch_size: texts at a time; None: 16 on the CPU, 128 elsewhere.
+    The probabilities of a single-label model are its softmax; those of a multi-label model the sigmoid of each logit,
+    each for itself; a regression has a value and none.
 
-    Returns:
-        One dict per text: its text columns, ``label``, and ``probabilities`` by label name.
+    Args:
+        model: a run's folder, any folder with a saved classifier, or a hub id.
+        texts, text_pairs: the texts, and the second text of each for a model of pairs.
+        input_file: a .txt with a text a line (a pair with a tab between), CSV, TSV, JSON, JSON Lines, Parquet, or "-"
+            for lines on standard input.
+        text_columns: "a" or "a,b", of the input file; None: those the run was trained on, and for other models those
+            whose names leave no doubt (text, or premise and hypothesis).
+        encoding, delimiter: of the input file, see :func:`~rosetune.data.readers.read_table`.
+        batch_size: texts at a time; None: 16 on the CPU, 128 elsewhere.
+        report: takes a line of text for the person who waits; None prints it on standard error.
 
     Raises:
         RunError: not exactly one of texts and input_file, pairs where the model takes single texts, or no model.
@@ -56,63 +77,99 @@ def predict_texts(
         raise RunError("give either --text (one or more) or --input_file")
     if batch_size is not None and batch_size < 1:
         raise RunError(f"--batch_size must be at least 1, not {batch_size}")
+    say = report or (lambda line: print(line, file=sys.stderr))
     quiet_libraries()
-    columns = _columns(model, text_columns, pairs=text_pairs is not None)
-    dataset = _given(columns, texts, text_pairs) if input_file is None else read_inputs(input_file, columns)
+    columns = _given_columns(model, text_columns)
+    if texts is not None:
+        columns = columns or (("text", "text_pair") if text_pairs is not None else ("text",))
+        kept, dataset = {}, _given(columns, texts, text_pairs)
+    elif input_file == STANDARD_INPUT:
+        columns = columns or ("text",)
+        kept, dataset = {}, _dataset(columns, split_lines("standard input", _standard_input(encoding), columns))
+    else:
+        kept = read_columns(str(input_file), encoding=encoding, delimiter=delimiter)
+        columns = columns or _obvious(str(input_file), kept)
+        dataset = read_inputs(str(input_file), columns, encoding=encoding, delimiter=delimiter)
+    if not len(dataset):
+        return Predictions([], columns)
     classifier, tokenizer, labels = load_trained(model)
+    if is_unnamed(labels):
+        say(f"{model} does not name its labels: they are shown as {labels[0]} to {labels[-1]}")
+    _say_cut(classifier, tokenizer, dataset, columns, say)
     with progress("predicting") as bar:
         logits = predict(classifier, tokenizer, dataset, columns, batch_size=batch_size, progress=bar)
     if not np.isfinite(logits).all():
         raise RunError(f"{model} gives logits that are not finite: a diverged model")
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return [
-        {
-            **dict(zip(columns, row, strict=True)),
-            "label": labels[int(p.argmax())],
-            "probabilities": dict(zip(labels, p.round(6).tolist(), strict=True)),
-        }
-        for row, p in zip(zip(*(dataset[column][:] for column in columns), strict=True), probabilities, strict=True)
+    told = _told(logits, labels, classifier.config.problem_type == "multi_label_classification")
+    kept = kept or {column: dataset[column][:] for column in columns}
+    called = _called(kept, {*told[0], "probabilities"}, say)
+    rows = zip(*kept.values(), strict=True)
+    answered = [
+        {**dict(zip(called.values(), cells, strict=True)), **answer} for cells, answer in zip(rows, told, strict=True)
     ]
+    return Predictions(answered, tuple(called[column] for column in columns))
 
 
-def check_output_file(path: str) -> None:
-    """Find out before predicting whether the result can be written.
-
-    Raises:
-        RunError: it is a folder, or its folder cannot be made or written to.
-    """
-    folder = Path(path).expanduser().parent
-    if Path(path).expanduser().is_dir():
-        raise RunError(f"--output_file {path} is a folder: name a file")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot write to {path}: {error.strerror}") from error
-    if not os.access(folder, os.W_OK):
-        raise RunError(f"cannot write to {path}: the folder is not yours to write to")
-
-
-def print_predictions(rows: list[dict[str, Any]], output_file: str | None, as_json: bool) -> None:
-    """A table on the terminal, or JSON Lines on it or in a file."""
-    if output_file is not None:
-        write_json_lines(Path(output_file).expanduser(), rows)
-        print(f"{len(rows)} predictions written to {output_file}", file=sys.stderr)
-    elif as_json:
-        for row in rows:
-            print(json.dumps(row, ensure_ascii=False))
+def _told(logits: NDArray[np.floating], labels: Sequence[str], multi_label: bool) -> list[dict[str, Any]]:
+    """What a model says of each row."""
+    if not labels:
+        return [{"value": value} for value in logits[:, 0].astype(np.float64).round(6).tolist()]
+    z = logits.astype(np.float64)
+    if multi_label:
+        probabilities = np.exp(-np.logaddexp(0.0, -z))  # the sigmoid, which no logit makes overflow
     else:
-        columns = [name for name in rows[0] if name not in ("label", "probabilities")] if rows else []
-        table = Table(*columns, "label", "probability")
-        for row in rows[:SHOWN]:
-            probability = row["probabilities"][row["label"]]
-            table.add_row(*(_shortened(row[name]) for name in columns), Text(row["label"]), f"{probability:.3f}")
-        console().print(table)
-        if len(rows) > SHOWN:
-            print(f"... and {len(rows) - SHOWN} more; --output_file or --json gives all {len(rows)}")
+        probabilities = np.exp(z - np.logaddexp.reduce(z, axis=1, keepdims=True))
+    told = []
+    for row in probabilities:
+        by_label = dict(zip(labels, row.round(6).tolist(), strict=True))
+        if multi_label:
+            chosen = [label for label, p in zip(labels, row, strict=True) if p >= THRESHOLD]
+            told.append({"labels": chosen, "probabilities": by_label})
+        else:
+            told.append({"label": labels[int(row.argmax())], "probabilities": by_label})
+    return told
 
 
-def _given(columns: Sequence[str], texts: Sequence[str] | None, text_pairs: Sequence[str] | None) -> Dataset:
+def _called(kept: Collection[str], own: set[str], say: Callable[[str], Any]) -> dict[str, str]:
+    """What each column of the input is called: another name where a prediction would have the same."""
+    called: dict[str, str] = {}
+    for name in kept:
+        free = name
+        while free in own or free.startswith("probability_") or (free != name and free in {*kept, *called.values()}):
+            free = f"input_{free}"
+        if free != name:
+            say(f"the input's column {name!r} is kept as {free!r}, since predictions use that name")
+        called[name] = free
+    return called
+
+
+def _say_cut(model: Any, tokenizer: Any, dataset: Dataset, columns: Sequence[str], say: Callable[[str], Any]) -> None:
+    """Say how many texts are longer than what the model sees of them."""
+    limit = default_length(model, tokenizer)
+    whole = tokenizer(*(dataset[column][:] for column in columns), truncation=False, verbose=False)["input_ids"]
+    cut = [len(ids) for ids in whole if len(ids) > limit]
+    if cut:
+        what = "texts are" if len(columns) == 1 else "pairs are"
+        say(
+            f"{len(cut)} of {len(dataset)} {what} longer than the {limit} tokens that the model reads (the longest "
+            f"{max(cut)}): it is predicted from their beginning"
+        )
+
+
+def _standard_input(encoding: str | None) -> str:
+    try:
+        text = sys.stdin.buffer.read().decode(encoding or "utf-8-sig")
+    except LookupError as error:
+        raise DataError(f"{encoding!r} is no encoding that Python knows") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise DataError(f"standard input, line {line}: not in {encoding or 'UTF-8'}; pass its --encoding") from error
+    if not text.strip("\r\n"):
+        raise RunError("give --text (one or more), --input_file, or a text a line on standard input, which is empty")
+    return text
+
+
+def _given(columns: Sequence[str], texts: Sequence[str], text_pairs: Sequence[str] | None) -> Dataset:
     given = [list(part) for part in (texts, text_pairs) if part is not None]
     if len(given) != len(columns) or len({len(part) for part in given}) != 1:
         counts = " and ".join(
@@ -120,16 +177,27 @@ def _given(columns: Sequence[str], texts: Sequence[str] | None, text_pairs: Sequ
         )
         wanted = "a --text each" if len(columns) == 1 else "a --text and a --text_pair each"
         raise RunError(f"the model reads {' and '.join(columns)}, so it takes {wanted}, but got {counts}")
-    return make_dataset(map(str, range(len(given[0]))), dict(zip(columns, given, strict=True)))
+    return _dataset(columns, given)
 
 
-def _shortened(text: str) -> Text:
-    return Text(text if len(text) <= 200 else text[:199] + "…")
+def _dataset(columns: Sequence[str], texts: Sequence[Sequence[str]]) -> Dataset:
+    return make_dataset(map(str, range(len(texts[0]))), dict(zip(columns, texts, strict=True)))
 
 
-def _columns(model: str, text_columns: str | None, pairs: bool) -> tuple[str, ...]:
-    if text_columns is not None:
-        return tuple(part.strip() for part in text_columns.split(",") if part.strip())
-    if (Path(model) / "run.json").is_file():
+def _given_columns(model: str, text_columns: str | None) -> tuple[str, ...] | None:
+    """The columns that the user names, or that a run was trained on; None: neither."""
+    chosen = names("--text_columns", text_columns)
+    if chosen is not None and len({*chosen}) not in (1, 2):
+        raise RunError(f"--text_columns names one column, or two for a model of pairs, not {text_columns!r}")
+    if chosen is None and (Path(model) / "run.json").is_file():
         return tuple(read_identity(Path(model))["text_columns"])
-    return ("text", "text_pair") if pairs else ("text",)
+    return chosen
+
+
+def _obvious(path: str, kept: dict[str, Any]) -> tuple[str, ...]:
+    if not kept:
+        return ("text",)
+    found = obvious_texts(kept)
+    if not found:
+        raise RunError(f"{path}: name its text columns with --text_columns; it has {names_of(list(kept))}")
+    return found

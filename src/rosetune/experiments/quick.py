@@ -2,7 +2,7 @@
 
 import ast
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
@@ -14,7 +14,7 @@ from rosetune.runs.config import RUN_OPTIONS, RunConfig
 from rosetune.runs.files import read_json
 from rosetune.runs.values import RunError
 
-__all__ = ["check_paths", "check_words", "finished", "option_error", "trainer_defaults"]
+__all__ = ["check_paths", "finished", "option_error", "parse_words", "trainer_defaults"]
 
 _SOURCES = (
     ("transformers", "training_args.py", "TrainingArguments"),
@@ -22,14 +22,57 @@ _SOURCES = (
 )
 
 
-@cache
 def trainer_defaults() -> dict[str, Any]:
     """The Trainer's arguments with their defaults, read from the source without running it.
 
-    A default that is no literal is missing from no list of names, but stands as None here; what depends on defaults
-    must be checked again by :func:`~rosetune.experiments.training.training_defaults`.
+    A default that is no literal stands as None: what depends on it must be checked again by
+    :func:`~rosetune.experiments.training.training_defaults`.
     """
-    found: dict[str, Any] = {}
+    return {name: default for name, (_, default) in _trainer_fields().items()}
+
+
+def parse_words(options: Mapping[str, Any], arguments: Sequence[str] = ()) -> dict[str, Any]:
+    """What :func:`~rosetune.experiments.options.parse_training` makes of options and words, as far as it is plain.
+
+    Raises:
+        RunError: an option that there is not.
+        ValueError: a value that takes the real parser.
+    """
+    known, given = _trainer_fields(), dict(options)
+    words = list(arguments)
+    while words:
+        name, equals, value = words.pop(0).partition("=")
+        if not name.startswith("--"):
+            raise ValueError(f"{name} takes the real parser")
+        if name[2:] not in known and not (name.startswith("--no_") and name[5:] in known):
+            raise option_error(name, {f"--{option}" for option in (*known, *RUN_OPTIONS)})
+        if not equals:
+            if not words or words[0].startswith("--"):
+                raise ValueError(f"{name} takes the real parser")
+            value = words.pop(0)
+        given[name[2:]] = value
+    for name in given:
+        if name not in known:
+            raise option_error(name, {*known, *RUN_OPTIONS})
+    return {name: _typed(value, known[name][0]) for name, value in given.items() if value is not None}
+
+
+def _typed(value: Any, annotation: str) -> Any:
+    if not isinstance(value, str):
+        return value
+    kinds = {part.strip() for part in annotation.split("|")} - {"None"}
+    if kinds == {"bool"}:
+        return {"true": True, "false": False}[value.lower()]
+    for kind, make in (("int", int), ("float", float)):
+        if kinds == {kind}:
+            return make(value)
+    return value
+
+
+@cache
+def _trainer_fields() -> dict[str, tuple[str, Any]]:
+    """Annotation and default of each."""
+    found: dict[str, tuple[str, Any]] = {}
     for package, file, name in _SOURCES:
         spec = find_spec(package)
         folder = next(iter((spec and spec.submodule_search_locations) or ()))
@@ -37,21 +80,8 @@ def trainer_defaults() -> dict[str, Any]:
         body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
         for node in body:
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                found[node.target.id] = _literal(node.value)
+                found[node.target.id] = (ast.unparse(node.annotation), _literal(node.value))
     return found
-
-
-def check_words(words: Iterable[str]) -> None:
-    """Words of a command line for the Trainer.
-
-    Raises:
-        RunError: an option that there is not.
-    """
-    known = {*trainer_defaults(), *RUN_OPTIONS}
-    for word in words:
-        name = word.partition("=")[0]
-        if name.startswith("--") and name[2:] not in known and not _negated(name[2:], known):
-            raise option_error(name, {f"--{option}" for option in known})
 
 
 def option_error(name: str, known: Iterable[str]) -> RunError:
@@ -96,11 +126,6 @@ def finished(config: RunConfig, load: Callable[[RunConfig], Any]) -> Path | None
         return None
     done = all((folder / "predictions" / f"{kind}.json").is_file() for kind in config.sets)
     return folder if done and read_json(folder / "run.json", "choose another --output_dir") == identity else None
-
-
-def _negated(name: str, known: Iterable[str]) -> bool:
-    # HfArgumentParser gives every switch that is on a twin that turns it off.
-    return name.startswith("no_") and name[3:] in known
 
 
 def _looks_like_path(task: str) -> bool:

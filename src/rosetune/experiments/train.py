@@ -89,7 +89,10 @@ def _train(config: RunConfig, data: TaskData, args: Any, identity: Mapping[str, 
         with args.main_process_first(desc="preparing the run"):
             claim_folder(folder, config, identity)
             checkpoint = newest_checkpoint(folder, args.world_size)
-        if checkpoint is not None:
+        if checkpoint is None:
+            for line in training.summary.lines():
+                say(line)
+        else:
             say(f"resuming from {checkpoint.name}")
             if args.train_sampling_strategy == "group_by_length":
                 say("its batches are drawn anew, so that the result may differ from that of an uninterrupted run")

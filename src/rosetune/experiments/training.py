@@ -1,30 +1,36 @@
 """One configuration's trainer, and what is kept of its training."""
 
 import dataclasses
-import json
 import math
 import statistics
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import DataCollatorWithPadding, PrinterCallback, ProgressCallback, TrainerCallback
+from transformers import DataCollatorWithPadding, PrinterCallback, ProgressCallback
 
 from rosetune._files import write_json, write_json_lines
 from rosetune.data.rows import TaskData, shuffled_subset, take, text_keys
 from rosetune.data.split import shuffled
+from rosetune.data.summary import summarise
+from rosetune.data.tasks import find_task
+from rosetune.experiments.callbacks import LogFile, LogWithCheckpoint, Progress, StepTimer, log_lines
+from rosetune.experiments.errors import reworded
 from rosetune.experiments.models import load_classifier, load_tokenizer, save_trained
 from rosetune.methods import TracedMask
-from rosetune.robustness.metrics import classification_metrics
+from rosetune.robustness.metrics import classification_metrics, regression_metrics
 from rosetune.runs.config import RUN_DEFAULTS, RunConfig
 from rosetune.runs.values import RunError
 from rosetune.trainer import RobustTrainer, RobustTrainingArguments
 
 __all__ = ["Training", "training_arguments", "training_defaults"]
 
-_SELECTION_METRICS = ("accuracy", "f1", "mcc", "loss")
+# What a checkpoint can be chosen by; the first is the default.
+_SELECTION_METRICS = {
+    "classification": ("accuracy", "f1", "mcc", "loss"),
+    "regression": ("mse", "pearson", "spearman", "loss"),
+}
 
 
 def training_defaults() -> dict[str, Any]:
@@ -49,21 +55,33 @@ def training_arguments(config: RunConfig) -> RobustTrainingArguments:
     if config.validation_from_train is not None:
         saving = given.get("save_strategy", "steps")
         defaults["eval_strategy"] = saving if saving in ("steps", "epoch") else "steps"
-        defaults |= {"load_best_model_at_end": True, "metric_for_best_model": "accuracy"}
+        allowed = _SELECTION_METRICS["regression" if is_regression(config) else "classification"]
+        metric = str(given.get("metric_for_best_model") or allowed[0]).removeprefix("eval_")
+        if metric not in allowed:
+            raise RunError(f"metric_for_best_model must be one of {', '.join(allowed)}, not {metric!r}")
+        defaults |= {"load_best_model_at_end": True, "metric_for_best_model": metric}
+        defaults |= {"greater_is_better": False} if metric == "mse" else {}
         defaults |= {"eval_steps": given.get("save_steps", 500), "save_steps": given.get("eval_steps", 500)}
-        metric = str(given.get("metric_for_best_model") or "accuracy").removeprefix("eval_")
-        if metric not in _SELECTION_METRICS:
-            raise RunError(f"metric_for_best_model must be one of {', '.join(_SELECTION_METRICS)}, not {metric!r}")
     elif given.get("load_best_model_at_end") or given.get("eval_strategy", "no") != "no":
         raise RunError(
             "choosing a checkpoint needs validation_from_train, a share of the training data (such as 0.1) to choose "
             "on: nothing is chosen on the sets that are reported"
         )
-    return RobustTrainingArguments(**{**defaults, **given, "output_dir": given.get("output_dir", "runs")})
+    with reworded(Exception):
+        return RobustTrainingArguments(**{**defaults, **given, "output_dir": given.get("output_dir", "runs")})
+
+
+def is_regression(config: RunConfig) -> bool:
+    """Whether a run predicts a number, as far as that is known before its data is read."""
+    known = find_task(config.task)
+    return config.task_type == "regression" or (known is not None and known.task_type == "regression")
 
 
 class Training:
     """The trainer of one run, from the pre-trained model to the files of its folder.
+
+    Attributes:
+        summary: what was read, for the person who waits.
 
     Raises:
         RunError: the model cannot be loaded, or too little data is left to train on.
@@ -73,22 +91,31 @@ class Training:
         tokenizer = load_tokenizer(config.model_name_or_path, config.max_length)
         train, held_out = _training_rows(config, data, args.seed)
         _follow_length(args, config.training, len(train))
-        self._timer, self._log = _StepTimer(), _LogFile(Path(str(args.output_dir)) / "log.jsonl")
-        self.trainer = RobustTrainer(
-            model_init=lambda: load_classifier(
-                config.model_name_or_path, data.labels, tokenizer, model_kwargs=config.model_kwargs
-            ),
-            args=args,
-            train_dataset=_encode(train, data.text_columns, tokenizer),
-            eval_dataset=None if held_out is None else _encode(held_out, data.text_columns, tokenizer),
-            processing_class=tokenizer,
-            data_collator=DataCollatorWithPadding(tokenizer),
-            preprocess_logits_for_metrics=lambda logits, _: logits[0] if isinstance(logits, tuple) else logits,
-            compute_metrics=lambda p: classification_metrics(p.label_ids.tolist(), p.predictions, data.labels),
-            callbacks=[_LogWithCheckpoint(), self._timer, self._log],
+        encoded = _encode(train, data.text_columns, tokenizer)
+        self.summary = dataclasses.replace(
+            summarise(data), truncation=_truncation(train, encoded, data.text_columns, tokenizer)
         )
+        self._timer, self._log = StepTimer(), LogFile(Path(str(args.output_dir)) / "log.jsonl")
+        with reworded(RuntimeError):
+            self.trainer = RobustTrainer(
+                model_init=lambda: load_classifier(
+                    config.model_name_or_path,
+                    data.labels,
+                    tokenizer,
+                    task_type=data.task_type,
+                    model_kwargs=config.model_kwargs,
+                ),
+                args=args,
+                train_dataset=encoded,
+                eval_dataset=None if held_out is None else _encode(held_out, data.text_columns, tokenizer),
+                processing_class=tokenizer,
+                data_collator=DataCollatorWithPadding(tokenizer),
+                preprocess_logits_for_metrics=lambda logits, _: logits[0] if isinstance(logits, tuple) else logits,
+                compute_metrics=lambda p: _selection_metrics(p.label_ids, p.predictions, data.labels),
+                callbacks=[LogWithCheckpoint(), self._timer, self._log],
+            )
         self.trainer.remove_callback(PrinterCallback)
-        self._progress = None if self.trainer.pop_callback(ProgressCallback) is None else _Progress()
+        self._progress = None if self.trainer.pop_callback(ProgressCallback) is None else Progress()
         if self._progress is not None:
             self.trainer.add_callback(self._progress)
 
@@ -96,7 +123,8 @@ class Training:
         """Train to the end, from a checkpoint where there is one."""
         self._timer.resume(checkpoint)
         try:
-            self.trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            with reworded():
+                self.trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         finally:
             if self._progress is not None:
                 self._progress.close()
@@ -113,7 +141,7 @@ class Training:
 
     def write(self, folder: Path) -> None:
         """Log, mask trace, timing and, last, the model: its presence means that training is done."""
-        write_json_lines(folder / "log.jsonl", _log_lines(self.trainer.state.log_history))
+        write_json_lines(folder / "log.jsonl", log_lines(self.trainer.state.log_history))
         mask = self.trainer.update_mask
         if isinstance(mask, TracedMask) and mask.trace is not None:
             mask.trace.save(folder / "mask_trace.npz")
@@ -165,81 +193,23 @@ def _encode(dataset: Dataset, text_columns: tuple[str, ...], tokenizer: Any) -> 
     return Dataset.from_dict({**encoded, "labels": dataset["label"][:]})
 
 
-def _log_lines(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return list(filter(None, map(_without_times, history)))
+def _truncation(dataset: Dataset, encoded: Dataset, text_columns: tuple[str, ...], tokenizer: Any) -> str:
+    """Which share of the texts is cut, and how long the longest is; nothing where none is."""
+    limit = tokenizer.model_max_length
+    full = [row for row, ids in enumerate(encoded["input_ids"][:]) if len(ids) >= limit]
+    if not full:
+        return ""
+    whole = tokenizer(*(take(dataset, full)[column][:] for column in text_columns), truncation=False, verbose=False)
+    lengths = [len(ids) for ids in whole["input_ids"] if len(ids) > limit]
+    if not lengths:
+        return ""
+    return (
+        f"{len(lengths) / len(dataset):.1%} of the training texts are cut at {limit} tokens (--max_length), the "
+        f"longest has {max(lengths)}"
+    )
 
 
-def _without_times(entry: dict[str, Any]) -> dict[str, Any] | None:
-    """A log line as it is in every repetition of the run; None for the summary of the last session."""
-    if "train_runtime" in entry:
-        return None
-    kept = {name: value for name, value in sorted(entry.items()) if not name.endswith(("_runtime", "_per_second"))}
-    return {"step": kept.pop("step"), **kept}
-
-
-class _LogWithCheckpoint(TrainerCallback):
-    """Logs wherever a checkpoint is saved, which does not hold what was summed up since the last log line."""
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if args.logging_strategy != "no" and (control.should_save or control.should_evaluate):
-            control.should_log = True
-
-    on_epoch_end = on_step_end
-
-
-class _Progress(ProgressCallback):
-    """The Trainer's bar on standard error, with the loss beside it; log lines go to log.jsonl alone."""
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if self.training_bar is not None and logs is not None and "loss" in logs:
-            self.training_bar.set_postfix(loss=f"{logs['loss']:.4f}")
-
-    def close(self) -> None:
-        """Ends the bar's line, also where training failed."""
-        for bar in (self.training_bar, self.prediction_bar):
-            if bar is not None:
-                bar.close()
-        self.training_bar = self.prediction_bar = None
-
-
-class _LogFile(TrainerCallback):
-    """``log.jsonl`` as it goes: after a resume it holds the checkpoint's lines, then each further one as it comes."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.is_world_process_zero:
-            write_json_lines(self._path, _log_lines(state.log_history))
-
-    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        line = _without_times(state.log_history[-1]) if state.log_history else None
-        if state.is_world_process_zero and line is not None:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-
-class _StepTimer(TrainerCallback):
-    """Seconds of each optimizer step; a checkpoint holds those before it, so that a resume loses none."""
-
-    FILE = "step_seconds.json"
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-        self._start = 0.0
-
-    def resume(self, checkpoint: Path | None) -> None:
-        """Begin with the steps before a checkpoint."""
-        path = None if checkpoint is None else checkpoint / self.FILE
-        self.seconds = json.loads(path.read_text(encoding="utf-8")) if path is not None and path.is_file() else []
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._start = time.perf_counter()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.seconds.append(round(time.perf_counter() - self._start, 5))
-
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        if state.is_world_process_zero and checkpoint.is_dir():
-            write_json(checkpoint / self.FILE, self.seconds)
+def _selection_metrics(gold: Any, predicted: Any, labels: tuple[str, ...]) -> dict[str, Any]:
+    if labels:
+        return classification_metrics(gold.tolist(), predicted, labels)
+    return regression_metrics(gold, predicted.reshape(-1))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-CHECKPOINTING = "give gradient_checkpointing_kwargs={'use_reentrant': False}"
+CHECKPOINTING = "give activation_checkpointing_kwargs={'use_reentrant': False}"
 
 
 def gradients(
@@ -26,11 +26,11 @@ def gradients(
             raise
         raise ValueError(
             f"the gradient of {of} alone cannot be taken under reentrant checkpointing: {CHECKPOINTING}, or leave "
-            "gradient checkpointing out"
+            "checkpointing out"
         ) from error
     if all(gradient is None for gradient in found):
         raise ValueError(
-            f"no gradient of {of} reaches {reaching}. Under gradient checkpointing {CHECKPOINTING}; else use the "
+            f"no gradient of {of} reaches {reaching}. Under activation checkpointing {CHECKPOINTING}; else use the "
             "model whose named_parameters() the optimizer was given, and see whether its forward detaches them"
         )
     return list(found)

@@ -1,7 +1,7 @@
 """The task's own loss from logits and labels, the same for every objective."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,18 +23,17 @@ class TaskLoss:
     The options that every objective shares:
 
     Args:
-        label_smoothing: epsilon in [0, 1): the target is (1 - epsilon) one-hot + epsilon / labels.
-        class_weights: one factor a label; the mean is then a weighted mean.
+        label_smoothing: epsilon in [0, 1) of every cross-entropy: its target is (1 - epsilon) one-hot + epsilon /
+            labels. By itself the control for methods that flatten confidence.
+        class_weights: one factor a label, for every cross-entropy; the mean is then a weighted mean. None: all alike.
 
     Raises:
         ValueError: label_smoothing outside [0, 1), class_weights that are no weights; later: either of them for a
             regression.
     """
 
-    label_smoothing: float = field(default=0.0, metadata={"help": "epsilon in [0, 1) of the cross-entropy's targets"})
-    class_weights: Sequence[float] | None = field(
-        default=None, metadata={"help": "one factor a label, for the cross-entropy; null: all alike"}
-    )
+    label_smoothing: float = 0.0
+    class_weights: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         if number("label_smoothing", self.label_smoothing, most=1.0) == 1.0:

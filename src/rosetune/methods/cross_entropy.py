@@ -1,7 +1,7 @@
 """Cross-entropy, in one dropout pass or averaged over two."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,8 +24,6 @@ class CrossEntropy(TaskLoss):
             mask asks for two passes anyway: the authors train ROSE-First that way, while their ROSE-Second takes one.
             ``passes=1`` keeps the second pass out of the loss; ``passes=2`` without a mask is the control that tells
             the averaging from the mask.
-        label_smoothing: epsilon in [0, 1): smoothed targets, the control for methods that flatten confidence.
-        class_weights: one factor a label.
 
     Raises:
         ValueError: an option outside its values, or logits and labels of shapes that do not fit.
@@ -34,10 +32,7 @@ class CrossEntropy(TaskLoss):
         One forward and backward; with two passes, of the doubled batch.
     """
 
-    passes: int | None = field(
-        default=None,
-        metadata={"help": "dropout passes that the loss averages over, 1 or 2; null: 2 where the mask needs two"},
-    )
+    passes: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

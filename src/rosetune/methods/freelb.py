@@ -1,7 +1,7 @@
 """FreeLB: the mean gradient along an ascent in the word embeddings (Zhu et al., ICLR 2020)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -52,18 +52,17 @@ class FreeLB(TaskLoss):
     Args:
         adv_lr: length of an ascent step.
         steps: ascent steps, or passes; see ``variant``.
-        init_magnitude: of delta_0. "l2": each element is drawn from U(-1, 1) init_magnitude / sqrt(tokens width), so
-            that the row's norm is at most init_magnitude; "linf": from U(-init_magnitude, init_magnitude). 0 makes
+        init_magnitude: size of delta_0. "l2": each element is drawn from U(-1, 1) init_magnitude / sqrt(tokens width),
+            so that the row's norm is at most init_magnitude; "linf": from U(-init_magnitude, init_magnitude). 0 makes
             the first pass a clean one.
         max_norm: radius of the projection; None is unlimited (the published code writes 0 or -1). delta_0 is not
             projected.
-        norm: "l2" or "linf".
+        norm: that of the start, the ascent and the projection, "l2" or "linf".
         variant: what ``steps`` counts. "fairseq": ascent steps, K = 1 + steps; "huggingface": passes, K = steps. The
             last pass is not followed by an ascent in either.
         sync_dropout: all passes of a micro-batch have the same dropout.
         start_step: so many optimizer steps at the beginning are plain cross-entropy, for models where the ascent
             from the very start diverges (adv_begin_iter of the published code).
-        label_smoothing, class_weights: of every CE.
 
     Raises:
         ValueError: an option outside its values; the model's word embeddings cannot be perturbed; start_step in a
@@ -88,16 +87,14 @@ class FreeLB(TaskLoss):
         dropped by the rank that met the NaN alone. A gradient scaler does not see the overflow of a dropped pass.
     """
 
-    adv_lr: float = field(default=0.1, metadata={"help": "length of an ascent step"})
-    steps: int = field(default=2, metadata={"help": "ascent steps (fairseq) or passes (huggingface)"})
-    init_magnitude: float = field(default=0.2, metadata={"help": "size of the random start; 0: a clean first pass"})
-    max_norm: float | None = field(default=0.2, metadata={"help": "largest norm of the perturbation; null: unlimited"})
-    norm: Literal["l2", "linf"] = field(default="l2", metadata={"help": "norm of a perturbation: l2 or linf"})
-    variant: Literal["fairseq", "huggingface"] = field(
-        default="fairseq", metadata={"help": "what steps counts: fairseq or huggingface"}
-    )
-    sync_dropout: bool = field(default=True, metadata={"help": "the same dropout in all passes"})
-    start_step: int = field(default=0, metadata={"help": "plain cross-entropy before this optimizer step"})
+    adv_lr: float = 0.1
+    steps: int = 2
+    init_magnitude: float = 0.2
+    max_norm: float | None = 0.2
+    norm: Literal["l2", "linf"] = "l2"
+    variant: Literal["fairseq", "huggingface"] = "fairseq"
+    sync_dropout: bool = True
+    start_step: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()

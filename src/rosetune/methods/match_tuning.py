@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from rosetune.methods._consistency import batch_size, single_precision, symmetric_kl
 from rosetune.methods._contracts import ObjectiveOutput
@@ -45,11 +46,10 @@ class MatchTuning(TaskLoss):
         temperature: "spread": the states' mean squared distance from their mean, over log(batch), as a constant: a row
             that is unrelated to the others keeps about half of its mass, whatever the states' scale and width and the
             batch size. "sqrt_width": the square root of the width, as in attention. Or a positive number.
-        label_smoothing, class_weights: of the CE.
 
     Raises:
         ValueError: an option outside its values; the model has no pooled state (GPT-2-style, token-level outputs); the
-            first batch has a single row, so that the method would be cross-entropy.
+            first batch of the training has a single row, so that the method would be cross-entropy.
 
     Reference:
         Tong et al., Robust Fine-tuning via Perturbation and Interpolation from In-batch Instances, IJCAI 2022.
@@ -67,15 +67,35 @@ class MatchTuning(TaskLoss):
         layer, after the architecture's own activation and dropout.
     """
 
-    temperature: float | str = field(
-        default="spread", metadata={"help": "divides the products of the states: spread, sqrt_width or a number"}
-    )
+    temperature: float | str = "spread"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.temperature not in TEMPERATURES:
             number(f"temperature, unless it is {' or '.join(TEMPERATURES)},", self.temperature, positive=True)
         self._several_rows = False
+
+    def setup(
+        self, model: torch.nn.Module, *, tokenizer: Any = None, total_steps: int | None = None, seed: int = 0
+    ) -> None:
+        """Start anew: the next batch is the first one. No argument is used."""
+        self._several_rows = False
+
+    def begin_step(self, model: torch.nn.Module) -> None:
+        """Nothing to do."""
+
+    def named_parameters(self) -> list[tuple[str, Parameter]]:
+        """None of its own."""
+        return []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Whether a batch of several rows was seen: a run may be resumed at a row that is left over."""
+        return {"several_rows": self._several_rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`."""
+        # A state that does not say so is of a version that kept nothing; its first batch was looked at all the same.
+        self._several_rows = bool(state.get("several_rows", True))
 
     def __call__(
         self,

@@ -1,7 +1,7 @@
 """R3F: the output should not depend on a little noise on the embeddings (Aghajanyan et al., ICLR 2021)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -34,10 +34,9 @@ class R3F(TaskLoss):
     Args:
         noise_weight: lambda. 0 leaves the noised pass out.
         epsilon: half the width of the uniform noise, standard deviation of the normal one.
-        noise: "uniform" or "normal".
+        noise: its distribution, "uniform" or "normal".
         sync_dropout: draw the clean pass's dropout masks again in the noised pass, so that the KL measures the noise
             alone.
-        label_smoothing, class_weights: of the CE part.
 
     Raises:
         ValueError: an option outside its values; later: the model has no word embeddings that could be perturbed.
@@ -55,10 +54,10 @@ class R3F(TaskLoss):
         spectral normalisation of the head (R4F).
     """
 
-    noise_weight: float = field(default=1.0, metadata={"help": "weight of the divergence under noise; 0: none"})
-    epsilon: float = field(default=1e-5, metadata={"help": "size of the noise on the word embeddings"})
-    noise: Literal["uniform", "normal"] = field(default="uniform", metadata={"help": "its distribution"})
-    sync_dropout: bool = field(default=False, metadata={"help": "the same dropout masks in both passes"})
+    noise_weight: float = 1.0
+    epsilon: float = 1e-5
+    noise: Literal["uniform", "normal"] = "uniform"
+    sync_dropout: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,7 +1,7 @@
 """R-Drop: two dropout passes should agree (Liang et al., NeurIPS 2021)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,7 +26,6 @@ class RDrop(TaskLoss):
     Args:
         alpha: weight of the consistency term. The paper, which sums both CE, chooses among 0.1, 0.5 and 1 per task
             (as we recall it, not verified): 0.05, 0.25 and 0.5 in this form.
-        label_smoothing, class_weights: of the CE part.
 
     Raises:
         ValueError: alpha is negative; in the first step: no dropout acts in the model.
@@ -43,7 +42,7 @@ class RDrop(TaskLoss):
         variant also loses the second pass's CE.
     """
 
-    alpha: float = field(default=1.0, metadata={"help": "weight of the consistency term"})
+    alpha: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -47,16 +47,18 @@ class Rift(TaskLoss):
     has nothing to contrast and adds 0, so that a class has the same weight in every batch.
 
     Args:
-        synonyms: a JSON file {word: [neighbour, ...]}, or "wordnet"; see ``data/synonyms.py``.
-        clean_weight, kl_weight, mi_weight: 1, 10, 0.1 for IMDB (the default), 1, 5, 0.7 for SNLI. ``mi_weight=0`` is
-            adversarial training alone, without a second model.
-        temperature: of the contrast.
-        steps: iterations of the adversary; ``step_size``: its Adam's learning rate; ``sparsity``: the weight that it
-            gives to the entropy.
-        max_candidates: of a word, itself included.
+        synonyms: a JSON file {word: [neighbour, ...]}, or "wordnet"; see ``data/synonyms.py``. It must be given.
+        clean_weight: weight of the clean cross-entropy; 1 for IMDB and SNLI.
+        kl_weight: weight of the KL between clean and adversarial; 10 for IMDB, 5 for SNLI.
+        mi_weight: weight of the contrast with the pre-trained model; 0.1 for IMDB, 0.7 for SNLI. 0 is adversarial
+            training alone, without a second model.
+        temperature: of the contrast's softmax.
+        steps: iterations of the adversary.
+        step_size: learning rate of the adversary's Adam.
+        sparsity: weight that the adversary gives to the entropy of its mixtures.
+        max_candidates: candidates of a word, itself included.
         segment: "all", or "second": only what follows a row's first separator token (the hypothesis, for SNLI).
-        balanced_batches: :class:`~rosetune.RobustTrainer` then gives every class as many rows of a batch.
-        label_smoothing, class_weights: of the CE part.
+        balanced_batches: whether :class:`~rosetune.RobustTrainer` gives every class as many rows of a batch.
 
     Raises:
         ValueError: an option outside its range; no tokenizer, or one that does not tell where words start; a model
@@ -78,28 +80,26 @@ class Rift(TaskLoss):
     Deviates:
         From the published code, which mixes the outputs of the whole embedding layer (word, position, type,
         LayerNorm), not word embeddings; cuts each word down to one token, where here the hulls of its pieces are
-        aligned; has a head of two layers; and contrasts pooler outputs before dropout, those of the student from a
-        pass of x_adv of their own, where here they are what enters the last layer in the pass that gives f(x_adv).
-        How the paper scales the entropy is not known: the code's constant is used. A row is contrasted with those of
-        its own micro-batch and rank alone. Under RobustTrainer the projectors are not clipped with the model's
-        gradients (the published code clips nothing); ``SelectiveAdamW.clip_grad_norm_`` in a plain loop takes them in.
+        aligned; looks words up in the case that they have, where here a Capitalised word is looked up in lower case
+        and substituted by Capitalised candidates; has a head of two layers; and contrasts pooler outputs before
+        dropout, those of the student from a pass of x_adv of their own, where here they are what enters the last layer
+        in the pass that gives f(x_adv). How the paper scales the entropy is not known: the code's constant is used. A
+        row is contrasted with those of its own micro-batch and rank alone. Under RobustTrainer the projectors are not
+        clipped with the model's gradients (the published code clips nothing); ``SelectiveAdamW.clip_grad_norm_`` in a
+        plain loop takes them in.
     """
 
-    synonyms: str | None = field(
-        default=None, metadata={"help": "JSON file of synonyms, or wordnet; required", "file": True}
-    )
-    clean_weight: float = field(default=1.0, metadata={"help": "weight of the clean cross-entropy"})
-    kl_weight: float = field(default=10.0, metadata={"help": "weight of the KL between clean and adversarial"})
-    mi_weight: float = field(default=0.1, metadata={"help": "weight of the contrast with the pre-trained model"})
-    temperature: float = field(default=0.2, metadata={"help": "temperature of the contrast"})
-    steps: int = field(default=10, metadata={"help": "iterations of the adversary"})
-    step_size: float = field(default=1.0, metadata={"help": "learning rate of the adversary's Adam"})
-    sparsity: float = field(default=15.0, metadata={"help": "weight of the mixtures' entropy in the adversary"})
-    max_candidates: int = field(default=10, metadata={"help": "candidates of a word, itself included"})
-    segment: Literal["all", "second"] = field(
-        default="all", metadata={"help": "which words may be substituted: all or second"}
-    )
-    balanced_batches: bool = field(default=True, metadata={"help": "as many rows of every class in a batch"})
+    synonyms: str | None = field(default=None, metadata={"file": True})  # which may have moved
+    clean_weight: float = 1.0
+    kl_weight: float = 10.0
+    mi_weight: float = 0.1
+    temperature: float = 0.2
+    steps: int = 10
+    step_size: float = 1.0
+    sparsity: float = 15.0
+    max_candidates: int = 10
+    segment: Literal["all", "second"] = "all"
+    balanced_batches: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

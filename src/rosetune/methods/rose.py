@@ -69,10 +69,12 @@ class Rose:
         that stops at the targets.
 
     Deviates:
-        From the published code: it keeps floor(upper (n - 1)) + 1 tensors, uses one upper for both masks of the
-        ensemble, fixes 1 - beta1 at 0.1 and fails under gradient accumulation. Ties follow the optimizer's order, a
-        NaN risk ranks last. A tensor whose moment is zero has no second-order risk and is kept; in the first step
-        that is every tensor.
+        From the published code: it masks only after the warm-up steps (``start_step`` does so; its scripts have no
+        warm-up), keeps the tensors between a ``lower`` and an upper quantile (lower is 0 in its scripts), which are
+        floor(upper (n - 1)) + 1 and all that tie with the last, uses one upper for both masks of the ensemble, fixes
+        1 - beta1 at 0.1 and fails under gradient accumulation. Here ties follow the optimizer's order, and a NaN risk
+        ranks last. A tensor whose moment is zero has no second-order risk and is kept; in the first step that is
+        every tensor.
     """
 
     freezes_update = True

@@ -1,7 +1,7 @@
 """SMART: smoothness against small perturbations, and small steps (Jiang et al., ACL 2020)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -46,14 +46,14 @@ class Smart(TaskLoss):
     a model without dropout, so that even for theta~ = theta the term is not zero where dropout acts.
 
     Args:
-        adversarial_weight: lambda; the paper chooses among 1, 3 and 5. 0 leaves the search and R_s out.
-        bregman_weight: mu. 0 leaves theta~ and its pass out.
-        epsilon: radius of the ball around each row's embeddings.
+        adversarial_weight: lambda, of R_s; the paper chooses among 1, 3 and 5. 0 leaves the search and R_s out.
+        bregman_weight: mu, of D_Breg. 0 leaves theta~ and its pass out.
+        epsilon: largest perturbation of an entry of the embeddings.
         noise_std: sigma, of the random start.
         step_size: eta, of one ascent step.
-        steps: T, ascent steps.
-        momentum: beta for the first tenth of all steps, and after that. Where the number of steps is unknown, the
-            second value is used throughout.
+        steps: T, the number of ascent steps.
+        momentum: beta, a pair: for the first tenth of all steps, and after that. Where the number of steps is
+            unknown, the second value is used throughout.
         variant: "paper", or "mt-dnn" for the authors' published code: after each step of size eta along the
             unnormalised g the perturbation of every token is scaled to a maximum of nearly 1,
 
@@ -66,7 +66,6 @@ class Smart(TaskLoss):
         sync_dropout: draw the clean pass's dropout masks again in the search and in the adversarial pass, so that R_s
             measures the perturbation alone. Without it the two passes differ by their dropout far more than by a
             perturbation of 1e-5; with it R_s is of the order of epsilon^2 and next to nothing for the default.
-        label_smoothing, class_weights: of the CE part.
 
     Raises:
         ValueError: an option outside its values; in a step with D_Breg: :meth:`setup` or :meth:`begin_step` was not
@@ -85,23 +84,20 @@ class Smart(TaskLoss):
         finite stays where it is (counted as ``nonfinite_ascent``); the random start is drawn from the global random
         state, as dropout is. From the published code, in its variant too: that code perturbs padding, feeds the
         perturbed pass through the model's embedding layer twice, and loses the term of a whole batch with a gradient
-        that is not finite. Weights in bfloat16 round a perturbation of 1e-5 away.
+        that is not finite. Its squared error for regression compares outputs of shape (batch,) with targets of shape
+        (batch, 1), and so every row with every other; here each row is compared with itself. Weights in bfloat16 round
+        a perturbation of 1e-5 away.
     """
 
-    adversarial_weight: float = field(default=1.0, metadata={"help": "weight of the adversarial term; 0: none"})
-    bregman_weight: float = field(default=1.0, metadata={"help": "weight of the Bregman term; 0: none"})
-    epsilon: float = field(default=1e-5, metadata={"help": "largest perturbation of an entry of the embeddings"})
-    noise_std: float = field(default=1e-5, metadata={"help": "standard deviation of the perturbation at its start"})
-    step_size: float = field(default=1e-3, metadata={"help": "size of an ascent step"})
-    steps: int = field(default=1, metadata={"help": "ascent steps"})
-    momentum: Sequence[float] = field(
-        default=(0.99, 0.999),
-        metadata={"help": "momentum of the Bregman weights: in the first tenth of the steps, and after it"},
-    )
-    variant: Literal["paper", "mt-dnn"] = field(
-        default="paper", metadata={"help": "the paper's search and divergence, or the published code's (mt-dnn)"}
-    )
-    sync_dropout: bool = field(default=False, metadata={"help": "the same dropout masks in all passes of a batch"})
+    adversarial_weight: float = 1.0
+    bregman_weight: float = 1.0
+    epsilon: float = 1e-5
+    noise_std: float = 1e-5
+    step_size: float = 1e-3
+    steps: int = 1
+    momentum: Sequence[float] = (0.99, 0.999)
+    variant: Literal["paper", "mt-dnn"] = "paper"
+    sync_dropout: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

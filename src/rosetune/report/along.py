@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.text import Text
 
 from rosetune.report.console import (
@@ -117,7 +118,7 @@ def _equal_grid(followed: Followed, name: str, found: Mapping[str, EqualClean]) 
     title = f"{set_title(name)} at equal clean accuracy, in %: the ends beside the curve of "
     grid = Grid(f"{title}{followed.names[str(reference)]}", ("", *columns))
     ends = (percent(accuracy(reference, part)) for part in (SetName.parse(name).clean(followed.sets), name))
-    grid.rows.append((followed.names[str(reference)], *ends, "", "", "", ""))
+    grid.rows.append((escape(followed.names[str(reference)]), *ends, "", "", "", ""))
     for run in followed.others:
         e = found[str(run)]
         there = ["never\nthere", "", ""]
@@ -127,5 +128,6 @@ def _equal_grid(followed: Followed, name: str, found: Mapping[str, EqualClean]) 
         d = e.robust_difference
         paired = interval_cell(d.value, d.low, d.high, sign="+")
         clean = f"[dim]({e.nearest}, {points(e.clean_difference.value)})[/dim]"
-        grid.rows.append((followed.names[str(run)], percent(e.clean), percent(e.robust), *there, f"{paired}\n{clean}"))
+        shown = (escape(followed.names[str(run)]), percent(e.clean), percent(e.robust))
+        grid.rows.append((*shown, *there, f"{paired}\n{clean}"))
     return grid

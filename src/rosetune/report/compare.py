@@ -12,9 +12,9 @@ from rosetune.report.console import (
     Grid,
     difference_cell,
     interval_cell,
+    mean_cell,
     p_text,
     percent,
-    points,
     print_grid,
     set_title,
 )
@@ -72,7 +72,7 @@ def print_compared(out: Console, a: Group, b: Group, trained: Mapping[str, Group
             print_grid(out, _groups_grid(f"{parsed.title} by kind and attack", groups))
     curve = {name: d for name, d in compared.items() if SetName.parse(name).on_curve}
     if curve:
-        print_grid(out, _curve_grid(curve))
+        print_grid(out, _curve_grid(curve, regression=not a[0].labels))
     sides = {"A": calibrations(a), "B": calibrations(b)}
     if all(sides.values()):
         print_grid(out, _calibration_grid(len(a), sides))
@@ -82,7 +82,7 @@ def print_compared(out: Console, a: Group, b: Group, trained: Mapping[str, Group
         print_grid(out, _controls_grid(a, b, compared, {name: controls[name] for name in names}, clean))
     for name, part in controls.items():
         if compared[name].verdict > 0:
-            print_grid(out, _gain_grid(_title(a, name), part))
+            print_grid(out, _gain_grid(_title(a, name), part, regression=not a[0].labels))
     _print_verdicts(out, a, b, compared, controls)
     out.print()
     for note in _notes(a, b, not_tried(a, b, trained, controls)):
@@ -101,10 +101,10 @@ def _sets_grid(a: Group, compared: Mapping[str, Difference]) -> Grid:
     columns = ("set", "n", f"A {value}", f"B {value}", "B - A [95%]" if not regression else "A - B [95%]", "p")
     grid = Grid(title, (*columns, "p, B better", *(["sd over seeds"] if several else [])))
     for name, d in compared.items():
-        sides = (f"{s.value:.3f}" if regression else percent(s.value) for s in (d.a, d.b))
+        sides = (mean_cell(s.value, regression) for s in (d.a, d.b))
         tests = ["-" if p is None else p_text(p).removeprefix("= ") for p in (d.p, d.p_b_better)]
-        spread = [] if d.sd is None else [f"{d.sd:.3f}" if regression else f"{100 * d.sd:.1f}"]
-        grid.rows.append((_title(a, name), str(d.n), *sides, difference_cell(d, regression), *tests, *spread))
+        spread = [] if d.sd is None else [mean_cell(d.sd, regression)]
+        grid.rows.append((escape(_title(a, name)), str(d.n), *sides, difference_cell(d, regression), *tests, *spread))
     return grid
 
 
@@ -112,7 +112,7 @@ def _success_grid(a: Group, b: Group, names: Sequence[str]) -> Grid:
     grid = Grid("Attack success on the rows that both get right", ("", "rows", "on A %", "on B %"))
     for name in names:
         n, rate_a, rate_b = common_success(a, b, name)
-        grid.rows.append((_title(a, name), str(n), percent(rate_a), percent(rate_b)))
+        grid.rows.append((escape(_title(a, name)), str(n), percent(rate_a), percent(rate_b)))
     return grid
 
 
@@ -124,18 +124,18 @@ def _groups_grid(title: str, groups: Mapping[str, Difference]) -> Grid:
     return grid
 
 
-def _curve_grid(curve: Mapping[str, Difference]) -> Grid:
+def _curve_grid(curve: Mapping[str, Difference], regression: bool) -> Grid:
     cells = {(SetName.parse(name).noise, SetName.parse(name).strength): d for name, d in curve.items()}
     strengths = sorted({strength for _, strength in cells if strength is not None})
     grid = Grid(
-        "Noise curve: accuracy of A and B in %",
+        f"Noise curve: {'mean squared error of A and B' if regression else 'accuracy of A and B in %'}",
         ("share of words touched", *(f"{strength:g}" for strength in strengths)),
         caption="*: one is shown to be better, each cell by itself.",
     )
     for noise in dict.fromkeys(noise for noise, _ in cells):
         row = []
         for d in (cells.get((noise, strength)) for strength in strengths):
-            text = "-" if d is None else f"{percent(d.a.value)} {percent(d.b.value)}"
+            text = "-" if d is None else f"{mean_cell(d.a.value, regression)} {mean_cell(d.b.value, regression)}"
             row.append(f"{text} " if d is None or not d.verdict else f"[bold]{text}*[/bold]")
         grid.rows.append((str(noise).replace("_", " "), *row))
     return grid
@@ -151,7 +151,7 @@ def _calibration_grid(seeds: int, sides: Mapping[str, Mapping[str, Any]]) -> Gri
             before, after = found[name]["before"], found[name]["after"]
             cells += [percent(before["ece"]), percent(after and after["ece"])]
             cells += [f"{before['brier']:.2f}", "-" if after is None else f"{after['brier']:.2f}"]
-        grid.rows.append((set_title(name), *cells))
+        grid.rows.append((escape(set_title(name)), *cells))
     return grid
 
 
@@ -173,11 +173,12 @@ def _controls_grid(
 ) -> Grid:
     """Every control's accuracy on some robust sets that share their clean set."""
     heads = (_title(a, name).replace(" ", "\n") for name in controls)
-    grid = Grid("Controls: accuracy in %", ("", "seeds", "clean", *heads))
+    regression = not a[0].labels
+    grid = Grid(f"Controls: {'mean squared error' if regression else 'accuracy in %'}", ("", "seeds", "clean", *heads))
     at = compared.get(clean)
     for title, group, side in (("B", b, "b"), ("A", a, "a")):
-        cells = (percent(getattr(compared[name], side).value) for name in controls)
-        level = percent(getattr(at, side).value if at else None)
+        cells = (mean_cell(getattr(compared[name], side).value, regression) for name in controls)
+        level = mean_cell(getattr(at, side).value if at else None, regression)
         grid.rows.append((escape(f"{title}, {group[0].method}"), str(len(group)), level, *cells))
     grid.rows.append(None)
     found = {name: {result.control: result for result in part} for name, part in controls.items()}
@@ -185,18 +186,19 @@ def _controls_grid(
         here = [part.get(control) for part in found.values()]
         known = [result for result in here if result is not None]
         own = next((result.clean for result in known if result.clean is not None), None)
-        cells = (percent(result.accuracy if result else None) for result in here)
+        cells = (mean_cell(result.accuracy if result else None, regression) for result in here)
         grid.rows.append((escape(control.replace("_", " ")), str(known[0].seeds), percent(own), *cells))
     return grid
 
 
-def _gain_grid(title: str, controls: Sequence[ControlResult]) -> Grid:
+def _gain_grid(title: str, controls: Sequence[ControlResult], regression: bool) -> Grid:
     """What of a gain a control shows too."""
     columns = ("", "control - A", "B - control [95%]", "shows the gain too")
     grid = Grid(f"The gain on {title} beside its controls", columns)
     for result in controls:
-        cell = interval_cell(result.difference, result.low, result.high, sign="+")
-        grid.rows.append((escape(result.control.replace("_", " ")), points(result.gain), cell, result.answer))
+        cell = interval_cell(result.difference, result.low, result.high, sign="+", regression=regression)
+        gain = mean_cell(result.gain, regression, sign="+")
+        grid.rows.append((escape(result.control.replace("_", " ")), gain, cell, result.answer))
     return grid
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "console",
     "difference_cell",
     "interval_cell",
+    "mean_cell",
     "p_text",
     "percent",
     "points",
@@ -30,7 +31,7 @@ __all__ = [
 
 # Stands where a cell may be broken into two lines: between a figure and its interval.
 BREAK = "\x1f"
-_GAP = 2  # columns between cells
+_GAP, _EDGES = 2, 2  # columns between cells, and around a table
 _LONG = "    "
 
 
@@ -61,13 +62,15 @@ def print_grid(out: Console, grid: Grid) -> None:
     Where a line is too narrow, an interval goes below its figure; then the columns go into several tables, one below
     the other; and where even one column has no room beside the names, each row becomes a list.
     """
+    out.print(Text(grid.title, style="italic"))
     for gap in (" ", "\n"):
         widths = _widths(grid, gap)
-        if sum(widths) + _GAP * (len(widths) - 1) <= out.width:
+        if sum(widths) + _GAP * (len(widths) - 1) + _EDGES <= out.width:
             out.print(_table(grid, range(len(widths)), gap))
+            _print_caption(out, grid)
             return
     # What fits beside the names, in the order of the columns.
-    room, parts = out.width - widths[0], [[0]]
+    room, parts = out.width - _EDGES - widths[0], [[0]]
     used = 0
     for column, width in enumerate(widths[1:], start=1):
         if used and used + _GAP + width > room:
@@ -80,6 +83,13 @@ def print_grid(out: Console, grid: Grid) -> None:
             out.print(_table(grid, part, gap))
     else:
         _print_long(out, grid)
+    _print_caption(out, grid)
+
+
+def _print_caption(out: Console, grid: Grid) -> None:
+    if grid.caption:
+        out.print(Text(grid.caption, style="dim italic"))
+        out.print()
 
 
 def _widths(grid: Grid, gap: str) -> list[int]:
@@ -90,10 +100,7 @@ def _widths(grid: Grid, gap: str) -> list[int]:
 
 def _table(grid: Grid, columns: Iterable[int], gap: str) -> Table:
     chosen = list(columns)
-    table = Table(
-        title=Text(grid.title), title_justify="left", caption=Text(grid.caption) if grid.caption else None,
-        caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True,
-    )  # fmt: skip
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in chosen:
         table.add_column(escape(grid.columns[column]), justify="right" if column else "left", no_wrap=True)
     for row in grid.rows:
@@ -105,7 +112,6 @@ def _table(grid: Grid, columns: Iterable[int], gap: str) -> Table:
 
 
 def _print_long(out: Console, grid: Grid) -> None:
-    out.print(Text(f"\n{grid.title}"), soft_wrap=True)
     for row in grid.rows:
         if row is None:
             continue
@@ -114,8 +120,6 @@ def _print_long(out: Console, grid: Grid) -> None:
             if cell:
                 line = Text(f"{_LONG}{' '.join(head.split())}: ") + Text.from_markup(_one_line(cell))
                 out.print(line, soft_wrap=True)
-    if grid.caption:
-        out.print(Text(grid.caption))
 
 
 def _one_line(cell: str) -> str:
@@ -147,7 +151,7 @@ def accuracy_grid(
         if line is None:
             grid.rows.append(None)
             continue
-        name, metrics = line
+        name, metrics = escape(line[0]), line[1]
         cells = (accuracy_cell(metrics[key]) if key in metrics else "-" for key in names)
         grid.rows.append((name, *cells, *(next(column) for column in more.values())))
     constants: list[Mapping[str, Any]] = [
@@ -174,24 +178,33 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.1f}"
 
 
-def interval_cell(value: float | None, low: float | None, high: float | None, sign: str = "") -> str:
-    """A share in percent with its interval."""
+def mean_cell(value: float | None, regression: bool, sign: str = "") -> str:
+    """A share in percent, of a regression a squared error; a dash where there is none."""
+    if value is None:
+        return "-"
+    return f"{value:{sign}.3f}" if regression else f"{100 * value:{sign}.1f}"
+
+
+def interval_cell(
+    value: float | None, low: float | None, high: float | None, sign: str = "", regression: bool = False
+) -> str:
+    """The same with its interval."""
     if value is None or low is None or high is None:
         return "-"
-    return f"{100 * value:{sign}.1f}{BREAK}[dim]\\[{100 * low:{sign}.1f},{100 * high:{sign}.1f}][/dim]"
+    shown, left, right = (mean_cell(part, regression, sign) for part in (value, low, high))
+    return f"{shown}{BREAK}[dim]\\[{left},{right}][/dim]"
 
 
 def accuracy_cell(metrics: Mapping[str, Any]) -> str:
     """Accuracy in percent with its 95% interval; of a regression the mean squared error with its own."""
     if "accuracy" not in metrics:
-        return f"{metrics['mse']:.3f}{BREAK}[dim]\\[{metrics['low']:.3f},{metrics['high']:.3f}][/dim]"
+        return interval_cell(metrics["mse"], metrics["low"], metrics["high"], regression=True)
     return interval_cell(metrics["accuracy"], metrics["low"], metrics["high"])
 
 
 def difference_cell(d: Difference, regression: bool = False) -> str:
     """Paired difference b - a with its 95% interval; dim where neither is shown to be better."""
-    factor, digits = (1, 3) if regression else (100, 1)
-    value, low, high = (f"{factor * part:+.{digits}f}" for part in (d.value, d.low, d.high))
+    value, low, high = (mean_cell(part, regression, sign="+") for part in (d.value, d.low, d.high))
     style = "bold" if d.verdict else "dim"
     return f"[{style}]{value}[/{style}]{BREAK}[{style}]\\[{low},{high}][/{style}]"
 

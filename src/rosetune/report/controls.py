@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -62,6 +61,7 @@ def results_grid(claim: Run, controls: Mapping[str, Run]) -> Grid:
     lines: Sequence[tuple[str, Any] | None] = [
         ("the claim", claim.metrics["sets"]),
         None,
-        *((escape(name), run.metrics["sets"]) for name, run in controls.items()),
+        *((name, run.metrics["sets"]) for name, run in controls.items()),
     ]
-    return accuracy_grid(f"Accuracy in % [95%] of {claim} and its controls", lines, names)
+    what = "Accuracy in %" if claim.labels else "Mean squared error"
+    return accuracy_grid(f"{what} [95%] of {claim} and its controls", lines, names)

@@ -1,6 +1,5 @@
 """What `rosetune list` prints: paragraphs, which fit any terminal."""
 
-import dataclasses
 import inspect
 import json
 import re
@@ -13,6 +12,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from rosetune.runs.values import RunError
 
 __all__ = ["methods_text", "tasks_text"]
+
+# "name, name: text" with the lines below it that are indented further, or empty.
+_ENTRY = re.compile(r"^    ((?:\w+(?:, )?)+): (.*(?:\n     +.*|\n(?=\n|     ))*)", re.MULTILINE)
 
 
 def tasks_text() -> str:
@@ -69,13 +71,15 @@ def _method(axis: str, name: str, method: type) -> str:
 
 
 def _described(method: type) -> dict[str, str]:
-    """What each option means: from a dataclass's help texts, or else from the Args of the docstring."""
-    doc = inspect.cleandoc(method.__doc__ or "").partition("Args:\n")[2].split("\n\n")[0]
-    entries = re.findall(r"^    ((?:\w+(?:, )?)+): (.*(?:\n     +.*)*)", doc, re.MULTILINE)
-    entries = [(names, re.sub(r":\w+:|`(?=`)", "", text)) for names, text in entries]
-    meanings = {name: " ".join(text.split()) for names, text in entries for name in names.split(", ")}
-    fields = dataclasses.fields(method) if dataclasses.is_dataclass(method) else ()
-    return meanings | {f.name: f.metadata["help"] for f in fields if "help" in f.metadata}
+    """What each option means, from the Args in the docstrings of the class and of those that it inherits from."""
+    meanings: dict[str, str] = {}
+    for kind in reversed(method.__mro__):
+        doc = inspect.cleandoc(kind.__doc__ or "").partition("Args:\n")[2]
+        section = re.split(r"^\S", doc, maxsplit=1, flags=re.MULTILINE)[0]  # the next one's title is not indented
+        for names, text in _ENTRY.findall(section):
+            text = re.sub(r":(?:class|meth|func):`~?([^`]*)`", r"\1", text).replace("``", "`")
+            meanings |= dict.fromkeys(names.split(", "), text)
+    return meanings
 
 
 def _summary(method: type) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.text import Text
 
 from rosetune.report.console import Grid, accuracy_cell, percent, print_grid, set_title
@@ -27,7 +28,7 @@ def print_metrics(out: Console, title: str, metrics: Mapping[str, Any]) -> None:
     for name, report in metrics.get("advglue", {}).get("sets", {}).items():
         print_grid(out, _advglue_grid(set_title(name), report))
     if "advglue" in metrics:
-        out.print(_advglue_summary(metrics["advglue"]) + "\n")
+        out.print(Text(_advglue_summary(metrics["advglue"]) + "\n"))
 
 
 def metrics_grid(title: str, metrics: Mapping[str, Any]) -> Grid:
@@ -37,12 +38,12 @@ def metrics_grid(title: str, metrics: Mapping[str, Any]) -> Grid:
         grid = Grid(title, ("set", "n", "mean squared error [95%]", "constant", "Pearson", "Spearman"))
         for name, m in plain.items():
             cells = (f"{m['constant']['mse']:.3f}", *(_correlation(m[key]) for key in ("pearson", "spearman")))
-            grid.rows.append((set_title(name), str(m["n"]), accuracy_cell(m), *cells))
+            grid.rows.append((escape(set_title(name)), str(m["n"]), accuracy_cell(m), *cells))
         return grid
     grid = Grid(title, ("set", "n", "accuracy % [95%]", "constant %", "F1 %", "MCC"))
     for name, m in plain.items():
         cells = (percent(m["constant"]["accuracy"]), percent(m["f1"]), f"{m['mcc']:.3f}")
-        grid.rows.append((set_title(name), str(m["n"]), accuracy_cell(m), *cells))
+        grid.rows.append((escape(set_title(name)), str(m["n"]), accuracy_cell(m), *cells))
     return grid
 
 
@@ -55,7 +56,7 @@ def _calibration_grid(plain: Mapping[str, Mapping[str, Any]]) -> Grid:
     for name, m in plain.items():
         c = m["calibration"]
         confidence = percent(c["confidence_right"]), percent(c["confidence_wrong"])
-        grid.rows.append((set_title(name), percent(c["ece"]), f"{c['brier']:.3f}", *confidence))
+        grid.rows.append((escape(set_title(name)), percent(c["ece"]), f"{c['brier']:.3f}", *confidence))
     return grid
 
 
@@ -67,7 +68,8 @@ def _curve_grid(curve: Mapping[str, Any], clean: Mapping[str, Any] | None) -> Gr
     cells = {(SetName.parse(name).noise, SetName.parse(name).strength): m for name, m in curve.items()}
     strengths = sorted({strength for _, strength in cells if strength is not None})
     heads = ("share of words touched", *(["0"] if clean else []), *(f"{strength:g}" for strength in strengths))
-    grid = Grid("Noise curve: accuracy in % [95%]", heads)
+    regression = any("mse" in m for m in curve.values())
+    grid = Grid(f"Noise curve: {'mean squared error' if regression else 'accuracy in %'} [95%]", heads)
     for noise in dict.fromkeys(noise for noise, _ in cells):
         here = (cells.get((noise, strength)) for strength in strengths)
         row = [accuracy_cell(m) if m else "-" for m in ([clean] if clean else []) + [*here]]
@@ -84,7 +86,7 @@ def _advglue_grid(title: str, report: Mapping[str, Any]) -> Grid:
         flips = ("-", "-") if change is None else (str(change["only_a"]), str(change["only_b"]))
         before = percent(original and original["accuracy"])
         own, cells = part["adversarial"], (before, *flips, percent(part["success_rate"]))
-        grid.rows.append((name, f"{own['n']} ({own['originals']})", accuracy_cell(own), *cells))
+        grid.rows.append((escape(name), f"{own['n']} ({own['originals']})", accuracy_cell(own), *cells))
 
     add("all", report["total"])
     grid.rows.append(None)

@@ -105,6 +105,11 @@ def _forward(
                 return_tensors="pt",
             )
             output = logits_of(model(**batch.to(model.device)))
+            if output.shape != logits[chosen].shape:
+                raise ValueError(
+                    f"{type(model).__name__} gives logits of shape {tuple(output.shape)} for {len(chosen)} texts and "
+                    f"{logits.shape[1]} labels: load it with AutoModelForSequenceClassification"
+                )
             logits[chosen] = output.to(torch.float64 if dtype is np.float64 else torch.float32).cpu().numpy()
             if progress is not None:
                 progress(start + len(chosen), len(order))
@@ -147,8 +152,7 @@ def input_names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> l
     taken = inspect.signature(model.forward).parameters
     any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
     refused = {"token_type_ids"} if getattr(model.config.get_text_config(), "type_vocab_size", None) == 1 else set()
-    names = cast(list[str], tokenizer.model_input_names)
-    return [name for name in names if name not in refused and (any_name or name in taken)]
+    return [name for name in tokenizer.model_input_names if name not in refused and (any_name or name in taken)]
 
 
 def _encode(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rosetune.robustness.edits import generator
 from rosetune.robustness.noises import NOISES, SHORTEST, check_share, misspell, split_words
@@ -73,7 +73,7 @@ def perturb(dataset: "Dataset", text_columns: Sequence[str], strength: int, seed
     _check_columns(dataset, text_columns)
     if strength == 0:
         return dataset
-    return _rewrite(dataset, text_columns, lambda text: typing_errors(text, strength, seed), "typing errors")
+    return _rewrite(dataset, text_columns, lambda text: typing_errors(text, strength, seed))
 
 
 def noise_curve(
@@ -112,22 +112,20 @@ def noise_curve(
                 yield name, strength, dataset
                 continue
             # partial, unlike a lambda, keeps this round's name and strength.
-            yield name, strength, _rewrite(dataset, text_columns, partial(_noisy, name, strength, seed), name)
+            yield name, strength, _rewrite(dataset, text_columns, partial(_noisy, name, strength, seed))
 
 
 def _noisy(name: str, strength: float, seed: int, text: str) -> str:
     return NOISES[name](text, strength, generator(f"{seed}:{name}:{text}"))
 
 
-def _rewrite(dataset: "Dataset", columns: Sequence[str], change: Callable[[str], str], what: str) -> "Dataset":
-    if len(dataset) == 0:
-        return dataset
-
-    def rewrite(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        return {column: [None if text is None else change(text) for text in batch[column]] for column in columns}
-
-    # In memory: datasets would otherwise leave a cache file beside a data set that was read from a folder.
-    return dataset.map(rewrite, batched=True, keep_in_memory=True, features=dataset.features, desc=what)
+def _rewrite(dataset: "Dataset", columns: Sequence[str], change: Callable[[str], str]) -> "Dataset":
+    # Not dataset.map, which shows a bar also where nobody looks and leaves cache files beside a data set on disk.
+    plain = dataset.with_format(None)
+    values = {column: plain[column][:] for column in plain.column_names}
+    for column in columns:
+        values[column] = [None if text is None else change(text) for text in values[column]]
+    return type(dataset).from_dict(values, features=dataset.features)
 
 
 def _check_columns(dataset: "Dataset", text_columns: Sequence[str]) -> None:

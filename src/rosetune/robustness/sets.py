@@ -1,5 +1,6 @@
 """The sets that a model is evaluated on, built the same way whoever asks."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from rosetune.data.sources import TaskData, load_advglue, remove_shared
@@ -9,7 +10,7 @@ from rosetune.robustness.noise import noise_curve, perturb
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["NOISE_STRENGTHS", "EvaluationSet", "evaluation_sets"]
+__all__ = ["NOISE_STRENGTHS", "EvaluationSet", "evaluation_sets", "sets_of_clean"]
 
 NOISE_STRENGTHS = (1, 2)
 
@@ -19,6 +20,27 @@ class EvaluationSet(NamedTuple):
 
     dataset: "Dataset"
     left_out: int = 0
+
+
+def sets_of_clean(clean: "Dataset", text_columns: Sequence[str], kind: str, seed: int = 0) -> dict[str, "Dataset"]:
+    """The sets of a kind that are made of clean rows alone, by name: "clean", "noise" or "noise_curve".
+
+    Args:
+        clean: the rows.
+        text_columns: one or two.
+        kind, seed: as in :func:`evaluation_sets`.
+
+    Raises:
+        ValueError: another kind.
+    """
+    if kind == "clean":
+        return {"clean": clean}
+    if kind == "noise":
+        return {f"typos_{strength}": perturb(clean, text_columns, strength, seed) for strength in NOISE_STRENGTHS}
+    if kind == "noise_curve":
+        curve = noise_curve(clean, text_columns, seed=seed)
+        return {f"{name}@{strength:g}": noisy for name, strength, noisy in curve}
+    raise ValueError(f"no kind of set is called {kind!r}: give some of clean, noise, noise_curve")
 
 
 def evaluation_sets(
@@ -41,18 +63,12 @@ def evaluation_sets(
         DataError: AdvGLUE does not cover the task, its data is not there, or all of it is in the training data.
     """
     _, clean = data.clean
-    if kind == "clean":
+    if kind != "advglue":
+        named = sets_of_clean(clean, data.text_columns, kind, seed)
         mismatched = data.splits.get("validation_mismatched")
-        named = {"clean": clean, **({} if mismatched is None else {"clean_mismatched": mismatched})}
+        if kind == "clean" and mismatched is not None:
+            named["clean_mismatched"] = mismatched
         return {name: EvaluationSet(dataset) for name, dataset in named.items()}
-    if kind == "noise":
-        noisy = {
-            f"typos_{strength}": perturb(clean, data.text_columns, strength, seed) for strength in NOISE_STRENGTHS
-        }
-        return {name: EvaluationSet(dataset) for name, dataset in noisy.items()}
-    if kind == "noise_curve":
-        curve = noise_curve(clean, data.text_columns, seed=seed)
-        return {f"{name}@{strength:g}": EvaluationSet(noisy) for name, strength, noisy in curve}
     sets: dict[str, EvaluationSet] = {}
     published = load_advglue(data.name, data_dir=data_dir, labels=data.labels, text_columns=data.text_columns)
     for name, dataset in published.items():

@@ -143,11 +143,14 @@ class Followed:
         equal: by robust set and run what :func:`~rosetune.runs.along.at_equal_clean` finds.
 
     Raises:
-        RunError: no run has evaluated checkpoints, no robust set is there, or the runs were not evaluated on the same
-            examples.
+        RunError: a run is a regression, no run has evaluated checkpoints, no robust set is there, or the runs were
+            not evaluated on the same examples.
     """
 
     def __init__(self, runs: Sequence[Run], kinds: Sequence[str]) -> None:
+        for run in runs:
+            if not run.labels:
+                raise RunError(f"{run} is a regression: a curve over training needs accuracies, of a classification")
         self.runs, self.names = list(runs), dict(zip(map(str, runs), names_of(runs), strict=True))
         parsed = [SetName.parse(name) for name in runs[0].sets()]
         wanted = [part for part in parsed if part.kind in (*kinds, "clean") and not part.is_original]

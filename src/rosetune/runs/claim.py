@@ -123,7 +123,7 @@ def not_tried(a: Sequence[Run], b: Sequence[Run], trained: Mapping[str, Sequence
         for lacking, titles in where.items()
         if lacking
     ]
-    plain = [name for name in results if SetName.parse(name).attack is None]
+    plain = [name for name in results if SetName.parse(name).attack is None and claim.labels]
     without = [name for name in plain if "early_stopping" not in {result.control for result in results[name]}]
     if without:
         titles = ", ".join(SetName.parse(name).title for name in without)
@@ -142,14 +142,18 @@ def sentences(
 
 
 def _sentence(a: Sequence[Run], b: Sequence[Run], d: Difference, results: Sequence[ControlResult]) -> str:
-    claim, factor, unit = b[0].method, *((100, "points") if b[0].labels else (1, "of squared error"))
-    points = f"{factor * d.value:+.1f} {unit} [{factor * d.low:+.1f}, {factor * d.high:+.1f}] against {a[0].method}"
+    claim, unit = b[0].method, "points" if b[0].labels else "of squared error"
+
+    def shown(value: float) -> str:
+        return f"{100 * value:+.1f}" if b[0].labels else f"{value:+.3f}"
+
+    points = f"{shown(d.value)} {unit} [{shown(d.low)}, {shown(d.high)}] against {a[0].method}"
     if d.verdict <= 0:
         return f"{claim} is {'worse' if d.verdict else 'not shown to be better'}: {points}."
     parts = [f"{claim} gains {points}."]
     kinds = {"yes": "Shown as well by", "in part": "Shown in part by", "not told apart": "Not told apart from"}
     for answer, words in (*kinds.items(), ("no", "Not shown by")):
-        named = [f"{r.control} ({factor * r.gain:+.1f})" for r in results if r.answer == answer]
+        named = [f"{r.control} ({shown(r.gain)})" for r in results if r.answer == answer]
         parts += [f"{words} {', '.join(named)}."] if named else []
     return " ".join(parts if results else [*parts, "No control was tried on it."])
 

@@ -146,7 +146,8 @@ def not_compared(a: Sequence[Run], b: Sequence[Run]) -> dict[str, str]:
             unfinished = any(name in attacks[run] for run in missing)
             reasons[name] = f"{'not finished' if unfinished else 'not there'} for {', '.join(map(str, missing))}"
         elif any(header != headers[0] for header in headers):
-            differing = {key for header in headers for key in header if header[key] != headers[0].get(key)}
+            keys = {key for header in headers for key in header}
+            differing = [key for key in keys if any(header.get(key) != headers[0].get(key) for header in headers)]
             reasons[name] = f"not the same attack: it differs in {', '.join(sorted(differing))}"
         elif not any(row["gold"] is not None for row in a[0].rows(name)):
             reasons[name] = "no row has a label"
@@ -191,6 +192,12 @@ def common_success(a: Sequence[Run], b: Sequence[Run], name: str) -> tuple[int, 
 
 
 def common_rows(*groups: Sequence[Rows]) -> list[list[Rows]]:
-    """The rows of an attack that every run of every group has suffered."""
+    """The rows of an attack that every run of every group has suffered.
+
+    Raises:
+        RunError: there is none.
+    """
     ids = set.intersection(*({row["id"] for row in rows} for group in groups for rows in group))
+    if not ids:
+        raise RunError(f"{groups[0][0][0]['set']}: the runs have suffered it on no row in common: attack them anew")
     return [[[row for row in rows if row["id"] in ids] for rows in group] for group in groups]

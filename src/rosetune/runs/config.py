@@ -20,6 +20,7 @@ __all__ = [
     "RUN_DEFAULTS",
     "RUN_OPTIONS",
     "RunConfig",
+    "file_hash",
     "folder_name",
 ]
 
@@ -131,7 +132,11 @@ class RunConfig:
         Raises:
             RunError: there is none, or it is damaged.
         """
-        return cls.from_options(read_yaml(Path(folder) / "config.yaml"))
+        path = Path(folder) / "config.yaml"
+        options = read_yaml(path)
+        if not {"task", "model_name_or_path"} <= options.keys():
+            raise RunError(f"{path} is no run's configuration (without task or model_name_or_path): train it anew")
+        return cls.from_options(options)
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> "RunConfig":
@@ -251,7 +256,7 @@ def _model_identity(name: str) -> str:
         return name
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.iterdir() if p.suffix in _WEIGHTS and p.is_file()):
-        digest.update(f"{path.name}:{_hash(path)}\n".encode())
+        digest.update(f"{path.name}:{file_hash(path)}\n".encode())
     return f"sha256:{digest.hexdigest()}"
 
 
@@ -259,7 +264,7 @@ def _by_content(value: Any) -> Any:
     """A method's options with the hash of each file (a trace, synonyms) in the place of its path."""
     if not isinstance(value, Mapping):
         return value
-    return {name: f"sha256:{_hash(Path(part))}" if _is_file(part) else part for name, part in value.items()}
+    return {name: f"sha256:{file_hash(Path(part))}" if _is_file(part) else part for name, part in value.items()}
 
 
 def _absolute(value: Any) -> Any:
@@ -273,6 +278,7 @@ def _is_file(value: Any) -> bool:
     return isinstance(value, str) and Path(value).is_file()
 
 
-def _hash(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,6 +17,7 @@ from rosetune.runs.values import RunError
 
 __all__ = ["Run", "RunError", "find_runs"]
 
+_PREDICTION = {"set", "id", "gold", "prediction"}
 _OUTCOMES = {"failed": "robust", "success": "broken", "skipped": "wrong"}
 
 
@@ -45,7 +46,7 @@ class Run:
             raise RunError(f"there is no folder {path}: give the folder of a finished run")
         if not (run.folder / "metrics.json").is_file():
             raise RunError(f"{path} is no finished run (no metrics.json): start or resume it with `rosetune train`")
-        _ = run.metrics, run.identity
+        _ = run.metrics, run.identity, run.config
         return run
 
     def __str__(self) -> str:
@@ -120,7 +121,10 @@ class Run:
         """Its evaluated checkpoints by step, in the order of training: ``epoch``, and ``end`` for the reported one."""
         found = {step: about for step, (about, _) in self.steps_before.items()}
         for path in (self.folder / "predictions").glob("step-*/step.json"):
-            found[int(path.parent.name.removeprefix("step-"))] = read_json(path, "remove its folder")
+            step, about = path.parent.name.removeprefix("step-"), read_json(path, "remove its folder")
+            if not step.isdigit() or not isinstance(about, dict) or not {"epoch", "end"} <= about.keys():
+                raise RunError(f"{path} is of no evaluated checkpoint: remove its folder")
+            found[int(step)] = about
         return dict(sorted(found.items()))
 
     @cached_property
@@ -174,7 +178,7 @@ class Run:
     def _load(self, name: str, step: int | None) -> Rows:
         path = self._predictions(step) / f"{name}.jsonl"
         if path.is_file():
-            return read_lines(path, "remove it and evaluate again")
+            return _read_predictions(path)
         attack = SetName.parse(name).attack
         if attack is not None and step is None and attack in self.attacks and self.attacks[attack][0]["finished"]:
             return [_outcome(name, result) for result in self.attacks[attack][1]]
@@ -195,14 +199,14 @@ class Run:
     def sets_before(self) -> dict[str, Rows]:
         """Prediction rows as the version before kept them: all sets in one file."""
         path = self.folder / "predictions.jsonl"
-        return rows_by_set(read_lines(path, "remove it and evaluate again")) if path.is_file() else {}
+        return rows_by_set(_read_predictions(path)) if path.is_file() else {}
 
     @cached_property
     def steps_before(self) -> dict[int, tuple[dict[str, Any], dict[str, Rows]]]:
         """Those of checkpoints as the version before kept them, with what is known of the step."""
         path = self.folder / "along_training.jsonl"
         steps: dict[int, tuple[dict[str, Any], Rows]] = {}
-        for row in read_lines(path, "remove it") if path.is_file() else []:
+        for row in _read_predictions(path, "step", "epoch", "end") if path.is_file() else []:
             step, epoch, end = (row.pop(name) for name in ("step", "epoch", "end"))
             steps.setdefault(step, ({"epoch": epoch, "end": end}, []))[1].append(row)
         return {step: (about, rows_by_set(rows)) for step, (about, rows) in steps.items()}
@@ -215,7 +219,7 @@ def find_runs(
 
     Args:
         patterns: folders of runs, or patterns such as "runs/**". A folder that is no run is searched.
-        report: is told of each run that is damaged and left out; None: a warning.
+        report: is told of each run that is damaged and left out, and of each pattern without a run; None: a warning.
 
     Raises:
         RunError: nothing was found.
@@ -224,7 +228,10 @@ def find_runs(
     say = report or (lambda line: warnings.warn(line, stacklevel=3))
     found: dict[Path, Run] = {}
     for pattern in [os.fspath(pattern) for pattern in given]:
-        for folder in _folders(pattern):
+        folders = _folders(pattern)
+        if not folders and len(given) > 1:
+            say(f"there is no finished run in {pattern}")
+        for folder in folders:
             try:
                 found.setdefault(folder.resolve(), Run.open(folder))
             except RunError as error:
@@ -248,6 +255,13 @@ def _folders(pattern: str) -> Sequence[Path]:
         elif path.is_dir() and path == Path(expanded):
             found += sorted(inner.parent for inner in path.rglob("metrics.json"))
     return found
+
+
+def _read_predictions(path: Path, *more: str) -> Rows:
+    rows = read_lines(path, "remove it and evaluate again")
+    if not all({*_PREDICTION, *more} <= row.keys() for row in rows):
+        raise RunError(f"{path} is damaged (a line is no prediction): remove it and evaluate again")
+    return rows
 
 
 def _outcome(name: str, result: dict[str, Any]) -> dict[str, Any]:

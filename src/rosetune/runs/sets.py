@@ -1,5 +1,6 @@
 """What the name of an evaluation set means."""
 
+import re
 from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,8 @@ __all__ = ["KINDS", "SetName"]
 # What a model can be evaluated on, in the order in which it is done.
 KINDS = ("clean", "noise", "noise_curve", "advglue")
 _ORDER = (*KINDS, "file", "attack")
-_ATTACK, _FILE, _TYPOS, _MISMATCHED, _ORIGINALS = "attack:", "file_", "typos_", "_mismatched", "advglue_originals"
+_ATTACK, _FILE, _MISMATCHED, _ORIGINALS = "attack:", "file_", "_mismatched", "advglue_originals"
+_TYPOS, _CELL = re.compile(r"typos_(\d+)"), re.compile(r"(\w+)@(\d+(?:\.\d+)?(?:e-\d+)?)")
 _TITLES = {
     "advglue": "AdvGLUE",
     "advglue_mismatched": "AdvGLUE, mismatched",
@@ -53,11 +55,10 @@ class SetName:
             return cls(name, "attack")
         if name.startswith(_FILE):
             return cls(name, "file")
-        if name.startswith(_TYPOS):
-            return cls(name, "noise", "typos", float(name.removeprefix(_TYPOS)))
-        if "@" in name:
-            noise, _, strength = name.partition("@")
-            return cls(name, "noise_curve", noise, float(strength))
+        if typos := _TYPOS.fullmatch(name):
+            return cls(name, "noise", "typos", float(typos[1]))
+        if cell := _CELL.fullmatch(name):
+            return cls(name, "noise_curve", cell[1], float(cell[2]))
         return cls(
             name, name.split("_")[0], mismatched=name.endswith(_MISMATCHED), is_original=name.startswith(_ORIGINALS)
         )

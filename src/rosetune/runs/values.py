@@ -67,6 +67,8 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
         place = "" if mark is None else f", line {mark.line + 1}"
         problem = getattr(error, "problem", None) or str(error)
         raise RunError(f"{path}{place} is not valid YAML: {problem}") from error
+    except ValueError as error:  # of a date such as 2020-13-45
+        raise RunError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(loaded, dict):
         raise RunError(f"{path} must hold a mapping of options, such as `task: sst2`")
     return {str(key): value for key, value in loaded.items()}

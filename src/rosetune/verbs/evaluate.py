@@ -68,7 +68,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         if "test_file" in given:
             from rosetune.experiments.given import evaluate_file
 
-            evaluate_file(folder, given["test_file"], **moved)
+            evaluate_file(folder, given["test_file"], lambda line: print(line, file=sys.stderr))
         else:
             evaluate_again(folder, kinds, **moved)
     _print(known.runs, (*kinds, "file") if "test_file" in given else kinds, known.json)

@@ -1,16 +1,43 @@
-"""Label texts with a run's model."""
+"""Label texts with a run's model, or any saved classifier."""
 
 import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from rosetune.data.outputs import OUTPUT_SUFFIXES
+from rosetune.runs.config import RunConfig
+from rosetune.runs.values import RunError
+from rosetune.verbs._shared import add_fields
+
+EPILOG = """\
+Written are all columns of the input, then label and probability_<label> for each label (in JSON Lines: the
+object probabilities); of a multi-label model labels (those of at least 0.5); of a regression value.
+On a terminal the first 50 rows are shown. In a pipe every row is a line with tabs between its fields;
+a tab, line end or backslash within a field is written as \\t, \\n, \\r, \\\\.
+
+examples:
+  rosetune predict runs/my-run --text "a fine film"
+  rosetune predict runs/my-run --input_file new.csv --output_file labelled.csv
+  cat texts.txt | rosetune predict user/model-on-the-hub > labelled.tsv
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's flags."""
-    parser.add_argument("model", metavar="RUN", help="folder of a run, or of a saved classifier")
+    parser.add_argument("model", metavar="RUN", help="folder of a run or of a saved classifier, or a hub id")
     parser.add_argument("--text", action="append", help="a text; may be given several times")
     parser.add_argument("--text_pair", action="append", help="the second text of a pair, one for each --text")
-    parser.add_argument("--input_file", metavar="FILE", help=".txt with a text a line, CSV, TSV, JSON Lines, Parquet")
+    parser.add_argument(
+        "--input_file",
+        metavar="FILE",
+        help=".txt with a text a line (a pair with a tab between), CSV, TSV, JSON, JSON Lines, Parquet; - or nothing: "
+        "lines on standard input",
+    )
     parser.add_argument("--text_columns", metavar="A[,B]", help="columns of the input file (default: the run's)")
-    parser.add_argument("--output_file", metavar="FILE", help="write JSON Lines here instead of a table")
+    add_fields(parser, RunConfig, ("encoding", "delimiter"))
+    parser.add_argument("--output_file", metavar="FILE", help=f"write to this file, {', '.join(OUTPUT_SUFFIXES)}")
     parser.add_argument(
         "--batch_size", type=int, metavar="N", help="texts at a time (default: 16 on the CPU, 128 elsewhere)"
     )
@@ -19,16 +46,68 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
     """Predict, and print or write."""
-    from rosetune.experiments.predict import check_output_file, predict_texts, print_predictions
-
+    source = known.input_file
+    if known.text is None and source is None and sys.stdin is not None and not sys.stdin.isatty():
+        source = "-"
     if known.output_file is not None:
-        check_output_file(known.output_file)
-    rows = predict_texts(
+        _check_output(known.output_file, source)
+
+    from rosetune.data.outputs import json_line, write_table
+    from rosetune.experiments.predict import predict_texts
+    from rosetune.report.predictions import columns_of, piped_lines
+
+    predictions = predict_texts(
         known.model,
         texts=known.text,
         text_pairs=known.text_pair,
-        input_file=known.input_file,
+        input_file=source,
         text_columns=known.text_columns,
+        encoding=getattr(known, "encoding", None),
+        delimiter=getattr(known, "delimiter", None),
         batch_size=known.batch_size,
     )
-    print_predictions(rows, known.output_file, known.json)
+    rows = predictions.rows
+    if known.output_file is not None:
+        write_table(Path(known.output_file).expanduser(), columns_of(rows), rows)
+        print(f"{len(rows)} predictions written to {known.output_file}", file=sys.stderr)
+    elif known.json:
+        print(*map(json_line, rows), sep="\n")
+    elif _on_terminal():
+        _show(predictions)
+    else:
+        print(*piped_lines(rows), sep="\n")
+
+
+def _on_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def _show(predictions: Any) -> None:
+    from rosetune.report.console import console
+    from rosetune.report.predictions import SHOWN, predictions_table
+
+    out, count = console(), len(predictions.rows)
+    out.print(predictions_table(predictions.rows, predictions.text_columns, out.width))
+    if count > SHOWN:
+        print(f"... and {count - SHOWN} more; --output_file or --json gives all {count}")
+
+
+def _check_output(path: str, source: str | None) -> None:
+    """Find out before predicting whether the result can be written.
+
+    Raises:
+        RunError: another ending, a folder, the input itself, or a folder that cannot be made or written to.
+    """
+    file = Path(path).expanduser()
+    if file.is_dir():
+        raise RunError(f"--output_file {path} is a folder: name a file")
+    if file.suffix.lower() not in OUTPUT_SUFFIXES:
+        raise RunError(f"--output_file {path}: let its name end in one of {', '.join(OUTPUT_SUFFIXES)}")
+    if source is not None and file.exists() and Path(source).expanduser().exists() and file.samefile(source):
+        raise RunError(f"--output_file {path} is the input itself: name another file")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot write to {path}: {error.strerror}") from error
+    if not os.access(file.parent, os.W_OK):
+        raise RunError(f"cannot write to {path}: the folder is not yours to write to")

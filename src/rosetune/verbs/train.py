@@ -2,6 +2,9 @@
 
 import argparse
 import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from rosetune._axes import AXES
@@ -42,47 +45,66 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
     """Train and print the metrics."""
-    from rosetune.experiments.quick import check_words
-
     if known.help_all:
         _help_all()
         return
-    check_words(rest)
-    given = {name: value for name, value in vars(known).items() if name in (*_RUN, *AXES)}
-    configs = _by_seed(known, given, rest)
-    for config in configs:
-        _train(config, known.overwrite)
+    done = _done(known, rest)
+    if done is None:
+        from rosetune._torch import is_main_process
+        from rosetune.experiments.options import parse_training
+        from rosetune.experiments.train import train_run
 
+        def say(line: str) -> None:
+            print(line, file=sys.stderr)
 
-def _train(config: RunConfig, overwrite: bool) -> None:
-    from rosetune.experiments.quick import check_paths, finished
+        done = [train_run(c, say, overwrite=known.overwrite) for c in _configs(known, rest, parse_training)]
+        if not is_main_process():
+            return
     from rosetune.report.console import console, print_grid
     from rosetune.report.metrics import metrics_grid
     from rosetune.runs.run import Run
 
-    check_paths(config)
-    folder = None
-    if not overwrite:
-        from rosetune.experiments.data import load_data
-
-        folder = finished(config, load_data)
-    if folder is not None:
-        print(f"{folder} is finished; nothing to do")
-    else:
-        from rosetune.experiments.train import is_main_process, train_run
-
-        folder = train_run(config, overwrite=overwrite)
-        if not is_main_process():
-            return
-    print_grid(console(), metrics_grid(str(folder), Run.open(folder).metrics))
+    for folder in done:
+        print_grid(console(), metrics_grid(str(folder), Run.open(folder).metrics))
 
 
-def _by_seed(known: argparse.Namespace, given: dict[str, Any], rest: list[str]) -> list[RunConfig]:
+def _done(known: argparse.Namespace, rest: list[str]) -> list[Path] | None:
+    """The folders of the runs where all are finished; what is wrong is said before transformers is loaded.
+
+    Raises:
+        RunError: an option that there is not, or a file or folder that is not there.
+    """
+    from rosetune.experiments.quick import check_paths, finished, parse_words
+
+    try:
+        configs = _configs(known, rest, parse_words)
+    except RunError:
+        raise
+    except (ValueError, KeyError):
+        return None  # a value that takes the Trainer's own parser
+    for config in configs:
+        check_paths(config)
+    if known.overwrite:
+        return None
+    from rosetune.experiments.data import load_data
+
+    folders = [finished(config, load_data) for config in configs]
+    if not all(folders):
+        return None
+    for folder in folders:
+        print(f"{folder} is finished; nothing to do", file=sys.stderr)
+    return [folder for folder in folders if folder is not None]
+
+
+def _configs(known: argparse.Namespace, rest: list[str], parse: Callable[..., dict[str, Any]]) -> list[RunConfig]:
+    """One for each seed."""
     from rosetune.experiments.options import make_config
+
+    given = {name: value for name, value in vars(known).items() if name in (*_RUN, *AXES)}
 
     def config(seed: str | None) -> RunConfig:
         words = [*rest, *([] if seed is None else [f"--seed={seed}"])]
-        return make_config(recipe=known.recipe, config_file=known.config, options=given, arguments=words)
+        return make_config(recipe=known.recipe, config_file=known.config, options=given, arguments=words, parse=parse)
 
     if known.seed is None:
         return [config(None)]

@@ -12,13 +12,13 @@ from scipy.stats import binom
 from helpers import make_model, make_tokenizer
 from rosetune.data.synonyms import load_synonyms
 from rosetune.robustness.attacks.driver import Recipe, Row
-from rosetune.robustness.attacks.recipes import NEEDS_SYNONYMS, RECIPES, deepwordbug, genetic, pwws
+from rosetune.robustness.attacks.recipes import NEEDS_SYNONYMS, RECIPES, build_recipe, deepwordbug, genetic, pwws
 from rosetune.robustness.attacks.run import attack, read_results
 from rosetune.robustness.attacks.searches import Greedy, Problem
 from rosetune.robustness.attacks.summary import Transferred, summary, transfer
 from rosetune.robustness.attacks.text import Text
 from rosetune.robustness.attacks.transformations import Synonyms
-from rosetune.robustness.attacks.victim import TransformersVictim
+from rosetune.robustness.transformers_classifier import TransformersClassifier
 from victims import HOSTILE, SYNONYMS, BagOfWords
 
 VOCABULARY = ["superb", "film", "plot", "dull", "acting", "the", "a", "movie", "slow", "dire", "Story"]
@@ -384,7 +384,7 @@ def test_transfer_draws_rows_of_one_original_together():
 def victim():
     """In double precision, since single precision rounds by the batch, at times over the edge of a third decimal."""
     model = make_model(initializer_range=0.5, num_labels=3).double()
-    return TransformersVictim(model, make_tokenizer(), batch_size=16)
+    return TransformersClassifier(model, make_tokenizer(), batch_size=16)
 
 
 def test_a_transformer_in_any_batches(victim):
@@ -421,7 +421,7 @@ def test_an_attack_on_a_transformer_does_not_depend_on_the_pool(victim, tmp_path
         assert summary(results)["succeeded"] > 0
     header, _ = read_results(tmp_path / "pwws.jsonl")
     assert header["model"] == victim.fingerprint
-    other = TransformersVictim(make_model(seed=1, num_labels=3), make_tokenizer())
+    other = TransformersClassifier(make_model(seed=1, num_labels=3), make_tokenizer())
     with pytest.raises(ValueError, match="differs in model"):
         run(rows, pwws(synonyms), other, path=tmp_path / "pwws.jsonl")
 
@@ -432,13 +432,26 @@ def test_a_transformer_takes_hostile_texts(victim):
 
 
 def test_refused_models():
+    regression = TransformersClassifier(make_model(num_labels=1), make_tokenizer())
     with pytest.raises(ValueError, match="regression"):
-        TransformersVictim(make_model(num_labels=1), make_tokenizer())
+        run(make_rows(2), deepwordbug(), regression)
     broken = make_model()
     with torch.no_grad():
         next(broken.parameters()).fill_(float("nan"))
     with pytest.raises(ValueError, match="not finite"):
-        TransformersVictim(broken, make_tokenizer())([("ba",)])
+        TransformersClassifier(broken, make_tokenizer())([("ba",)])
+
+
+def test_a_recipe_by_its_name():
+    assert build_recipe("deepwordbug") == deepwordbug()
+    assert build_recipe("pwws", SYNONYMS, unk="<unk>") == pwws(SYNONYMS, unk="<unk>")
+    assert build_recipe("genetic", SYNONYMS, unk="<unk>") == genetic(SYNONYMS)  # it puts in no unknown word
+    limited = build_recipe("deepwordbug", max_share=0.2, protected=["film"]).constraints
+    assert (limited.max_share, limited.protected, limited.max_edits) == (0.2, ("film",), 30)
+    with pytest.raises(ValueError, match="did you mean pwws"):
+        build_recipe("pww")
+    with pytest.raises(ValueError, match="textfooler replaces words by synonyms"):
+        build_recipe("textfooler")
 
 
 def test_synonyms_from_a_file(tmp_path):
@@ -466,7 +479,7 @@ def test_words_that_the_model_does_not_see_cost_no_queries():
 
 def test_what_a_tokenizer_cuts_is_not_visible():
     tokenizer = make_tokenizer()
-    victim = TransformersVictim(make_model(), tokenizer, max_length=6)
+    victim = TransformersClassifier(make_model(), tokenizer, max_length=6)
     texts = ("the film the film the film the film",)
     seen = texts[0][: victim.visible(texts, 0)]
     assert tokenizer(seen)["input_ids"] == tokenizer(*texts, truncation=True, max_length=6)["input_ids"]

@@ -13,7 +13,7 @@ from rosetune.robustness.attacks.text import Candidate, Text
 from rosetune.robustness.attacks.transformations import Transformation
 
 if TYPE_CHECKING:
-    from rosetune.robustness.attacks.victim import Victim
+    from rosetune.robustness.classifier import Victim
 
 __all__ = ["Recipe", "Row", "Session", "drive"]
 

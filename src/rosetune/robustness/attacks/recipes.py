@@ -1,6 +1,10 @@
 """Attacks as papers composed them, as far as their parts are at hand; each says what it lacks."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from inspect import signature
+from typing import Any
 
 from rosetune.robustness.attacks.constraints import STOP_WORDS, Constraints
 from rosetune.robustness.attacks.driver import Recipe
@@ -8,7 +12,16 @@ from rosetune.robustness.attacks.genetic import Genetic
 from rosetune.robustness.attacks.searches import Greedy, RandomSearch
 from rosetune.robustness.attacks.transformations import CharacterEdits, Synonyms
 
-__all__ = ["NEEDS_SYNONYMS", "RECIPES", "deepwordbug", "genetic", "pwws", "random_edits", "textfooler"]
+__all__ = [
+    "NEEDS_SYNONYMS",
+    "RECIPES",
+    "build_recipe",
+    "deepwordbug",
+    "genetic",
+    "pwws",
+    "random_edits",
+    "textfooler",
+]
 
 Neighbours = Mapping[str, tuple[str, ...]]
 
@@ -156,3 +169,40 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     "random": random_edits,
 }
 NEEDS_SYNONYMS = frozenset({"pwws", "genetic", "textfooler"})
+
+
+def build_recipe(
+    name: str,
+    synonyms: Neighbours | None = None,
+    *,
+    unk: str | None = None,
+    max_share: float | None = None,
+    protected: tuple[str, ...] = (),
+) -> Recipe:
+    """A recipe by its name, with the limits that are given.
+
+    Args:
+        name: of :data:`RECIPES`.
+        synonyms: for those of :data:`NEEDS_SYNONYMS`.
+        unk: the model's unknown word, for recipes that put one in a word's place; None: "[UNK]".
+        max_share: of words changed; None: as the recipe has it.
+        protected: see :class:`Constraints`.
+
+    Raises:
+        ValueError: an unknown name, missing synonyms, or a limit out of range.
+    """
+    if name not in RECIPES:
+        near = get_close_matches(name, RECIPES, n=1)
+        remedy = f"did you mean {near[0]}?" if near else f"give one of {', '.join(RECIPES)}"
+        raise ValueError(f"no attack is called {name!r}: {remedy}")
+    if name in NEEDS_SYNONYMS and synonyms is None:
+        raise ValueError(
+            f'{name} replaces words by synonyms: give some, such as {{"film": ("movie", "picture")}}, the path of a '
+            'JSON file of them, or "wordnet"'
+        )
+    build = RECIPES[name]
+    given = {"unk": unk} if unk is not None and "unk" in signature(build).parameters else {}
+    recipe = build(*([synonyms] if name in NEEDS_SYNONYMS else []), **given)
+    limits: dict[str, Any] = {"protected": tuple(protected)} if protected else {}
+    limits |= {} if max_share is None else {"max_share": max_share}
+    return dataclasses.replace(recipe, constraints=dataclasses.replace(recipe.constraints, **limits))

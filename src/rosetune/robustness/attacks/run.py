@@ -14,7 +14,7 @@ from rosetune._files import replacing
 from rosetune.robustness.attacks.driver import Recipe, Row, Session, drive
 
 if TYPE_CHECKING:
-    from rosetune.robustness.attacks.victim import Victim
+    from rosetune.robustness.classifier import Victim
 
 __all__ = ["Row", "attack", "attack_header", "keep_results", "read_results"]
 
@@ -81,8 +81,11 @@ def attack_header(
         described: the attack, as JSON can hold it.
 
     Raises:
-        ValueError: a budget or column out of range, ids that are not unique, or a text that is no string.
+        ValueError: a regression, a budget or column out of range, ids that are not unique, or a text that is no
+            string.
     """
+    if getattr(victim, "labels", None) == ():
+        raise ValueError("a regression model has no label that an attack could change")
     if budget is not None and budget < 1:
         raise ValueError(f"budget must be at least 1 query, not {budget}")
     columns = {_check_row(row, column) for row in rows}

@@ -11,7 +11,7 @@ from rosetune.robustness.rows import clusters_of
 from rosetune.robustness.statistics import Estimate, estimate
 
 if TYPE_CHECKING:
-    from rosetune.robustness.attacks.victim import Victim
+    from rosetune.robustness.classifier import Victim
 
 __all__ = ["Transferred", "summary", "transfer"]
 

@@ -27,7 +27,7 @@ from rosetune.robustness.attacks.run import attack_header, keep_results
 from rosetune.robustness.attacks.text import Text
 
 if TYPE_CHECKING:
-    from rosetune.robustness.attacks.victim import Victim
+    from rosetune.robustness.classifier import Victim
 
 __all__ = ["attack_with_textattack", "import_textattack", "textattack_recipes"]
 

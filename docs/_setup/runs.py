@@ -1,0 +1,13 @@
+"""A user's file of labelled texts, and where a page speaks of finished runs, nothing yet."""
+
+import csv
+from pathlib import Path
+
+exec(Path(SETUP, "model.py").read_text(encoding="utf-8"))  # noqa: F821 (the test gives it)
+
+with open("my.csv", "w", encoding="utf-8", newline="") as file:
+    csv.writer(file).writerows([("text", "label"), *zip(texts, labels, strict=True)])  # noqa: F821
+with open("new.csv", "w", encoding="utf-8", newline="") as file:
+    csv.writer(file).writerows([("number", "text"), *enumerate(texts[:10])])  # noqa: F821
+with open("other.csv", "w", encoding="utf-8", newline="") as file:
+    csv.writer(file).writerows([("text", "label"), *list(zip(texts, labels, strict=True))[:30]])  # noqa: F821

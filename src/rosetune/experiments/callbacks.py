@@ -1,0 +1,93 @@
+"""What a run adds to the Trainer while it trains: its log, its bar, its clock."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import ProgressCallback, TrainerCallback
+
+from rosetune._files import write_json, write_json_lines
+
+__all__ = ["LogFile", "LogWithCheckpoint", "Progress", "StepTimer", "log_lines"]
+
+
+def log_lines(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A Trainer's history as ``log.jsonl`` keeps it: the same in every repetition of a run."""
+    return list(filter(None, map(_without_times, history)))
+
+
+def _without_times(entry: dict[str, Any]) -> dict[str, Any] | None:
+    """A log line as it is in every repetition of the run; None for the summary of the last session."""
+    if "train_runtime" in entry:
+        return None
+    kept = {name: value for name, value in sorted(entry.items()) if not name.endswith(("_runtime", "_per_second"))}
+    return {"step": kept.pop("step"), **kept}
+
+
+class LogWithCheckpoint(TrainerCallback):
+    """Logs wherever a checkpoint is saved, which does not hold what was summed up since the last log line."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if args.logging_strategy != "no" and (control.should_save or control.should_evaluate):
+            control.should_log = True
+
+    on_epoch_end = on_step_end
+
+
+class Progress(ProgressCallback):
+    """The Trainer's bar on standard error, with the loss beside it; log lines go to log.jsonl alone."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if self.training_bar is not None and logs is not None and "loss" in logs:
+            self.training_bar.set_postfix(loss=f"{logs['loss']:.4f}")
+
+    def close(self) -> None:
+        """Ends the bar's line, also where training failed."""
+        for bar in (self.training_bar, self.prediction_bar):
+            if bar is not None:
+                bar.close()
+        self.training_bar = self.prediction_bar = None
+
+
+class LogFile(TrainerCallback):
+    """``log.jsonl`` as it goes: after a resume it holds the checkpoint's lines, then each further one as it comes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            write_json_lines(self._path, log_lines(state.log_history))
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        line = _without_times(state.log_history[-1]) if state.log_history else None
+        if state.is_world_process_zero and line is not None:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+class StepTimer(TrainerCallback):
+    """Seconds of each optimizer step; a checkpoint holds those before it, so that a resume loses none."""
+
+    FILE = "step_seconds.json"
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._start = 0.0
+
+    def resume(self, checkpoint: Path | None) -> None:
+        """Begin with the steps before a checkpoint."""
+        path = None if checkpoint is None else checkpoint / self.FILE
+        self.seconds = json.loads(path.read_text(encoding="utf-8")) if path is not None and path.is_file() else []
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._start = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.seconds.append(round(time.perf_counter() - self._start, 5))
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        if state.is_world_process_zero and checkpoint.is_dir():
+            write_json(checkpoint / self.FILE, self.seconds)

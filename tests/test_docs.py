@@ -1,0 +1,229 @@
+"""README and docs do what they say: Python is run, command lines are parsed by the real parser, cheap ones are run.
+
+An HTML comment above a block says what the reader does not see:
+
+    <!-- setup: docs/_setup/model.py -->   at the top of a page: run before its blocks, in the same names and folder
+    <!-- run -->                            run these command lines too, one after the other
+    <!-- not run: why -->                   parsed, but not run here
+"""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+_BLOCK = re.compile(r"((?:^<!-- [^\n]* -->\n\n?)*)^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# All that may stand in a block of commands beside rosetune; makers of the pages keep it short.
+_OTHERS = ("make", "pip", "python")
+# Marked as not to be run, by page: a new one is a decision, not an accident.
+NOT_RUN = {
+    "docs/how-to/elsewhere.md": 1,
+    "docs/how-to/several-gpus.md": 1,
+    "docs/robustness.md": 2,
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block: its language, its text, and the comments above it."""
+
+    language: str
+    text: str
+    marks: tuple[str, ...]
+
+    @property
+    def commands(self) -> list[list[str]]:
+        """The command lines of a block of shell, in words."""
+        return [words for line in self.text.replace("\\\n", " ").splitlines() if (words := shlex.split(line, True))]
+
+
+def blocks_of(name: str) -> list[Block]:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return [
+        Block(language, code, tuple(re.findall(r"<!-- (.*?) -->", marks)))
+        for marks, language, code in _BLOCK.findall(text)
+    ]
+
+
+def setup_of(name: str) -> Path | None:
+    found = re.findall(r"<!-- setup: (\S+) -->", (ROOT / name).read_text(encoding="utf-8"))
+    assert len(found) < 2
+    return ROOT / found[0] if found else None
+
+
+def not_run(block: Block) -> bool:
+    return any(mark.startswith("not run: ") for mark in block.marks)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fences_are_of_known_languages_and_marks(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    found = blocks_of(name)
+    assert len(re.findall(r"^```", text, re.MULTILINE)) == 2 * len(found), "a fence without a language, or not closed"
+    assert {block.language for block in found} <= {"python", "bash", "yaml", "text", "json"}
+    comments = re.findall(r"<!-- (.*?) -->", text, re.DOTALL)
+    assert all(re.fullmatch(r"setup: docs/_setup/\w+\.py|run|not run: .+|prints: rosetune .+", c) for c in comments)
+    assert sum(map(not_run, found)) == NOT_RUN.get(name, 0)
+
+
+# --- Python, and the command lines that are run with it ------------------------------------------------------------
+
+
+RUN = [
+    name
+    for name in NAMES
+    if any((block.language == "python" and not not_run(block)) or "run" in block.marks for block in blocks_of(name))
+]
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_blocks_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the order of the page, in one folder and with one set of names."""
+    from rosetune.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "page", "SETUP": str(ROOT / "docs" / "_setup")}
+    setup = setup_of(name)
+    if setup is not None:
+        exec(compile(setup.read_text(encoding="utf-8"), str(setup), "exec"), names)
+    for block in blocks_of(name):
+        if block.language == "python" and not not_run(block):
+            exec(compile(block.text, name, "exec"), names)
+        elif "run" in block.marks:
+            for words in block.commands:
+                assert words[0] == "rosetune"
+                with contextlib.suppress(SystemExit) as ended:
+                    main(words[1:])
+                assert ended is None
+
+
+# --- command lines --------------------------------------------------------------------------------------------------
+
+
+COMMANDS = [
+    pytest.param(name, words, id=f"{name}: {' '.join(words)[:60]}")
+    for name in NAMES
+    for block in blocks_of(name)
+    if block.language == "bash"
+    for words in block.commands
+]
+
+
+@pytest.mark.parametrize(("name", "words"), COMMANDS)
+def test_command_lines_are_real(name: str, words: list[str]) -> None:
+    if "rosetune" in words and words[0] in ("rosetune", "accelerate"):
+        check_rosetune(words[words.index("rosetune") + 1 :])
+    elif words[0] == "make":
+        targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        assert words[1] in targets
+    elif words[0] == "pip":
+        assert words[1] == "install"
+        for extra in re.findall(r"\[([\w,]+)\]", " ".join(words)):
+            assert f"\n{extra} = [" in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    else:
+        assert words[0] in _OTHERS
+        assert (ROOT / words[1]).is_file()
+
+
+def check_rosetune(words: list[str]) -> None:
+    """Each flag is one of the verb's own, or of `train` one of the Trainer's; JSON is JSON; a recipe is there."""
+    from rosetune.cli import _parser, _underscored
+    from rosetune.recipes import load_recipe
+
+    known, rest = _parser().parse_known_args([_underscored(word) for word in words])
+    if rest:
+        from rosetune.arguments import RobustTrainingArguments
+
+        assert known.verb == "train", rest
+        flags = {word.partition("=")[0].removeprefix("--") for word in rest if word.startswith("--")}
+        assert flags <= {field.name for field in fields(RobustTrainingArguments)}
+    for option, value in vars(known).items():
+        if option.endswith("_kwargs"):
+            assert isinstance(json.loads(value), dict)
+    if known.verb == "train" and known.recipe:
+        load_recipe(known.recipe)
+    if known.verb == "attack":
+        from rosetune.robustness.attacks.recipes import RECIPES
+
+        assert {*known.attack.split(",")} <= {*RECIPES, "all"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_configurations_are_options_of_train(name: str, tmp_path: Path) -> None:
+    from rosetune.experiments.options import make_config
+
+    for number, block in enumerate(block for block in blocks_of(name) if block.language == "yaml"):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(block.text, encoding="utf-8")
+        make_config(config_file=str(file))
+
+
+# --- links and names ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_lead_to_files_of_the_repository(name: str) -> None:
+    text = re.sub(r"```.*?```", "", (ROOT / name).read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not target.startswith(("http://", "https://", "#")):
+            assert ((ROOT / name).parent / target.partition("#")[0]).is_file(), target
+
+
+def test_every_page_is_in_the_navigation_and_there() -> None:
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = re.findall(r": ([\w/-]+\.md)$", text.partition("\nnav:\n")[2], re.MULTILINE)
+    assert sorted(listed) == sorted(name.removeprefix("docs/") for name in NAMES if name != "README.md")
+
+
+def test_the_tables_of_methods_are_complete() -> None:
+    from rosetune.methods import OBJECTIVES, UPDATE_MASKS
+
+    text = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    assert sorted(listed) == sorted([*OBJECTIVES, *UPDATE_MASKS])
+
+
+def test_the_table_of_attacks_is_complete() -> None:
+    from rosetune.robustness.attacks.recipes import RECIPES
+
+    text = (ROOT / "docs/robustness.md").read_text(encoding="utf-8").partition("## Attacks")[2]
+    assert sorted(re.findall(r"^\| `(\w+)` ", text, re.MULTILINE)) == sorted(RECIPES)
+
+
+def test_the_api_pages_name_what_there_is() -> None:
+    import rosetune
+
+    pages = "".join(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs" / "api").glob("*.md")))
+    named = {path.rsplit(".", 1)[-1] for path in re.findall(r"^::: (\S+)", pages, re.MULTILINE)}
+    assert {*rosetune.__all__} - {"OBJECTIVES", "UPDATE_MASKS", "__version__"} <= named
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_bytes()) < 6500
+
+
+@pytest.mark.slow
+def test_the_site_builds_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocstrings")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(tmp_path)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT / "src")}
+    built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    pages = list(tmp_path.rglob("*.html"))
+    assert len(pages) == len(NAMES)  # README is none of them, the page for a wrong address one
+    for page in pages:
+        loaded = re.findall(r"<(?:script|link|img|iframe|source)\b[^>]*>", page.read_text(encoding="utf-8"))
+        assert not [tag for tag in loaded if re.search(r"""(?:src|href)=["'](?:https?:)?//""", tag)], page
+    for sheet in tmp_path.rglob("*.css"):
+        assert not re.search(r"(?:url\(|@import )[\"']?(?:https?:)?//", sheet.read_text(encoding="utf-8")), sheet

@@ -1,0 +1,126 @@
+"""``hyperparameter_search``: what a trial sets is what it trains with, and its score is the evaluation's."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+from transformers import TrainerCallback
+
+from helpers import ROSES, arguments, dataset, make_model
+from rosetune import RobustTrainer
+
+# What transformers asks of optuna, for a machine without it: trials one after the other, their values in turn.
+STAND_IN = '''
+"""A stand-in for optuna."""
+from types import SimpleNamespace
+
+class TrialPruned(Exception):
+    pass
+
+class _Trial:
+    def __init__(self, number, study):
+        self.number, self.study, self.params = number, study, {}
+    def suggest_categorical(self, name, choices):
+        self.params[name] = choices[self.number % len(choices)]
+        return self.params[name]
+    def report(self, value, step):
+        pass
+    def should_prune(self):
+        return False
+
+class _Study:
+    def __init__(self, direction):
+        self.sign, self.trials = {"minimize": 1, "maximize": -1}[direction], []
+    def optimize(self, objective, n_trials, **kwargs):
+        for number in range(n_trials):
+            trial = _Trial(number, self)
+            trial.value = objective(trial)
+            self.trials.append(trial)
+    def _is_multi_objective(self):
+        return False
+    @property
+    def best_trial(self):
+        return min(self.trials, key=lambda trial: self.sign * trial.value)
+
+Trial = _Trial
+trial = SimpleNamespace(BaseTrial=_Trial, FixedTrial=_Trial)
+
+def create_study(direction=None, directions=None, **kwargs):
+    return _Study(direction)
+'''
+
+
+@pytest.fixture(params=["optuna", "stand-in"])
+def search_kwargs(request, tmp_path, monkeypatch):
+    """Arguments of the search that try each value in turn, with optuna and without."""
+    installed = importlib.util.find_spec("optuna") is not None
+    if request.param == "optuna":
+        optuna = pytest.importorskip("optuna")
+        return {"sampler": optuna.samplers.GridSampler({"lr": [1e-2, 1e-3], "upper": [0.25, 0.75]})}
+    if installed:
+        pytest.skip("optuna itself is here")
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "optuna.py").write_text(STAND_IN, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+    yield {}
+    sys.modules.pop("optuna", None)
+
+
+class Watch(TrainerCallback):
+    """What each trial trained with."""
+
+    def __init__(self):
+        self.rates, self.kept = [], []
+
+    def on_train_end(self, args, state, control, optimizer=None, **kwargs):
+        self.rates.append(optimizer.param_groups[0]["initial_lr"])
+        mask = optimizer.optimizer.update_mask
+        self.kept.append(mask.trace.multipliers[1:].sum(1).tolist())
+
+
+def trainer_of(folder: Path, evaluation: str, watch: Watch, **kwargs) -> RobustTrainer:
+    data = dataset(rows=24)
+    args = arguments(
+        folder,
+        max_steps=4,
+        eval_strategy=evaluation,
+        eval_steps=2,
+        update_mask="rose",
+        **{"update_mask_kwargs": ROSES["second"], **kwargs},
+    )
+    return RobustTrainer(
+        args=args, model_init=lambda: make_model(), train_dataset=data, eval_dataset=data, callbacks=[watch]
+    )
+
+
+@pytest.mark.parametrize("evaluation", ["no", "steps"])
+def test_over_the_learning_rate(tmp_path, search_kwargs, evaluation):
+    watch = Watch()
+    trainer = trainer_of(tmp_path, evaluation, watch)
+    best = trainer.hyperparameter_search(
+        lambda trial: {"learning_rate": trial.suggest_categorical("lr", [1e-2, 1e-3])}, n_trials=2, **search_kwargs
+    )
+    assert sorted(watch.rates) == [1e-3, 1e-2]
+    scores = {}
+    for rate in (1e-3, 1e-2):
+        alone = trainer_of(tmp_path, evaluation, Watch(), learning_rate=rate)
+        alone.train()
+        scores[rate] = alone.evaluate()["eval_loss"]
+    assert best.objective == min(scores.values())
+    assert best.hyperparameters["lr"] == min(scores, key=lambda rate: scores[rate])
+
+
+@pytest.mark.parametrize("evaluation", ["no", "steps"])
+def test_over_the_options_of_the_mask(tmp_path, search_kwargs, evaluation):
+    watch = Watch()
+    trainer = trainer_of(tmp_path, evaluation, watch, update_mask_kwargs=None)
+
+    def space(trial):
+        return {"update_mask_kwargs": {**ROSES["second"], "upper": trial.suggest_categorical("upper", [0.25, 0.75])}}
+
+    best = trainer.hyperparameter_search(space, n_trials=2, **search_kwargs)
+    # 16 targets, of which the first step keeps all.
+    assert sorted(watch.kept) == [[4.0] * 3, [12.0] * 3]
+    assert best.hyperparameters["upper"] in (0.25, 0.75)
+    assert isinstance(best.objective, float)
