@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from tiny_run import Library
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _threads() -> None:
@@ -82,3 +84,29 @@ def demo_packages() -> None:
             version(package)
         except PackageNotFoundError:
             pytest.skip(f"{package} is not installed: pip install 'rosetune[demo]'")
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> "Library":
+    """Tiny trained runs: ``library.run("rose", {"update_mask": "rose"})``, ``library.copy(run, tmp_path / "run")``."""
+    from tiny_run import Library
+
+    return Library(tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture
+def rosetune(capsys: pytest.CaptureFixture[str]) -> "Callable[..., tuple[int, str, str]]":
+    """Call a verb in this process; exit code, standard output and standard error."""
+    from rosetune import cli
+
+    capsys.readouterr()
+
+    def call(*words: object) -> tuple[int, str, str]:
+        try:
+            cli.main([str(word) for word in words])
+            code = 0
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        return code, *capsys.readouterr()
+
+    return call

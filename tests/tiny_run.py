@@ -2,20 +2,23 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from rosetune.runs.config import RunConfig
 
 GOOD = ("fine", "great", "lovely", "warm", "clever", "bright")
 BAD = ("awful", "boring", "clumsy", "dull", "empty", "stale")
 PLAIN = ("the", "film", "plot", "actor", "scene", "was", "rather", "quite", "very", "again", "ending", "music")
 WORDS = (*GOOD, *BAD, *PLAIN)
-# What a resumed run shares with an uninterrupted one, bit for bit, beside model/.
-SAME = ("run.json", "config.yaml", "log.jsonl", "predictions.jsonl", "metrics.json", "mask_trace.npz")
+# What a resumed run shares with an uninterrupted one, bit for bit, beside the folders below.
+SAME = ("run.json", "config.yaml", "log.jsonl", "metrics.json", "mask_trace.npz")
+_SAME_FOLDERS = ("model", "predictions", "attacks")
 
 
 @contextmanager
@@ -92,9 +95,66 @@ def config(home: Path, folder: str, *, training: dict[str, Any] | None = None, *
 def contents(run: Path) -> dict[str, bytes]:
     """Every file of a finished run that a repetition of it must share."""
     files = [run / name for name in SAME if (run / name).is_file()]
-    files += sorted((run / "model").iterdir())
+    files += [path for name in _SAME_FOLDERS for path in sorted((run / name).rglob("*")) if path.is_file()]
     return {str(path.relative_to(run)): path.read_bytes() for path in files}
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file below a folder, and when it was written."""
+    return {str(p): (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.rglob("*") if p.is_file()}
 
 
 def metrics(run: Path) -> dict[str, Any]:
     return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+
+
+def silent(line: str) -> None:
+    pass
+
+
+class Killed(BaseException):
+    """No library catches it."""
+
+
+class Library:
+    """Tiny runs, each trained when a test first asks for it and kept for the session; a test that writes copies one.
+
+    Attributes:
+        home: the folder with ``my.csv``, ``pairs.csv``, ``synonyms.json``, ``model/`` and the runs.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home, self._asked = home, dict[str, RunConfig]()
+        write_csv(home / "my.csv")
+        write_csv(home / "pairs.csv", pairs=True)
+        write_synonyms(home / "synonyms.json")
+        write_model(home / "model")
+
+    def run(self, name: str, training: dict[str, Any] | None = None, **options: Any) -> Path:
+        """The uninterrupted run of :func:`config` with these options, on the clean set."""
+        from rosetune.experiments.train import train_run
+
+        wanted = config(self.home, name, training=training, **{"sets": ("clean",), **options})
+        if name not in self._asked:
+            train_run(wanted, silent)
+        assert self._asked.setdefault(name, wanted) == wanted, f"another run is called {name}"
+        return self.home / name
+
+    def config_words(self, name: str) -> list[str]:
+        """The options of the command line that ask for a run that is there."""
+        wanted = self._asked[name]
+        own = {n: getattr(wanted, n) for n in ("task", "model_name_or_path", "output_dir")}
+        given = {**own, "sets": ",".join(wanted.sets), **wanted.training}
+        return [
+            word
+            for n, value in given.items()
+            for word in (f"--{n}", str(value).lower() if value is True else str(value))
+        ]
+
+    def learned(self) -> Path:
+        """A run that tells good from bad."""
+        return self.run("learned", {"max_steps": 40, "learning_rate": 5e-3, "save_steps": 40})
+
+    def copy(self, run: Path, to: Path) -> Path:
+        """A copy of a run that a test may write to."""
+        return Path(shutil.copytree(run, to))

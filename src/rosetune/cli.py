@@ -4,7 +4,8 @@ import argparse
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import NoReturn
 
 from rosetune import __version__
@@ -38,9 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     words = [_underscored(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     parser = _parser()
+    verb = next((word for word in words if not word.startswith("-")), None)
+    if verb is not None and verb not in _VERBS:
+        parser.error(f"there is no verb {verb!r}: {_guess(verb, _VERBS) or 'give one of ' + ', '.join(_VERBS)}")
     known, rest = parser.parse_known_args(words)
     if rest and known.verb != "train":
-        parser.error(f"unknown: {' '.join(rest)}")
+        guess = _guess(rest[0].partition("=")[0], known.options)
+        parser.error(f"unknown: {' '.join(rest)}" + (f": {guess}" if guess else ""))
     try:
         known.run(known, rest)
     except BrokenPipeError:
@@ -82,6 +87,11 @@ def _underscored(word: str) -> str:
     return re.sub(r"^--[A-Za-z][\w-]*(?=$|=)", lambda match: "--" + match[0][2:].replace("-", "_"), word)
 
 
+def _guess(word: str, known: Iterable[str]) -> str | None:
+    near = get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]}?" if near else None
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
@@ -103,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        sub.set_defaults(run=verb.run)
         sub.add_argument("--traceback", action="store_true", help="show the traceback of an error")
         verb.add_arguments(sub)
+        sub.set_defaults(run=verb.run, options=[*sub._option_string_actions])
     return parser

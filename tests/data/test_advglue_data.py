@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from rosetune.experiments.sets import evaluation_sets
 
 from rosetune.data.rows import make_dataset, make_task_data
 from rosetune.data.sources import DataError, load_advglue, remove_shared
-from rosetune.experiments.sets import evaluation_sets
 
 MNLI = ("entailment", "neutral", "contradiction")
 

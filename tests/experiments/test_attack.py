@@ -7,23 +7,26 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rosetune.experiments.attack_tables import example_lines, transfer_table
-from rosetune.experiments.attack_targets import Target
-from rosetune.experiments.config import RunError
 
 import tiny_run
+from command_line import one_line
 from rosetune import cli
 from rosetune.data.rows import make_dataset, make_task_data
 from rosetune.experiments import attack as experiment
-from rosetune.experiments.attack import Attacked, attack_files
+from rosetune.experiments.attack_options import AttackOptions
+from rosetune.experiments.models import load_trained
+from rosetune.experiments.targets import Target
+from rosetune.report.attacks import example_lines
 from rosetune.robustness.attacks.recipes import RECIPES
 from rosetune.robustness.attacks.run import attack, read_results
 from rosetune.robustness.transformers_classifier import TransformersClassifier
+from rosetune.runs.attacked import Attacked
+from rosetune.runs.run import Run, RunError
 
 HOSTILE = [
     "?!… -- ,,,",
@@ -33,12 +36,6 @@ HOSTILE = [
     "great " * 500,
     " ".join(f"{tiny_run.WORDS[i % 24]}{i}" for i in range(10_000)),
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick() -> Iterator[None]:
-    with tiny_run.quick():
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -66,20 +63,17 @@ def runs(home: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def rosetune(home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def attacks(home: Path, rosetune: Callable[..., tuple[int, str, str]]) -> Callable[..., tuple[int, str, str]]:
     """Call `rosetune attack`; exit code, standard output and standard error."""
-    capsys.readouterr()
 
     def call(*words: Any, synonyms: bool = True) -> tuple[int, str, str]:
-        more = ["--synonyms", home / "synonyms.json"] if synonyms else []
-        try:
-            cli.main(["attack", *map(str, (*words, *more))])
-            code = 0
-        except SystemExit as stopped:
-            code = int(stopped.code or 0)
-        return code, *capsys.readouterr()
+        return rosetune("attack", *words, *(["--synonyms", home / "synonyms.json"] if synonyms else []))
 
     return call
+
+
+def attack_files(run: Path | str) -> dict[str, Any]:
+    return Run(Path(run)).attacks
 
 
 def contents(run: Path) -> dict[str, bytes]:
@@ -93,8 +87,8 @@ def ids(path: Path) -> list[str]:
 # --- figures and tables ------------------------------------------------------------------------------------------
 
 
-def test_json_holds_what_the_files_say(runs: Path, rosetune: Any) -> None:
-    code, out, err = rosetune(runs / "one", "--recipe", "all", "--examples", 12, "--budget", 60, "--json")
+def test_json_holds_what_the_files_say(runs: Path, attacks: Any) -> None:
+    code, out, err = attacks(runs / "one", "--attack", "all", "--examples", 12, "--budget", 60, "--json")
     assert code == 0, err
     printed = json.loads(out)
     assert printed["transfer"] == {}
@@ -112,10 +106,10 @@ def test_json_holds_what_the_files_say(runs: Path, rosetune: Any) -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_tables_fit_and_say_what_is_missing(
-    width: int, runs: Path, rosetune: Any, monkeypatch: pytest.MonkeyPatch
+    width: int, runs: Path, attacks: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    code, out, err = rosetune(runs / "one", runs / "two", "--recipe", "textfooler,deepwordbug", "--examples", 20)
+    code, out, err = attacks(runs / "one", runs / "two", "--attack", "textfooler,deepwordbug", "--examples", 20)
     assert code == 0, err
     assert max(map(len, out.splitlines())) <= width
     results = attack_files(runs / "one")["deepwordbug"][1]
@@ -133,9 +127,9 @@ def test_tables_fit_and_say_what_is_missing(
     assert said.count(", taken for ") == 3
 
 
-def test_every_model_is_tried_on_what_fooled_the_other(runs: Path, rosetune: Any, home: Path) -> None:
+def test_every_model_is_tried_on_what_fooled_the_other(runs: Path, attacks: Any, home: Path) -> None:
     one, two = str(runs / "one"), str(runs / "two")
-    code, out, err = rosetune(one, two, "--recipe", "deepwordbug", "--examples", "30", "--json", synonyms=False)
+    code, out, err = attacks(one, two, "--attack", "deepwordbug", "--examples", "30", "--json", synonyms=False)
     assert code == 0, err
     [matrix] = json.loads(out)["transfer"].values()
     assert ids(runs / "one/attacks/deepwordbug.jsonl") == ids(runs / "two/attacks/deepwordbug.jsonl")
@@ -185,22 +179,22 @@ def test_examples_show_what_changed_and_each_row_once() -> None:
     assert found[2][1] == "so [it -> ] ends[ -> now][ -> here]"
 
 
-def test_no_transfer_between_tasks(runs: Path, rosetune: Any) -> None:
+def test_no_transfer_between_tasks(runs: Path, attacks: Any) -> None:
     one, pairs, two = (str(runs / name) for name in ("one", "pairs", "two"))
-    words = (one, pairs, two, "--recipe", "random", "--examples", 4)
-    code, out, err = rosetune(*words, "--json", synonyms=False)
+    words = (one, pairs, two, "--attack", "random", "--examples", 4)
+    code, out, err = attacks(*words, "--json", synonyms=False)
     assert code == 0, err
     assert list(json.loads(out)["runs"]) == [one, pairs, two]
     matrix = json.loads(out)["transfer"]["random"]
     assert {source: {*row} for source, row in matrix.items()} == {one: {one, two}, two: {one, two}}
     assert f"no transfer between runs of different tasks, whose labels mean different things (my: {one}, {two}" in err
-    assert rosetune(*words, synonyms=False)[0] == 0
+    assert attacks(*words, synonyms=False)[0] == 0
 
 
-def test_the_last_text_of_a_pair_or_the_one_named(runs: Path, rosetune: Any) -> None:
-    words = (runs / "pairs", "--recipe", "textfooler", "--examples", 8)
+def test_the_last_text_of_a_pair_or_the_one_named(runs: Path, attacks: Any) -> None:
+    words = (runs / "pairs", "--attack", "textfooler", "--examples", 8)
     for more, column in (((), 1), (("--column", "premise"), 0), (("--column", 1), 0), (("--column", 2), 1)):
-        assert rosetune(*words, *more)[0] == 0
+        assert attacks(*words, *more)[0] == 0
         files = [part for part in attack_files(runs / "pairs").values() if part[0]["column"] == column]
         [(header, results)] = files
         assert header["text_column"] == ("premise", "hypothesis")[column]
@@ -208,9 +202,9 @@ def test_the_last_text_of_a_pair_or_the_one_named(runs: Path, rosetune: Any) -> 
         assert any(r["perturbed"][column] != r["texts"][column] for r in results)
 
 
-def test_limits_hold_for_every_recipe(runs: Path, rosetune: Any) -> None:
+def test_limits_hold_for_every_recipe(runs: Path, attacks: Any) -> None:
     limits = ("--max_share", 0.25, "--protected", "film|plot", "^the")
-    code, _, err = rosetune(runs / "one", "--recipe", "all", "--examples", 10, "--budget", 80, *limits)
+    code, _, err = attacks(runs / "one", "--attack", "all", "--examples", 10, "--budget", 80, *limits)
     assert code == 0, err
     changed = 0
     for header, results in attack_files(runs / "one").values():
@@ -223,12 +217,12 @@ def test_limits_hold_for_every_recipe(runs: Path, rosetune: Any) -> None:
     assert changed > 0
 
 
-def test_the_unknown_word_is_the_tokenizer_s(runs: Path, rosetune: Any) -> None:
+def test_the_unknown_word_is_the_tokenizer_s(runs: Path, attacks: Any) -> None:
     path = runs / "one/model/tokenizer.json"
     path.write_text(path.read_text().replace("[UNK]", "<unk>"))
     config = runs / "one/model/tokenizer_config.json"
     config.write_text(config.read_text().replace("[UNK]", "<unk>"))
-    assert rosetune(runs / "one", "--recipe", "pwws", "--examples", 3)[0] == 0
+    assert attacks(runs / "one", "--attack", "pwws", "--examples", 3)[0] == 0
     [(header, _)] = attack_files(runs / "one").values()
     assert header["attack"]["search"]["unk"] == "<unk>"
 
@@ -236,55 +230,55 @@ def test_the_unknown_word_is_the_tokenizer_s(runs: Path, rosetune: Any) -> None:
 # --- rows and files ------------------------------------------------------------------------------------------------
 
 
-def test_a_second_call_does_nothing(runs: Path, rosetune: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = (runs / "one", "--recipe", "textfooler,deepwordbug", "--examples", 10)
-    first = rosetune(*words)
+def test_a_second_call_does_nothing(runs: Path, attacks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = (runs / "one", "--attack", "textfooler,deepwordbug", "--examples", 10)
+    first = attacks(*words)
     before = contents(runs / "one")
     monkeypatch.setattr(TransformersClassifier, "__call__", None)  # no text may reach the model
-    second = rosetune(*words)
+    second = attacks(*words)
     assert second[:2] == first[:2]
     assert second[2].count("was done before") == 2
     assert contents(runs / "one") == before
 
 
-def test_more_rows_join_and_fewer_are_read_from_the_same_file(runs: Path, rosetune: Any) -> None:
-    words = (runs / "one", "--recipe", "deepwordbug", "--json", "--examples")
+def test_more_rows_join_and_fewer_are_read_from_the_same_file(runs: Path, attacks: Any) -> None:
+    words = (runs / "one", "--attack", "deepwordbug", "--json", "--examples")
     path = runs / "one/attacks/deepwordbug.jsonl"
-    few = json.loads(rosetune(*words, 5, synonyms=False)[1])
+    few = json.loads(attacks(*words, 5, synonyms=False)[1])
     five = read_results(path)
-    many = rosetune(*words, 15, synonyms=False)
+    many = attacks(*words, 15, synonyms=False)
     assert "deepwordbug on 10 rows of clean, 5 done" in many[2]
     assert read_results(path)[1][:5] == five[1]
-    assert json.loads(rosetune(*words, 5, synonyms=False)[1]) == few
+    assert json.loads(attacks(*words, 5, synonyms=False)[1]) == few
     assert len(ids(path)) == 15
     header, _ = attack_files(runs / "one")["deepwordbug"]
     assert (header["rows"], header["finished"]) == (15, True)
-    assert rosetune(runs / "two", *words[1:], 15, synonyms=False)[0] == 0
+    assert attacks(runs / "two", *words[1:], 15, synonyms=False)[0] == 0
     assert ids(runs / "two/attacks/deepwordbug.jsonl") == ids(path)
-    assert json.loads(rosetune(*words, "all", synonyms=False)[1])["runs"][str(runs / "one")]["deepwordbug"]["n"] == 30
+    assert json.loads(attacks(*words, "all", synonyms=False)[1])["runs"][str(runs / "one")]["deepwordbug"]["n"] == 30
     assert ids(path) != sorted(ids(path), key=int)  # drawn
 
 
-def test_what_tells_attacks_apart_is_in_the_name(runs: Path, rosetune: Any, home: Path) -> None:
+def test_what_tells_attacks_apart_is_in_the_name(runs: Path, attacks: Any, home: Path) -> None:
     other = tiny_run.write_synonyms(runs / "other.json")
-    base = (runs / "one", "--recipe", "textfooler", "--examples", 4)
+    base = (runs / "one", "--attack", "textfooler", "--examples", 4)
     for more in (("--budget", 9), ("--budget", "none"), ("--seed", 1), ("--set", "typos_2"), ("--max_share", 0.5)):
-        assert rosetune(*base, *more)[0] == 0
-    assert rosetune(*base)[0] == 0
-    assert rosetune(*base, "--synonyms", other, synonyms=False)[0] == 0
+        assert attacks(*base, *more)[0] == 0
+    assert attacks(*base)[0] == 0
+    assert attacks(*base, "--synonyms", other, synonyms=False)[0] == 0
     files = attack_files(runs / "one")
     assert len(files) == 7
     told = {json.dumps({**header, "model": 0}, sort_keys=True) for header, _ in files.values()}
     assert len(told) == 7
     assert all(header["finished"] and header["recipe"] == "textfooler" for header, _ in files.values())
     moved = shutil.copy(home / "synonyms.json", runs / "moved.json")
-    code, _, err = rosetune(*base, "--synonyms", moved, synonyms=False)
+    code, _, err = attacks(*base, "--synonyms", moved, synonyms=False)
     assert (code, "was done before" in err) == (0, True)  # it is what a file holds that counts
 
 
-def test_a_killed_attack_goes_on_to_the_same_bytes(runs: Path, home: Path, rosetune: Any) -> None:
-    words = ["--recipe", "genetic", "--examples", "30", "--budget", "400"]
-    assert rosetune(runs / "two", *words)[0] == 0
+def test_a_killed_attack_goes_on_to_the_same_bytes(runs: Path, home: Path, attacks: Any) -> None:
+    words = ["--attack", "genetic", "--examples", "30", "--budget", "400"]
+    assert attacks(runs / "two", *words)[0] == 0
     shutil.copytree(home / "two", runs / "killed")
     command = [sys.executable, "-m", "rosetune", "attack", str(runs / "killed"), *words]
     process = subprocess.Popen([*command, "--synonyms", str(home / "synonyms.json")], stderr=subprocess.DEVNULL)
@@ -301,13 +295,13 @@ def test_a_killed_attack_goes_on_to_the_same_bytes(runs: Path, home: Path, roset
     [(header, results)] = attack_files(runs / "killed").values()
     assert 0 < len(results) < 30
     assert header["finished"] is False
-    assert rosetune(runs / "killed", *words)[0] == 0
+    assert attacks(runs / "killed", *words)[0] == 0
     assert contents(runs / "killed") == contents(runs / "two")
     assert attack_files(runs / "killed") == attack_files(runs / "two")
 
 
-def test_files_are_read_without_a_model(runs: Path, rosetune: Any) -> None:
-    rosetune(runs / "one", "--recipe", "deepwordbug", "--examples", 4, synonyms=False)
+def test_files_are_read_without_a_model(runs: Path, attacks: Any) -> None:
+    attacks(runs / "one", "--attack", "deepwordbug", "--examples", 4, synonyms=False)
     shutil.rmtree(runs / "one/model")
     [(name, (header, results))] = attack_files(runs / "one").items()
     assert (name, header["set"], header["rows"], header["labels"]) == ("deepwordbug", "clean", 4, ["bad", "good"])
@@ -315,79 +309,70 @@ def test_files_are_read_without_a_model(runs: Path, rosetune: Any) -> None:
     assert attack_files(runs / "two") == {}
 
 
-def test_a_moved_run_and_changed_data(runs: Path, home: Path, rosetune: Any) -> None:
+def test_a_moved_run_and_changed_data(runs: Path, home: Path, attacks: Any) -> None:
     config = runs / "one/config.yaml"
     config.write_text(config.read_text().replace(str(home / "my.csv"), "/gone/my.csv"))
-    words = (runs / "one", "--recipe", "random", "--examples", 3)
-    one_line(rosetune(*words, synonyms=False), "there is no file or folder /gone/my.csv")
-    assert rosetune(*words, "--task", home / "my.csv", synonyms=False)[0] == 0
+    words = (runs / "one", "--attack", "random", "--examples", 3)
+    one_line(attacks(*words, synonyms=False), "there is no file or folder /gone/my.csv")
+    assert attacks(*words, "--task", home / "my.csv", synonyms=False)[0] == 0
     other = tiny_run.write_csv(runs / "other.csv", seed=3)
-    one_line(rosetune(*words, "--task", other, synonyms=False), "is not what")
+    one_line(attacks(*words, "--task", other, synonyms=False), "is not what")
 
 
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 
-def one_line(called: tuple[int, str, str], message: str) -> None:
-    code, out, err = called
-    assert code == 2, err
-    assert out == ""
-    assert message in err
-    assert err.startswith("rosetune")
-    assert err.count("\n") == 1, err
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "the following arguments are required: --recipe"),
-        (("--recipe", ","), "--recipe names no recipe"),
-        (("--recipe", "deepwordbugs"), "no recipe is called 'deepwordbugs': did you mean deepwordbug?"),
-        (("--recipe", "xyz"), "give some of deepwordbug, pwws"),
-        (("--recipe", "random,pwws"), "pwws replaces words by synonyms: give --synonyms"),
-        (("--recipe", "pwws", "--synonyms", "gone.json"), "there is no file gone.json"),
-        (("--recipe", "random", "--examples", "0"), "--examples must be at least 1"),
-        (("--recipe", "random", "--examples", "half"), "'half' is neither a whole number nor 'all'"),
-        (("--recipe", "random", "--budget", "-1"), "--budget must be at least 1"),
-        (("--recipe", "random", "--budget", "x"), "'x' is neither a whole number nor 'none'"),
-        (("--recipe", "random", "--batch_size", "0"), "--batch_size must be at least 1"),
-        (("--recipe", "random", "--set", "cleen"), "there is no evaluation set 'cleen'"),
-        (("--recipe", "random", "--set", "clean_mismatched"), "its kind there are clean"),
-        (("--recipe", "random", "--set", "advglue"), "AdvGLUE has no data"),
-        (("--recipe", "random", "--max_share", "1.5"), "max_share must lie in (0, 1]"),
-        (("--recipe", "random", "--protected", "("), "is no regular expression"),
-        (("--recipe", "random", "--column", "hypothesis"), "no text column 'hypothesis' to attack: give text"),
-        (("--recipe", "random", "--column", "0"), "no text column '0' to attack"),
+        ((), "--attack is missing: give attacks by name"),
+        (("--attack", ","), "--attack names no attack"),
+        (("--attack", "deepwordbugs"), "no attack is called 'deepwordbugs': did you mean deepwordbug?"),
+        (("--attack", "xyz"), "give some of deepwordbug, pwws"),
+        (("--attack", "random,pwws"), "pwws replaces words by synonyms: give --synonyms"),
+        (("--attack", "pwws", "--synonyms", "gone.json"), "there is no file gone.json"),
+        (("--attack", "random", "--examples", "0"), "--examples must be at least 1"),
+        (("--attack", "random", "--examples", "half"), "'half' is neither a whole number nor 'all'"),
+        (("--attack", "random", "--budget", "-1"), "--budget must be at least 1"),
+        (("--attack", "random", "--budget", "x"), "'x' is neither a whole number nor 'none'"),
+        (("--attack", "random", "--batch_size", "0"), "--batch_size must be at least 1"),
+        (("--attack", "random", "--set", "cleen"), "there is no evaluation set 'cleen'"),
+        (("--attack", "random", "--set", "clean_mismatched"), "its kind there are clean"),
+        (("--attack", "random", "--set", "advglue"), "AdvGLUE has no data"),
+        (("--attack", "random", "--max_share", "1.5"), "max_share must lie in (0, 1]"),
+        (("--attack", "random", "--protected", "("), "is no regular expression"),
+        (("--attack", "random", "--column", "hypothesis"), "no text column 'hypothesis' to attack: give text"),
+        (("--attack", "random", "--column", "0"), "no text column '0' to attack"),
     ],
 )
-def test_wrong_words_give_one_line(words: tuple[str, ...], message: str, home: Path, rosetune: Any) -> None:
-    one_line(rosetune(home / "one", *words, synonyms=False), message)
+def test_wrong_words_give_one_line(words: tuple[str, ...], message: str, home: Path, attacks: Any) -> None:
+    one_line(attacks(home / "one", *words, synonyms=False), message)
     assert not (home / "one/attacks").exists()
 
 
-def test_wrong_runs_give_one_line(runs: Path, rosetune: Any) -> None:
-    words = ("--recipe", "random", "--examples", 3)
-    one_line(rosetune(runs / "gone", *words, synonyms=False), "there is no folder")
+def test_wrong_runs_give_one_line(runs: Path, attacks: Any) -> None:
+    words = ("--attack", "random", "--examples", 3)
+    one_line(attacks(runs / "gone", *words, synonyms=False), "there is no folder")
     (runs / "two/metrics.json").unlink()
-    one_line(rosetune(runs / "one", runs / "two", *words, synonyms=False), "is no finished run")
+    one_line(attacks(runs / "one", runs / "two", *words, synonyms=False), "is no finished run")
     assert not (runs / "one/attacks").exists()  # nothing is done before all is known to be right
 
 
-def test_another_model_in_the_folder_is_refused(runs: Path, rosetune: Any) -> None:
-    words = (runs / "one", "--recipe", "random", "--examples", 3)
-    assert rosetune(*words, synonyms=False)[0] == 0
+def test_another_model_in_the_folder_is_refused(runs: Path, attacks: Any) -> None:
+    words = (runs / "one", "--attack", "random", "--examples", 3)
+    assert attacks(*words, synonyms=False)[0] == 0
     shutil.copy(runs / "two/model/model.safetensors", runs / "one/model/model.safetensors")
-    code, out, err = rosetune(*words, synonyms=False)
+    code, out, err = attacks(*words, synonyms=False)
     assert (code, out) == (2, "")
     assert "holds another attack (it differs in model)" in err
 
 
-def test_an_interrupt_says_how_to_go_on(runs: Path, rosetune: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_says_how_to_go_on(runs: Path, attacks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*args: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(TransformersClassifier, "__call__", interrupt)
-    code, out, err = rosetune(runs / "one", "--recipe", "random", synonyms=False)
+    code, out, err = attacks(runs / "one", "--attack", "random", synonyms=False)
     assert (code, out) == (130, "")
     assert "the same command goes on where it stopped" in err
 
@@ -430,7 +415,7 @@ def test_originals_go_with_the_results(tmp_path: Path, monkeypatch: pytest.Monke
     shutil.copytree(home / "one", tmp_path / "run")
     found.run = str(tmp_path / "run")
     monkeypatch.setattr(experiment, "find_targets", lambda *args, **kwargs: [found])
-    attacked = experiment.attack_runs([found.run], experiment.AttackOptions(("random",), examples=None))
+    attacked = experiment.attack_runs([found.run], AttackOptions(("random",), examples=None))
     [(_, results)] = attack_files(found.run).values()
     assert {result["id"]: result["original_id"] for result in results} == found.originals()
     assert attacked.results[found.run]["random"] == results
@@ -438,20 +423,20 @@ def test_originals_go_with_the_results(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_hostile_rows_get_a_result_each(home: Path, tmp_path: Path) -> None:
     found = target(["", "   ", *HOSTILE], [1] * (len(HOSTILE) + 2))
-    model, tokenizer, _ = experiment.load_trained(home / "one")
+    model, tokenizer, _ = load_trained(home / "one")
     for name in ("deepwordbug", "random"):
         path = tmp_path / f"{name}.jsonl"
         attack(TransformersClassifier(model, tokenizer), found.rows(set()), RECIPES[name](), budget=40, path=path)
         assert sorted(ids(path)) == sorted(f"r{i}" for i in range(len(HOSTILE) + 2))
 
 
-def test_a_hostile_file_from_training_to_table(home: Path, tmp_path: Path, rosetune: Any) -> None:
+def test_a_hostile_file_from_training_to_table(home: Path, tmp_path: Path, attacks: Any) -> None:
     rows = [{"text": text, "label": ("bad", "good")[i % 2]} for i, text in enumerate(HOSTILE)]
     (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     paths = ["--task", f"{home}/my.csv", "--test_file", f"{tmp_path}/test.jsonl", "--output_dir", f"{tmp_path}/run"]
     model = ["--model_name_or_path", f"{home}/model", "--sets", "clean", "--max_steps", "2", "--disable_tqdm", "true"]
     cli.main(["train", *paths, *model])
-    code, out, err = rosetune(tmp_path / "run", "--recipe", "all", "--budget", 20)
+    code, out, err = attacks(tmp_path / "run", "--attack", "all", "--budget", 20)
     assert code == 0, err
     for header, results in attack_files(tmp_path / "run").values():
         assert sorted(result["id"] for result in results) == sorted(map(str, range(len(HOSTILE))))

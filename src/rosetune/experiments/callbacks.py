@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from transformers import ProgressCallback, TrainerCallback
+from transformers.trainer_callback import ExportableState
 
-from rosetune._files import write_json, write_json_lines
+from rosetune._files import write_json_lines
 
 __all__ = ["LogFile", "LogWithCheckpoint", "Progress", "StepTimer", "log_lines"]
 
@@ -67,27 +68,28 @@ class LogFile(TrainerCallback):
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-class StepTimer(TrainerCallback):
-    """Seconds of each optimizer step; a checkpoint holds those before it, so that a resume loses none."""
-
-    FILE = "step_seconds.json"
+class StepTimer(TrainerCallback, ExportableState):
+    """Seconds of each optimizer step; a checkpoint's ``trainer_state.json`` has those before it: a resume loses none."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
         self._start = 0.0
 
+    def state(self) -> dict[str, Any]:
+        """What the Trainer keeps of it."""
+        return {"args": {}, "attributes": {"seconds": self.seconds}}
+
     def resume(self, checkpoint: Path | None) -> None:
         """Begin with the steps before a checkpoint."""
-        path = None if checkpoint is None else checkpoint / self.FILE
-        self.seconds = json.loads(path.read_text(encoding="utf-8")) if path is not None and path.is_file() else []
+        text = "{}" if checkpoint is None else (checkpoint / "trainer_state.json").read_text(encoding="utf-8")
+        kept = json.loads(text).get("stateful_callbacks", {}).get(type(self).__name__, self.state())
+        self.seconds = list(kept["attributes"]["seconds"])
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        state.stateful_callbacks.setdefault(type(self).__name__, {})  # a checkpoint of the version before has none
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._start = time.perf_counter()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.seconds.append(round(time.perf_counter() - self._start, 5))
-
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        if state.is_world_process_zero and checkpoint.is_dir():
-            write_json(checkpoint / self.FILE, self.seconds)

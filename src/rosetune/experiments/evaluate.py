@@ -46,6 +46,7 @@ def evaluate_run(
     bring_up_to_date(folder)
     missing = _missing(folder / "predictions", kinds)
     if missing:
+        quiet_libraries()
         sets = {kind: evaluation_sets(data, kind, data_dir=data_dir) for kind in missing}
         predict_sets(folder / "model", folder / "predictions", data, sets)
         # Its presence says that all sets of the kind are there.
@@ -102,6 +103,7 @@ def evaluate_along(run: str | Path, kinds: Sequence[str] | str, report: Report =
     todo = [step for step in checkpoints if step not in ends and _missing(_step_folder(folder, step), config.sets)]
     sets: dict[str, dict[str, EvaluationSet]] = {}
     if todo:
+        quiet_libraries()
         data = checked_data(finished, config)
         sets = {
             kind: _without_originals(evaluation_sets(data, kind, data_dir=config.data_dir)) for kind in config.sets

@@ -56,7 +56,7 @@ def evaluate_given(config: RunConfig, report: Callable[[str], Any] = print) -> P
         if not known or not (folder / "model").is_dir():
             tokenizer = load_tokenizer(config.model_name_or_path, config.max_length)
             _, _, labels = load_trained(config.model_name_or_path)
-            _check_labels(config.model_name_or_path, labels, data.labels, report)
+            _check_labels(config.model_name_or_path, labels, data.labels)
             claim_folder(folder, config, identity)
             model = load_classifier(config.model_name_or_path, data.labels, tokenizer, task_type=data.task_type)
             save_trained(model, tokenizer, folder / "model")
@@ -102,14 +102,16 @@ def evaluate_file(run: str | Path, path: str, report: Callable[[str], Any] = pri
     return Run.open(run)
 
 
-def _check_labels(name: str, own: tuple[str, ...], data: tuple[str, ...], report: Callable[[str], Any]) -> None:
+def _check_labels(name: str, own: tuple[str, ...], data: tuple[str, ...]) -> None:
     if len(own) != len(data):
         raise RunError(f"{name} tells apart {len(own)} labels ({', '.join(own)}), the data {len(data)}")
-    if is_unnamed(own):
-        pairs = ", ".join(f"{a} as {b}" for a, b in zip(own, data, strict=True))
-        report(f"{name} does not name its labels; they are taken in the order of the data's: {pairs}")
-    elif {*own} != {*data}:
+    # Of a head that names nothing load_classifier says how its outputs are taken.
+    if not is_unnamed(own) and {_folded(label) for label in own} != {_folded(label) for label in data}:
         raise RunError(
             f"{name} tells apart {', '.join(own)}, the data {', '.join(data)}: give data with the same label names, "
             "or a model whose config.json names them (id2label)"
         )
+
+
+def _folded(label: str) -> str:
+    return label.casefold().strip()

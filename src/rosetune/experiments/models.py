@@ -153,12 +153,21 @@ def save_trained(model: Any, tokenizer: Any, folder: Path) -> None:
 
 
 def quiet_libraries() -> None:
-    """No progress bars for what takes a second (loading, saving, mapping); the Trainer's own stays."""
+    """No progress bars for what takes a second (loading, saving, mapping); the Trainer's own stays.
+
+    Nor that checkpoints which were saved within a second are sorted by their numbers: that is their order.
+    """
     import datasets
+    from transformers import trainer_utils
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
+    trainer_utils.logger.addFilter(_is_news)  # the same filter is added once
+
+
+def _is_news(record: Any) -> bool:
+    return not record.getMessage().startswith("mtime may not be reliable")
 
 
 def _fitted(name: str, tokenizer: Any, model: Any) -> Any:

@@ -80,12 +80,13 @@ def predict_texts(
     say = report or (lambda line: print(line, file=sys.stderr))
     quiet_libraries()
     columns = _given_columns(model, text_columns)
+    kept: dict[str, Any] = {}
     if texts is not None:
         columns = columns or (("text", "text_pair") if text_pairs is not None else ("text",))
-        kept, dataset = {}, _given(columns, texts, text_pairs)
+        dataset = _given(columns, texts, text_pairs)
     elif input_file == STANDARD_INPUT:
         columns = columns or ("text",)
-        kept, dataset = {}, _dataset(columns, split_lines("standard input", _standard_input(encoding), columns))
+        dataset = _dataset(columns, split_lines("standard input", _standard_input(encoding), columns))
     else:
         kept = read_columns(str(input_file), encoding=encoding, delimiter=delimiter)
         columns = columns or _obvious(str(input_file), kept)

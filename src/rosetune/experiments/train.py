@@ -72,6 +72,7 @@ def train_run(config: RunConfig, report: Report = print, *, overwrite: bool = Fa
         return folder
     make_folder(folder)
     with locked(folder):
+        holds(folder, identity)  # still: another process may have come and gone
         if not finished and not (folder / "model").is_dir():
             _train(config, data, args, identity, say)
         if not finished and "save_total_limit" not in config.training:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import statistics
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,13 @@ def training_arguments(config: RunConfig) -> RobustTrainingArguments:
         raise RunError(f"unknown training argument {unknown[0]!r}: rosetune train --help-all lists all of them")
     if given.get("resume_from_checkpoint") is not None:
         raise RunError("resume_from_checkpoint is not needed: a run resumes by itself when the same command is given")
+    if given.get("save_only_model"):
+        raise RunError(
+            "save_only_model leaves checkpoints that a killed run cannot go on from: leave it out; at the end they are "
+            "deleted anyway unless save_total_limit is given"
+        )
     defaults = {**RUN_DEFAULTS, "dataloader_pin_memory": torch.cuda.is_available()}
+    defaults["disable_tqdm"] = not sys.stderr.isatty()  # a bar in a log file is a line of megabytes
     if config.validation_from_train is not None:
         saving = given.get("save_strategy", "steps")
         defaults["eval_strategy"] = saving if saving in ("steps", "epoch") else "steps"

@@ -24,8 +24,8 @@ def calibrations(group: Sequence[Run]) -> dict[str, dict[str, Any]]:
     Returns:
         By set ``temperature`` (the mean over its examples), ``before`` and ``after`` (see
         :func:`~rosetune.robustness.calibration.calibration_metrics`); nothing with fewer than four clean examples, or
-        of a regression. Where a model makes no error on what a temperature is fitted to, any small one would do:
-        ``temperature`` and ``after`` are None.
+        of a regression. Where a model, or one of several seeds, makes no error on what a temperature is fitted to,
+        any small one would do: ``temperature`` and ``after`` are None.
     """
     each = [_of_run(run) for run in group]
     return {name: _mean([found[name] for found in each]) for name in each[0] if all(name in found for found in each)}
@@ -68,6 +68,8 @@ def _scored(run: Run, name: str) -> Rows:
 
 
 def _mean(each: Sequence[Any]) -> Any:
+    if any(one is None for one in each):
+        return None
     if isinstance(each[0], dict):
         return {name: _mean([one[name] for one in each]) for name in each[0]}
-    return None if any(one is None for one in each) else float(np.mean(each))
+    return float(np.mean(each))

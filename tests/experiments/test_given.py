@@ -1,0 +1,128 @@
+"""A model that was trained elsewhere becomes a run: its labels, its head, and what works on it."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import tiny_run
+from command_line import one_line
+from rosetune.runs.run import Run
+from tiny_run import Library
+
+HEAD = ("classifier.weight", "classifier.bias")
+
+
+def saved(library: Library, to: Path, names: tuple[str, str], order: tuple[int, int] = (0, 1)) -> Path:
+    """The model of a run that tells good from bad, saved elsewhere with its classes in this order under these names."""
+    shutil.copytree(library.learned() / "model", to)
+    weights = load_file(to / "model.safetensors")
+    weights |= {name: weights[name][list(order)].clone() for name in HEAD}
+    save_file(weights, to / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((to / "config.json").read_text())
+    config |= {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+    (to / "config.json").write_text(json.dumps(config))
+    return to
+
+
+def words(library: Library, model: Path | str, folder: Path, *more: Any) -> list[Any]:
+    task = ("--task", library.home / "my.csv", "--output_dir", folder)
+    return ["evaluate", "--model_name_or_path", model, *task, "--sets", "clean", *more]
+
+
+@pytest.mark.parametrize(
+    ("names", "order", "said"),
+    [
+        (("bad", "good"), (0, 1), ""),
+        (("good", "bad"), (1, 0), ""),
+        (("GOOD", "Bad"), (1, 0), ""),
+        (("LABEL_0", "LABEL_1"), (0, 1), "they are taken as LABEL_0 as bad, LABEL_1 as good"),
+    ],
+)
+def test_labels_are_matched_by_name(
+    names: tuple[str, str], order: tuple[int, int], said: str, library: Library, tmp_path: Path, rosetune: Any
+) -> None:
+    """Its predictions are those of the run that it comes from."""
+    model = saved(library, tmp_path / f"model-{'-'.join(names)}", names, order)
+    code, out, err = rosetune(*words(library, model, tmp_path / "run"))
+    assert code == 0, err
+    assert "clean" in out
+    assert err.count("\n") == (1 if said else 0), err
+    assert said in err
+    run, source = Run.open(tmp_path / "run"), Run.open(library.learned())
+    assert (run.method, run.labels, run.timing, run.log) == ("given", ("bad", "good"), {}, [])
+    ours, theirs = ([row["prediction"] for row in r.rows("clean")] for r in (run, source))
+    assert ours == theirs
+    assert run.metrics["sets"]["clean"]["accuracy"] == source.metrics["sets"]["clean"]["accuracy"] > 0.7
+    logits = [torch.tensor([row["logits"] for row in r.rows("clean")]) for r in (run, source)]
+    torch.testing.assert_close(*logits)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("neg", "pos"), "tells apart neg, pos, the data bad, good: give data with the same label names"),
+        (("good", "LABEL_1"), "tells apart good, LABEL_1, the data bad, good"),
+    ],
+)
+def test_other_names_are_refused(
+    names: tuple[str, str], message: str, library: Library, tmp_path: Path, rosetune: Any
+) -> None:
+    model = saved(library, tmp_path / "model", names)
+    one_line(rosetune(*words(library, model, tmp_path / "run")), message)
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_number_of_labels_is_refused(library: Library, tmp_path: Path, rosetune: Any) -> None:
+    model = saved(library, tmp_path / "model", ("bad", "good"))
+    weights = load_file(model / "model.safetensors")
+    weights |= {name: torch.cat([weights[name], weights[name][:1]]) for name in HEAD}
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((model / "config.json").read_text())
+    config |= {"id2label": {"0": "bad", "1": "good", "2": "so so"}, "label2id": {"bad": 0, "good": 1, "so so": 2}}
+    (model / "config.json").write_text(json.dumps(config))
+    one_line(rosetune(*words(library, model, tmp_path / "run")), "tells apart 3 labels (bad, good, so so), the data 2")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_head_that_is_not_trained_is_refused(library: Library, tmp_path: Path, rosetune: Any) -> None:
+    model = saved(library, tmp_path / "model", ("bad", "good"))
+    weights = load_file(model / "model.safetensors")
+    body = {name: value for name, value in weights.items() if name not in HEAD}
+    save_file(body, model / "model.safetensors", metadata={"format": "pt"})
+    message = "holds no trained classifier: classifier.bias, classifier.weight would be random"
+    one_line(rosetune(*words(library, model, tmp_path / "run")), message)
+    assert not (tmp_path / "run").exists()
+    one_line(rosetune(*words(library, tmp_path / "gone", tmp_path / "run")), "there is no folder")
+    assert not (tmp_path / "run").exists()
+
+
+def test_attack_compare_and_predict_work_on_it(library: Library, tmp_path: Path, rosetune: Any) -> None:
+    model = saved(library, tmp_path / "model", ("good", "bad"), (1, 0))
+    run, own = tmp_path / "run", library.copy(library.learned(), tmp_path / "own")
+    assert rosetune(*words(library, model, run))[0] == 0
+    before = tiny_run.snapshot(run)
+    assert rosetune(*words(library, model, run))[0] == 0
+    assert tiny_run.snapshot(run) == before  # a second call does nothing
+    code, _, err = rosetune("evaluate", run, "--sets", "noise")
+    assert (code, err) == (0, "")
+    code, out, err = rosetune("attack", own, run, "--attack", "deepwordbug", "--examples", 6, "--json")
+    assert code == 0, err
+    figures = json.loads(out)["runs"]
+    ours, theirs = ({k: v for k, v in figures[str(r)]["deepwordbug"].items() if k != "file"} for r in (run, own))
+    assert ours == theirs  # they are one model
+    code, out, err = rosetune("compare", own, run)
+    assert (code, err) == (0, ""), err
+    code, out, _ = rosetune("predict", run, "--text", "the film was great", "--json")
+    assert json.loads(out)["label"] == "good"
+
+
+def test_another_model_in_its_folder_is_refused(library: Library, tmp_path: Path, rosetune: Any) -> None:
+    one = saved(library, tmp_path / "one", ("bad", "good"))
+    two = saved(library, tmp_path / "two", ("bad", "good"), (1, 0))
+    assert rosetune(*words(library, one, tmp_path / "run"))[0] == 0
+    one_line(rosetune(*words(library, two, tmp_path / "run")), "holds a run of another configuration")

@@ -1,0 +1,85 @@
+"""What is said before transformers is loaded agrees with what transformers says."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import TrainingArguments
+
+from rosetune.experiments.options import make_config, parse_training
+from rosetune.experiments.quick import finished, parse_words, trainer_defaults
+from rosetune.experiments.training import training_defaults
+from rosetune.runs.values import RunError
+from rosetune.trainer import RobustTrainingArguments
+from tiny_run import Library
+
+
+def test_the_names_and_literal_defaults_are_the_trainer_s() -> None:
+    real, quick = training_defaults(), trainer_defaults()
+    assert {*quick} >= {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
+    assert {*quick} == {field.name for field in dataclasses.fields(RobustTrainingArguments) if field.init}
+    plain = (bool, int, float, str, type(None))
+    literal = {name: value for name, value in real.items() if type(value) in plain}
+    assert len(literal) > 0.85 * len(real)
+    # An Enum counts by its value, as a configuration keeps it; what a factory makes is left open.
+    assert {name: quick[name] for name in literal} == literal
+
+
+WORDS = [
+    ["--seed", "3", "--learning_rate", "2e-5"],
+    ["--learning_rate=1e-3", "--max_steps", "-1", "--bf16", "true", "--fp16=False"],
+    ["--num_train_epochs", "3", "--lr_scheduler_type", "linear", "--optim", "adamw_torch"],
+    ["--update_mask", "rose", "--update_mask_kwargs", '{"upper": 0.5}', "--run_name", "7"],
+    ["--objective=r_drop", '--objective_kwargs={"alpha": 1.0}', "--warmup_ratio", "0.1", "--save_strategy", "no"],
+    ["--save_total_limit", "2", "--logging_steps", "10", "--warmup_steps", "5", "--report_to", "none"],
+]
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_plain_words_are_read_as_the_trainer_s_parser_reads_them(words: list[str], tmp_path: Path) -> None:
+    """Through a configuration, which makes 3 of 3.0 and a mapping of JSON."""
+    options = {"task": "sst2", "model_name_or_path": "demo"}
+    configs = [make_config(options=options, arguments=words, parse=parse) for parse in (parse_words, parse_training)]
+    identities = [
+        config.identity(task="sst2", text_columns=["a"], fingerprint="f", defaults=defaults)
+        for config, defaults in zip(configs, (trainer_defaults(), training_defaults()), strict=True)
+    ]
+    assert identities[0] == identities[1]
+
+
+@pytest.mark.parametrize("words", [["stray"], ["--bf16"], ["--seed", "one"], ["--bf16", "perhaps"]])
+def test_other_words_are_left_to_it(words: list[str]) -> None:
+    with pytest.raises((ValueError, KeyError)) as caught:
+        parse_words({}, words)
+    assert not isinstance(caught.value, RunError)
+
+
+@pytest.mark.parametrize("words", [["--lerning_rate", "1"], ["--no_sed"]])
+def test_an_unknown_option_is_refused_by_both(words: list[str]) -> None:
+    messages = []
+    for parse in (parse_words, parse_training):
+        with pytest.raises(RunError) as caught:
+            parse({}, words)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+
+
+def test_a_run_is_finished_as_asked_for_or_not(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rosetune.experiments.data import load_data
+    from rosetune.runs.config import RunConfig
+
+    run = library.run("vanilla")
+
+    def asked(**changes: Any) -> Path | None:
+        config = RunConfig.read(run)
+        own = {name: changes.pop(name) for name in ("sets",) if name in changes}
+        config = dataclasses.replace(config, output_dir=str(run), training={**config.training, **changes}, **own)
+        return finished(config, load_data)
+
+    assert asked() == run
+    assert asked(logging_steps=1, weight_decay=0.0) == run
+    assert asked(seed=2) is None
+    assert asked(sets=("clean", "noise")) is None  # a set is missing
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert asked() is None  # several processes share a step: another run

@@ -1,0 +1,78 @@
+"""`rosetune evaluate` on runs: more sets, moved data, a further file."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny_run
+from command_line import one_line
+from rosetune.experiments import evaluate
+from rosetune.runs.run import Run
+from tiny_run import Library
+
+
+@pytest.fixture
+def run(library: Library, tmp_path: Path) -> Path:
+    return library.copy(library.learned(), tmp_path / "run")
+
+
+def test_evaluate_adds_sets_and_predicts_nothing_again(
+    run: Path, library: Library, tmp_path: Path, rosetune: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = library.copy(library.learned(), tmp_path / "other")
+    before = tiny_run.snapshot(run / "predictions")
+    code, out, err = rosetune("evaluate", run, other, "--json")
+    assert (code, err) == (0, "")
+    results = json.loads(out)
+    assert list(results) == [str(run), str(other)]
+    assert list(results[str(other)]["sets"]) == ["clean", "typos_1", "typos_2"]
+    after = tiny_run.snapshot(run / "predictions")
+    assert before.items() < after.items()
+
+    monkeypatch.setattr(evaluate, "predict", None)
+    monkeypatch.setattr(evaluate, "checked_data", None)
+    code, out, _ = rosetune("evaluate", run, "--sets", "clean,noise")
+    assert code == 0
+    assert "typing errors 2" in out
+    assert tiny_run.snapshot(run / "predictions") == after
+    (run / "metrics.json").write_text('{"labels": ["bad", "good"], "sets": {}}')  # as a kill may leave it
+    rosetune("evaluate", run)
+    assert tiny_run.metrics(run) == tiny_run.metrics(other)
+
+
+def test_a_moved_run_is_evaluated_and_predicts(run: Path, library: Library, tmp_path: Path, rosetune: Any) -> None:
+    data = shutil.copy(library.home / "my.csv", tmp_path / "moved.csv")
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace(str(library.home), "/gone"))
+    shutil.rmtree(run / "predictions")
+    (run / "metrics.json").write_text('{"labels": [], "sets": {}}')
+    one_line(rosetune("evaluate", run), "there is no file or folder /gone/my.csv")
+    code, out, _ = rosetune("evaluate", run, "--task", data, "--json", "--sets", "clean")
+    assert code == 0
+    assert json.loads(out)[str(run)]["sets"]["clean"] == tiny_run.metrics(library.learned())["sets"]["clean"]
+    code, out, _ = rosetune("predict", run, "--text", "the film was great", "--json")
+    assert json.loads(out)["label"] == "good"
+
+
+def test_changed_data_is_refused(run: Path, tmp_path: Path, rosetune: Any) -> None:
+    shutil.rmtree(run / "predictions")
+    other = tiny_run.write_csv(tmp_path / "other.csv", seed=3)
+    one_line(rosetune("evaluate", run, "--task", other), f"the data of {other} is not what {run} was trained on")
+
+
+def test_another_labelled_file_is_a_set_of_its_name(run: Path, tmp_path: Path, rosetune: Any) -> None:
+    other = tiny_run.write_csv(tmp_path / "reviews.csv", rows=20, seed=3)
+    code, out, err = rosetune("evaluate", run, "--test_file", other)
+    assert (code, err) == (0, "")
+    assert "reviews" in out
+    rows = Run.open(run).rows("file_reviews")
+    golds = [line.rpartition(",")[2] for line in other.read_text().splitlines()[1:]]
+    assert [row["gold"] for row in rows] == golds
+    before = tiny_run.snapshot(run)
+    assert rosetune("evaluate", run, "--test_file", other)[:2] == (0, out)
+    assert tiny_run.snapshot(run) == before
+    tiny_run.write_csv(other, rows=20, seed=4)
+    one_line(rosetune("evaluate", run, "--test_file", other), "was evaluated on another file called reviews.csv")

@@ -1,0 +1,108 @@
+"""Help and lists: at once, without heavy imports, within 80 columns."""
+
+import dataclasses
+import inspect
+import re
+from typing import Any
+
+import pytest
+
+from command_line import run_python
+from rosetune.methods import OBJECTIVES, UPDATE_MASKS
+from rosetune.runs.config import RunConfig
+
+VERBS = ("train", "evaluate", "attack", "controls", "compare", "predict", "list", "demo")
+HEAVY = ("torch", "transformers", "datasets", "numpy", "rich", "yaml")
+
+
+def test_help_of_every_verb_answers_at_once() -> None:
+    """All in one process and without any heavy import."""
+    code = f"""
+import sys
+from rosetune.cli import main
+for words in ([], *([verb] for verb in {VERBS!r})):
+    try:
+        main([*words, "--help"])
+    except SystemExit as stopped:
+        assert stopped.code == 0, words
+print(sorted(set({HEAVY!r}) & set(sys.modules)))
+"""
+    printed = run_python(code)
+    assert printed.splitlines()[-1] == "[]"
+    assert all(f"usage: rosetune {verb}" in printed for verb in VERBS)
+    assert max(map(len, printed.splitlines())) <= 100
+
+
+def test_listing_tasks_and_recipes_is_light() -> None:
+    printed = run_python(
+        "import sys\nfrom rosetune.cli import main\nmain(['list', 'tasks']); main(['list', 'recipes'])\n"
+        "print('torch' in sys.modules)"
+    )
+    assert printed.splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize("what", ["tasks", "methods", "recipes"])
+def test_lists_fit_80_columns(what: str, rosetune: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = rosetune("list", what)
+    assert (code, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 80
+    expected = {
+        "tasks": ("sst2\n", "pip install 'rosetune[demo]'", "in AdvGLUE"),
+        "methods": ("cross_entropy\n", "rose\n", 'order="ensemble"', "upper=0.6"),
+        "recipes": ("rose-ensemble/roberta-base/rte\n",),
+    }
+    assert all(text in out for text in expected[what])
+
+
+@pytest.mark.parametrize("name", [*OBJECTIVES, *UPDATE_MASKS])
+def test_every_option_of_a_method_is_explained(name: str, rosetune: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = rosetune("list", "methods", name)
+    assert (code, err) == (0, "")
+    lines = [line for line in out.splitlines() if "_parameters = " not in line]  # a regular expression is not broken
+    assert max(map(len, lines)) <= 80
+    options = inspect.signature({**OBJECTIVES, **UPDATE_MASKS}[name]).parameters
+    explained = re.findall(r"^    (\w+) = .*\n        \S", out, re.MULTILINE)
+    assert explained == [*options]
+    assert "``" not in out
+
+
+def test_an_unknown_method_names_its_neighbour(rosetune: Any) -> None:
+    code, _, err = rosetune("list", "methods", "rdrop")
+    assert code == 2
+    assert "did you mean r_drop?" in err
+
+
+def test_recipes_are_found_by_a_part_of_their_name(rosetune: Any) -> None:
+    code, out, _ = rosetune("list", "recipes", "ensemble/roberta-base")
+    assert code == 0
+    assert out.splitlines()
+    assert all("ensemble/roberta-base" in line for line in out.splitlines())
+
+
+def test_a_recipe_is_shown_with_its_sources(rosetune: Any) -> None:
+    code, out, _ = rosetune("list", "recipes", "rose-first/roberta-base/rte")
+    assert code == 0
+    assert "learning_rate: 4.0e-5  # [table]" in out
+
+
+def test_a_recipe_that_is_not_there_names_its_neighbour(rosetune: Any) -> None:
+    code, out, err = rosetune("list", "recipes", "rose-first/roberta-base/rta")
+    assert (code, out) == (2, "")
+    assert "did you mean rose-first/roberta-base/rte" in err
+
+
+def test_help_all_lists_the_arguments_of_the_trainer(rosetune: Any) -> None:
+    code, out, _ = rosetune("train", "--help-all")
+    assert code == 0
+    assert "--max_train_samples" in out
+    assert "--gradient_accumulation_steps" in out
+    assert "==SUPPRESS==" not in out
+
+
+def test_own_options_do_not_hide_those_of_the_trainer() -> None:
+    from transformers import TrainingArguments
+
+    own = {*RunConfig.__dataclass_fields__, "config", "recipe", "help_all", "traceback", "verb", "run"}
+    assert own & {field.name for field in dataclasses.fields(TrainingArguments)} == {"output_dir"}
