@@ -41,7 +41,8 @@ def _random_state() -> None:
     torch.manual_seed(0)
 
 
-def pytest_collection_finish() -> None:
+@pytest.fixture(scope="module", autouse=True)
+def _imports_frozen() -> None:
     """The collector passes over all that is imported; each training asks for a collection, which else takes longer."""
     gc.collect()
     gc.freeze()

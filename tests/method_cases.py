@@ -1,5 +1,4 @@
-"""Every objective and every update mask with options under which it acts on a small model, importable as
-``method_cases``.
+"""Every objective and update mask, with options under which it acts on a small model: importable as ``method_cases``.
 
 A new method is among them as soon as it is in its dict; options for it go into OBJECTIVE_OPTIONS or MASK_OPTIONS.
 """

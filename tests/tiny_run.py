@@ -1,7 +1,6 @@
 """A tiny saved model, a small task and runs on them, importable as ``tiny_run``."""
 
 import csv
-import gc
 import json
 import shutil
 from collections.abc import Iterator
@@ -24,15 +23,12 @@ _SAME_FOLDERS = ("model", "predictions", "attacks")
 
 @contextmanager
 def quick() -> Iterator[None]:
-    """One thread, as the tiny model needs no more, and no garbage collection of all that is imported."""
+    """One thread, as the tiny model needs no more."""
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    gc.collect()
-    gc.freeze()
     yield
-    gc.unfreeze()
     torch.set_num_threads(threads)
 
 
