@@ -1,5 +1,6 @@
 """Folders of the version before: brought up to date where they are written to, without losing a row."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,34 +66,37 @@ def test_twice_is_once_and_a_new_folder_is_left_alone(old, tmp_path):
     assert files(new.folder) == untouched
 
 
-def test_killed_at_any_file_nothing_is_lost(old, monkeypatch):
-    class Killed(BaseException):
-        pass
+class Killed(BaseException):
+    """No library catches it."""
 
-    rows, write_lines, write = everything(old.folder), before.write_json_lines, before.write_json
-    for after in range(40):
-        left = [after]
 
-        def counted(save, left=left):
-            def call(*arguments):
-                left[0] -= 1
-                if left[0] < 0:
-                    raise Killed
-                save(*arguments)
+def killed_after(files: int, save: list[int], write):
+    def call(*arguments):
+        save[0] += 1
+        if save[0] > files:
+            raise Killed
+        write(*arguments)
 
-            return call
+    return call
 
-        monkeypatch.setattr(before, "write_json_lines", counted(write_lines))
-        monkeypatch.setattr(before, "write_json", counted(write))
-        try:
-            bring_up_to_date(old.folder)
-        except Killed:
-            assert everything(old.folder) == rows
-        else:
-            break
-    assert after > 5
-    assert everything(old.folder) == rows
-    assert not [*old.folder.glob("*.jsonl")]
+
+def test_killed_at_any_file_nothing_is_lost(old, tmp_path, monkeypatch):
+    rows, number, killed = everything(old.folder), 0, True
+    while killed:
+        folder, written = Path(shutil.copytree(old.folder, tmp_path / f"copy-{number}")), [0]
+        with monkeypatch.context() as patch:
+            for name in ("write_json_lines", "write_json"):
+                patch.setattr(before, name, killed_after(number, written, getattr(before, name)))
+            try:
+                bring_up_to_date(folder)
+                killed = False
+            except Killed:
+                assert everything(folder) == rows
+        bring_up_to_date(folder)
+        assert everything(folder) == rows
+        assert not [*folder.glob("*.jsonl")]
+        number += 1
+    assert number > 10
 
 
 def test_what_is_there_is_not_predicted_again(old):
