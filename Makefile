@@ -1,4 +1,4 @@
-# make demo | test | docs | lint | bench | clean: each works alone on a fresh clone.
+# make demo | test | docs | wheel | lint | bench | clean: each works alone on a fresh clone.
 #   make demo ARGS="--data_dir ../shared/data --task sst2"
 #   make test ARGS="-k rose"
 #   make demo PYTHON=python3.12
@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test docs lint bench clean
+.PHONY: demo test docs wheel lint bench clean
 
 demo: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/rosetune demo $(ARGS)
@@ -21,6 +21,17 @@ test: $(INSTALLED)
 docs: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 HF_HUB_OFFLINE=1 $(BIN)/mkdocs build --strict $(ARGS)
 	@echo "The site is build/site/index.html"
+
+# The built wheel in an empty environment, used from another folder: what a user gets who never sees this one.
+wheel: $(INSTALLED)
+	rm -rf dist build/wheel
+	$(BIN)/python -m pip wheel -qq --no-deps -w dist .
+	"$(PYTHON)" -m venv build/wheel/env
+	build/wheel/env/bin/python -m pip install -qq -c constraints.txt dist/*.whl
+	cd build/wheel && env/bin/python -c "import rosetune.runs, rosetune.report, rosetune.trainer" && env/bin/rosetune list recipes vanilla
+	build/wheel/env/bin/python -m pip install -qq -c constraints.txt "$$(ls dist/*.whl)[demo]"
+	cd build/wheel && HF_HUB_OFFLINE=1 env/bin/rosetune demo --max_train_samples 64
+	rm -rf build/wheel
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

@@ -14,6 +14,7 @@ from rosetune.experiments.before import bring_up_to_date
 from rosetune.experiments.checkpoints import checkpoints_of, end_step, read_state, step_of
 from rosetune.experiments.data import checked_data, config_now
 from rosetune.experiments.models import load_trained, quiet_libraries
+from rosetune.report.card import model_card
 from rosetune.robustness.evaluation import predict
 from rosetune.robustness.rows import prediction_rows
 from rosetune.robustness.sets import EvaluationSet, evaluation_sets
@@ -165,6 +166,7 @@ def write_metrics(folder: Path, labels: Sequence[str]) -> None:
     metrics = run_metrics(folder, labels)
     path, text = folder / "metrics.json", as_json(metrics)
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(folder / "model" / "README.md", model_card(Run(folder), metrics))
         write_text(path, text)
 
 

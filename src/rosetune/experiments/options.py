@@ -7,7 +7,7 @@ from typing import Any
 
 from rosetune.experiments.quick import option_error
 from rosetune.recipes import load_recipe
-from rosetune.runs.config import RUN_OPTIONS, RunConfig
+from rosetune.runs.config import RUN_DEFAULTS, RUN_OPTIONS, RunConfig
 from rosetune.runs.values import RunError, as_mapping, read_yaml
 
 __all__ = ["make_config", "parse_training", "training_help"]
@@ -85,8 +85,9 @@ def parse_training(options: Mapping[str, Any], arguments: Sequence[str] = ()) ->
 
 
 def training_help() -> str:
-    """The Trainer's arguments with their defaults, as argparse prints them."""
+    """The Trainer's arguments with the defaults that apply to a run, as argparse prints them."""
     parser = _training_parser()
+    parser.set_defaults(**RUN_DEFAULTS)
     return "arguments of the Trainer:\n" + parser.format_help().partition("options:\n")[2]
 
 

@@ -86,7 +86,7 @@ def _advglue_grid(title: str, report: Mapping[str, Any]) -> Grid:
         flips = ("-", "-") if change is None else (str(change["only_a"]), str(change["only_b"]))
         before = percent(original and original["accuracy"])
         own, cells = part["adversarial"], (before, *flips, percent(part["success_rate"]))
-        grid.rows.append((escape(name), f"{own['n']} ({own['originals']})", accuracy_cell(own), *cells))
+        grid.rows.append((escape(name), _counted(own), accuracy_cell(own), *cells))
 
     add("all", report["total"])
     grid.rows.append(None)
@@ -96,6 +96,14 @@ def _advglue_grid(title: str, report: Mapping[str, Any]) -> Grid:
             if method.split("/", 1)[0] == kind:
                 add(f"  {method.split('/', 1)[1]}", inner)
     return grid
+
+
+def _counted(share: Mapping[str, Any]) -> str:
+    """How many items, and how many originals they stem from."""
+    of = [str(share["originals"])] if share["originals"] else []
+    of += [f"{share['by_hand']} by hand"] if share.get("by_hand") else []
+    of += [f"{share['unknown']} ?"] if share.get("unknown") else []
+    return f"{share['n']} ({', '.join(of)})"
 
 
 def _advglue_summary(advglue: Mapping[str, Any]) -> str:
@@ -110,8 +118,16 @@ def _advglue_summary(advglue: Mapping[str, Any]) -> str:
         "official score on the rest. "
         for name, n in advglue.get("left_out", {}).items()
     )
+    totals = [report["total"]["adversarial"] for report in advglue["sets"].values()]
+    unknown = sum(total.get("unknown", 0) for total in totals)
+    narrow = (
+        f"Of {unknown} items (?) the original is not known, as in the plain edition: they count as independent, which "
+        "makes the interval too narrow. "
+        if unknown
+        else ""
+    )
     return (
-        f"{left_out}{text[:1].upper() + text[1:]}. The n items stem from so many originals, on which the accuracy is "
-        "the one before. Broken: right before, wrong now; mended: the other way round; success: broken, of those "
-        "right before, in %. Intervals resample originals."
+        f"{left_out}{text[:1].upper() + text[1:]}. n (of): the items stem from so many originals, or were written by "
+        f"hand. {narrow}Before: accuracy on the originals. Broken: right before, wrong now; mended: the other way "
+        "round; success: broken, of those right before, in %. Intervals resample originals."
     )

@@ -23,13 +23,23 @@ __all__ = [
 ]
 
 Row = Mapping[str, Any]
+BY_HAND = "human"  # the kind of items that people wrote
 
 
 @dataclass(frozen=True)
 class Share(Estimate):
-    """Accuracy of n items, for whose interval items of the same original are drawn together; and the originals."""
+    """Accuracy of n items, for whose interval items of the same original are drawn together.
+
+    Attributes:
+        originals: how many different originals the items stem from, as far as they are known.
+        by_hand: items that people wrote, which stem from no original.
+        unknown: items whose original is not known, as in the plain edition. They count as independent, so that the
+            interval is too narrow.
+    """
 
     originals: int
+    by_hand: int
+    unknown: int
 
 
 @dataclass(frozen=True)
@@ -185,16 +195,20 @@ def _slice(items: Mapping[Any, Row], before: Mapping[Any, Row], keys: Sequence[A
 
 
 def _share(rows: Mapping[Any, Row], keys: Sequence[Any], items: Mapping[Any, Row]) -> Share:
-    clusters = clusters_of([items[key] for key in keys])
-    found = estimate([_right(rows[key]) for key in keys], clusters=clusters)
-    return Share(**asdict(found), originals=found.n if clusters is None else len(set(clusters)))
+    here = [items[key] for key in keys]
+    found = estimate([_right(rows[key]) for key in keys], clusters=clusters_of(here))
+    originals = {row["original_id"] for row in here if row.get("original_id") is not None}
+    orphans = [row for row in here if row.get("original_id") is None]
+    by_hand = sum(_kind(row) == BY_HAND for row in orphans)
+    return Share(**asdict(found), originals=len(originals), by_hand=by_hand, unknown=len(orphans) - by_hand)
 
 
 def _as_json(part: Slice) -> dict[str, Any]:
     def share(found: Share | None) -> dict[str, Any] | None:
         if found is None:
             return None
-        own = {"n": found.n, "originals": found.originals, "accuracy": found.value}
+        own: dict[str, Any] = {"n": found.n, "originals": found.originals, "accuracy": found.value}
+        own |= {name: count for name in ("by_hand", "unknown") if (count := getattr(found, name))}
         return {**own, "low": found.low, "high": found.high}
 
     d = part.change

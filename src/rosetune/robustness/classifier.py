@@ -3,8 +3,10 @@
 Nothing here imports torch: a plain function is evaluated without it.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,7 +51,7 @@ def as_classifier(
         model: a transformers sequence classifier, given with its ``tokenizer``; a transformers text-classification
             pipeline, of which model, tokenizer and ``max_length`` are used; or a function from texts to probabilities:
             it gets a list of strings (of pairs: of tuples of two strings) and returns a row per text, a column per
-            class, as an array, a tensor or lists.
+            class, as an array, a tensor or lists. Or the folder of a run or of a saved classifier.
         tokenizer: of a transformers model, and of nothing else.
         labels: class names in the order of the outputs. None: as the model's configuration has them; of a function
             "0", "1" and so on.
@@ -60,6 +62,8 @@ def as_classifier(
     """
     if callable(getattr(model, "logits", None)):
         return model
+    if isinstance(model, str | os.PathLike) and tokenizer is None:
+        return _transformers(*_from_folder(Path(model).expanduser()), labels, batch_size, None)
     if _is_a("transformers.pipelines.base", "Pipeline", model):
         if tokenizer is not None:
             raise ValueError("a pipeline brings its own tokenizer: leave out the one given")
@@ -84,6 +88,21 @@ def as_classifier(
             "pipeline, or a function from a list of texts to probabilities"
         )
     return CallableClassifier(model, labels, batch_size)
+
+
+def _from_folder(folder: Path) -> tuple[Any, Any]:
+    """Model and tokenizer of a run's folder, or of any saved classifier."""
+    place = folder / "model" if (folder / "model").is_dir() else folder
+    if not (place / "config.json").is_file():
+        raise ValueError(f"{folder} holds no saved model (no config.json): give its folder, or the model itself")
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    model, info = AutoModelForSequenceClassification.from_pretrained(
+        place, local_files_only=True, output_loading_info=True
+    )
+    if info["missing_keys"]:
+        raise ValueError(f"{folder} holds no trained classifier: {sorted(info['missing_keys'])[0]} would be random")
+    return model, AutoTokenizer.from_pretrained(place, local_files_only=True)
 
 
 class CallableClassifier:
