@@ -112,10 +112,11 @@ def evaluate_along(run: str | Path, kinds: Sequence[str] | str, report: Report =
     for number, step in enumerate(todo, start=1):
         place = _step_folder(folder, step)
         missing = {kind: sets[kind] for kind in _missing(place, config.sets)}
+        about = {"epoch": read_state(checkpoints[step])["epoch"], "end": False}
         predict_sets(checkpoints[step], place, data, missing)
-        for kind in missing:
+        write_json(place / "step.json", about)
+        for kind in missing:  # last, since they say that the step is done
             write_json(place / f"{kind}.json", {})
-        write_json(place / "step.json", {"epoch": read_state(checkpoints[step])["epoch"], "end": False})
         report(f"{run}: {checkpoints[step].name} evaluated ({number} of {len(todo)})")
     return Run.open(run)
 

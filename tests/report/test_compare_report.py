@@ -1,0 +1,169 @@
+"""What `rosetune compare` prints, and that its JSON holds the same."""
+
+import json
+
+import numpy as np
+import pytest
+
+from made_runs import ROSE, make_rows, number_rows, outcomes, write_attack, write_run
+from rosetune.cli import main
+from rosetune.runs.compare import compare
+from rosetune.runs.run import Run
+
+
+@pytest.fixture(autouse=True)
+def _columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.fixture
+def call(capsys):
+    """Call the verb; standard output."""
+
+    def run(*words):
+        main(["compare", *map(str, words)])
+        return capsys.readouterr().out
+
+    return run
+
+
+def said(text):
+    return " ".join(text.split())
+
+
+def both(path, a, b, **options):
+    return write_run(path / "a", a, **options), write_run(path / "b", b, ROSE, **options)
+
+
+def test_the_verb_prints_what_json_holds(tmp_path, call):
+    kinds = {"method": ["TextFooler"] * 100, "data_construction": ["word"] * 100, "original_id": [*range(50)] * 2}
+    curve = {"ocr@0.1": outcomes(80, 20), "ocr@0.5": outcomes(60, 40)}
+    for name, robust, training in (("a", outcomes(40, 60), {}), ("b", outcomes(70, 30), ROSE)):
+        advglue = make_rows("advglue", robust, **kinds)
+        run = write_run(tmp_path / name, {"clean": outcomes(90, 10), "advglue": advglue, **curve}, training)
+        write_attack(run, ["failed"] * 5 + ["success"] * 5)
+    runs = tmp_path / "a", tmp_path / "b"
+    found = json.loads(call(*runs, "--json"))
+    d = found["sets"]["advglue"]
+    own = compare([Run.open(runs[0])], [Run.open(runs[1])])["advglue"]
+    assert (d["n"], d["value"], d["low"], d["high"], d["p"]) == (100, own.value, own.low, own.high, own.p)
+    assert (found["baseline"]["method"], found["claim"]["seeds"], d["verdict"]) == ("vanilla", [42], 1)
+    assert found["advglue"]["advglue"]["word/TextFooler"]["value"] == pytest.approx(0.3)
+    assert found["controls"]["advglue"][0]["control"] == "constant"
+    assert found["common_success"]["attack:pwws"] == [10, 0.5, 0.5]
+    text = call(*runs)
+    assert f"{100 * d['value']:+.1f} [{100 * d['low']:+.1f},{100 * d['high']:+.1f}]" in text
+    for words in (
+        "A: vanilla, seed 42. B: rose-ensemble, seed 42.",
+        "under pwws",
+        "by kind and attack",
+        "Noise curve",
+        "Calibration",
+        "Controls: accuracy",
+        "The gain on AdvGLUE",
+        "One seed",
+    ):
+        assert words in text
+    assert "two_pass" in text.split("Controls not at hand")[1]
+    assert said(found["verdicts"]["advglue"]) in said(text)
+    assert all(said(line) in said(text) for line in found["not_tried"])
+    assert "…" not in text
+
+
+class TestVerdicts:
+    def test_worse_is_said(self, tmp_path, call):
+        both(
+            tmp_path,
+            {"clean": outcomes(190, 10), "typos_1": outcomes(150, 50)},
+            {"clean": outcomes(150, 50), "typos_1": outcomes(90, 110)},
+        )
+        text = said(call(tmp_path / "a", tmp_path / "b"))
+        assert "typing errors 1. rose-ensemble is worse: -30.0 points [-3" in text
+        assert "On the clean set rose-ensemble is worse than vanilla." in text
+        assert "The gain on" not in text
+        text = said(call(tmp_path / "b", tmp_path / "a"))
+        assert "On the clean set vanilla is better than rose-ensemble." in text
+        assert "The gain on typing errors 1 beside its controls" in text
+
+    def test_nothing_shown_and_few_examples(self, tmp_path, call):
+        both(
+            tmp_path,
+            {"clean": outcomes(90, 10), "typos_1": outcomes(60, 60), "advglue": outcomes(20, 20)},
+            {"clean": outcomes(90, 10), "typos_1": outcomes(61, 59), "advglue": outcomes(22, 18)},
+        )
+        text = said(call(tmp_path / "a", tmp_path / "b"))
+        assert "rose-ensemble is not shown to be better or worse than vanilla on typing errors 1, AdvGLUE." in text
+        assert "Few examples, on which only a large difference could show: AdvGLUE (40)." in text
+        assert "is better than" not in text
+
+    def test_on_enough_examples_none_are_called_few(self, tmp_path, call):
+        both(tmp_path, {"typos_1": outcomes(60, 60)}, {"typos_1": outcomes(61, 59)})
+        assert "Few examples" not in call(tmp_path / "a", tmp_path / "b")
+
+    def test_what_else_differs_and_what_is_left_out(self, tmp_path, call):
+        write_run(tmp_path / "a", {"typos_1": outcomes(5, 5), "typos_2": outcomes(5, 5)}, {"learning_rate": 1})
+        write_run(tmp_path / "b", {"typos_1": outcomes(5, 5)}, {"learning_rate": 2, **ROSE})
+        text = said(call(tmp_path / "a", tmp_path / "b"))
+        assert "A and B differ in more than the method: learning_rate." in text
+        assert f"typing errors 2 is left out: not there for {tmp_path / 'b'}." in text
+
+
+class TestCalibration:
+    def test_a_temperature_is_withheld_where_there_is_no_error(self, tmp_path, call):
+        both(tmp_path, {"clean": outcomes(20)}, {"clean": outcomes(14, 6)})
+        text = said(call(tmp_path / "a", tmp_path / "b"))
+        assert "T: none for A, which makes no error to fit it to, " in text
+        assert " for B." in text.split("no error to fit it to")[1]
+        found = json.loads(call(tmp_path / "a", tmp_path / "b", "--json"))["calibration"]
+        assert found["baseline"]["clean"]["temperature"] is found["baseline"]["clean"]["after"] is None
+        assert found["claim"]["clean"]["temperature"] > 0
+
+    def test_of_several_seeds_one_of_which_makes_none(self, tmp_path, call):
+        for name, training in (("a", {}), ("b", ROSE)):
+            for seed, right in ((1, outcomes(20)), (2, outcomes(14, 6))):
+                write_run(tmp_path / f"{name}{seed}", {"clean": right}, {"seed": seed, **training})
+        groups = (f"{tmp_path / name}1,{tmp_path / name}2" for name in "ab")
+        assert "T: none for A, which makes no error to fit it to, none for B" in said(call(*groups))
+
+
+class TestRegression:
+    @pytest.fixture
+    def text(self, tmp_path, call):
+        gold = np.linspace(0, 5, 120)
+        spread = np.tile([0.9, -1.1], 60)
+        names = ("clean", "typos_1", "ocr@0.5")
+        both(
+            tmp_path,
+            {name: number_rows(name, gold, gold + spread) for name in names},
+            {name: number_rows(name, gold, gold + 0.5 * spread) for name in names},
+            labels=(),
+        )
+        sets = {name: number_rows(name, gold, gold + spread) for name in names}
+        write_run(tmp_path / "c", sets, {"objective": "smart"}, labels=())
+        return call(tmp_path / "a", tmp_path / "b", "--controls", f"smart={tmp_path / 'c'}")
+
+    def test_everything_is_in_units_of_squared_error(self, text):
+        """Squared errors of 1.01 and a quarter of it, never a hundred times as much."""
+        assert "Mean squared error; above 0: B has less" in text
+        assert "1.010" in text
+        assert "0.253" in text or "0.252" in text
+        assert "+0.758" in text
+        for wrong in ("101.0", "25.2", "25.3", "75.8", "%\n", " points"):
+            assert wrong not in text, wrong
+        assert "accuracy" not in text.split("Better or worse is said")[0].lower()
+
+    def test_each_table(self, text):
+        assert "Controls: mean squared error" in text
+        assert "The gain on typing errors 1 beside its controls" in text
+        assert "Noise curve: mean squared error of A and B" in text
+        assert "typing errors 1. rose-ensemble gains +0.758 of squared error" in said(text)
+        assert "On the clean set rose-ensemble is better than vanilla." in said(text)
+        assert "Calibration" not in text
+
+
+def test_a_mistake_is_one_line(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["compare", str(tmp_path / "none"), str(tmp_path)])
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "there is no folder" in error

@@ -1,0 +1,77 @@
+"""What the main job shows: one table, and what it does and does not show."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from made_runs import ROSE, outcomes, write_json, write_run
+from rosetune.report.demo import print_demo
+
+TITLES = {"vanilla AdamW": {}, "ROSE-Ensemble": ROSE, "static mask": {"update_mask": "static"}}
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Three runs by how many of 400 examples of each set they get right, and the seconds that their steps take."""
+
+    def make(*right, sets=("clean",), seconds=(0.5, 1.25, 0.5)):
+        found = {}
+        for (title, training), n, time in zip(TITLES.items(), right, seconds, strict=True):
+            parts = dict.fromkeys(sets, outcomes(n, 400 - n))
+            run = write_run(tmp_path / title.replace(" ", "-"), parts, training, metrics=True)
+            write_json(run.folder / "timing.json", {"median_step_seconds": time})
+            found[title] = run
+        return found
+
+    return make
+
+
+def printed(runs, width=100):
+    file = io.StringIO()
+    print_demo(Console(file=file, width=width, highlight=False), runs, "my.csv")
+    return file.getvalue()
+
+
+def test_noise_is_called_noise_and_a_difference_a_difference(runs):
+    first, second = printed(runs(300, 301, 200)).split("ROSE-Ensemble against static mask")
+    assert "p = 1.000: within the noise" in first
+    assert "is better" not in first
+    assert "p < 0.001: ROSE-Ensemble is better" in second
+
+
+def test_worse_is_said(runs):
+    text = printed(runs(300, 200, 200))
+    assert "ROSE-Ensemble is worse" in text.split("ROSE-Ensemble against vanilla AdamW")[1]
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_table_fits_and_says_everything(runs, width):
+    made = runs(300, 320, 280)
+    text = printed(made, width)
+    paths = [line for line in text.splitlines() if line.startswith("Next: ")]
+    assert max(len(line) for line in text.splitlines() if line not in paths) <= width
+    assert "…" not in text
+    rows = {line.strip().split("  ")[0]: line.rstrip() for line in text.splitlines()}
+    assert {*TITLES, "constant", "ROSE - vanilla", "ROSE - static"} <= rows.keys()
+    for title, share, cost in zip(TITLES, ("75.0", "80.0", "70.0"), ("1.00 x", "2.50 x", "1.00 x"), strict=True):
+        assert share in rows[title]
+        assert rows[title].endswith(cost)
+    assert "+5.0" in rows["ROSE - vanilla"]
+    assert "+10.0" in rows["ROSE - static"]
+    assert "50.0" in rows["constant"]
+    assert "(n = 400)" in text
+    assert "One seed" in text
+    assert f"`rosetune compare {made['vanilla AdamW']} {made['ROSE-Ensemble']}`" in paths[0]
+
+
+def test_a_step_of_unknown_length(runs):
+    assert "?" in printed(runs(300, 301, 200, seconds=(0.5, None, 0.5)))
+
+
+def test_six_sets_fit_80_columns_without_losing_a_number(runs):
+    sets = ("clean", "clean_mismatched", "typos_1", "typos_2", "advglue", "advglue_originals", "advglue_mismatched")
+    text = printed(runs(300, 300, 300, sets=sets), 80)
+    assert max(len(line) for line in text.splitlines() if not line.startswith("Next: ")) <= 80
+    assert "…" not in text
+    assert text.count("75.0 ") + text.count("75.0\n") == 3 * (len(sets) - 1)  # originals are no test
