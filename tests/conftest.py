@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tiny_run import Library
     from torch import Tensor
     from transformers import PreTrainedModel
+
+    from tiny_run import Library
 
 
 @pytest.fixture(scope="session", autouse=True)

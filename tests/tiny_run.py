@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from rosetune.runs.config import RunConfig
 
 GOOD = ("fine", "great", "lovely", "warm", "clever", "bright")
@@ -148,7 +149,11 @@ class Library:
         wanted = self._asked[name]
         own = {n: getattr(wanted, n) for n in ("task", "model_name_or_path", "output_dir")}
         given = {**own, "sets": ",".join(wanted.sets), **wanted.training}
-        return [word for n, value in given.items() for word in (f"--{n}", str(value).lower() if value is True else str(value))]
+        return [
+            word
+            for n, value in given.items()
+            for word in (f"--{n}", str(value).lower() if value is True else str(value))
+        ]
 
     def learned(self) -> Path:
         """A run that tells good from bad."""

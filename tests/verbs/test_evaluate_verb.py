@@ -43,9 +43,7 @@ def test_evaluate_adds_sets_and_predicts_nothing_again(
     assert tiny_run.metrics(run) == tiny_run.metrics(other)
 
 
-def test_a_moved_run_is_evaluated_and_predicts(
-    run: Path, library: Library, tmp_path: Path, rosetune: Any
-) -> None:
+def test_a_moved_run_is_evaluated_and_predicts(run: Path, library: Library, tmp_path: Path, rosetune: Any) -> None:
     data = shutil.copy(library.home / "my.csv", tmp_path / "moved.csv")
     config = run / "config.yaml"
     config.write_text(config.read_text().replace(str(library.home), "/gone"))

@@ -96,5 +96,3 @@ def test_longer_and_overwrite(library: Library, tmp_path: Path, rosetune: Any) -
     assert Run.open(tmp_path / "run").timing["steps"] == 3
     assert rosetune(*longer, "--overwrite")[0] == 0  # also where it is finished
     assert tiny_run.snapshot(tmp_path / "run") != before
-
-

@@ -55,7 +55,10 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["evaluate", "nowhere", "--lr", "1"], "unknown: --lr 1"),
         (["evaluate", "nowhere", "--along_trainign"], "unknown: --along_trainign: did you mean --along_training?"),
         (["evaluate", "nowhere", "--figure", "x.svg"], "--figure draws the curve of --along_training: give both"),
-        (["evaluate", "nowhere", "--max_length", "9"], "--max_length belongs to the run, which knows it: leave it out"),
+        (
+            ["evaluate", "nowhere", "--max_length", "9"],
+            "--max_length belongs to the run, which knows it: leave it out",
+        ),
         (["evaluate", "--model_name_or_path", "demo"], "give --task, and no run"),
         (["predict", "nowhere", "--text", "a"], "nowhere holds no trained model"),
         (["predict", "nowhere"], "give either --text (one or more) or --input_file"),
