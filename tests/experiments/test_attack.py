@@ -1,5 +1,6 @@
 """`rosetune attack` from the command line to its files: rows, names, resumption, transfer, hostile input."""
 
+import io
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 import tiny_run
 from command_line import one_line
@@ -21,9 +23,12 @@ from rosetune.experiments import attack as experiment
 from rosetune.experiments.attack_options import AttackOptions
 from rosetune.experiments.models import load_trained
 from rosetune.experiments.targets import Target
-from rosetune.report.attacks import example_lines
+from rosetune.report.attacks import example_lines, transfer_grid
+from rosetune.report.console import print_grid
 from rosetune.robustness.attacks.recipes import RECIPES
 from rosetune.robustness.attacks.run import attack, read_results
+from rosetune.robustness.attacks.summary import Transferred
+from rosetune.robustness.statistics import Estimate
 from rosetune.robustness.transformers_classifier import TransformersClassifier
 from rosetune.runs.attacked import Attacked
 from rosetune.runs.run import Run, RunError
@@ -151,13 +156,16 @@ def labels_by(run: str, texts: list[str]) -> list[str]:
     return [row["label"] for row in predict_texts(run, texts=texts)]
 
 
-def test_many_runs_get_numbers() -> None:
-    cell = {"fooled": {"n": 3, "value": 0.5}, "accuracy": {"n": 9, "value": 0.1}}
-    named = {f"runs/a-long-name-of-a-run-{i}": cell for i in range(5)}
-    table = transfer_table({"pwws": dict.fromkeys(named, named)}, 80)
-    assert [str(column.header) for column in table.columns] == ["attack", "1", "2", "3", "4", "5"]
-    assert [str(cell) for cell in table.columns[0].cells][5] == "  5 a-long-name-of-a-run-4"
-    assert list(table.columns[2].cells)[:3] == ["", "50.0 of 3", ""]
+@pytest.mark.parametrize("width", [40, 80])
+def test_no_figure_of_many_runs_is_cut(width: int) -> None:
+    cell = Transferred(Estimate(3, 0.5, 0.25, 0.75), Estimate(9, 0.1, 0.0, 0.2))
+    named = {f"runs/run-{i}": cell for i in range(5)}
+    out = Console(file=io.StringIO(), width=width, highlight=False)
+    print_grid(out, transfer_grid({"pwws": dict.fromkeys(named, named)}))
+    text = out.file.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    assert text.count("50.0") == text.count("[25.0,75.0]") == text.count("of 3") == 20  # none of a run on itself
 
 
 def test_examples_show_what_changed_and_each_row_once() -> None:
@@ -172,7 +180,8 @@ def test_examples_show_what_changed_and_each_row_once() -> None:
     ]
     second = [result("b", "an odd film", (0, "an", "na")), result("d", "x " * 200 + "good", (200, "good", "bad"))]
     runs = {"one": {"pwws": first, "random": second}}
-    found = [(what, text.plain) for what, text in example_lines(Attacked(runs, {}, {}, {"one": ("no", "yes")}))]
+    attacked = Attacked(("pwws", "random"), "clean", None, runs, {}, {}, {"one": ("no", "yes")})
+    found = [(what, text.plain) for what, text in example_lines(attacked)]
     assert [what for what, _ in found] == [f"{name}: yes, taken for no" for name in ("pwws", "random", "pwws")]
     assert found[0][1] == "an [[odd -> dod]]  film"
     assert found[1][1] == " … " + "x " * 30 + "[good -> bad]"
@@ -230,15 +239,33 @@ def test_the_unknown_word_is_the_tokenizer_s(runs: Path, attacks: Any) -> None:
 # --- rows and files ------------------------------------------------------------------------------------------------
 
 
-def test_a_second_call_does_nothing(runs: Path, attacks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = (runs / "one", "--attack", "textfooler,deepwordbug", "--examples", 10)
-    first = attacks(*words)
-    before = contents(runs / "one")
+def test_a_second_call_asks_no_model(runs: Path, attacks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither for the attacks nor for the transfer."""
+    words = (runs / "one", runs / "two", "--attack", "textfooler,deepwordbug", "--examples", 10)
+    first = attacks(*words, "--json")
+    assert first[0] == 0, first[2]
+    table = attacks(*words)
+    before = {name: tiny_run.contents(runs / name) for name in ("one", "two")}
+    kept = {name: json.loads((runs / name / "attacks/transfer.json").read_text()) for name in ("one", "two")}
+    assert [len(part) for part in kept.values()] == [4, 4]  # two attacks on each of two runs
     monkeypatch.setattr(TransformersClassifier, "__call__", None)  # no text may reach the model
+    assert attacks(*words, "--json")[:2] == first[:2]
     second = attacks(*words)
-    assert second[:2] == first[:2]
-    assert second[2].count("was done before") == 2
-    assert contents(runs / "one") == before
+    assert second[:2] == table[:2]
+    assert second[2].count("was done before") == 4
+    assert {name: tiny_run.contents(runs / name) for name in ("one", "two")} == before
+
+
+def test_more_rows_are_tried_on_the_other_again(runs: Path, attacks: Any) -> None:
+    """What is kept of a transfer belongs to the rows that were attacked."""
+    words = (runs / "one", runs / "two", "--attack", "deepwordbug", "--json", "--examples")
+    small = json.loads(attacks(*words, 5, synonyms=False)[1])["transfer"]
+    large = json.loads(attacks(*words, 25, synonyms=False)[1])["transfer"]
+    assert small != large
+    assert json.loads(attacks(*words, 5, synonyms=False)[1])["transfer"] == small
+    shutil.rmtree(runs / "one/attacks")
+    shutil.rmtree(runs / "two/attacks")
+    assert json.loads(attacks(*words, 25, synonyms=False)[1])["transfer"] == large
 
 
 def test_more_rows_join_and_fewer_are_read_from_the_same_file(runs: Path, attacks: Any) -> None:
@@ -384,7 +411,7 @@ def target(texts: list[str], golds: list[int], examples: int | None = None, seed
     names = [f"r{i}" for i in range(len(texts))]
     train = make_dataset(["0", "1"], {"text": ["a", "b"]}, [0, 1])
     data = make_task_data("t", ["text"], ["bad", "good"], {"train": train, "validation": train})
-    return Target("run", data, make_dataset(names, {"text": texts}, golds, **extra), examples, seed, 0)
+    return Target(Run(Path("run")), data, make_dataset(names, {"text": texts}, golds, **extra), examples, seed, 0)
 
 
 def test_rows_are_drawn_by_seed_and_id() -> None:
@@ -413,12 +440,12 @@ def test_originals_go_with_the_results(tmp_path: Path, monkeypatch: pytest.Monke
     found = target(texts, [1] * 30, extra={"original_id": groups})
     assert found.originals() == {f"r{i}": groups[i] for i in range(30)}
     shutil.copytree(home / "one", tmp_path / "run")
-    found.run = str(tmp_path / "run")
+    found.run = Run(tmp_path / "run")
     monkeypatch.setattr(experiment, "find_targets", lambda *args, **kwargs: [found])
     attacked = experiment.attack_runs([found.run], AttackOptions(("random",), examples=None))
-    [(_, results)] = attack_files(found.run).values()
+    [(_, results)] = attack_files(tmp_path / "run").values()
     assert {result["id"]: result["original_id"] for result in results} == found.originals()
-    assert attacked.results[found.run]["random"] == results
+    assert attacked.results[str(found.run)]["random"] == results
 
 
 def test_hostile_rows_get_a_result_each(home: Path, tmp_path: Path) -> None:

@@ -2,31 +2,26 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from rosetune.experiments.claim import Claim
-from rosetune.experiments.config import RunConfig, RunError
 
 import tiny_run
 from helpers import arguments, dataset, make_model, train
-from rosetune import cli
-from rosetune.experiments import training
-from rosetune.experiments.controls import (
-    CONTROLS,
-    control_configs,
-    found_controls,
-    left_out,
-    replay_source,
-    train_controls,
-)
-from rosetune.experiments.options import make_config, read_run_config
-from rosetune.experiments.train import read_metrics, train_run
+from rosetune.experiments import callbacks
+from rosetune.experiments.controls import control_configs, train_controls
+from rosetune.experiments.options import make_config
+from rosetune.experiments.train import train_run
 from rosetune.experiments.training import training_defaults
 from rosetune.mask_trace import MaskTrace
+from rosetune.runs.claimed import ClaimedRun
+from rosetune.runs.config import RunConfig
+from rosetune.runs.controls import CONTROLS, found_controls, left_out
+from rosetune.runs.run import Run, RunError
+from tiny_run import Killed, Library
 
 ROSE = {"order": "ensemble", "upper": 0.6, "trace": True}
 TRAINED = [name for name, control in CONTROLS.items() if control.training is not None]
@@ -36,24 +31,15 @@ NAMES, SIZES = ("layer.0.a.weight", "layer.0.b.weight", "layer.1.a.weight"), [2,
 MULTIPLIERS = [[1.0, 0.5, 0.0], [1.0, 0.0, 0.5]]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _quick() -> Iterator[None]:
-    with tiny_run.quick():
-        yield
-
-
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("home")
-    tiny_run.write_csv(folder / "my.csv")
-    tiny_run.write_model(folder / "model")
-    return folder
+def home(library: Library) -> Path:
+    return library.home
 
 
 @pytest.fixture(scope="module")
 def trained(home: Path) -> Path:
     """ROSE-Ensemble with a trace, on the clean set."""
-    return tiny(home, "trained", update_mask="rose", update_mask_kwargs=ROSE)
+    return tiny(home, "claim-to-control", update_mask="rose", update_mask_kwargs=ROSE)
 
 
 @pytest.fixture
@@ -64,26 +50,17 @@ def claim(trained: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def rosetune(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def controls(rosetune: Callable[..., tuple[int, str, str]]) -> Callable[..., tuple[int, str, str]]:
     """Call the verb; exit code, standard output and standard error."""
-
-    def call(*words: Any) -> tuple[int, str, str]:
-        try:
-            cli.main(["controls", *(str(word) for word in words)])
-            code = 0
-        except SystemExit as stopped:
-            code = int(stopped.code or 0)
-        return code, *capsys.readouterr()
-
-    return call
-
-
-class Killed(BaseException):
-    """No library catches it."""
+    return lambda *words: rosetune("controls", *words)
 
 
 def silent(line: str) -> None:
     pass
+
+
+def claimed(run: Path, **options: Any) -> ClaimedRun:
+    return ClaimedRun(Run.open(run), **options)
 
 
 def tiny(home: Path, name: str, **method: Any) -> Path:
@@ -142,7 +119,7 @@ def test_each_control_is_the_run_that_its_words_train(tmp_path: Path) -> None:
     rose = {"update_mask": "rose", "update_mask_kwargs": ROSE}
     run = write_claim(tmp_path / "a", **common, **rose, seed=42, save_steps=40, save_total_limit=100)
     other = write_claim(tmp_path / "b", **common, **rose, seed=43)
-    configs = control_configs(run, trace_of=other)
+    configs = control_configs(claimed(run, trace_of=other))
     assert list(configs) == TRAINED
     base = ["--num_train_epochs", "2", "--learning_rate", "1e-4", "--per_device_train_batch_size", "32"]
     asked = {"task": "sst2", "model_name_or_path": "demo"}
@@ -150,10 +127,10 @@ def test_each_control_is_the_run_that_its_words_train(tmp_path: Path) -> None:
         hand = make_config(options=asked, arguments=[*base, "--seed", "42", *words])
         assert identity(configs[name]) == identity(hand), name
         assert configs[name].output_dir == str(run / "controls" / name)
-    source = replay_source(run)
-    assert identity(source) == identity(read_run_config(other))
+    source = claimed(run).replay_source
+    assert identity(source) == identity(RunConfig.read(other))
     assert source.output_dir == str(run / "controls" / "replay_source")
-    assert options(control_configs(run, ["replay"])["replay"], "update_mask") == {
+    assert options(control_configs(claimed(run), ["replay"])["replay"], "update_mask") == {
         "trace": str(run / "controls" / "replay_source" / "mask_trace.npz")
     }
 
@@ -169,26 +146,26 @@ def test_the_density_is_that_of_scalars_over_steps(tmp_path: Path) -> None:
     run = write_claim(tmp_path / "a", update_mask="rose", update_mask_kwargs=ROSE)
     shares = [sum(m * n for m, n in zip(row, SIZES, strict=True)) / sum(SIZES) for row in MULTIPLIERS]
     assert shares == [0.35, 0.45]
-    assert Claim(run).density == round(sum(shares) / 2, 4)
+    assert claimed(run).density == round(sum(shares) / 2, 4)
     rng = np.random.default_rng(0)
     multipliers = rng.choice([0, 0.5, 1], (7, 3)).astype(np.float32)
     MaskTrace(NAMES, np.array(SIZES), multipliers).save(run / "mask_trace.npz")
     expected = np.mean([np.average(row, weights=SIZES) for row in multipliers])
-    assert Claim(run).density == pytest.approx(expected, abs=5e-5)
-    assert Claim(run).density != pytest.approx(multipliers.mean(), abs=1e-3)
+    assert claimed(run).density == pytest.approx(expected, abs=5e-5)
+    assert claimed(run).density != pytest.approx(multipliers.mean(), abs=1e-3)
 
 
 def test_every_control_is_evaluated_on_what_the_claim_is(tmp_path: Path) -> None:
     sets = ("clean", "clean_mismatched", "typos_1", "typos_2", "ocr@0.25", "advglue", "advglue_originals")
     run = write_claim(tmp_path / "a", sets=sets, update_mask="rose", update_mask_kwargs=ROSE)
-    for config in (*control_configs(run).values(), replay_source(run)):
+    for config in (*control_configs(claimed(run)).values(), claimed(run).replay_source):
         assert config.sets == ("clean", "noise", "noise_curve", "advglue")
 
 
 def test_what_publishes_or_names_the_claim_is_not_passed_on(tmp_path: Path) -> None:
     given = {"push_to_hub": True, "hub_model_id": "me/mine", "run_name": "rose", "save_steps": 5}
     run = write_claim(tmp_path / "a", update_mask="rose", update_mask_kwargs=ROSE, **given)
-    for config in (*control_configs(run).values(), replay_source(run)):
+    for config in (*control_configs(claimed(run)).values(), claimed(run).replay_source):
         assert {*given} & {*config.training} == {"save_steps"}
 
 
@@ -205,16 +182,16 @@ def test_what_publishes_or_names_the_claim_is_not_passed_on(tmp_path: Path) -> N
 def test_a_masks_control_keeps_the_loss_of_the_claim(tmp_path: Path, method: dict[str, Any], passes: Any) -> None:
     run = write_claim(tmp_path / "a", update_mask="rose", **method)
     for name in ("random_fresh", "random_fixed", "static", "replay", "uniform", "frozen"):
-        config = control_configs(run, [name])[name]
+        config = control_configs(claimed(run), [name])[name]
         assert (options(config, "objective") or {}).get("passes") == passes, name
-    assert ("two_pass" in control_configs(run)) is (passes == 2)
+    assert ("two_pass" in control_configs(claimed(run))) is (passes == 2)
 
 
 def test_the_claims_objective_and_targets_are_kept(tmp_path: Path) -> None:
     mask = {"order": "first", "target_parameters": "query", "trace": True}
     objective = {"objective": "r_drop", "objective_kwargs": {"alpha": 0.5, "class_weights": [1, 2]}}
     run = write_claim(tmp_path / "a", update_mask="rose", update_mask_kwargs=mask, **objective)
-    configs = control_configs(run)
+    configs = control_configs(claimed(run))
     for name in ("reversed", "task_gradient", "random_fresh", "random_fixed", "static", "replay", "uniform", "frozen"):
         assert {n: configs[name].training[n] for n in objective} == objective
         assert options(configs[name], "update_mask")["target_parameters"] == "query"
@@ -246,26 +223,26 @@ def test_what_has_no_meaning_is_left_out_with_a_reason(
     tmp_path: Path, method: dict[str, Any], reasons: dict[str, str]
 ) -> None:
     run = write_claim(tmp_path / "a", trace=False, **method)
-    told, configs = left_out(run), control_configs(run)
+    told, configs = left_out(claimed(run)), control_configs(claimed(run))
     assert {*told} | {*configs} == {*TRAINED}
     assert not {*told} & {*configs}
     for name, reason in reasons.items():
         assert reason in told[name]
         with pytest.raises(RunError, match=f"{name} is no control of .*{reason}"):
-            control_configs(run, [name])
+            control_configs(claimed(run), [name])
 
 
 def test_a_claim_must_claim_something_and_be_finished(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="plain fine-tuning, which claims nothing"):
-        control_configs(write_claim(tmp_path / "a", trace=False, seed=3))
+        control_configs(claimed(write_claim(tmp_path / "a", trace=False, seed=3)))
     (tmp_path / "b").mkdir()
     with pytest.raises(RunError, match="no finished run"):
-        control_configs(tmp_path / "b")
+        control_configs(claimed(tmp_path / "b"))
     run = write_claim(tmp_path / "c", update_mask="rose", update_mask_kwargs=ROSE)
     with pytest.raises(RunError, match=r"no control is called 'vanila': did you mean vanilla\?"):
-        control_configs(run, ["vanila"])
+        control_configs(claimed(run), ["vanila"])
     with pytest.raises(RunError, match="flip is not trained: `rosetune compare` computes it"):
-        control_configs(run, ["flip"])
+        control_configs(claimed(run), ["flip"])
 
 
 @pytest.mark.parametrize(
@@ -280,7 +257,7 @@ def test_a_replayed_trace_is_of_the_claim_with_another_seed(tmp_path: Path, othe
     own = {"update_mask": "rose", "update_mask_kwargs": ROSE}
     run, run2 = write_claim(tmp_path / "a", seed=1, **own), write_claim(tmp_path / "b", **{**own, **other})
     with pytest.raises(RunError, match=message):
-        control_configs(run, trace_of=run2)
+        control_configs(claimed(run, trace_of=run2))
 
 
 # --- as much computation as the claim -----------------------------------------------------------------------------
@@ -309,7 +286,7 @@ def test_the_same_compute_is_counted_in_passes(tmp_path: Path, objective: dict[s
     if not method:
         return
     run = write_claim(tmp_path / "run", trace=False, **method)
-    assert Claim(run).step_cost() == passes_of_two_steps(tmp_path, method) / passes_of_two_steps(tmp_path, {})
+    assert claimed(run).step_cost() == passes_of_two_steps(tmp_path, method) / passes_of_two_steps(tmp_path, {})
 
 
 def test_the_length_of_the_same_compute(tmp_path: Path) -> None:
@@ -317,29 +294,35 @@ def test_the_length_of_the_same_compute(tmp_path: Path) -> None:
     lengths = ({}, {"num_train_epochs": 0.5}, {"max_steps": 7})
     expected = ({"num_train_epochs": 9}, {"num_train_epochs": 1.5}, {"max_steps": 21})
     for i, (given, length) in enumerate(zip(lengths, expected, strict=True)):
-        assert control_configs(write_claim(tmp_path / str(i), **rose, **given))["same_compute"].training == length
+        assert (
+            control_configs(claimed(write_claim(tmp_path / str(i), **rose, **given)))["same_compute"].training
+            == length
+        )
 
 
 # --- runs ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_killed_call_goes_on_and_a_finished_one_does_nothing(
-    home: Path, claim: Path, rosetune: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+    home: Path, claim: Path, controls: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = (claim, "--only", "frozen,replay,vanilla")
 
+    tick = callbacks.StepTimer.on_step_end
+
     def on_step_end(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        tick(self, args, state, control, **kwargs)
         if state.global_step == 5 and Path(args.output_dir).name in dying:
             raise Killed
 
-    monkeypatch.setattr(training._StepTimer, "on_step_end", on_step_end)
+    monkeypatch.setattr(callbacks.StepTimer, "on_step_end", on_step_end)
     for name in ("replay_source", "frozen"):
         dying = (name,)
         with pytest.raises(Killed):
-            rosetune(*words)
+            controls(*words)
         assert not (claim / "controls" / name / "metrics.json").exists()
     dying = ()
-    code, out, err = rosetune(*words)
+    code, out, err = controls(*words)
     assert code == 0
     assert "resuming from checkpoint-4" in err
     whole = {
@@ -357,19 +340,19 @@ def test_a_killed_call_goes_on_and_a_finished_one_does_nothing(
             assert ours.pop("config.yaml") != theirs.pop("config.yaml")
         assert ours == theirs, name
     assert {path.parent.name for path in (claim / "controls").rglob("checkpoint-*")} == {"vanilla"}
-    assert [*found_controls(claim)] == ["vanilla", "replay", "frozen"]
-    for name, run in {"the claim": claim, **found_controls(claim)}.items():
+    assert [*found_controls(Run(claim))] == ["vanilla", "replay", "frozen"]
+    for name, run in {"the claim": Run(claim), **found_controls(Run(claim))}.items():
         (line,) = [line for line in out.splitlines() if line.startswith(f" {name} ")]
-        assert f"{100 * read_metrics(run)['sets']['clean']['accuracy']:.1f}" in line
+        assert f"{100 * run.metrics['sets']['clean']['accuracy']:.1f}" in line
 
     files = {path: path.stat().st_mtime_ns for path in claim.rglob("*") if path.is_file()}
-    code, again, err = rosetune(*words)
+    code, again, err = controls(*words)
     assert (code, again) == (0, out)
     assert err.count("is finished; nothing to do") == 4  # with the source of the replay
     assert {path: path.stat().st_mtime_ns for path in claim.rglob("*") if path.is_file()} == files
 
-    code, out, _ = rosetune(*words, "--json")
-    assert json.loads(out) == {name: read_metrics(path) for name, path in found_controls(claim).items()}
+    code, out, _ = controls(*words, "--json")
+    assert json.loads(out) == {name: run.metrics for name, run in found_controls(Run(claim)).items()}
 
 
 def test_runs_by_hand_count_as_finished(home: Path, claim: Path) -> None:
@@ -380,35 +363,35 @@ def test_runs_by_hand_count_as_finished(home: Path, claim: Path) -> None:
     for name, method in made.items():
         tiny(home, str(claim / "controls" / name), objective_kwargs={"passes": 2}, **method)
     lines: list[str] = []
-    train_controls(claim, list(made), report=lines.append)
+    train_controls(claimed(claim), list(made), report=lines.append)
     assert [line for line in lines if line.endswith("is finished; nothing to do")] == [
         f"{claim / 'controls' / name} is finished; nothing to do" for name in made
     ]
     assert not (claim / "controls" / "replay_source").exists()
     shutil.move(source, home / "moved")
     with pytest.raises(RunError, match="is not there: name the run that holds it with --trace_of"):
-        control_configs(claim)
-    train_controls(claim, ["replay"], trace_of=home / "moved", report=lines.append)
+        control_configs(claimed(claim))
+    train_controls(claimed(claim, trace_of=home / "moved"), ["replay"], report=lines.append)
     assert lines[-1].endswith("nothing to do")
 
 
 def test_a_run_of_another_seed_is_no_control(home: Path, claim: Path) -> None:
     shutil.copytree(tiny(home, "seed-9", seed=9), claim / "controls" / "vanilla")
     with pytest.raises(RunError, match=r"vanilla is no control of .*, from which it differs in seed"):
-        found_controls(claim)
+        found_controls(Run(claim))
     shutil.rmtree(claim / "controls" / "vanilla")
     shutil.copytree(tiny(home, "vanilla"), claim / "controls" / "frozen")
     with pytest.raises(RunError, match="is not the control frozen of"):
-        found_controls(claim)
+        found_controls(Run(claim))
     with pytest.raises(RunError, match="holds a run of another configuration"):
-        train_controls(claim, ["frozen"], report=silent)
+        train_controls(claimed(claim), ["frozen"], report=silent)
 
 
 def test_the_list_says_what_is_there(
-    home: Path, claim: Path, rosetune: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+    home: Path, claim: Path, controls: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(tiny(home, "vanilla"), claim / "controls" / "vanilla")
-    code, out, _ = rosetune(claim, "--list", "--json")
+    code, out, _ = controls(claim, "--list", "--json")
     states = json.loads(out)
     assert code == 0
     assert [*states] == [*CONTROLS]
@@ -416,12 +399,12 @@ def test_the_list_says_what_is_there(
     assert {name for name, state in states.items() if state["state"] == "computed"} == {*COMPUTED}
     for width in ("80", "120"):
         monkeypatch.setenv("COLUMNS", width)
-        _, out, _ = rosetune(claim, "--list")
+        _, out, _ = controls(claim, "--list")
         assert max(map(len, out.splitlines())) <= int(width)
         firsts = [line[1:].split(" ")[0] for line in out.splitlines()]
         assert [word for word in firsts if word in CONTROLS] == [*CONTROLS]
         assert "…" not in out
     (claim / "mask_trace.npz").unlink()
-    _, out, _ = rosetune(claim, "--list")
+    _, out, _ = controls(claim, "--list")
     named = "random_fresh, random_fixed, static, replay, uniform left out: the claim recorded no trace"
     assert named in " ".join(out.split())

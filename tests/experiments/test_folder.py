@@ -138,6 +138,9 @@ def test_a_second_process_is_told_of_the_first(library: Library, tmp_path: Path)
             with pytest.raises(RunError) as caught:
                 train_run(clean(library, run), silent, overwrite=overwrite)
             assert str(caught.value) == told
+        with pytest.raises(RunError, match=f"number {number}"):
+            evaluate_again(run, ("noise",))
+        evaluate_again(run, ("clean",))  # which is there, and is read alone
         assert train_run(other, silent) == tmp_path / "new"  # another folder is free
     train_run(clean(library, run), silent)
     assert tiny_run.contents(run) == tiny_run.contents(library.run("vanilla"))

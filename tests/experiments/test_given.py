@@ -18,7 +18,7 @@ HEAD = ("classifier.weight", "classifier.bias")
 
 
 def saved(library: Library, to: Path, names: tuple[str, str], order: tuple[int, int] = (0, 1)) -> Path:
-    """The model of a run that tells good from bad, saved elsewhere with its classes in this order under these names."""
+    """The model of a run that tells good from bad, its classes in this order and under these names."""
     shutil.copytree(library.learned() / "model", to)
     weights = load_file(to / "model.safetensors")
     weights |= {name: weights[name][list(order)].clone() for name in HEAD}

@@ -22,8 +22,11 @@ def test_the_names_and_literal_defaults_are_the_trainer_s() -> None:
     plain = (bool, int, float, str, type(None))
     literal = {name: value for name, value in real.items() if type(value) in plain}
     assert len(literal) > 0.85 * len(real)
-    # An Enum counts by its value, as a configuration keeps it; what a factory makes is left open.
-    assert {name: quick[name] for name in literal} == literal
+    # What is computed in the source stands as None; such a run, named by its default, takes the slower look.
+    assert {name for name, value in literal.items() if value is not None and quick[name] is None} <= {"optim"}
+    assert {name: quick[name] for name in literal if quick[name] is not None} == {
+        name: value for name, value in literal.items() if quick[name] is not None
+    }
 
 
 WORDS = [
@@ -31,7 +34,7 @@ WORDS = [
     ["--learning_rate=1e-3", "--max_steps", "-1", "--bf16", "true", "--fp16=False"],
     ["--num_train_epochs", "3", "--lr_scheduler_type", "linear", "--optim", "adamw_torch"],
     ["--update_mask", "rose", "--update_mask_kwargs", '{"upper": 0.5}', "--run_name", "7"],
-    ["--objective=r_drop", '--objective_kwargs={"alpha": 1.0}', "--warmup_ratio", "0.1", "--save_strategy", "no"],
+    ["--objective=r_drop", '--objective_kwargs={"alpha": 1.0}', "--weight_decay", "0.1", "--save_strategy", "no"],
     ["--save_total_limit", "2", "--logging_steps", "10", "--warmup_steps", "5", "--report_to", "none"],
 ]
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 import tiny_run
 from rosetune.experiments import callbacks, evaluate, folder, training
 from rosetune.experiments.checkpoints import newest_checkpoint
+from rosetune.experiments.evaluate import evaluate_along
 from rosetune.experiments.train import train_run
 from rosetune.runs.config import RunConfig
 from rosetune.runs.run import Run
@@ -156,9 +157,10 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
 def killed_at_5(library: Library, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Checkpoints 2 and 4 and nothing else."""
     run = tmp_path_factory.mktemp("killed") / "run"
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(callbacks.StepTimer, "on_step_end", dying_at(5))
-        train_run(clean(library, run, METHODS["rose-ensemble"]), silent)
+        with pytest.raises(Killed):
+            train_run(clean(library, run, METHODS["rose-ensemble"]), silent)
     return run
 
 
@@ -236,9 +238,10 @@ def test_killed_after_a_last_step_that_ends_an_epoch(
     """All that was learned is taken from the last checkpoint, the trace of the masks as well."""
     epoch = {**METHODS["rose-ensemble"], "max_steps": -1, "num_train_epochs": 1, "save_steps": 6}
     config = clean(library, tmp_path / "run", epoch)
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(training, "save_trained", raise_killed)
-        train_run(config, silent)
+        with pytest.raises(Killed):
+            train_run(config, silent)
     lines: list[str] = []
     train_run(config, lines.append)
     assert lines == ["resuming from checkpoint-12"]
@@ -267,6 +270,37 @@ def test_a_killed_evaluation_keeps_what_it_has(
     assert len(predicted) == 3 + 1  # the set that was killed, again
     assert before.items() <= tiny_run.snapshot(tmp_path / "run/predictions").items()
     assert list(tiny_run.metrics(tmp_path / "run")["sets"]) == ["clean", "typos_1", "typos_2"]
+
+
+def test_an_evaluation_of_checkpoints_that_is_killed_after_each_file(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = library.run("kept", {"save_total_limit": 20})
+    whole, run = library.copy(kept, tmp_path / "whole"), library.copy(kept, tmp_path / "run")
+    evaluate_along(whole, ("noise",), silent)
+    sessions = 0
+
+    def one_file_and_no_more(write: Callable[..., None]) -> Callable[..., None]:
+        def call(path: Path, value: Any) -> None:
+            written.append(path)
+            if len(written) == 2:
+                raise Killed
+            write(path, value)
+
+        return call
+
+    for name in ("write_json", "write_json_lines"):
+        monkeypatch.setattr(evaluate, name, one_file_and_no_more(getattr(evaluate, name)))
+    while sessions < 50:
+        written: list[Path] = []
+        try:
+            evaluate_along(run, ("noise",), silent)
+            break
+        except Killed:
+            sessions += 1
+    assert sessions == 3 + 1 + 2 * 6 - 1  # the end's, its mark, and six of each of two checkpoints
+    assert tiny_run.contents(run) == tiny_run.contents(whole)
+    assert Run.open(run).steps.keys() == {2, 4, 6}
 
 
 def test_resume_across_epochs_and_odd_steps(library: Library, tmp_path: Path, die: Any) -> None:

@@ -147,14 +147,16 @@ def _transfer(
 def _onto(run: Run, sources: Mapping[str, Results], batch_size: int | None) -> dict[str, Transferred]:
     """What adversarial examples found on some runs do to another; what was tried before is kept in its folder."""
     path = run.folder / "attacks" / "transfer.json"
-    kept = read_json(path, "remove it") if path.is_file() else {}
     keys = {source: _digest(part) for source, part in sources.items()}
+    kept = read_json(path, "remove it") if path.is_file() else {}
     new = {source: part for source, part in sources.items() if keys[source] not in kept}
     if new:
         victim, _ = _victim(run, batch_size)
         found = transfer(new, {str(run): victim})
-        kept |= {keys[source]: dataclasses.asdict(row[str(run)]) for source, row in found.items()}
-        write_json(path, kept)
+        with locked(run.folder):
+            kept = read_json(path, "remove it") if path.is_file() else {}  # another process may have added to it
+            kept |= {keys[source]: dataclasses.asdict(row[str(run)]) for source, row in found.items()}
+            write_json(path, kept)
     return {
         source: Transferred(**{name: value and Estimate(**value) for name, value in kept[key].items()})
         for source, key in keys.items()

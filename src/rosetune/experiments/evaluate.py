@@ -13,6 +13,7 @@ from rosetune.data.rows import TaskData
 from rosetune.experiments.before import bring_up_to_date
 from rosetune.experiments.checkpoints import checkpoints_of, end_step, read_state, step_of
 from rosetune.experiments.data import checked_data, config_now
+from rosetune.experiments.lock import locked
 from rosetune.experiments.models import load_trained, quiet_libraries
 from rosetune.report.card import model_card
 from rosetune.robustness.evaluation import predict
@@ -75,7 +76,9 @@ def evaluate_again(run: str | Path, kinds: Sequence[str] | str, **moved: str | N
     if not elsewhere and not _missing(finished.folder / "predictions", config.sets):
         write_metrics(finished.folder, finished.labels)
     else:
-        evaluate_run(finished.folder, checked_data(finished, config), config.sets, data_dir=config.data_dir)
+        data = checked_data(finished, config)
+        with locked(finished.folder):
+            evaluate_run(finished.folder, data, config.sets, data_dir=config.data_dir)
     return Run.open(run)
 
 
@@ -111,12 +114,12 @@ def evaluate_along(run: str | Path, kinds: Sequence[str] | str, report: Report =
         }
     for number, step in enumerate(todo, start=1):
         place = _step_folder(folder, step)
-        missing = {kind: sets[kind] for kind in _missing(place, config.sets)}
-        about = {"epoch": read_state(checkpoints[step])["epoch"], "end": False}
-        predict_sets(checkpoints[step], place, data, missing)
-        write_json(place / "step.json", about)
-        for kind in missing:  # last, since they say that the step is done
-            write_json(place / f"{kind}.json", {})
+        with locked(folder):
+            missing = {kind: sets[kind] for kind in _missing(place, config.sets)}
+            predict_sets(checkpoints[step], place, data, missing)
+            write_json(place / "step.json", {"epoch": read_state(checkpoints[step])["epoch"], "end": False})
+            for kind in missing:  # last: with these the step is done
+                write_json(place / f"{kind}.json", {})
         report(f"{run}: {checkpoints[step].name} evaluated ({number} of {len(todo)})")
     return Run.open(run)
 

@@ -1,17 +1,18 @@
 """Models that were trained elsewhere, and files that a run has not seen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rosetune._files import write_json
 from rosetune.data.labelled import load_labelled_file
 from rosetune.data.options import ReadOptions
+from rosetune.data.rows import TaskData
 from rosetune.data.tasks import find_task
 from rosetune.experiments.before import bring_up_to_date
 from rosetune.experiments.data import load_data
 from rosetune.experiments.evaluate import evaluate_run, predict_rows, write_metrics
-from rosetune.experiments.folder import claim_folder, holds, make_folder
+from rosetune.experiments.folder import claim_folder, give_back, holds, make_folder
 from rosetune.experiments.lock import locked
 from rosetune.experiments.models import (
     is_unnamed,
@@ -52,6 +53,15 @@ def evaluate_given(config: RunConfig, report: Callable[[str], Any] = print) -> P
     folder = config.folder(identity)
     known = holds(folder, identity)
     make_folder(folder)
+    try:
+        _evaluate(config, data, identity, folder, known)
+    except Exception:
+        give_back(folder)
+        raise
+    return folder
+
+
+def _evaluate(config: RunConfig, data: TaskData, identity: Mapping[str, Any], folder: Path, known: bool) -> None:
     with locked(folder):
         if not known or not (folder / "model").is_dir():
             tokenizer = load_tokenizer(config.model_name_or_path, config.max_length)
@@ -61,7 +71,6 @@ def evaluate_given(config: RunConfig, report: Callable[[str], Any] = print) -> P
             model = load_classifier(config.model_name_or_path, data.labels, tokenizer, task_type=data.task_type)
             save_trained(model, tokenizer, folder / "model")
         evaluate_run(folder, data, config.sets, data_dir=config.data_dir)
-    return folder
 
 
 def evaluate_file(run: str | Path, path: str, report: Callable[[str], Any] = print) -> Run:

@@ -12,7 +12,7 @@ from typing import Any
 from rosetune.data.tasks import find_task
 from rosetune.runs.config import RUN_OPTIONS, RunConfig
 from rosetune.runs.files import read_json
-from rosetune.runs.values import RunError
+from rosetune.runs.values import RunError, as_mapping
 
 __all__ = ["check_paths", "finished", "option_error", "parse_words", "trainer_defaults"]
 
@@ -54,7 +54,8 @@ def parse_words(options: Mapping[str, Any], arguments: Sequence[str] = ()) -> di
     for name in given:
         if name not in known:
             raise option_error(name, {*known, *RUN_OPTIONS})
-    return {name: _typed(value, known[name][0]) for name, value in given.items() if value is not None}
+    typed = {name: _typed(value, known[name][0]) for name, value in given.items() if value is not None}
+    return {name: as_mapping(name, value) for name, value in typed.items()}
 
 
 def _typed(value: Any, annotation: str) -> Any:
