@@ -130,7 +130,7 @@ def test_memory_and_missing_modules_are_the_user_s_to_mend(
 def test_only_what_is_named_is_reworded() -> None:
     with pytest.raises(RunError, match=r"^The 'x>=1' distribution was not found$"), reworded():
         raise PackageNotFoundError("The 'x>=1' distribution was not found.\nTry this")
-    with pytest.raises(RunError, match="^no luck$"), reworded(RuntimeError):
+    with pytest.raises(RunError, match=r"^no luck$"), reworded(RuntimeError):
         raise RuntimeError("no luck.\nmore")
     with pytest.raises(RuntimeError, match="no luck"), reworded():
         raise RuntimeError("no luck")

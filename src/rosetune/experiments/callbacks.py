@@ -69,7 +69,7 @@ class LogFile(TrainerCallback):
 
 
 class StepTimer(TrainerCallback, ExportableState):
-    """Seconds of each optimizer step; a checkpoint's ``trainer_state.json`` has those before it: a resume loses none."""
+    """Seconds of each optimizer step. A checkpoint's ``trainer_state.json`` has those before it: none is lost."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from functools import cache
+from logging import Filter, LogRecord
 from pathlib import Path
 from typing import Any
 
@@ -163,11 +164,15 @@ def quiet_libraries() -> None:
 
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    trainer_utils.logger.addFilter(_is_news)  # the same filter is added once
+    trainer_utils.logger.addFilter(_NEWS)  # the same filter is added once
 
 
-def _is_news(record: Any) -> bool:
-    return not record.getMessage().startswith("mtime may not be reliable")
+class _News(Filter):
+    def filter(self, record: LogRecord) -> bool:
+        return not record.getMessage().startswith("mtime may not be reliable")
+
+
+_NEWS = _News()
 
 
 def _fitted(name: str, tokenizer: Any, model: Any) -> Any:

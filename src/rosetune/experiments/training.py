@@ -22,7 +22,7 @@ from rosetune.experiments.models import load_classifier, load_tokenizer, save_tr
 from rosetune.methods import TracedMask
 from rosetune.robustness.metrics import classification_metrics, regression_metrics
 from rosetune.runs.config import RUN_DEFAULTS, RunConfig
-from rosetune.runs.values import RunError
+from rosetune.runs.values import RunError, as_mapping
 from rosetune.trainer import RobustTrainer, RobustTrainingArguments
 
 __all__ = ["Training", "training_arguments", "training_defaults"]
@@ -54,8 +54,8 @@ def training_arguments(config: RunConfig) -> RobustTrainingArguments:
         raise RunError("resume_from_checkpoint is not needed: a run resumes by itself when the same command is given")
     if given.get("save_only_model"):
         raise RunError(
-            "save_only_model leaves checkpoints that a killed run cannot go on from: leave it out; at the end they are "
-            "deleted anyway unless save_total_limit is given"
+            "save_only_model leaves checkpoints that a killed run cannot go on from: leave it out; at the end they "
+            "are deleted anyway unless save_total_limit is given"
         )
     defaults = {**RUN_DEFAULTS, "dataloader_pin_memory": torch.cuda.is_available()}
     defaults["disable_tqdm"] = not sys.stderr.isatty()  # a bar in a log file is a line of megabytes
@@ -91,7 +91,9 @@ def _check_numbers(args: RobustTrainingArguments) -> None:
         raise RunError(f"optim_args must be such as momentum=0.9,nesterov=true, not {args.optim_args!r}")
     stand_in = torch.optim.SGD([torch.zeros(1)], lr=1.0)
     with reworded(TypeError):
-        get_scheduler(args.lr_scheduler_type, stand_in, 0, 1, args.lr_scheduler_kwargs)
+        get_scheduler(
+            args.lr_scheduler_type, stand_in, 0, 1, as_mapping("lr_scheduler_kwargs", args.lr_scheduler_kwargs)
+        )
 
 
 def is_regression(config: RunConfig) -> bool:
