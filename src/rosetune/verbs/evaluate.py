@@ -10,7 +10,8 @@ EPILOG = """\
 A model that was trained elsewhere becomes a run, with which attack, compare and predict work:
   rosetune evaluate --model_name_or_path textattack/roberta-base-SST-2 --task sst2
 
-Where a run's data has moved since training, --task, --data_dir and --validation_file say where it lies now.
+Where a run's data has moved since training, --task, --data_dir and --validation_file
+say where it lies now.
 """
 
 _GIVEN = (
