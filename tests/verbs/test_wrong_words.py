@@ -61,7 +61,6 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         (["evaluate", "--model_name_or_path", "demo"], "give --task, and no run"),
         (["predict", "nowhere", "--text", "a"], "cannot load 'nowhere'"),
-        (["predict", "nowhere"], "give either --text (one or more) or --input_file"),
         (["predict", "nowhere", "--text", "a", "--batch_size", "0"], "--batch_size must be at least 1"),
         (["demo", "--max_train_samples", "0"], "max_train_samples must be a whole number"),
     ],

@@ -60,6 +60,10 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     if strange:
         raise RunError(f"--{strange[0]} belongs to the run, which knows it: leave it out")
     moved = {name: given.get(name) for name in _MOVED}
+    from rosetune.runs.run import Run
+
+    for folder in known.runs:
+        Run.open(folder)  # what is no run is said before torch is loaded, and before any work
     if known.along_training:
         _along(known, kinds, moved)
         return
