@@ -16,8 +16,8 @@ MODULES = {
 }
 HEAVY = ("torch", "transformers", "sklearn", "datasets", "accelerate")
 
-# Which rooms each room may import; the ground has files, progress bars and the trace of a mask.
-GROUND = {"_files", "_progress", "_torch", "_axes", "mask_trace"}
+# Which rooms each room may import; the ground has files, progress bars, means and the trace of a mask.
+GROUND = {"_files", "_progress", "_torch", "_axes", "_means", "mask_trace"}
 MAY = {
     "data": {*GROUND},
     "methods": {*GROUND, "data"},
