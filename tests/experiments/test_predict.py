@@ -19,8 +19,11 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 import tiny_run
 from rosetune import cli
 from rosetune.data.readers import read_table
+from rosetune.experiments.given import evaluate_given
 from rosetune.experiments.predict import predict_texts
 from rosetune.report.predictions import predictions_table
+from rosetune.runs.config import RunConfig
+from rosetune.runs.values import RunError
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -125,6 +128,16 @@ def test_many_labels_are_a_sigmoid_each(tmp_path: Path, rosetune: Call) -> None:
     table = read_table(tmp_path / "out.csv").columns
     assert list(table) == ["text", "labels", *(f"probability_{name}" for name in names)]
     assert json.loads(table["labels"][0]) == rows[0]["labels"]
+
+
+def test_a_model_of_many_labels_is_not_evaluated_as_if_it_had_one(tmp_path: Path) -> None:
+    folder = classifier(tmp_path / "model", ("bad", "good"), problem_type="multi_label_classification")
+    data = tiny_run.write_csv(tmp_path / "my.csv")
+    out = tmp_path / "run"
+    config = RunConfig(task=str(data), model_name_or_path=str(folder), output_dir=str(out), given=True)
+    with pytest.raises(RunError, match="several labels at once"):
+        evaluate_given(config)
+    assert not (out / "metrics.json").exists()
 
 
 def test_one_output_is_a_value(tmp_path: Path) -> None:
