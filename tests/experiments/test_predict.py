@@ -154,8 +154,8 @@ def test_labels_without_names_and_texts_that_are_cut_are_said(tmp_path: Path) ->
     rows = predict_texts(str(folder), texts=texts, report=lines.append).rows
     assert lines == [
         f"{folder} does not name its labels: they are shown as LABEL_0 to LABEL_1",
-        "2 of 3 texts are longer than the 64 tokens that the model reads (the longest 202): it is predicted from "
-        "their beginning",
+        "2 of 3 texts are longer than the 64 tokens that the model reads (the longest 202): they are predicted "
+        "from their beginning",
     ]
     assert rows[0]["probabilities"] == rows[1]["probabilities"] == rows[2]["probabilities"]
 
