@@ -36,7 +36,7 @@ MAY = {
 # Public names are imported when they are asked for, and a package's own version is no import of it.
 MAY |= {room: MAY[room] | {"rosetune"} for room in ("cli", "experiments")}
 MAY["rosetune"] = {*MAY} - {"experiments", "verbs", "cli", "__main__", "report"}
-# `rosetune list methods` prints the docstrings of the classes, and imports them only then. A finished run holds its card.
+# `rosetune list methods` prints docstrings of the classes, imported only then. A finished run holds its card.
 EXCEPTIONS = {
     ("rosetune.report.listing", "rosetune.methods"),
     ("rosetune.experiments.evaluate", "rosetune.report.card"),
