@@ -116,7 +116,7 @@ def test_what_needs_no_model_is_said_without_torch(library: Library, tmp_path: P
         (["train", "--task", f"{tmp_path}/none.csv", "--model_name_or_path", "demo"], 2, "there is no file or folder"),
         (["train", "--task", "demo", "--model_name_or_path", "./nowhere"], 2, "there is no folder ./nowhere"),
         (["train", *trained], 0, f"{run} is finished; nothing to do"),
-        (["train", *trained, "--no-bf16", "--seed", "1"], 0, f"{run} is finished; nothing to do"),
+        (["train", *trained, "--bf16", "false", "--seed", "1"], 0, f"{run} is finished; nothing to do"),
         (["evaluate", f"{tmp_path}/nowhere"], 2, "there is no folder"),
         (["attack", f"{tmp_path}/nowhere", "--attack", "deepwordbug"], 2, "there is no folder"),
         (["attack", str(run), "--attack", "deepwordbugs"], 2, "did you mean deepwordbug?"),
