@@ -54,9 +54,11 @@ TEXTS = ["the film was great", "a dull and empty plot", "", "été 🌹 – fine
 def test_predictions_are_those_of_a_plain_forward(trained: Path, rosetune: Any) -> None:
     words = [word for text in TEXTS for word in ("--text", text)]
     code, out, err = rosetune("predict", trained, "--json", *words)
-    cut = "1 of 6 texts are longer than the 64 tokens that the model reads (the longest 202)"
     assert code == 0
-    assert err == f"{cut}: it is predicted from their beginning\n"
+    assert err.splitlines() == [
+        "1 of 6 texts is longer than the 64 tokens that the model reads (the longest 202): it is predicted from its "
+        "beginning"
+    ]
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["text"] for row in rows] == TEXTS
     labels, probabilities = forward(trained, [text if len(text) < 500 else "warm " * 62 for text in TEXTS])
@@ -81,6 +83,23 @@ def test_pairs(trained_on_pairs: Path, trained: Path, rosetune: Any) -> None:
     one_line(rosetune("predict", trained, "--text", "a", "--text_pair", "b"), "so it takes a --text each")
 
 
+def test_input_files(trained: Path, rosetune: Any, in_tmp: Path) -> None:
+    write(in_tmp / "a.txt", "the film was great\n\na dull plot\n")
+    write(in_tmp / "b.csv", 'id,text\n1,the film was great\n2,""\n3,a dull plot\n')
+    write(in_tmp / "c.jsonl", '{"text": "the film was great"}\n{"text": ""}\n{"text": "a dull plot"}\n')
+    write(in_tmp / "d.csv", "id,body\n1,the film was great\n2,\n3,a dull plot\n")
+    outputs = []
+    for name, more in (("a.txt", []), ("b.csv", []), ("c.jsonl", []), ("d.csv", ["--text_columns", "body"])):
+        code, out, err = rosetune("predict", trained, "--input_file", name, "--output_file", "out/p.jsonl", *more)
+        assert (code, out) == (0, "")
+        assert err == "3 predictions written to out/p.jsonl\n"
+        rows = [json.loads(line) for line in (in_tmp / "out/p.jsonl").read_text(encoding="utf-8").splitlines()]
+        outputs.append([(row.get("text", row.get("body")), row["label"], row["probabilities"]) for row in rows])
+    assert all(output == outputs[0] for output in outputs)
+    assert [label for _, label, _ in outputs[0]][::2] == ["good", "bad"]
+    assert not list((in_tmp / "out").glob("*.partial"))
+
+
 def test_a_folder_is_no_output_file(trained: Path, rosetune: Any, in_tmp: Path) -> None:
     """Nothing in it is touched."""
     write(in_tmp / "precious.txt", "")
@@ -101,15 +120,18 @@ def test_no_rows(trained: Path, rosetune: Any, in_tmp: Path) -> None:
     one_line(rosetune("predict", trained, "--input_file", "none.csv"), "none.csv")
 
 
-def test_ten_thousand_rows_in_a_pipe(trained: Path, rosetune: Any, in_tmp: Path) -> None:
-    texts = [f"the film was {word} [bold] {i}" for i in range(5000) for word in ("great", "dull")]
-    write(in_tmp / "many.txt", "".join(f"{text}\n" for text in texts))
+def test_ten_thousand_rows_and_a_table_of_the_first(
+    trained: Path, rosetune: Any, in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rosetune.verbs.predict._on_terminal", lambda: True)
+    write(
+        in_tmp / "many.txt",
+        "".join(f"the film was {word} [bold] {i}\n" for i in range(5000) for word in ("great", "dull")),
+    )
     code, out, _ = rosetune("predict", trained, "--input_file", "many.txt", "--batch_size", 512)
     assert code == 0
-    head, *lines = out.splitlines()
-    assert head.split("\t") == ["text", "label", "probability_bad", "probability_good"]
-    assert [line.split("\t")[0] for line in lines] == texts  # no markup of ours
-    assert {line.split("\t")[1] for line in lines[::2]} == {"good"}
+    assert out.endswith("... and 9950 more; --output_file or --json gives all 10000\n")
+    assert out.count("great [bold]") == 25  # no markup of ours
 
 
 def test_any_saved_classifier_predicts(trained: Path, rosetune: Any) -> None:
