@@ -24,7 +24,7 @@ def model_card(run: Run, metrics: Mapping[str, Any]) -> str:
     import yaml
 
     config = run.config
-    base = config.model_name_or_path
+    base, training = config.model_name_or_path, sorted(run.identity["training"].items())
     about: dict[str, Any] = {
         "library_name": "transformers",
         "pipeline_tag": "text-classification",
