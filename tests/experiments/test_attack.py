@@ -153,7 +153,7 @@ def test_every_model_is_tried_on_what_fooled_the_other(runs: Path, attacks: Any,
 def labels_by(run: str, texts: list[str]) -> list[str]:
     from rosetune.experiments.predict import predict_texts
 
-    return [row["label"] for row in predict_texts(run, texts=texts)]
+    return [row["label"] for row in predict_texts(run, texts=texts).rows]
 
 
 @pytest.mark.parametrize("width", [40, 80])

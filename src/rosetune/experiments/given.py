@@ -65,7 +65,12 @@ def _evaluate(config: RunConfig, data: TaskData, identity: Mapping[str, Any], fo
     with locked(folder):
         if not known or not (folder / "model").is_dir():
             tokenizer = load_tokenizer(config.model_name_or_path, config.max_length)
-            _, _, labels = load_trained(config.model_name_or_path)
+            trained, _, labels = load_trained(config.model_name_or_path)
+            if trained.config.problem_type == "multi_label_classification":
+                raise RunError(
+                    f"{config.model_name_or_path} gives several labels at once (multi-label), the data one a text: "
+                    "`rosetune predict` shows the probability of each"
+                )
             _check_labels(config.model_name_or_path, labels, data.labels)
             claim_folder(folder, config, identity)
             model = load_classifier(config.model_name_or_path, data.labels, tokenizer, task_type=data.task_type)

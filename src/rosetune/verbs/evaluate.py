@@ -10,7 +10,8 @@ EPILOG = """\
 A model that was trained elsewhere becomes a run, with which attack, compare and predict work:
   rosetune evaluate --model_name_or_path textattack/roberta-base-SST-2 --task sst2
 
-Where a run's data has moved since training, --task, --data_dir and --validation_file say where it lies now.
+Where a run's data has moved since training, --task, --data_dir and --validation_file
+say where it lies now.
 """
 
 _GIVEN = (
@@ -59,6 +60,10 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     if strange:
         raise RunError(f"--{strange[0]} belongs to the run, which knows it: leave it out")
     moved = {name: given.get(name) for name in _MOVED}
+    from rosetune.runs.run import Run
+
+    for folder in known.runs:
+        Run.open(folder)  # what is no run is said before torch is loaded, and before any work
     if known.along_training:
         _along(known, kinds, moved)
         return
