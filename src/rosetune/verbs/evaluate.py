@@ -16,7 +16,7 @@ say where it lies now.
 
 _GIVEN = (
     *("model_name_or_path", "task", "data_dir", "text_columns", "label_column", "validation_file", "test_file"),
-    *("encoding", "delimiter", "drop_empty", "drop_unlabelled", "max_length", "output_dir"),
+    *("task_type", "encoding", "delimiter", "drop_empty", "drop_unlabelled", "max_length", "output_dir"),
 )
 _MOVED = ("task", "data_dir", "validation_file")
 
