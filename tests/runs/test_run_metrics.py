@@ -8,7 +8,7 @@ from made_runs import make_rows, outcomes, write_attack, write_json, write_run
 from rosetune.cli import main
 from rosetune.data.tasks import find_task
 from rosetune.robustness.rows import set_metrics
-from rosetune.runs.metrics import of_kinds, over_tasks, run_metrics
+from rosetune.runs.metrics import over_tasks, run_metrics, select_kinds
 
 KINDS = {"method": ["SCPN", "T3"] * 5, "data_construction": ["sentence"] * 10}
 
@@ -66,9 +66,9 @@ def test_one_of_two_parts_has_no_official_score(tmp_path):
 
 def test_the_part_that_was_asked_for(tmp_path):
     metrics = write(tmp_path / "a", "sst2", outcomes(8, 2), outcomes(4, 6)).metrics
-    assert list(of_kinds(metrics, ["clean"])["sets"]) == ["clean"]
-    assert "advglue" not in of_kinds(metrics, ["clean"])
-    assert of_kinds(metrics, ["clean", "advglue"]) == metrics
+    assert list(select_kinds(metrics, ["clean"])["sets"]) == ["clean"]
+    assert "advglue" not in select_kinds(metrics, ["clean"])
+    assert select_kinds(metrics, ["clean", "advglue"]) == metrics
 
 
 def test_over_tasks(tmp_path, capsys, monkeypatch):

@@ -11,7 +11,7 @@ from rosetune.runs.files import read_json
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 
-__all__ = ["of_kinds", "over_tasks", "run_metrics"]
+__all__ = ["over_tasks", "run_metrics", "select_kinds"]
 
 
 def run_metrics(folder: Path, labels: Sequence[str]) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def _advglue(run: Run, names: Sequence[str], sets: Mapping[str, Any]) -> dict[st
     return {"advglue": found | ({"left_out": left_out} if left_out else {})}
 
 
-def of_kinds(metrics: dict[str, Any], kinds: Sequence[str]) -> dict[str, Any]:
+def select_kinds(metrics: dict[str, Any], kinds: Sequence[str]) -> dict[str, Any]:
     """The part of a run's metrics that is about these kinds of sets."""
     kept = {name: m for name, m in metrics["sets"].items() if SetName.parse(name).kind in kinds}
     return {name: m for name, m in metrics.items() if name != "advglue" or "advglue" in kinds} | {"sets": kept}

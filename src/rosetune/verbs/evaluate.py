@@ -86,11 +86,11 @@ def _print(folders: list[str], kinds: tuple[str, ...], as_json: bool) -> None:
 
     from rosetune.report.console import console
     from rosetune.report.metrics import print_metrics
-    from rosetune.runs.metrics import of_kinds, over_tasks
+    from rosetune.runs.metrics import over_tasks, select_kinds
     from rosetune.runs.run import Run
 
     runs = [Run.open(folder) for folder in folders]
-    results = {str(run): of_kinds(run.metrics, kinds) for run in runs}
+    results = {str(run): select_kinds(run.metrics, kinds) for run in runs}
     if as_json:
         print(json.dumps(results, indent=2, ensure_ascii=False))
         return
