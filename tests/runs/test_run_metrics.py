@@ -58,6 +58,18 @@ def test_items_that_training_holds_leave_no_official_score(tmp_path):
     assert found["drop"] == pytest.approx(0.4)
 
 
+def test_of_the_version_before_it_is_not_known_whether_all_items_are_there(tmp_path, capsys):
+    run = write(tmp_path / "a", "sst2", outcomes(8, 2), outcomes(4, 6), before=True)
+    assert run.sets() == ["clean", "advglue", "advglue_originals"]
+    main(["evaluate", str(run), "--sets", "clean,advglue"])  # there is nothing left to predict
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Whether items were left out is not known" in said
+    found = json.loads((run.folder / "metrics.json").read_text())["advglue"]
+    assert found["official_score"] is None
+    assert found["left_out"] == {"advglue": None}
+    assert found["drop"] == pytest.approx(0.4)
+
+
 def test_one_of_two_parts_has_no_official_score(tmp_path):
     run = write(tmp_path / "a", "mnli", outcomes(8, 2), outcomes(4, 6))
     assert run.metrics["advglue"]["official_score"] is None
