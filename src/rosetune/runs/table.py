@@ -1,6 +1,6 @@
 """Finished runs as two pandas tables: a row per run and set, and a row per example."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -61,13 +61,15 @@ def examples(runs: Iterable[Run], *, texts: bool = False, steps: bool = False) -
     Args:
         runs: from :func:`rosetune.find_runs`.
         texts: whether the texts are joined, in the columns of the task; the data is read anew, and noise is drawn
-            again by its seed. Of an attack it is the adversarial text.
+            again by its seed. Of an attack it is the adversarial text. A text column that is called as one of this
+            table's comes as ``text_<its name>``.
         steps: whether each evaluated checkpoint gets rows too.
 
     Returns:
         The columns :data:`EXAMPLE_COLUMNS`, and the texts. ``gold`` and ``prediction`` are label names, or numbers of
         a regression; of an attack ``gold`` is "robust" and ``prediction`` one of "robust", "broken", "wrong" before.
-        ``original_id`` is the original that an item of AdvGLUE stems from, ``attack`` the method that made it.
+        ``original_id`` is the original that an item of AdvGLUE stems from, ``attack`` the method that made it, or the
+        name of the attack.
 
     Raises:
         RunError: a file of a run is damaged, or its data is not what it was trained on.
@@ -80,7 +82,11 @@ def examples(runs: Iterable[Run], *, texts: bool = False, steps: bool = False) -
         found = texts_of(run, [name for name, _ in places]) if texts else {}
         for name, step in places:
             about, of_set = _about(run, name, step), found.get(name, {})
-            rows += [{**about, **_example(row), **of_set.get(str(row["id"]), {})} for row in run.rows(name, step)]
+            by = SetName.parse(name).attack
+            rows += [
+                {**about, **_example(row, by), **_beside(of_set.get(str(row["id"]), {}))}
+                for row in run.rows(name, step)
+            ]
     extra = dict.fromkeys(key for row in rows for key in row if key not in EXAMPLE_COLUMNS)
     return _table(rows, (*EXAMPLE_COLUMNS, *extra))
 
@@ -113,7 +119,11 @@ def _flat(metrics: dict[str, Any]) -> dict[str, Any]:
     return found | {name: calibration[name] for name in ("ece", "brier") if name in calibration}
 
 
-def _example(row: dict[str, Any]) -> dict[str, Any]:
+def _beside(texts: Mapping[str, str]) -> dict[str, str]:
+    return {f"text_{name}" if name in EXAMPLE_COLUMNS else name: text for name, text in texts.items()}
+
+
+def _example(row: dict[str, Any], attack: str | None) -> dict[str, Any]:
     kept: dict[str, Any] = {name: row[name] for name in ("id", "gold", "prediction", "original_id") if name in row}
     right = None if row["gold"] is None or isinstance(row["gold"], float) else row["gold"] == row["prediction"]
-    return {**kept, "right": right, "attack": row.get("method")}
+    return {**kept, "right": right, "attack": attack or row.get("method")}
