@@ -48,10 +48,7 @@ def model_card(run: Run, metrics: Mapping[str, Any]) -> str:
         "",
         "Intervals are of 95%, over the choice of examples; the luck of one training run is not in them.\n",
         "## Training\n",
-        *(
-            f"- {name}: `{json.dumps(value, sort_keys=True)}`"
-            for name, value in sorted(run.identity["training"].items())
-        ),
+        *(f"- {name}: `{json.dumps(value, sort_keys=True)}`" for name, value in training),
         *(f"- {name}: `{version}`" for name, version in run.environment.get("packages", {}).items()),
         f"\n## Intended use and licence\n\n{_UNSET}\n",
     ]
