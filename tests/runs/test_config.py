@@ -245,3 +245,15 @@ def test_values_out_of_range(options: dict[str, Any], message: str) -> None:
 def test_every_option_says_what_it_is() -> None:
     fields = {name: field for name, field in RunConfig.__dataclass_fields__.items() if name != "training"}
     assert all(field.metadata["help"] for field in fields.values())
+
+
+def test_a_folder_of_the_version_before_is_found_again(tmp_path, monkeypatch):
+    """It was called by the hash alone, and its method perhaps otherwise."""
+    monkeypatch.chdir(tmp_path)
+    own = config(training={"objective": "r_drop", "seed": 3})
+    identity = {"task": "x", "training": own.training}
+    new = own.folder(identity)
+    old = new.parents[1] / "r_drop" / new.name.removeprefix("seed-3-")
+    old.mkdir(parents=True)
+    assert own.folder(identity) == old
+    assert own.folder({**identity, "max_length": 64}).name.startswith("seed-3-")
