@@ -5,8 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from rosetune.robustness.attacks.run import attack_row
 from rosetune.robustness.attacks.summary import summary
-from rosetune.robustness.rows import attack_row, set_metrics
+from rosetune.robustness.rows import set_metrics
 
 __all__ = ["AttackResult", "Evaluation"]
 

@@ -16,19 +16,10 @@ from rosetune.robustness.statistics import Difference, difference, difference_of
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = [
-    "attack_row",
-    "clusters_of",
-    "compare_rows",
-    "paired_correctness",
-    "paired_errors",
-    "prediction_rows",
-    "set_metrics",
-]
+__all__ = ["clusters_of", "compare_rows", "paired_correctness", "paired_errors", "prediction_rows", "set_metrics"]
 
 T = TypeVar("T")
 Row = dict[str, Any]
-_OUTCOMES = {"failed": "robust", "success": "broken", "skipped": "wrong"}
 ANNOTATIONS = ("method", "data_construction", "original_id")  # of AdvGLUE's items
 
 
@@ -238,23 +229,6 @@ def _number(gold: Any) -> float | None:
     if isinstance(gold, str) or not np.isfinite(gold):
         raise ValueError(f"gold {gold!r} is no number: regression needs a finite one")
     return float(gold)
-
-
-def attack_row(set_name: str, result: Mapping[str, Any]) -> Row:
-    """The result of an attack on one text as a row: "robust", "broken", or "wrong" before the attack.
-
-    Args:
-        set_name: of the attack.
-        result: see :func:`rosetune.robustness.attacks.run.attack`; its ``original_id`` is kept.
-
-    Raises:
-        ValueError: a status that no attack has.
-    """
-    if result["status"] not in _OUTCOMES:
-        raise ValueError(f"{set_name}: text {result['id']!r} has the status {result['status']!r}, which is none")
-    known = {} if result.get("original_id") is None else {"original_id": result["original_id"]}
-    row = {"set": set_name, "id": result["id"], "gold": "robust", "prediction": _OUTCOMES[result["status"]]}
-    return row | known
 
 
 def clusters_of(rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]] | None:

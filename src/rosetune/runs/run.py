@@ -9,8 +9,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-from rosetune.robustness.attacks.run import read_results
-from rosetune.robustness.rows import attack_row
+from rosetune.robustness.attacks.run import attack_row, read_results
 from rosetune.runs.config import RunConfig
 from rosetune.runs.files import Rows, read_identity, read_json, read_lines, rows_by_set
 from rosetune.runs.sets import SetName
