@@ -258,6 +258,8 @@ def _model_identity(name: str) -> str:
     folder = Path(name).expanduser()
     if name == "demo" or not folder.is_dir():
         return name
+    if not (folder / "config.json").is_file() and (folder / "model").is_dir():
+        folder /= "model"  # of a run, whose own files change with every evaluation
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.iterdir() if p.suffix in _WEIGHTS and p.is_file()):
         digest.update(f"{path.name}:{file_hash(path)}\n".encode())
