@@ -136,3 +136,15 @@ def test_only_what_is_named_is_reworded() -> None:
         raise RuntimeError("no luck")
     with pytest.raises(FileNotFoundError), reworded(Exception):
         raise FileNotFoundError("x")
+
+
+def test_processes_that_would_train_each_by_itself_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under torchrun without a GPU, where each would write to the same folder."""
+    from rosetune.experiments import training
+    from rosetune.runs.config import RunConfig
+
+    config = RunConfig(task="sst2", model_name_or_path="demo")
+    assert training.training_arguments(config).world_size == 1
+    monkeypatch.setattr(training, "world_size", lambda: 2)
+    with pytest.raises(ValueError, match="2 processes were started, but each would train by itself: give --use_cpu"):
+        training.training_arguments(config)

@@ -12,6 +12,7 @@ from datasets import Dataset
 from transformers import DataCollatorWithPadding, PrinterCallback, ProgressCallback, get_scheduler
 
 from rosetune._files import write_json, write_json_lines
+from rosetune._torch import world_size
 from rosetune.data.rows import TaskData, shuffled_subset, take, text_keys
 from rosetune.data.split import shuffled
 from rosetune.data.summary import summarise
@@ -77,6 +78,10 @@ def training_arguments(config: RunConfig) -> RobustTrainingArguments:
     with reworded(Exception):
         args = RobustTrainingArguments(**{**defaults, **given, "output_dir": given.get("output_dir", "runs")})
     _check_numbers(args)
+    if world_size() > args.world_size:  # as transformers has it of torchrun on a machine without a GPU
+        raise RunError(
+            f"{world_size()} processes were started, but each would train by itself: give --use_cpu true, or start one"
+        )
     return args
 
 
