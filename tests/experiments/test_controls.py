@@ -17,7 +17,7 @@ from rosetune.experiments.options import make_config
 from rosetune.experiments.train import train_run
 from rosetune.experiments.training import training_defaults
 from rosetune.mask_trace import MaskTrace
-from rosetune.runs.claimed import ClaimedRun
+from rosetune.runs.claimed_run import ClaimedRun
 from rosetune.runs.config import RunConfig
 from rosetune.runs.controls import CONTROLS, found_controls, left_out
 from rosetune.runs.run import Run, RunError

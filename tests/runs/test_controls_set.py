@@ -11,7 +11,7 @@ from transformers import TrainingArguments
 from made_runs import ROSE, outcomes, write_run
 from rosetune.experiments.training import training_defaults
 from rosetune.methods import OBJECTIVES, UPDATE_MASKS, build
-from rosetune.runs.claimed import ClaimedRun, rose_needs, same_method
+from rosetune.runs.claimed_run import ClaimedRun, rose_needs, same_method
 from rosetune.runs.config import DEFAULT_SEED, LENGTH, METHOD, RUN_DEFAULTS
 from rosetune.runs.controls import CONTROLS, control_config, control_names, left_out
 from rosetune.runs.values import RunError

@@ -3,7 +3,7 @@
 import pytest
 
 from rosetune.robustness.noise import noise_curve
-from rosetune.robustness.noises import NOISES
+from rosetune.robustness.noise_families import NOISES
 from rosetune.runs.sets import KINDS, SetName
 
 # name, kind, noise, strength, mismatched, is_original, robust, clean set of MNLI, title

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rosetune.experiments.train import run_all
-from rosetune.runs.claimed import ClaimedRun, LeftOut
+from rosetune.runs.claimed_run import ClaimedRun, LeftOut
 from rosetune.runs.config import RunConfig
 from rosetune.runs.controls import CONTROLS, control_config, control_names
 from rosetune.runs.run import RunError

@@ -10,11 +10,11 @@ from datasets import Dataset
 from rosetune._files import as_json, write_json, write_json_lines, write_text
 from rosetune._progress import progress
 from rosetune.data.rows import TaskData
-from rosetune.experiments.before import bring_up_to_date
 from rosetune.experiments.checkpoints import checkpoints_of, end_step, read_state, step_of
 from rosetune.experiments.data import checked_data, config_now
 from rosetune.experiments.lock import locked
 from rosetune.experiments.models import load_trained, quiet_libraries
+from rosetune.experiments.upgrade import bring_up_to_date
 from rosetune.report.card import model_card
 from rosetune.robustness.evaluation import predict
 from rosetune.robustness.rows import prediction_rows

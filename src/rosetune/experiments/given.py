@@ -13,7 +13,6 @@ from rosetune.data.rows import TaskData, text_keys
 from rosetune.data.summary import shared_texts, summarise
 from rosetune.data.tables import DataError
 from rosetune.data.tasks import find_task
-from rosetune.experiments.before import bring_up_to_date
 from rosetune.experiments.data import checked_data, load_data
 from rosetune.experiments.evaluate import evaluate_run, predict_rows, write_metrics
 from rosetune.experiments.folder import claim_folder, give_back, holds, make_folder
@@ -26,6 +25,7 @@ from rosetune.experiments.models import (
     quiet_libraries,
     save_trained,
 )
+from rosetune.experiments.upgrade import bring_up_to_date
 from rosetune.runs.config import RunConfig, file_hash, folder_name
 from rosetune.runs.files import read_json
 from rosetune.runs.run import Run

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
+from scipy.special import expit, softmax
 
 from rosetune._progress import progress
 from rosetune.data.assemble import obvious_texts
@@ -117,9 +118,9 @@ def _told(logits: NDArray[np.floating], labels: Sequence[str], multi_label: bool
         return [{"value": value} for value in logits[:, 0].astype(np.float64).round(6).tolist()]
     z = logits.astype(np.float64)
     if multi_label:
-        probabilities = np.exp(-np.logaddexp(0.0, -z))  # the sigmoid, which no logit makes overflow
+        probabilities = expit(z)
     else:
-        probabilities = np.exp(z - np.logaddexp.reduce(z, axis=1, keepdims=True))
+        probabilities = softmax(z, axis=1)
     told = []
     for row in probabilities:
         by_label = dict(zip(labels, row.round(6).tolist(), strict=True))

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rosetune.report.console import Grid, accuracy_grid
-from rosetune.runs.claimed import ClaimedRun
+from rosetune.runs.claimed_run import ClaimedRun
 from rosetune.runs.controls import CONTROLS, found_controls, left_out
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName

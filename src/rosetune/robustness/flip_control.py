@@ -54,6 +54,7 @@ class FlipControl:
         flipped: adversarial accuracy of the flipped plain model, see :func:`flipped_accuracy`; ``robust``: that of the
             robust model; ``excess``: robust minus flipped.
         low, high: interval of the excess.
+        gain_low: lower end of the interval of flipped minus the plain model's adversarial accuracy.
         flip_rate: share of predictions flipped to another label.
     """
 
@@ -63,6 +64,7 @@ class FlipControl:
     low: float
     high: float
     flip_rate: float
+    gain_low: float
 
 
 def flip_control(
@@ -106,10 +108,11 @@ def flip_control(
         for table, keys in tables
         for means in resampled_means(*cluster_sums(table, keys), resamples, rng, lambda rows, count: rows @ count.T)
     ]
-    excess = drawn[3] - _flipped(drawn[0], drawn[1], drawn[2], classes)
-    low, high = quantiles(excess, level)
+    flips = _flipped(drawn[0], drawn[1], drawn[2], classes)
+    low, high = quantiles(drawn[3] - flips, level)
+    gain_low, _ = quantiles(flips - drawn[2], level)
     lost = min(max(before - after, 0.0), before - 1 / classes) / (before - 1 / classes)
-    return FlipControl(flipped, robust, robust - flipped, low, high, lost * (classes - 1) / classes)
+    return FlipControl(flipped, robust, robust - flipped, low, high, lost * (classes - 1) / classes, gain_low)
 
 
 def robust_at_equal_clean(points: Sequence[tuple[float, float]], clean: float) -> list[float]:

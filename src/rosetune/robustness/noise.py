@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from rosetune.robustness.edits import generator
-from rosetune.robustness.noises import NOISES, SHORTEST, check_share, misspell, split_words
+from rosetune.robustness.noise_families import NOISES, SHORTEST, check_share, misspell, split_words
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -11,7 +11,7 @@ from rosetune.robustness.metrics import constant_predictor
 from rosetune.robustness.rows import paired_correctness
 from rosetune.robustness.statistics import ALPHA, Difference, paired_t_test
 from rosetune.runs.along import accuracy, nearest_step
-from rosetune.runs.claimed import ClaimedRun
+from rosetune.runs.claimed_run import ClaimedRun
 from rosetune.runs.compare import check_seeds, common_rows, common_sets, paired, rows_difference, rows_of
 from rosetune.runs.config import LENGTH, METHOD
 from rosetune.runs.controls import CONTROLS, found_controls, left_out
@@ -231,15 +231,17 @@ def _flips(a: Sequence[Run], b: Sequence[Run], name: str) -> list[ControlResult]
         each.append(flip_control(clean_a, clean_b, set_a, set_b, classes, clusters=clusters, same_examples=same))
         level.append(min(np.mean(clean_a), np.mean(clean_b)))
     flipped, robust = (float(np.mean([getattr(one, key) for one in each])) for key in ("flipped", "robust"))
-    low, high, better = each[0].low, each[0].high, each[0].low > 0
+    plain = [accuracy(run, name) for run in a]
+    # Flips are computed, not observed: there is no exact test of them, and the interval alone decides for one seed.
+    low, high, better, gains = each[0].low, each[0].high, each[0].low > 0, each[0].gain_low > 0
     if len(each) > 1:
         t = paired_t_test([one.flipped for one in each], [one.robust for one in each])
         low, high = (t.mean if end is None else end for end in (t.low, t.high))
         better = t.b_better is not None and t.b_better <= ALPHA
-    gain, excess = flipped - float(np.mean([accuracy(run, name) for run in a])), robust - flipped
-    return [
-        ControlResult("flip", len(each), float(np.mean(level)), flipped, gain, gain > 0, excess, low, high, better)
-    ]
+        own = paired_t_test(plain, [one.flipped for one in each]).b_better
+        gains = own is not None and own <= ALPHA
+    gain, excess = flipped - float(np.mean(plain)), robust - flipped
+    return [ControlResult("flip", len(each), float(np.mean(level)), flipped, gain, gains, excess, low, high, better)]
 
 
 def _stopped(a: Sequence[Run], b: Sequence[Run], name: str) -> list[ControlResult]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from rosetune.runs.claimed import ClaimedRun, LeftOut, Training, same_method
+from rosetune.runs.claimed_run import ClaimedRun, LeftOut, Training, same_method
 from rosetune.runs.config import LENGTH, METHOD, RunConfig
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError, differences

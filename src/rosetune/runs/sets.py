@@ -5,7 +5,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
-from rosetune.robustness.noises import NOISES
+from rosetune.robustness.noise_families import NOISES
 
 __all__ = ["KINDS", "SetName"]
 

@@ -37,7 +37,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
 
     from rosetune.report.console import console, print_grid
     from rosetune.report.controls import control_states, left_out_lines, named_set_table, results_grid
-    from rosetune.runs.claimed import ClaimedRun
+    from rosetune.runs.claimed_run import ClaimedRun
     from rosetune.runs.controls import found_controls
     from rosetune.runs.run import Run
 

@@ -4,7 +4,7 @@ import argparse
 
 from rosetune.runs.config import RunConfig
 from rosetune.runs.values import RunError
-from rosetune.verbs._shared import SETS_HELP, add_fields, given_fields, kinds_of
+from rosetune.verbs._shared import add_fields, given_fields, kinds_of
 
 EPILOG = """\
 A model that was trained elsewhere becomes a run, with which attack, compare and predict work:
@@ -24,7 +24,7 @@ _MOVED = ("task", "data_dir", "validation_file")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's flags."""
     parser.add_argument("runs", nargs="*", metavar="RUN", help="folder of a finished run")
-    parser.add_argument("--sets", metavar="A,B", help=SETS_HELP)
+    add_fields(parser, RunConfig, ("sets",), sets={"default": None})
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
     parser.add_argument(
         "--along_training",

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from made_runs import make_rows, outcomes, write_json, write_run
-from rosetune.experiments import before
-from rosetune.experiments.before import bring_up_to_date
+from rosetune.experiments import upgrade
 from rosetune.experiments.evaluate import evaluate_again
+from rosetune.experiments.upgrade import bring_up_to_date
 from rosetune.runs.along import Followed
 from rosetune.runs.run import Run
 
@@ -86,7 +86,7 @@ def test_killed_at_any_file_nothing_is_lost(old, tmp_path, monkeypatch):
         folder, written = Path(shutil.copytree(old.folder, tmp_path / f"copy-{number}")), [0]
         with monkeypatch.context() as patch:
             for name in ("write_json_lines", "write_json"):
-                patch.setattr(before, name, killed_after(number, written, getattr(before, name)))
+                patch.setattr(upgrade, name, killed_after(number, written, getattr(upgrade, name)))
             try:
                 bring_up_to_date(folder)
                 killed = False
@@ -120,6 +120,6 @@ def test_a_set_that_was_predicted_anew_stays(old):
     """What lies in a file of its own is newer than the old file."""
     newer = make_rows("clean", outcomes(8))
     write_json(old.folder / "predictions/clean.json", {"clean": 0})
-    before.write_json_lines(old.folder / "predictions/clean.jsonl", newer)
+    upgrade.write_json_lines(old.folder / "predictions/clean.jsonl", newer)
     bring_up_to_date(old.folder)
     assert Run(old.folder).rows("clean") == newer
