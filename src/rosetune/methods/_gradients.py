@@ -4,23 +4,31 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
 CHECKPOINTING = "give activation_checkpointing_kwargs={'use_reentrant': False}"
 
 
 def gradients(
-    loss: Tensor, tensors: Sequence[Tensor], *, of: str, reaching: str, retain_graph: bool = False
+    loss: Tensor | GradientEdge,
+    tensors: Sequence[Tensor],
+    *,
+    of: str,
+    reaching: str,
+    seed: Tensor | None = None,
+    retain_graph: bool = False,
 ) -> list[Tensor | None]:
     """``torch.autograd.grad``; None for a tensor that the loss does not reach.
 
     Args:
+        loss: a scalar, or another place in the graph with the gradient there as ``seed``.
         of, reaching: loss and tensors in words, for the errors.
 
     Raises:
         ValueError: none of the tensors is reached, or the forward ran under reentrant checkpointing.
     """
     try:
-        found = torch.autograd.grad(loss, tensors, retain_graph=retain_graph, allow_unused=True)
+        found = torch.autograd.grad([loss], tensors, [seed], retain_graph=retain_graph, allow_unused=True)
     except RuntimeError as error:
         if "use_reentrant" not in str(error):
             raise
