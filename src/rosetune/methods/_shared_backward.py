@@ -304,7 +304,8 @@ def _use(node: Any, position: int, parameter: int, transposed: bool, rows: int) 
     if form == "embedding":
         if node._saved_scale_grad_by_freq or node._saved_sparse:
             return "an embedding has sparse or scaled gradients"
-        options = (node._saved_padding_idx,)
+        padding = node._saved_padding_idx  # unsigned there, so that -1 (none) comes as 2^64 - 1
+        options = (padding if padding < 2**63 else -1,)
     count = saved[0].shape[0] if saved[0].dim() else 0
     if form in ("linear", "bias"):
         source = node.next_functions[1 if node.name() == "AddmmBackward0" else 0][0]
