@@ -2,6 +2,7 @@
 
 import logging
 import math
+import weakref
 
 import pytest
 import torch
@@ -224,7 +225,8 @@ def test_a_model_that_mixes_rows_is_found_out(caplog):
             "labels": torch.tensor([0, 1, 1, 0]),
         }
         out = CrossEntropy()(model, batch, consistency=True)
-        expected = [g.norm().item() for g in torch.autograd.grad(out.consistency, layer.parameters(), retain_graph=True)]
+        parts = torch.autograd.grad(out.consistency, layer.parameters(), retain_graph=True)
+        expected = [g.norm().item() for g in parts]
         rose.observe(optimizer, consistency=out.consistency)
         out.loss.backward()
         assert rose._observation.norms("consistency").tolist() == pytest.approx(expected)
@@ -259,3 +261,104 @@ def test_how_often_the_model_is_passed_backward(objective, order, num_labels, pa
         optimizer.step()
         optimizer.zero_grad()
     assert len(seen) == passes
+
+
+def norms_of(model, batches, run):
+    """The first-order risks after these micro-batches, each passed as ``run(model, batch)`` says."""
+    rose = Rose("first", upper=UPPER)
+    optimizer = SelectiveAdamW(model.named_parameters(), update_mask=rose)
+    for seed, batch in enumerate(batches):
+        torch.manual_seed(seed)
+        run(rose, optimizer, batch)
+    return rose._observation.norms("consistency")
+
+
+def alone(model):
+    """The plain implementation's."""
+
+    def run(rose, optimizer, batch):
+        out = CrossEntropy(passes=1)(model, batch, consistency=True)  # whose second pass is in no loss
+        rose.observe(optimizer, consistency=out.consistency)
+
+    return run
+
+
+def followed(model, scaler=None, **autocast):
+    def run(rose, optimizer, batch):
+        with torch.autocast("cpu", enabled=bool(autocast), **autocast):
+            out = CrossEntropy()(model, batch, consistency=True)
+        rose.observe(optimizer, consistency=out.consistency)
+        (out.loss if scaler is None else scaler.scale(out.loss)).backward()
+
+    return run
+
+
+def spoilt(seed):
+    """Labels that leave rows without a gradient, so that the pass of its own runs inside the backward pass."""
+    return ignored(make_batch(seed=seed))
+
+
+@pytest.mark.parametrize("make", [make_batch, spoilt])
+def test_inside_distributed_data_parallel(one_process, make):
+    batches = [make(seed=seed) for seed in range(2)]
+    model = make_model().double()
+    expected = norms_of(model, batches, alone(model))
+    found = norms_of(model, batches, followed(one_process(model)))
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
+    assert all(p.grad is not None for name, p in model.named_parameters() if "layer" in name)
+
+
+def test_a_scaled_loss_is_no_scaled_risk():
+    model, batches = make_model().double(), [make_batch(seed=seed) for seed in range(2)]
+    expected = norms_of(model, batches, alone(model))
+    found = norms_of(model, batches, followed(model, torch.amp.GradScaler("cpu", init_scale=2.0**16)))
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
+
+
+def test_an_overflowing_loss_leaves_the_risk_alone():
+    model, batches = make_model().double(), [make_batch()]
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+    scaler.scale = lambda loss: loss * math.inf
+    torch.testing.assert_close(
+        norms_of(model, batches, followed(model, scaler)), norms_of(model, batches, alone(model)), rtol=1e-9, atol=0
+    )
+
+
+def test_bf16(caplog):
+    caplog.set_level(logging.INFO, "rosetune")
+    model, batches = make_model(), [make_batch()]
+    found = norms_of(model, batches, followed(model, dtype=torch.bfloat16))
+
+    def run(rose, optimizer, batch):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            alone(model)(rose, optimizer, batch)
+
+    torch.testing.assert_close(found, norms_of(model, batches, run), rtol=0.02, atol=0)
+    assert SHARED in caplog.text
+
+
+def test_float16_and_checkpointing_take_a_pass_of_their_own(caplog):
+    caplog.set_level(logging.INFO, "rosetune")
+    model, batches = make_model(), [make_batch()]
+    norms_of(model, batches, followed(model, dtype=torch.float16))
+    assert "float16" in caplog.text
+    model.activation_checkpointing_enable({"use_reentrant": False})
+    found = norms_of(model, batches, followed(model))
+    plain = make_model()
+    assert "checkpointing" in caplog.text
+    torch.testing.assert_close(found, norms_of(plain, batches, followed(plain)), rtol=1e-3, atol=0)
+
+
+def test_no_graph_outlives_its_step():
+    model = make_model()
+    rose = Rose("first", upper=UPPER)
+    optimizer = SelectiveAdamW(model.named_parameters(), update_mask=rose)
+    out = CrossEntropy()(model, make_batch(), consistency=True)
+    rose.observe(optimizer, consistency=out.consistency)
+    out.loss.backward()
+    (shared, _, _), *_ = rose._observation._pending
+    seen = weakref.ref(shared)
+    assert shared.edge is None
+    optimizer.step()
+    del shared
+    assert seen() is None  # without a collection of cycles

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from helpers import make_batch, make_model
-from rosetune import CrossEntropy, RDrop, Rose, SelectiveAdamW
+from rosetune import CrossEntropy, FreeLB, RDrop, Rose, SelectiveAdamW
 from rosetune.methods._targets import LAYER_PARAMETERS, select_targets
 
 DRAWS = 60
@@ -139,11 +139,37 @@ def test_what_is_held_is_small():
     assert sizes == {(32, 4), (64, 4), (32,)}
 
 
-def test_three_labels_are_ranked_exactly_and_the_log_says_so(caplog):
+@pytest.mark.parametrize(
+    ("architecture", "num_labels", "objective"),
+    [("bert", 3, CrossEntropy), ("gpt2", 3, RDrop), ("deberta", 2, CrossEntropy), ("bert", 2, FreeLB)],
+)
+def test_a_backward_pass_without_weight_gradients(architecture, num_labels, objective):
+    """More labels, weights that also act beside the batch, and a loss from other passes: sketched all the same."""
+    model = make_model(architecture, num_labels=num_labels).double()
+    rose, optimizer = masked(model, sketch=4)
+    for seed in range(2):
+        observe(model, rose, optimizer, make_batch(seed=seed, num_labels=num_labels), seed, objective())
+    found = rose._observation.norms("consistency")
+    expected = None
+    targets = select_targets(optimizer, rose.target_parameters)
+    for seed in range(2):
+        torch.manual_seed(seed)
+        out = objective()(model, make_batch(seed=seed, num_labels=num_labels), consistency=True)
+        parts = torch.autograd.grad(out.consistency, [p for _, p in targets])
+        expected = parts if expected is None else [a + b for a, b in zip(expected, parts, strict=True)]
+    for norm, gradient, (name, _) in zip(found, expected, targets, strict=True):
+        gradient = gradient.t() if "c_" in name else gradient  # GPT-2's Conv1D holds (in, out)
+        if gradient.dim() == 2 and "embed" not in name:
+            gradient = gradient @ rose._projection(gradient.shape[1], gradient)
+        torch.testing.assert_close(norm, gradient.norm() / 2, rtol=1e-9, atol=1e-12)
+
+
+def test_what_cannot_be_sketched_is_exact_and_the_log_says_so(caplog):
     caplog.set_level(logging.INFO, "rosetune")
-    model, batch = make_model(num_labels=3).double(), make_batch(num_labels=3)
+    model, batch = make_model().double(), make_batch()
+    model.activation_checkpointing_enable({"use_reentrant": False})
     assert norms(model, batch, sketch=4) == pytest.approx(norms(model, batch), rel=1e-12)
-    assert "exact and cost a backward pass of their own" in caplog.text
+    assert "are not sketched but exact: activations are recomputed" in caplog.text
 
 
 @pytest.mark.parametrize(("order", "objective"), [("first", CrossEntropy), ("ensemble", RDrop)])

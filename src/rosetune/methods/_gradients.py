@@ -1,12 +1,19 @@
 """Gradients that are looked at and do not reach ``.grad``."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 CHECKPOINTING = "give activation_checkpointing_kwargs={'use_reentrant': False}"
+TARGETS = "any of the target tensors"
+
+
+def words(name: str) -> str:
+    """A loss's name in an error."""
+    return f"the {name.replace('_', ' ')}"
 
 
 def gradients(
@@ -27,8 +34,9 @@ def gradients(
     Raises:
         ValueError: none of the tensors is reached, or the forward ran under reentrant checkpointing.
     """
+    outputs: Any = [loss]
     try:
-        found = torch.autograd.grad([loss], tensors, [seed], retain_graph=retain_graph, allow_unused=True)
+        found = torch.autograd.grad(outputs, tensors, [seed], retain_graph=retain_graph, allow_unused=True)
     except RuntimeError as error:
         if "use_reentrant" not in str(error):
             raise

@@ -8,7 +8,9 @@ from torch.nn import Parameter
 
 from rosetune._torch import world_size
 from rosetune.methods._gradients import gradients
-from rosetune.methods._shared_backward import Projection, SharedBackward, projected, share_backward
+from rosetune.methods._shared_backward import SharedBackward, share_backward
+from rosetune.methods._sketch import sketched_gradients
+from rosetune.methods._uses import Projection, projected
 
 logger = logging.getLogger(__name__)
 
@@ -102,21 +104,44 @@ class Observation:
         if isinstance(shared, SharedBackward):
             self._say("the gradients that rank come from the backward pass of the loss, and cost none of their own")
             return shared
-        self._say(f"the gradients that rank are exact and cost a backward pass of their own: {shared}")
+        self._say(f"the gradients that rank cost a backward pass of their own: {shared}")
         return None
 
     def _by_themselves(
         self, losses: dict[str, Tensor], parameters: list[Parameter], projection: Projection | None
     ) -> dict[str, list[Tensor]]:
-        sides = [None] * len(parameters) if projection is None or self._sides is None else self._sides
         taken = {}
         for name, loss in losses.items():
-            with torch.autocast(loss.device.type, enabled=False):
-                about = {"of": f"the {name.replace('_', ' ')}", "reaching": "any of the target tensors"}
-                found = gradients(loss, parameters, retain_graph=True, **about)
-            seen = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
-            taken[name] = [projected(g, side, projection) for g, side in zip(seen, sides, strict=True)]
+            seen = None if projection is None else self._sketch(loss, parameters, projection)
+            if seen is None:
+                with torch.autocast(loss.device.type, enabled=False):
+                    whole = gradients(
+                        loss,
+                        parameters,
+                        of=f"the {name.replace('_', ' ')}",
+                        reaching="any of the target tensors",
+                        retain_graph=True,
+                    )
+                seen = [None if g is None else self._projected(g, i, projection) for i, g in enumerate(whole)]
+            taken[name] = [
+                self._projected(torch.zeros_like(p), i, projection) if g is None else g
+                for i, (p, g) in enumerate(zip(parameters, seen, strict=True))
+            ]
         return taken
+
+    def _projected(self, gradient: Tensor, index: int, projection: Projection | None) -> Tensor:
+        return gradient if self._sides is None else projected(gradient, self._sides[index], projection)
+
+    def _sketch(self, loss: Tensor, parameters: list[Parameter], projection: Projection) -> list[Tensor | None] | None:
+        sketched = sketched_gradients(loss, parameters, projection)
+        if not isinstance(sketched, str):
+            found, sides = sketched
+            self._sides = sides if self._sides is None else self._sides
+            if sides == self._sides:
+                return found
+            sketched = "the layers are used otherwise than in the first step"
+        self._say(f"the gradients that rank are not sketched but exact: {sketched}")
+        return None
 
     def _settle(self, complete: bool = False) -> None:
         """Add up what backward passes have left; with ``complete`` only where they have run."""
@@ -147,7 +172,8 @@ class Observation:
                 )
                 self._differs = True
                 return whole
-        self._checked.add(shared.rows)
+        if shared.ratios is not None:
+            self._checked.add(shared.rows)
         return found
 
     def _sum(self, found: dict[str, list[Tensor]], only_norms: bool) -> None:

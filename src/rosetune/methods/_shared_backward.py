@@ -1,8 +1,8 @@
 """Gradients of a loss that is only looked at, read off the backward pass of the loss that is followed.
 
 With one logit, or two under a softmax, the gradient of any loss at a row of logits has one direction, (1) or (1, -1).
-Row b of the backward pass of the loss L that is followed is then l_b times that of a unit direction, and that of another
-loss K is k_b times it: k_b / l_b times L's. For a linear layer with input x and output gradient d from L's pass
+Row b of the backward pass of the loss L that is followed is then l_b times that of a unit direction. That of another
+loss K is k_b times it, or k_b / l_b times L's. For a linear layer with input x and output gradient d from L's pass
 
     grad K = ((k / l) d)^T x        each row of a batch weighted by its own ratio
 
@@ -21,23 +21,19 @@ from torch.autograd.graph import GradientEdge, Node
 from torch.nn import Parameter
 
 from rosetune.methods._gradients import gradients
-
-Projection = Callable[[int, Tensor], Tensor]  # inputs of a layer, a tensor like which: random (inputs, columns)
+from rosetune.methods._uses import (
+    LEAF,
+    Projection,
+    Use,
+    contribution,
+    find_uses,
+    nodes,
+    projectable_sides,
+    projected,
+    projection_of,
+)
 
 _MARK = "rosetune.logits"
-# Node and position of the parameter among its inputs: the form, and the names of what the node saved for it.
-_FORMS = {
-    ("AddmmBackward0", 0): ("bias", ("mat1",)),
-    ("AddmmBackward0", 2): ("linear", ("mat1",)),
-    ("MmBackward0", 1): ("linear", ("self",)),
-    ("NativeLayerNormBackward0", 1): ("gain", ("input", "result1", "result2")),
-    ("NativeLayerNormBackward0", 2): ("shift", ("input", "result1", "result2")),
-    ("MulBackward0", 0): ("factor", ("other",)),
-    ("MulBackward0", 1): ("factor", ("self",)),
-    ("EmbeddingBackward0", 0): ("embedding", ("indices",)),
-}
-_VIEWS = ("ViewBackward0", "UnsafeViewBackward0", "ReshapeAliasBackward0")
-_TRANSPOSED, _CAST, _LEAF = "TBackward0", "ToCopyBackward0", "AccumulateGrad"
 # What a ratio makes of the rounding of a row's gradient may be this share of the largest gradient at the logits.
 _ROUNDING = 1e-4
 
@@ -45,18 +41,13 @@ _ROUNDING = 1e-4
 def mark_logits(logits: Tensor) -> None:
     """Say that a loss depends on the model through these logits alone, shape (rows, labels), rows independent."""
     if logits.grad_fn is not None and logits.dim() == 2 and logits.shape[-1] <= 2:
-        logits.grad_fn.metadata[_MARK] = logits.shape[0]
+        notes: Any = logits.grad_fn.metadata
+        notes[_MARK] = logits.shape[0]
 
 
-@dataclass
-class _Use:
-    """Where a parameter enters the graph."""
-
-    parameter: int
-    form: str
-    saved: tuple[Tensor, ...]
-    transposed: bool
-    options: tuple[Any, ...] = ()
+def _marked_rows(node: Node) -> int | None:
+    notes: Any = node.metadata
+    return notes.get(_MARK)
 
 
 @dataclass
@@ -81,7 +72,7 @@ class SharedBackward:
     sides: list[str | None]
     project: Projection | None
     low_precision: bool
-    uses: dict[int, _Use] = field(default_factory=dict)
+    uses: dict[int, Use] = field(default_factory=dict)
     found: dict[str, list[Tensor | None]] = field(default_factory=dict)
     whole: dict[str, list[Tensor]] | None = None  # for the check: the same by a backward pass of their own
     ratios: dict[str, Tensor] | None = None
@@ -95,13 +86,19 @@ class SharedBackward:
     def by_itself(self) -> dict[str, list[Tensor]]:
         """The gradients by a backward pass of their own, from the logits down."""
         assert self.edge is not None
-        self.asleep = True
+        self.asleep = True  # its own nodes must not take this for the pass that is followed
         try:
             taken = {}
             for name, slope in self.slopes.items():
-                about = {"of": f"the {name.replace('_', ' ')}", "reaching": "any of the target tensors"}
                 with torch.autocast(slope.device.type, enabled=False):
-                    seen = gradients(self.edge, self.parameters, seed=slope, retain_graph=True, **about)
+                    seen = gradients(
+                        self.edge,
+                        self.parameters,
+                        seed=slope,
+                        of=f"the {name.replace('_', ' ')}",
+                        reaching="any of the target tensors",
+                        retain_graph=True,
+                    )
                 taken[name] = [
                     projected(torch.zeros_like(p) if g is None else g, side, self.project)
                     for p, g, side in zip(self.parameters, seen, self.sides, strict=True)
@@ -119,7 +116,8 @@ class SharedBackward:
                     "back-propagate the whole loss, or rank with another objective"
                 )
             self._settle(self.by_itself())  # the loss that is followed does not come here
-        zeros = [projected(torch.zeros_like(p), s, self.project) for p, s in zip(self.parameters, self.sides, strict=True)]
+        pairs = zip(self.parameters, self.sides, strict=True)
+        zeros = [projected(torch.zeros_like(p), side, self.project) for p, side in pairs]
         return {
             name: [zero if g is None else g for g, zero in zip(each, zeros, strict=True)]
             for name, each in self.found.items()
@@ -156,24 +154,16 @@ class SharedBackward:
         use = self.uses.pop(key)
         if d is None:
             return
-        parameter, side = self.parameters[use.parameter], self.sides[use.parameter]
-        z = None if self.project is None or side is None else self.project(parameter.shape[side == "right"], d)
+        parameter = self.parameters[use.parameter]
+        z = projection_of(parameter, self.sides[use.parameter], self.project, d)
         with torch.no_grad(), torch.autocast(d.device.type, enabled=False):
             for name, ratio in self.ratios.items():
                 weight = ratio.repeat_interleave(d.shape[0] // self.rows).to(d.dtype)
-                part = _contribution(use, d, weight, parameter, z).to(parameter.dtype)
+                part = contribution(use, d, weight, parameter, z).to(parameter.dtype)
                 before = self.found[name][use.parameter]
                 self.found[name][use.parameter] = part if before is None else before.add_(part)
         if not self.uses:
             self.edge, self.losses = None, {}
-
-
-def projected(gradient: Tensor, side: str | None, project: Projection | None) -> Tensor:
-    """A whole gradient under the projection that the layer's own would have had."""
-    if project is None or side is None:
-        return gradient
-    gradient = gradient if side == "right" else gradient.t()
-    return gradient @ project(gradient.shape[1], gradient)
 
 
 def share_backward(
@@ -188,8 +178,9 @@ def share_backward(
     edge = edges[0]
     if edge is None or any(other is None or other.node is not edge.node for other in edges):
         return "the loss does not run through two-label logits that the consistency has as well"
-    rows = int(edge.node.metadata[_MARK])
-    uses = _uses(edge.node, parameters, rows)
+    rows = _marked_rows(edge.node)
+    assert rows is not None
+    uses = find_uses(edge.node, parameters, rows)
     if isinstance(uses, str):
         return uses
     if not uses:
@@ -201,14 +192,14 @@ def share_backward(
     if any(use.saved[0].dtype == torch.float16 for _, use in uses):
         return "activations are in float16, whose range is too small for a ratio of gradients"
     low = any(use.saved[0].dtype == torch.bfloat16 for _, use in uses)
-    sides = _sides(parameters, [use for _, use in uses])
+    sides = projectable_sides(parameters, [use for _, use in uses])
     shared = SharedBackward(losses, edge, rows, slopes, parameters, sides, project, low)
     shared.found = {name: [None] * len(parameters) for name in losses}
     _listen(shared, edge.node, uses)
     return shared
 
 
-def _listen(shared: SharedBackward, logits: Node, uses: Iterable[tuple[Node, _Use]]) -> None:
+def _listen(shared: SharedBackward, logits: Node, uses: Iterable[tuple[Node, Use]]) -> None:
     # A graph must not hold what holds the graph: its nodes are not collected.
     reference = weakref.ref(shared)
 
@@ -225,130 +216,23 @@ def _listen(shared: SharedBackward, logits: Node, uses: Iterable[tuple[Node, _Us
 
         return at_use
 
-    logits.register_prehook(at_logits)  # type: ignore[arg-type]
+    logits.register_prehook(at_logits)
     for key, (node, use) in enumerate(uses):
         shared.uses[key] = use
-        node.register_prehook(listener(key))  # type: ignore[arg-type]
+        node.register_prehook(listener(key))
 
 
 def _logits_of(loss: Tensor, parameters: list[Parameter]) -> GradientEdge | None:
     """The marked logits, if the loss depends on the parameters through them alone."""
     targets, found = {id(p) for p in parameters}, None
-    for node in _nodes(loss.grad_fn, lambda node: _MARK in node.metadata):
-        if _MARK in node.metadata:
+    for node in nodes(loss.grad_fn, lambda node: _marked_rows(node) is not None):
+        if _marked_rows(node) is not None:
             if found is not None:
                 return None
             found = node
-        elif node.name().endswith(_LEAF) and id(node.variable) in targets:  # type: ignore[attr-defined]
+        elif node.name().endswith(LEAF) and id(node.variable) in targets:  # type: ignore[attr-defined]
             return None
     return None if found is None else GradientEdge(found, 0)
-
-
-def _nodes(root: Node | None, last: Callable[[Node], bool]) -> Iterable[Node]:
-    """Every node of a graph once, and nothing below those that are ``last``."""
-    seen, stack = set(), [] if root is None else [root]
-    while stack:
-        node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        yield node
-        if not last(node):
-            stack.extend(below for below, _ in node.next_functions if below is not None)
-
-
-def _uses(root: Node, parameters: list[Parameter], rows: int) -> list[tuple[Node, _Use]] | str:
-    """Each place where a parameter enters the graph below a node."""
-    index = {id(p): i for i, p in enumerate(parameters)}
-    uses = []
-    for node in _nodes(root, lambda node: node.name() in (_TRANSPOSED, _CAST) and _leaf(node, index) is not None):
-        if node.name() in (_TRANSPOSED, _CAST) and _leaf(node, index) is not None:
-            continue
-        for position, (below, _) in enumerate(node.next_functions):
-            leaf = None if below is None else _leaf(below, index)
-            if leaf is not None:
-                use = _use(node, position, *leaf, rows)
-                if isinstance(use, str):
-                    return use
-                uses.append((node, use))
-    return uses
-
-
-def _leaf(node: Node, index: dict[int, int]) -> tuple[int, bool] | None:
-    """Which parameter a node is, but for a transposition and a change of precision, and whether it is transposed."""
-    transposed = False
-    while node.name() in (_TRANSPOSED, _CAST):
-        transposed ^= node.name() == _TRANSPOSED
-        below = node.next_functions[0][0]
-        if below is None:
-            return None
-        node = below
-    if not node.name().endswith(_LEAF):
-        return None
-    found = index.get(id(node.variable))  # type: ignore[attr-defined]
-    return None if found is None else (found, transposed)
-
-
-def _use(node: Any, position: int, parameter: int, transposed: bool, rows: int) -> _Use | str:
-    form, names = _FORMS.get((node.name(), position), (None, ()))
-    if form is None or (transposed and form != "linear"):
-        return f"a target tensor enters the graph at {node.name()}"
-    if any(getattr(node, f"_raw_saved_{name}").unpack_hook is not None for name in names):
-        return "activations are recomputed or moved (checkpointing)"
-    saved = tuple(getattr(node, f"_saved_{name}").detach() for name in names)
-    options: tuple[Any, ...] = ()
-    if node.name() == "AddmmBackward0" and (node._saved_alpha, node._saved_beta) != (1, 1):
-        return "a target tensor enters the graph at a scaled product"
-    if form in ("gain", "shift"):
-        options = (list(node._saved_normalized_shape),)
-    if form == "embedding":
-        if node._saved_scale_grad_by_freq or node._saved_sparse:
-            return "an embedding has sparse or scaled gradients"
-        padding = node._saved_padding_idx  # unsigned there, so that -1 (none) comes as 2^64 - 1
-        options = (padding if padding < 2**63 else -1,)
-    count = saved[0].shape[0] if saved[0].dim() else 0
-    if form in ("linear", "bias"):
-        source = node.next_functions[1 if node.name() == "AddmmBackward0" else 0][0]
-        # Of the layer's input before its leading dimensions were joined.
-        if source is not None and source.name() in _VIEWS and saved[0].dim() == 2:
-            count = int(source._saved_self_sym_sizes[0])
-    if count == 0 or (count != rows if form not in ("linear", "bias") else count % rows):
-        return "a target tensor is used on something that has not the rows of the batch"
-    return _Use(parameter, form, saved, transposed, options)
-
-
-def _sides(parameters: list[Parameter], uses: list[_Use]) -> list[str | None]:
-    """How the gradient of each may be projected: only where all of its uses are products on the same side."""
-    found: list[set[str | None]] = [set() for _ in parameters]
-    for use in uses:
-        found[use.parameter].add(("right" if use.transposed else "left") if use.form == "linear" else None)
-    return [next(iter(kinds)) if len(kinds) == 1 else None for kinds in found]
-
-
-def _contribution(use: _Use, d: Tensor, weight: Tensor, parameter: Parameter, z: Tensor | None) -> Tensor:
-    x = use.saved[0]
-    if use.form == "bias":
-        return weight @ d
-    if use.form == "linear":
-        if z is not None:
-            return d.t() @ ((x @ z).mul_(weight[:, None]))
-        if x.shape[1] < d.shape[1]:
-            x = x * weight[:, None]
-        else:
-            d = d * weight[:, None]
-        return d.t() @ x if use.transposed else x.t() @ d
-    weighted = d * weight.view(-1, *[1] * (d.dim() - 1))
-    if use.form == "embedding":
-        (padding,) = use.options
-        return torch.ops.aten.embedding_dense_backward(weighted, x, parameter.shape[0], padding, False)
-    if use.form == "factor":
-        return (weighted * x).sum_to_size(parameter.shape)
-    x, mean, rstd = use.saved
-    (shape,) = use.options
-    ones = torch.ones(shape, dtype=x.dtype, device=x.device)
-    wanted = [False, use.form == "gain", use.form == "shift"]
-    parts = torch.ops.aten.native_layer_norm_backward(weighted, x, shape, mean, rstd, ones, ones, wanted)
-    return parts[1] if use.form == "gain" else parts[2]
 
 
 def _along(slopes: Tensor) -> Tensor:

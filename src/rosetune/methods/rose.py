@@ -71,10 +71,12 @@ class Rose:
 
     Cost:
         Second: norms only. First and ensemble: a second dropout pass, and for a classifier with two labels (or a
-        regression) under cross-entropy or R-Drop one more product for each target's gradient, none worth mentioning
-        with ``sketch``. Otherwise one more backward pass through both passes that stops at the targets: with more
-        labels, other objectives, checkpointing, torch.compile, float16, or targets that other than linear layers,
-        normalisations and embeddings use, or that do not act on the batch row by row (DeBERTa). The log says which.
+        regression) under cross-entropy or R-Drop one more product for each target's gradient, or nearly nothing with
+        ``sketch``. Otherwise one more backward pass through both passes that stops at the targets, with ``sketch``
+        without the gradients of weights: for more labels, other objectives, DeBERTa (whose weights also act beside
+        the batch) and float16. Whole gradients in a backward pass of their own, whatever ``sketch`` says: under
+        checkpointing and torch.compile, and for targets that other than linear layers, LayerNorms, embeddings and
+        factors use. The log says which it is, once.
 
     Deviates:
         From the published code: it masks only after the warm-up steps (``start_step`` does so; its scripts have no
