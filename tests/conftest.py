@@ -99,9 +99,8 @@ def rosetune(capsys: pytest.CaptureFixture[str]) -> "Callable[..., tuple[int, st
     """Call a verb in this process; exit code, standard output and standard error."""
     from rosetune import cli
 
-    capsys.readouterr()
-
     def call(*words: object) -> tuple[int, str, str]:
+        capsys.readouterr()  # what was said before
         try:
             cli.main([str(word) for word in words])
             code = 0

@@ -4,10 +4,11 @@ An HTML comment above a block says what the reader does not see:
 
     <!-- setup: docs/_setup/model.py -->   at the top of a page: run before its blocks, in the same names and folder
     <!-- run -->                            run these command lines too, one after the other
+    <!-- refused -->                        likewise, and each must end with an error that a user can act on
+    <!-- said -->                           each line of this text is one that the command lines before it said
     <!-- not run: why -->                   parsed, but not run here
 """
 
-import contextlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 _BLOCK = re.compile(r"((?:^<!-- [^\n]* -->\n\n?)*)^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # All that may stand in a block of commands beside rosetune; makers of the pages keep it short.
 _OTHERS = ("make", "pip", "python")
+# What a reader has and a test has not: the embedded model, in whose place the set-up's stands.
+SMALL = {"demo": "FacebookAI/roberta-base"}
 # Marked as not to be run, by page: a new one is a decision, not an accident.
 NOT_RUN = {
     "docs/how-to/elsewhere.md": 1,
@@ -66,6 +70,27 @@ def not_run(block: Block) -> bool:
     return any(mark.startswith("not run: ") for mark in block.marks)
 
 
+def is_run(block: Block) -> bool:
+    return bool({"run", "refused"} & {*block.marks}) or (block.language == "python" and not not_run(block))
+
+
+def ending(words: list[str]) -> Any:
+    """The exit code of a command line of rosetune."""
+    from rosetune.cli import main
+
+    assert words[0] == "rosetune"
+    try:
+        main([SMALL.get(word, word) if before.startswith("--model") else word for before, word in pairwise(words)])
+    except SystemExit as ended:
+        return ended.code
+    return 0
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text; what is indented goes on with the line before."""
+    return [" ".join(line.split()) for line in re.sub(r"\n +", " ", text).splitlines()]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_fences_are_of_known_languages_and_marks(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
@@ -73,39 +98,40 @@ def test_fences_are_of_known_languages_and_marks(name: str) -> None:
     assert len(re.findall(r"^```", text, re.MULTILINE)) == 2 * len(found), "a fence without a language, or not closed"
     assert {block.language for block in found} <= {"python", "bash", "yaml", "text", "json"}
     comments = re.findall(r"<!-- (.*?) -->", text, re.DOTALL)
-    assert all(re.fullmatch(r"setup: docs/_setup/\w+\.py|run|not run: .+|prints: rosetune .+", c) for c in comments)
+    assert all(
+        re.fullmatch(r"setup: docs/_setup/\w+\.py|run|refused|said|not run: .+|prints: rosetune .+", c)
+        for c in comments
+    )
     assert sum(map(not_run, found)) == NOT_RUN.get(name, 0)
 
 
 # --- Python, and the command lines that are run with it ------------------------------------------------------------
 
 
-RUN = [
-    name
-    for name in NAMES
-    if any((block.language == "python" and not not_run(block)) or "run" in block.marks for block in blocks_of(name))
-]
+RUN = [name for name in NAMES if any(map(is_run, blocks_of(name)))]
 
 
 @pytest.mark.parametrize("name", RUN)
-def test_blocks_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """In the order of the page, in one folder and with one set of names."""
-    from rosetune.cli import main
-
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "page", "SETUP": str(ROOT / "docs" / "_setup")}
     setup = setup_of(name)
     if setup is not None:
         exec(compile(setup.read_text(encoding="utf-8"), str(setup), "exec"), names)
+    said: list[str] = []
     for block in blocks_of(name):
-        if block.language == "python" and not not_run(block):
+        if "said" in block.marks:
+            assert not {*lines_of(block.text)} - {*said}
+        elif is_run(block) and block.language == "python":
             exec(compile(block.text, name, "exec"), names)
-        elif "run" in block.marks:
-            for words in block.commands:
-                assert words[0] == "rosetune"
-                with contextlib.suppress(SystemExit) as ended:
-                    main(words[1:])
-                assert ended is None
+        elif is_run(block):
+            expected = 2 if "refused" in block.marks else 0
+            capsys.readouterr()
+            assert [ending(words) for words in block.commands] == [expected] * len(block.commands)
+            said = lines_of(capsys.readouterr().err)
 
 
 # --- command lines --------------------------------------------------------------------------------------------------

@@ -9,5 +9,8 @@ with open("my.csv", "w", encoding="utf-8", newline="") as file:
     csv.writer(file).writerows([("text", "label"), *zip(texts, labels, strict=True)])  # noqa: F821
 with open("new.csv", "w", encoding="utf-8", newline="") as file:
     csv.writer(file).writerows([("number", "text"), *enumerate(texts[:10])])  # noqa: F821
+with open("scores.csv", "w", encoding="utf-8", newline="") as file:
+    _scores = [round((1 if label == "good" else -1) + i / 97, 2) for i, label in enumerate(labels)]  # noqa: F821
+    csv.writer(file).writerows([("text", "score"), *zip(texts, _scores, strict=True)])  # noqa: F821
 with open("other.csv", "w", encoding="utf-8", newline="") as file:
     csv.writer(file).writerows([("text", "label"), *list(zip(texts, labels, strict=True))[:30]])  # noqa: F821

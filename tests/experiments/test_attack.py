@@ -2,12 +2,7 @@
 
 import io
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +27,7 @@ from rosetune.robustness.statistics import Estimate
 from rosetune.robustness.transformers_classifier import TransformersClassifier
 from rosetune.runs.attacked import Attacked
 from rosetune.runs.run import Run, RunError
+from tiny_run import Killed
 
 HOSTILE = [
     "?!… -- ,,,",
@@ -153,7 +149,7 @@ def test_every_model_is_tried_on_what_fooled_the_other(runs: Path, attacks: Any,
 def labels_by(run: str, texts: list[str]) -> list[str]:
     from rosetune.experiments.predict import predict_texts
 
-    return [row["label"] for row in predict_texts(run, texts=texts)]
+    return [row["label"] for row in predict_texts(run, texts=texts).rows]
 
 
 @pytest.mark.parametrize("width", [40, 80])
@@ -303,25 +299,30 @@ def test_what_tells_attacks_apart_is_in_the_name(runs: Path, attacks: Any, home:
     assert (code, "was done before" in err) == (0, True)  # it is what a file holds that counts
 
 
-def test_a_killed_attack_goes_on_to_the_same_bytes(runs: Path, home: Path, attacks: Any) -> None:
-    words = ["--attack", "genetic", "--examples", "30", "--budget", "400"]
+def test_a_killed_attack_goes_on_to_the_same_bytes(
+    runs: Path, home: Path, attacks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is there of it says that it is not finished; test_sigkill.py kills the process."""
+    words = ("--attack", "genetic", "--examples", "30", "--budget", "400")
     assert attacks(runs / "two", *words)[0] == 0
     shutil.copytree(home / "two", runs / "killed")
-    command = [sys.executable, "-m", "rosetune", "attack", str(runs / "killed"), *words]
-    process = subprocess.Popen([*command, "--synonyms", str(home / "synonyms.json")], stderr=subprocess.DEVNULL)
-    files = runs / "killed/attacks"
-    deadline = time.monotonic() + 120
-    try:
-        while not any(path.read_bytes().count(b"\n") > 3 for path in files.glob("*.jsonl")):
-            assert process.poll() is None, "it ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+    asked, ask = [], TransformersClassifier.__call__
+
+    def die(self: Any, texts: Any) -> Any:
+        asked.append(len(texts))
+        if len(read_results(runs / "killed/attacks" / name)[1]) > 3:
+            raise Killed
+        return ask(self, texts)
+
+    [name] = [path.name for path in (runs / "two/attacks").glob("*.jsonl")]
+    with monkeypatch.context() as patch:
+        patch.setattr(TransformersClassifier, "__call__", die)
+        with pytest.raises(Killed):
+            attacks(runs / "killed", *words)
     [(header, results)] = attack_files(runs / "killed").values()
     assert 0 < len(results) < 30
     assert header["finished"] is False
+    assert Run(runs / "killed").sets() == ["clean"]  # an unfinished attack is no set
     assert attacks(runs / "killed", *words)[0] == 0
     assert contents(runs / "killed") == contents(runs / "two")
     assert attack_files(runs / "killed") == attack_files(runs / "two")

@@ -1,6 +1,8 @@
 """Whose a run's folder is: refusals, overwriting, and one process at a time."""
 
+import errno
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,6 +64,14 @@ def test_overwrite_trains_anew(library: Library, tmp_path: Path) -> None:
     train_run(clean(library, run, ROSE), silent, overwrite=True)
     assert not (run / "attacks").exists()
     assert tiny_run.contents(run) == tiny_run.contents(library.run("rose-ensemble", ROSE))
+
+
+def test_overwrite_deletes_nothing_where_the_new_run_cannot_be(library: Library, tmp_path: Path) -> None:
+    run = library.copy(library.run("vanilla"), tmp_path / "run")
+    before = tiny_run.snapshot(run)
+    with pytest.raises(ValueError, match="AdvGLUE has no data"):
+        train_run(clean(library, run, ROSE, sets=("clean", "advglue")), silent, overwrite=True)
+    assert tiny_run.snapshot(run) == before
 
 
 def test_overwrite_deletes_nothing_but_a_run(library: Library, tmp_path: Path) -> None:
@@ -162,4 +172,26 @@ def test_a_lock_is_given_back_when_the_block_fails(tmp_path: Path) -> None:
         with pytest.raises(ZeroDivisionError), locked(tmp_path):
             _ = 1 / 0
     with locked(tmp_path), pytest.raises(RunError, match=f"number {os.getpid()}"), locked(tmp_path):
+        pass
+
+
+@forks
+def test_the_lock_of_another_is_left_where_the_folder_was_begun_anew(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with locked(run):
+        shutil.rmtree(run)
+        run.mkdir()
+        (run / LOCK).write_text("another's")
+    assert (run / LOCK).read_text() == "another's"
+
+
+@forks
+def test_a_file_system_without_locks_is_named_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def refuse(*args: Any) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(RunError, match=r"cannot be locked \(No locks available\)"), locked(tmp_path):
         pass

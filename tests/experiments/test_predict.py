@@ -19,8 +19,11 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 import tiny_run
 from rosetune import cli
 from rosetune.data.readers import read_table
+from rosetune.experiments.given import evaluate_given
 from rosetune.experiments.predict import predict_texts
 from rosetune.report.predictions import predictions_table
+from rosetune.runs.config import RunConfig
+from rosetune.runs.values import RunError
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -127,6 +130,16 @@ def test_many_labels_are_a_sigmoid_each(tmp_path: Path, rosetune: Call) -> None:
     assert json.loads(table["labels"][0]) == rows[0]["labels"]
 
 
+def test_a_model_of_many_labels_is_not_evaluated_as_if_it_had_one(tmp_path: Path) -> None:
+    folder = classifier(tmp_path / "model", ("bad", "good"), problem_type="multi_label_classification")
+    data = tiny_run.write_csv(tmp_path / "my.csv")
+    out = tmp_path / "run"
+    config = RunConfig(task=str(data), model_name_or_path=str(folder), output_dir=str(out), given=True)
+    with pytest.raises(RunError, match="several labels at once"):
+        evaluate_given(config)
+    assert not (out / "metrics.json").exists()
+
+
 def test_one_output_is_a_value(tmp_path: Path) -> None:
     folder = classifier(tmp_path, ())
     rows = predict_texts(str(folder), texts=TEXTS).rows
@@ -141,8 +154,8 @@ def test_labels_without_names_and_texts_that_are_cut_are_said(tmp_path: Path) ->
     rows = predict_texts(str(folder), texts=texts, report=lines.append).rows
     assert lines == [
         f"{folder} does not name its labels: they are shown as LABEL_0 to LABEL_1",
-        "2 of 3 texts are longer than the 64 tokens that the model reads (the longest 202): it is predicted from "
-        "their beginning",
+        "2 of 3 texts are longer than the 64 tokens that the model reads (the longest 202): they are predicted "
+        "from their beginning",
     ]
     assert rows[0]["probabilities"] == rows[1]["probabilities"] == rows[2]["probabilities"]
 

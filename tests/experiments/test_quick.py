@@ -86,3 +86,23 @@ def test_a_run_is_finished_as_asked_for_or_not(library: Library, monkeypatch: py
     assert asked(sets=("clean", "noise")) is None  # a set is missing
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert asked() is None  # several processes share a step: another run
+
+
+def test_a_set_that_is_predicted_but_not_counted_is_not_finished(library: Library, tmp_path: Path) -> None:
+    """As a call leaves it that is killed between its last prediction and metrics.json."""
+    from rosetune.experiments.data import load_data
+    from rosetune.experiments.evaluate import evaluate_again
+    from rosetune.experiments.train import train_run
+    from rosetune.runs.config import RunConfig
+    from rosetune.runs.run import Run
+
+    run = library.copy(library.run("vanilla"), tmp_path / "run")
+    before = (run / "metrics.json").read_bytes()
+    config = dataclasses.replace(RunConfig.read(run), output_dir=str(run), sets=("clean", "noise"))
+    evaluate_again(run, ("noise",))
+    assert finished(config, load_data) == run
+    (run / "metrics.json").write_bytes(before)
+    assert finished(config, load_data) is None
+    train_run(config, lambda line: None)
+    assert [*Run.open(run).metrics["sets"]] == ["clean", "typos_1", "typos_2"]
+    assert finished(config, load_data) == run

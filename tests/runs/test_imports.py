@@ -16,8 +16,8 @@ MODULES = {
 }
 HEAVY = ("torch", "transformers", "sklearn", "datasets", "accelerate")
 
-# Which rooms each room may import; the ground has files, progress bars and the trace of a mask.
-GROUND = {"_files", "_progress", "_torch", "_axes", "mask_trace"}
+# Which rooms each room may import; the ground has files, progress bars, means and the trace of a mask.
+GROUND = {"_files", "_progress", "_torch", "_axes", "_means", "mask_trace"}
 MAY = {
     "data": {*GROUND},
     "methods": {*GROUND, "data"},
@@ -36,8 +36,11 @@ MAY = {
 # Public names are imported when they are asked for, and a package's own version is no import of it.
 MAY |= {room: MAY[room] | {"rosetune"} for room in ("cli", "experiments")}
 MAY["rosetune"] = {*MAY} - {"experiments", "verbs", "cli", "__main__", "report"}
-# `rosetune list methods` prints the docstrings of the classes, and imports them only then.
-EXCEPTIONS = {("rosetune.report.listing", "rosetune.methods")}
+# `rosetune list methods` prints docstrings of the classes, imported only then. A finished run holds its card.
+EXCEPTIONS = {
+    ("rosetune.report.listing", "rosetune.methods"),
+    ("rosetune.experiments.evaluate", "rosetune.report.card"),
+}
 # The package's own names are found when they are asked for.
 LAZY = {"rosetune": {name for name in MODULES if name != "rosetune"}}
 

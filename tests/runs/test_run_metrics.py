@@ -8,7 +8,7 @@ from made_runs import make_rows, outcomes, write_attack, write_json, write_run
 from rosetune.cli import main
 from rosetune.data.tasks import find_task
 from rosetune.robustness.rows import set_metrics
-from rosetune.runs.metrics import of_kinds, over_tasks, run_metrics
+from rosetune.runs.metrics import over_tasks, run_metrics, select_kinds
 
 KINDS = {"method": ["SCPN", "T3"] * 5, "data_construction": ["sentence"] * 10}
 
@@ -58,6 +58,18 @@ def test_items_that_training_holds_leave_no_official_score(tmp_path):
     assert found["drop"] == pytest.approx(0.4)
 
 
+def test_of_the_version_before_it_is_not_known_whether_all_items_are_there(tmp_path, capsys):
+    run = write(tmp_path / "a", "sst2", outcomes(8, 2), outcomes(4, 6), before=True)
+    assert run.sets() == ["clean", "advglue", "advglue_originals"]
+    main(["evaluate", str(run), "--sets", "clean,advglue"])  # there is nothing left to predict
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Whether items were left out is not known" in said
+    found = json.loads((run.folder / "metrics.json").read_text())["advglue"]
+    assert found["official_score"] is None
+    assert found["left_out"] == {"advglue": None}
+    assert found["drop"] == pytest.approx(0.4)
+
+
 def test_one_of_two_parts_has_no_official_score(tmp_path):
     run = write(tmp_path / "a", "mnli", outcomes(8, 2), outcomes(4, 6))
     assert run.metrics["advglue"]["official_score"] is None
@@ -66,9 +78,9 @@ def test_one_of_two_parts_has_no_official_score(tmp_path):
 
 def test_the_part_that_was_asked_for(tmp_path):
     metrics = write(tmp_path / "a", "sst2", outcomes(8, 2), outcomes(4, 6)).metrics
-    assert list(of_kinds(metrics, ["clean"])["sets"]) == ["clean"]
-    assert "advglue" not in of_kinds(metrics, ["clean"])
-    assert of_kinds(metrics, ["clean", "advglue"]) == metrics
+    assert list(select_kinds(metrics, ["clean"])["sets"]) == ["clean"]
+    assert "advglue" not in select_kinds(metrics, ["clean"])
+    assert select_kinds(metrics, ["clean", "advglue"]) == metrics
 
 
 def test_over_tasks(tmp_path, capsys, monkeypatch):

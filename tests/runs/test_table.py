@@ -143,6 +143,7 @@ class TestExamples:
         attacked = table[table.kind == "attack"]
         assert attacked.prediction.tolist() == ["robust", "broken", "wrong", "robust"]
         assert attacked.right.tolist() == [True, False, False, True]
+        assert attacked.attack.tolist() == ["pwws"] * 4
 
     def test_what_advglue_tells_of_its_items(self, tmp_path):
         columns = {"original_id": ["o1", None], "method": ["T3", "SCPN"], "data_construction": ["sentence"] * 2}
@@ -196,6 +197,18 @@ class TestTexts:
         # Of an attack the adversarial text.
         assert table[table.kind == "attack"].text.tolist() == ["the film number 0", "teh film number 1"]
         assert "text" not in examples([run]).columns
+
+    def test_a_text_column_takes_no_column_of_the_table(self, tmp_path):
+        lines = tiny_run.write_csv(tmp_path / "my.csv").read_text().splitlines()
+        (tmp_path / "my.csv").write_text("\n".join(["task,label", *lines[1:]]) + "\n")
+        data = load_task(str(tmp_path / "my.csv"), text_columns=["task"])
+        _, clean = data.clean
+        rows = [{**row, "id": i} for row, i in zip(make_rows("clean", [1] * len(clean)), clean["id"][:], strict=True)]
+        config = {"task": str(tmp_path / "my.csv"), "text_columns": ["task"]}
+        identity = {"data_fingerprint": data.fingerprint, "text_columns": ["task"]}
+        table = examples([write_run(tmp_path / "run", {"clean": rows}, config=config, **identity)], texts=True)
+        assert set(table.task) == {"my"}
+        assert table.text_task.tolist() == clean["task"][:]
 
     def test_other_data_is_refused(self, tmp_path, data):
         run, _, _ = self.run(tmp_path, data, data_fingerprint="other")

@@ -76,3 +76,14 @@ def test_another_labelled_file_is_a_set_of_its_name(run: Path, tmp_path: Path, r
     assert tiny_run.snapshot(run) == before
     tiny_run.write_csv(other, rows=20, seed=4)
     one_line(rosetune("evaluate", run, "--test_file", other), "was evaluated on another file called reviews.csv")
+
+
+def test_sets_beside_a_further_file_are_evaluated_too(run: Path, tmp_path: Path, rosetune: Any) -> None:
+    other = tiny_run.write_csv(tmp_path / "reviews.csv", rows=20, seed=3)
+    words = ("--along_training", "--test_file", other)
+    one_line(rosetune("evaluate", run, *words), "evaluate on --test_file in a call of its own")
+    assert rosetune("evaluate", run, "--test_file", other)[0] == 0
+    assert Run.open(run).sets() == ["clean", "file_reviews"]  # the default of --sets is not asked for
+    code, out, _ = rosetune("evaluate", run, "--test_file", other, "--sets", "noise", "--json")
+    assert code == 0
+    assert list(json.loads(out)[str(run)]["sets"]) == ["typos_1", "typos_2", "file_reviews"]

@@ -23,7 +23,7 @@ def test_standard_output_holds_the_report_alone(library: Library, tmp_path: Path
     assert code == 0
     assert "run" in out.splitlines()[0]
     assert "clean" in out
-    assert err.splitlines()[0].startswith("my: ")  # what was read
+    assert "\nmy: " in f"\n{err}"  # what was read
     for noise in ("{", "it/s", "%|", "\r", "mtime", "Writing model"):  # log lines, bars, chatter of libraries
         assert noise not in err
     code, again, err = rosetune(*words(library, tmp_path / "run"))

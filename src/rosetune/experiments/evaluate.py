@@ -117,7 +117,8 @@ def evaluate_along(run: str | Path, kinds: Sequence[str] | str, report: Report =
         with locked(folder):
             missing = {kind: sets[kind] for kind in _missing(place, config.sets)}
             predict_sets(checkpoints[step], place, data, missing)
-            write_json(place / "step.json", {"epoch": read_state(checkpoints[step])["epoch"], "end": False})
+            if not (place / "step.json").is_file():
+                write_json(place / "step.json", {"epoch": read_state(checkpoints[step])["epoch"], "end": False})
             for kind in missing:  # last: with these the step is done
                 write_json(place / f"{kind}.json", {})
         report(f"{run}: {checkpoints[step].name} evaluated ({number} of {len(todo)})")

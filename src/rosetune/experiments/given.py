@@ -8,6 +8,7 @@ from rosetune._files import write_json
 from rosetune.data.labelled import load_labelled_file
 from rosetune.data.options import ReadOptions
 from rosetune.data.rows import TaskData
+from rosetune.data.summary import summarise
 from rosetune.data.tasks import find_task
 from rosetune.experiments.before import bring_up_to_date
 from rosetune.experiments.data import load_data
@@ -51,26 +52,37 @@ def evaluate_given(config: RunConfig, report: Callable[[str], Any] = print) -> P
         task=data.name, text_columns=data.text_columns, fingerprint=data.fingerprint, defaults={}
     )
     folder = config.folder(identity)
-    known = holds(folder, identity)
+    holds(folder, identity)
     make_folder(folder)
-    try:
-        _evaluate(config, data, identity, folder, known)
-    except Exception:
-        give_back(folder)
-        raise
+    with locked(folder):
+        try:
+            _evaluate(config, data, identity, folder, report)
+        except Exception:
+            give_back(folder)
+            raise
     return folder
 
 
-def _evaluate(config: RunConfig, data: TaskData, identity: Mapping[str, Any], folder: Path, known: bool) -> None:
-    with locked(folder):
-        if not known or not (folder / "model").is_dir():
-            tokenizer = load_tokenizer(config.model_name_or_path, config.max_length)
-            _, _, labels = load_trained(config.model_name_or_path)
-            _check_labels(config.model_name_or_path, labels, data.labels)
-            claim_folder(folder, config, identity)
-            model = load_classifier(config.model_name_or_path, data.labels, tokenizer, task_type=data.task_type)
-            save_trained(model, tokenizer, folder / "model")
-        evaluate_run(folder, data, config.sets, data_dir=config.data_dir)
+def _evaluate(
+    config: RunConfig, data: TaskData, identity: Mapping[str, Any], folder: Path, report: Callable[[str], Any]
+) -> None:
+    known = holds(folder, identity)  # still: another process may have come and gone
+    if not known or not (folder / "model").is_dir():
+        name = config.model_name_or_path
+        tokenizer = load_tokenizer(name, config.max_length)
+        trained, _, labels = load_trained(name)
+        if trained.config.problem_type == "multi_label_classification":
+            raise RunError(
+                f"{name} gives several labels at once (multi-label), the data one a text: `rosetune predict` shows "
+                "the probability of each"
+            )
+        _check_labels(name, labels, data.labels)
+        for line in summarise(data).lines():
+            report(line)
+        claim_folder(folder, config, identity)
+        model = load_classifier(name, data.labels, tokenizer, task_type=data.task_type)
+        save_trained(model, tokenizer, folder / "model")
+    evaluate_run(folder, data, config.sets, data_dir=config.data_dir)
 
 
 def evaluate_file(run: str | Path, path: str, report: Callable[[str], Any] = print) -> Run:
@@ -112,6 +124,10 @@ def evaluate_file(run: str | Path, path: str, report: Callable[[str], Any] = pri
 
 
 def _check_labels(name: str, own: tuple[str, ...], data: tuple[str, ...]) -> None:
+    if bool(own) is not bool(data):
+        kinds = ("a regression, with one number as output", f"labels ({', '.join(own or data)})")
+        model, rows = kinds if data else kinds[::-1]
+        raise RunError(f"{name} gives {model}, the data holds {rows}: give data of the same kind (--task_type)")
     if len(own) != len(data):
         raise RunError(f"{name} tells apart {len(own)} labels ({', '.join(own)}), the data {len(data)}")
     # Of a head that names nothing load_classifier says how its outputs are taken.

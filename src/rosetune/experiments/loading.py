@@ -33,9 +33,10 @@ def load(auto: Any, name: str, **kwargs: Any) -> Any:
     except ImportError as error:
         raise RunError(f"cannot load {name!r}: {first_line(error)}; install the package that it needs") from error
     except Exception as error:  # the files may hold anything, of which transformers makes what it can
+        here = "" if Path(source).is_dir() else ", which is no folder here"
         raise RunError(
-            f"cannot load {name!r}: {first_line(error)}. Give a hub id that can be reached or is in the cache, a "
-            "folder with a saved model, or `demo` for the embedded MiniLM."
+            f"cannot load {name!r}{here}: {first_line(error)}. Give a hub id that can be reached or is in the cache, "
+            "a folder with a saved model, or `demo` for the embedded MiniLM."
         ) from error
     finally:
         logging.set_verbosity(verbosity)

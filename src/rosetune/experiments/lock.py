@@ -36,7 +36,8 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            (folder / LOCK).unlink(missing_ok=True)
+            if _is_at(file, folder / LOCK):  # the folder may have been deleted, and begun anew by another
+                (folder / LOCK).unlink(missing_ok=True)
 
 
 def _held(path: Path, fcntl: Any) -> TextIO:
@@ -44,13 +45,26 @@ def _held(path: Path, fcntl: Any) -> TextIO:
         file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (the caller closes it); "a+" keeps the holder's number
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.is_file() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            if _is_at(file, path):
                 return file
             file.close()  # its holder has just removed it
-        except OSError as error:
+        except BlockingIOError as error:
             file.seek(0)
             holder = file.read().strip() or "unknown"
             file.close()
             raise RunError(
                 f"another process (number {holder}) works in {path.parent}: wait for it, or choose another folder"
             ) from error
+        except OSError as error:
+            file.close()
+            raise RunError(
+                f"{path.parent} cannot be locked ({error.strerror}), which its file system must be able to: choose "
+                "another folder"
+            ) from error
+
+
+def _is_at(file: TextIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

@@ -150,10 +150,11 @@ def _say_cut(model: Any, tokenizer: Any, dataset: Dataset, columns: Sequence[str
     whole = tokenizer(*(dataset[column][:] for column in columns), truncation=False, verbose=False)["input_ids"]
     cut = [len(ids) for ids in whole if len(ids) > limit]
     if cut:
-        what = "texts are" if len(columns) == 1 else "pairs are"
+        what = ("texts" if len(columns) == 1 else "pairs") + (" is" if len(cut) == 1 else " are")
+        whose = "it is predicted from its" if len(cut) == 1 else "they are predicted from their"
         say(
             f"{len(cut)} of {len(dataset)} {what} longer than the {limit} tokens that the model reads (the longest "
-            f"{max(cut)}): it is predicted from their beginning"
+            f"{max(cut)}): {whose} beginning"
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from rosetune.data.tasks import find_task
 from rosetune.runs.config import RUN_OPTIONS, RunConfig
 from rosetune.runs.files import read_json
+from rosetune.runs.run import Run
 from rosetune.runs.values import RunError, as_mapping
 
 __all__ = ["check_paths", "finished", "option_error", "parse_words", "trainer_defaults"]
@@ -126,7 +127,11 @@ def finished(config: RunConfig, load: Callable[[RunConfig], Any]) -> Path | None
     if not (folder / "metrics.json").is_file() or not (folder / "run.json").is_file():
         return None
     done = all((folder / "predictions" / f"{kind}.json").is_file() for kind in config.sets)
-    return folder if done and read_json(folder / "run.json", "choose another --output_dir") == identity else None
+    if not done or read_json(folder / "run.json", "choose another --output_dir") != identity:
+        return None
+    # A call that was killed when it had predicted more sets has not counted them.
+    counted = {path.stem for path in (folder / "predictions").glob("*.jsonl")} == {*Run.open(folder).metrics["sets"]}
+    return folder if counted else None
 
 
 def _looks_like_path(task: str) -> bool:

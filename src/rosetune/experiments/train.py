@@ -60,12 +60,14 @@ def train_run(config: RunConfig, report: Report = print, *, overwrite: bool = Fa
     folder = config.folder(identity)
     args.output_dir = str(folder)
     say: Report = report if is_main_process() else lambda line: None
-    if overwrite and is_main_process() and (folder / "run.json").is_file():
-        with locked(folder):
-            shutil.rmtree(folder)
-    finished = holds(folder, identity) and (folder / "metrics.json").is_file()
     if "advglue" in config.sets:
         evaluation_sets(data, "advglue", data_dir=config.data_dir)  # it is missing now or after hours of training
+    if overwrite:
+        with args.main_process_first(desc="deleting the run"):  # no other may take it for the run that it looks at
+            if is_main_process() and (folder / "run.json").is_file():
+                with locked(folder):
+                    shutil.rmtree(folder)
+    finished = holds(folder, identity) and (folder / "metrics.json").is_file()
     if not is_main_process():
         if not finished and not (folder / "model").is_dir():
             _train(config, data, args, identity, say)

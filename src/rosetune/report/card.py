@@ -1,5 +1,6 @@
 """The model card of a finished run: what it is, and how it does."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,7 @@ def model_card(run: Run, metrics: Mapping[str, Any]) -> str:
     import yaml
 
     config = run.config
-    base = config.model_name_or_path
+    base, training = config.model_name_or_path, sorted(run.identity["training"].items())
     about: dict[str, Any] = {
         "library_name": "transformers",
         "pipeline_tag": "text-classification",
@@ -47,7 +48,7 @@ def model_card(run: Run, metrics: Mapping[str, Any]) -> str:
         "",
         "Intervals are of 95%, over the choice of examples; the luck of one training run is not in them.\n",
         "## Training\n",
-        *(f"- {name}: `{value}`" for name, value in sorted(run.identity["training"].items())),
+        *(f"- {name}: `{json.dumps(value, sort_keys=True)}`" for name, value in training),
         *(f"- {name}: `{version}`" for name, version in run.environment.get("packages", {}).items()),
         f"\n## Intended use and licence\n\n{_UNSET}\n",
     ]

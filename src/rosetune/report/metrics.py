@@ -113,11 +113,19 @@ def _advglue_summary(advglue: Mapping[str, Any]) -> str:
     if advglue["drop"] is not None:
         parts.append(f"drop from clean accuracy {100 * advglue['drop']:+.1f} points (other sentences)")
     text = "; ".join(parts)
+    text = f"{text[:1].upper()}{text[1:]}. " if parts else ""
     left_out = "".join(
         f"{n} items of {set_title(name)} are left out, since their texts are in the training data: there is no "
         "official score on the rest. "
         for name, n in advglue.get("left_out", {}).items()
+        if n is not None
     )
+    if None in advglue.get("left_out", {}).values():
+        left_out += (
+            "Whether items were left out is not known, since an earlier version evaluated on them, so that there is "
+            "no official score: remove predictions/advglue.json and evaluate on advglue again, which predicts nothing "
+            "anew. "
+        )
     totals = [report["total"]["adversarial"] for report in advglue["sets"].values()]
     unknown = sum(total.get("unknown", 0) for total in totals)
     narrow = (
@@ -127,7 +135,7 @@ def _advglue_summary(advglue: Mapping[str, Any]) -> str:
         else ""
     )
     return (
-        f"{left_out}{text[:1].upper() + text[1:]}. n (of): the items stem from so many originals, or were written by "
+        f"{left_out}{text}n (of): the items stem from so many originals, or were written by "
         f"hand. {narrow}Before: accuracy on the originals. Broken: right before, wrong now; mended: the other way "
         "round; success: broken, of those right before, in %. Intervals resample originals."
     )

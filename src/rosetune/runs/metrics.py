@@ -11,7 +11,7 @@ from rosetune.runs.files import read_json
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 
-__all__ = ["of_kinds", "over_tasks", "run_metrics"]
+__all__ = ["over_tasks", "run_metrics", "select_kinds"]
 
 
 def run_metrics(folder: Path, labels: Sequence[str]) -> dict[str, Any]:
@@ -20,7 +20,8 @@ def run_metrics(folder: Path, labels: Sequence[str]) -> dict[str, Any]:
     labels    names in the order of the logits
     sets      by evaluation set, see :func:`~rosetune.robustness.rows.set_metrics`
     advglue   AdvGLUE's official score, the drop from clean accuracy to it, its sets by attack, and where items
-              were left out since their texts are in the training data, how many: then there is no official score
+              were left out since their texts are in the training data, how many (None: not known, of a run of the
+              version before): then there is no official score
     """
     run = Run(folder)
     names = [name for name in run.sets() if SetName.parse(name).attack is None]
@@ -42,7 +43,8 @@ def _advglue(run: Run, names: Sequence[str], sets: Mapping[str, Any]) -> dict[st
         for part in parts
     }
     path = run.folder / "predictions" / "advglue.json"
-    left_out = {name: n for name, n in (read_json(path, "remove it") if path.is_file() else {}).items() if n}
+    known = read_json(path, "remove it") if path.is_file() else {}
+    left_out = {name: n for name, n in known.items() if n != 0 and name in rows}
     complete = len(parts) == len(getattr(find_task(run.task), "advglue", ())) and not left_out
     score = official_score(run.task, rows) if complete else None
     drop = sets["clean"]["accuracy"] - sets["advglue"]["accuracy"] if {"clean", "advglue"} <= sets.keys() else None
@@ -50,7 +52,7 @@ def _advglue(run: Run, names: Sequence[str], sets: Mapping[str, Any]) -> dict[st
     return {"advglue": found | ({"left_out": left_out} if left_out else {})}
 
 
-def of_kinds(metrics: dict[str, Any], kinds: Sequence[str]) -> dict[str, Any]:
+def select_kinds(metrics: dict[str, Any], kinds: Sequence[str]) -> dict[str, Any]:
     """The part of a run's metrics that is about these kinds of sets."""
     kept = {name: m for name, m in metrics["sets"].items() if SetName.parse(name).kind in kinds}
     return {name: m for name, m in metrics.items() if name != "advglue" or "advglue" in kinds} | {"sets": kept}

@@ -1,6 +1,6 @@
 """Finished runs as two pandas tables: a row per run and set, and a row per example."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -9,7 +9,7 @@ from rosetune.robustness.attacks.summary import summary
 from rosetune.robustness.rows import set_metrics
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
-from rosetune.runs.values import RunError
+from rosetune.runs.texts import texts_of
 
 __all__ = ["EXAMPLE_COLUMNS", "SCORE_COLUMNS", "examples", "scores"]
 
@@ -61,13 +61,15 @@ def examples(runs: Iterable[Run], *, texts: bool = False, steps: bool = False) -
     Args:
         runs: from :func:`rosetune.find_runs`.
         texts: whether the texts are joined, in the columns of the task; the data is read anew, and noise is drawn
-            again by its seed. Of an attack it is the adversarial text.
+            again by its seed. Of an attack it is the adversarial text. A text column that is called as one of this
+            table's comes as ``text_<its name>``.
         steps: whether each evaluated checkpoint gets rows too.
 
     Returns:
         The columns :data:`EXAMPLE_COLUMNS`, and the texts. ``gold`` and ``prediction`` are label names, or numbers of
         a regression; of an attack ``gold`` is "robust" and ``prediction`` one of "robust", "broken", "wrong" before.
-        ``original_id`` is the original that an item of AdvGLUE stems from, ``attack`` the method that made it.
+        ``original_id`` is the original that an item of AdvGLUE stems from, ``attack`` the method that made it, or the
+        name of the attack.
 
     Raises:
         RunError: a file of a run is damaged, or its data is not what it was trained on.
@@ -77,10 +79,14 @@ def examples(runs: Iterable[Run], *, texts: bool = False, steps: bool = False) -
     for run in runs:
         places: list[tuple[str, int | None]] = [(name, None) for name in run.sets()]
         places += [(name, step) for step in (run.steps if steps else ()) for name in run.sets(step)]
-        found = _texts(run, [name for name, _ in places]) if texts else {}
+        found = texts_of(run, [name for name, _ in places]) if texts else {}
         for name, step in places:
             about, of_set = _about(run, name, step), found.get(name, {})
-            rows += [{**about, **_example(row), **of_set.get(str(row["id"]), {})} for row in run.rows(name, step)]
+            by = SetName.parse(name).attack
+            rows += [
+                {**about, **_example(row, by), **_beside(of_set.get(str(row["id"]), {}))}
+                for row in run.rows(name, step)
+            ]
     extra = dict.fromkeys(key for row in rows for key in row if key not in EXAMPLE_COLUMNS)
     return _table(rows, (*EXAMPLE_COLUMNS, *extra))
 
@@ -113,30 +119,11 @@ def _flat(metrics: dict[str, Any]) -> dict[str, Any]:
     return found | {name: calibration[name] for name in ("ece", "brier") if name in calibration}
 
 
-def _example(row: dict[str, Any]) -> dict[str, Any]:
+def _beside(texts: Mapping[str, str]) -> dict[str, str]:
+    return {f"text_{name}" if name in EXAMPLE_COLUMNS else name: text for name, text in texts.items()}
+
+
+def _example(row: dict[str, Any], attack: str | None) -> dict[str, Any]:
     kept: dict[str, Any] = {name: row[name] for name in ("id", "gold", "prediction", "original_id") if name in row}
     right = None if row["gold"] is None or isinstance(row["gold"], float) else row["gold"] == row["prediction"]
-    return {**kept, "right": right, "attack": row.get("method")}
-
-
-def _texts(run: Run, names: Iterable[str]) -> dict[str, dict[str, dict[str, Any]]]:
-    """By set and id the texts of a run's data."""
-    from rosetune.data.sources import load_task
-    from rosetune.robustness.sets import evaluation_sets
-
-    columns, found = run.identity["text_columns"], {}
-    for name, (header, results) in run.attacks.items():
-        kind = "perturbed" if all("perturbed" in result for result in results) else "texts"
-        found[SetName.of_attack(name).name] = {
-            str(result["id"]): dict(zip(columns, result[kind], strict=True)) for result in results if header
-        }
-    kinds = dict.fromkeys(SetName.parse(name).kind for name in names)
-    data = load_task(run.config.task, **run.config.data_options())
-    if data.fingerprint != run.identity["data_fingerprint"]:
-        raise RunError(f"the data of {run.config.task} is not what {run} was trained on: its texts cannot be joined")
-    for kind in (kind for kind in kinds if kind not in ("attack", "file")):
-        for name, part in evaluation_sets(data, kind, data_dir=run.config.data_dir).items():
-            ids = part.dataset["id"][:]
-            texts = zip(*(part.dataset[column][:] for column in data.text_columns), strict=True)
-            found[name] = {str(i): dict(zip(columns, row, strict=True)) for i, row in zip(ids, texts, strict=True)}
-    return found
+    return {**kept, "right": right, "attack": attack or row.get("method")}

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from rosetune.runs.config import RunConfig
-from rosetune.runs.sets import KINDS
 
 SETS_HELP = "of clean, noise, noise_curve, advglue (default: clean,noise)"
 _MOVED = ("task", "data_dir", "validation_file", "test_file")
@@ -59,4 +58,4 @@ def kinds_of(text: str) -> tuple[str, ...]:
     return RunConfig(task="-", model_name_or_path="-", sets=text).sets  # type: ignore[arg-type]
 
 
-__all__ = ["KINDS", "SETS_HELP", "add_fields", "add_moved", "given_fields", "kinds_of", "moved_data"]
+__all__ = ["SETS_HELP", "add_fields", "add_moved", "given_fields", "kinds_of", "moved_data"]

@@ -10,12 +10,13 @@ EPILOG = """\
 A model that was trained elsewhere becomes a run, with which attack, compare and predict work:
   rosetune evaluate --model_name_or_path textattack/roberta-base-SST-2 --task sst2
 
-Where a run's data has moved since training, --task, --data_dir and --validation_file say where it lies now.
+Where a run's data has moved since training, --task, --data_dir and --validation_file
+say where it lies now.
 """
 
 _GIVEN = (
     *("model_name_or_path", "task", "data_dir", "text_columns", "label_column", "validation_file", "test_file"),
-    *("encoding", "delimiter", "drop_empty", "drop_unlabelled", "max_length", "output_dir"),
+    *("task_type", "encoding", "delimiter", "drop_empty", "drop_unlabelled", "max_length", "output_dir"),
 )
 _MOVED = ("task", "data_dir", "validation_file")
 
@@ -23,7 +24,7 @@ _MOVED = ("task", "data_dir", "validation_file")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's flags."""
     parser.add_argument("runs", nargs="*", metavar="RUN", help="folder of a finished run")
-    parser.add_argument("--sets", metavar="A,B", default="clean,noise", help=SETS_HELP)
+    parser.add_argument("--sets", metavar="A,B", help=SETS_HELP)
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
     parser.add_argument(
         "--along_training",
@@ -42,7 +43,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     import sys
 
     given = {name: value for name, value in given_fields(known, RunConfig).items() if name in _GIVEN}
-    kinds = kinds_of(known.sets)
+    kinds = kinds_of("clean,noise" if known.sets is None else known.sets)
     if known.figure is not None and not known.along_training:
         raise RunError("--figure draws the curve of --along_training: give both")
     if "model_name_or_path" in given:
@@ -59,18 +60,24 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     if strange:
         raise RunError(f"--{strange[0]} belongs to the run, which knows it: leave it out")
     moved = {name: given.get(name) for name in _MOVED}
+    from rosetune.runs.run import Run
+
+    for folder in known.runs:
+        Run.open(folder)  # what is no run is said before torch is loaded, and before any work
     if known.along_training:
+        if "test_file" in given:
+            raise RunError("--along_training follows the sets of --sets: evaluate on --test_file in a call of its own")
         _along(known, kinds, moved)
         return
     from rosetune.experiments.evaluate import evaluate_again
 
     for folder in known.runs:
+        if "test_file" not in given or known.sets is not None:
+            evaluate_again(folder, kinds, **moved)
         if "test_file" in given:
             from rosetune.experiments.given import evaluate_file
 
             evaluate_file(folder, given["test_file"], lambda line: print(line, file=sys.stderr))
-        else:
-            evaluate_again(folder, kinds, **moved)
     _print(known.runs, (*kinds, "file") if "test_file" in given else kinds, known.json)
 
 
@@ -79,11 +86,11 @@ def _print(folders: list[str], kinds: tuple[str, ...], as_json: bool) -> None:
 
     from rosetune.report.console import console
     from rosetune.report.metrics import print_metrics
-    from rosetune.runs.metrics import of_kinds, over_tasks
+    from rosetune.runs.metrics import over_tasks, select_kinds
     from rosetune.runs.run import Run
 
     runs = [Run.open(folder) for folder in folders]
-    results = {str(run): of_kinds(run.metrics, kinds) for run in runs}
+    results = {str(run): select_kinds(run.metrics, kinds) for run in runs}
     if as_json:
         print(json.dumps(results, indent=2, ensure_ascii=False))
         return

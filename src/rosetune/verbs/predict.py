@@ -12,10 +12,10 @@ from rosetune.runs.values import RunError
 from rosetune.verbs._shared import add_fields
 
 EPILOG = """\
-Written are all columns of the input, then label and probability_<label> for each label (in JSON Lines: the
-object probabilities); of a multi-label model labels (those of at least 0.5); of a regression value.
-On a terminal the first 50 rows are shown. In a pipe every row is a line with tabs between its fields;
-a tab, line end or backslash within a field is written as \\t, \\n, \\r, \\\\.
+Written are all columns of the input, then label and probability_<label> for each label (in JSON
+Lines the object probabilities); of a multi-label model labels, those of at least 0.5; of a
+regression value. On a terminal the first 50 rows are shown. In a pipe every row is a line with
+tabs between its fields; a tab, line end or backslash in a field is written as \\t, \\n, \\r, \\\\.
 
 examples:
   rosetune predict runs/my-run --text "a fine film"

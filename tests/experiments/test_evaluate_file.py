@@ -1,0 +1,103 @@
+"""A finished run on another labelled file: a set of its own name, with labels matched by name."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from command_line import one_line
+from rosetune import examples, scores
+from rosetune.runs.run import Run
+from tiny_run import Library
+
+ROWS = [("a great film", "good"), ("a dull film", "bad"), ("a lovely plot", "good"), ("a stale plot", "bad")]
+
+
+def write(path: Path, rows: list[tuple[str, str]], names: tuple[str, str] = ("text", "label")) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([names, *rows])
+    return path
+
+
+@pytest.fixture
+def run(library: Library, tmp_path: Path) -> Path:
+    return library.copy(library.learned(), tmp_path / "run")
+
+
+def test_it_becomes_a_set_of_its_own_name(run: Path, tmp_path: Path, rosetune: Any) -> None:
+    """Gold labels are those of the file whatever their order in it, and the accuracy is counted from the rows."""
+    file = write(tmp_path / "Other reviews.csv", ROWS)
+    code, out, err = rosetune("evaluate", run, "--test_file", file)
+    assert code == 0, err
+    assert "Other-reviews" in out
+    rows = Run.open(run).rows("file_Other-reviews")
+    assert [row["gold"] for row in rows] == [label for _, label in ROWS]
+    metrics = Run.open(run).metrics["sets"]["file_Other-reviews"]
+    assert metrics["n"] == 4
+    assert metrics["accuracy"] == sum(row["gold"] == row["prediction"] for row in rows) / 4
+    table = scores([Run.open(run)])
+    assert table[table.kind == "file"]["set"].tolist() == ["file_Other-reviews"]
+    texts = examples([Run.open(run)], texts=True)
+    assert texts[texts.kind == "file"].text.tolist() == [text for text, _ in ROWS]
+
+
+def test_the_same_file_is_not_predicted_again_and_another_of_its_name_is_refused(
+    run: Path, tmp_path: Path, rosetune: Any
+) -> None:
+    file = write(tmp_path / "more.csv", ROWS)
+    rosetune("evaluate", run, "--test_file", file)
+    place = run / "predictions" / "file_more.jsonl"
+    written = place.stat().st_mtime_ns
+    assert rosetune("evaluate", run, "--test_file", file)[0] == 0
+    assert place.stat().st_mtime_ns == written
+    write(file, ROWS[:3])
+    one_line(rosetune("evaluate", run, "--test_file", file), "was evaluated on another file called more.csv: rename")
+    assert len(Run.open(run).rows("file_more")) == 4
+
+
+@pytest.mark.parametrize(
+    ("rows", "names", "message"),
+    [
+        ([("a film", "fine")], ("text", "label"), "line 2: the model does not know the label 'fine'"),
+        ([("a film", "good")], ("body", "label"), "'text'"),
+        ([("a film", "")], ("text", "label"), "--drop_unlabelled"),
+        ([("", "good")], ("text", "label"), "--drop_empty"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(
+    rows: list[tuple[str, str]], names: tuple[str, str], message: str, run: Path, tmp_path: Path, rosetune: Any
+) -> None:
+    before = sorted(path.name for path in (run / "predictions").iterdir())
+    one_line(rosetune("evaluate", run, "--test_file", write(tmp_path / "x.csv", [*ROWS, *rows][-1:], names)), message)
+    assert sorted(path.name for path in (run / "predictions").iterdir()) == before
+
+
+def test_texts_of_a_file_that_has_gone_are_not_guessed(run: Path, tmp_path: Path, rosetune: Any) -> None:
+    file = write(tmp_path / "gone.csv", ROWS)
+    rosetune("evaluate", run, "--test_file", file)
+    file.unlink()
+    with pytest.raises(ValueError, match=r"gone\.csv"):
+        examples([Run.open(run)], texts=True)
+    assert len(examples([Run.open(run)])) > 4
+
+
+def test_the_card_says_what_the_run_is(library: Library, tmp_path: Path) -> None:
+    """Its figures are those of metrics.json, and its head is what the hub reads."""
+    import yaml
+    from huggingface_hub import ModelCard
+
+    run = library.copy(library.run("card", {"update_mask": "rose"}, sets=("clean", "noise")), tmp_path / "run")
+    text = (run / "model" / "README.md").read_text(encoding="utf-8")
+    assert "rose-ensemble" in text
+    metrics = json.loads((run / "metrics.json").read_text())["sets"]
+    for name in ("clean", "typos_1", "typos_2"):
+        assert f"{100 * metrics[name]['accuracy']:.1f}%" in text
+    head = yaml.safe_load(text.split("---\n")[1])
+    values = [result["metrics"][0]["value"] for result in head["model-index"][0]["results"]]
+    assert values == [round(metrics[name]["accuracy"], 4) for name in ("clean", "typos_1", "typos_2")]
+    assert ModelCard(text).data.to_dict()["library_name"] == "transformers"
+    shutil.rmtree(run)
