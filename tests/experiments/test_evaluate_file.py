@@ -10,6 +10,7 @@ import pytest
 
 from command_line import one_line
 from rosetune import examples, scores
+from rosetune.data.sources import load_task
 from rosetune.runs.run import Run
 from tiny_run import Library
 
@@ -101,3 +102,21 @@ def test_the_card_says_what_the_run_is(library: Library, tmp_path: Path) -> None
     assert values == [round(metrics[name]["accuracy"], 4) for name in ("clean", "typos_1", "typos_2")]
     assert ModelCard(text).data.to_dict()["library_name"] == "transformers"
     shutil.rmtree(run)
+
+
+def test_texts_that_are_in_the_training_data_are_counted(
+    library: Library, run: Path, tmp_path: Path, rosetune: Any
+) -> None:
+    """As the data stands, whatever the case; and it is said where the data is not there any more."""
+    lines = (library.home / "my.csv").read_text().splitlines()[1:]
+    trained = {*load_task(str(library.home / "my.csv")).splits["train"]["text"][:]}
+    known = [tuple(line.rsplit(",", 1)) for line in lines if line.rsplit(",", 1)[0] in trained][:3]
+    file = write(tmp_path / "seen.csv", [*ROWS, *((text.upper(), label) for text, label in known)])
+    code, _, err = rosetune("evaluate", run, "--test_file", file)
+    assert (code, err.count("\n")) == (0, 1)
+    assert f"3 of 7 texts of {file} also occur in the training data" in err
+    assert rosetune("evaluate", run, "--test_file", write(tmp_path / "new.csv", ROWS))[2].startswith("no text of")
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace(str(library.home), "/gone"))
+    _, _, err = rosetune("evaluate", run, "--test_file", write(tmp_path / "other.csv", ROWS))
+    assert "whether its texts occur in the training data is not known: there is no file" in err

@@ -112,8 +112,8 @@ class TestCalibration:
     def test_a_temperature_is_withheld_where_there_is_no_error(self, tmp_path, call):
         both(tmp_path, {"clean": outcomes(20)}, {"clean": outcomes(14, 6)})
         text = said(call(tmp_path / "a", tmp_path / "b"))
-        assert "T: none for A, which makes no error to fit it to, " in text
-        assert " for B." in text.split("no error to fit it to")[1]
+        assert "T: none for A, which makes no error on examples that it would be fitted to, " in text
+        assert " for B." in text.split("it would be fitted to")[1]
         found = json.loads(call(tmp_path / "a", tmp_path / "b", "--json"))["calibration"]
         assert found["baseline"]["clean"]["temperature"] is found["baseline"]["clean"]["after"] is None
         assert found["claim"]["clean"]["temperature"] > 0
@@ -123,7 +123,9 @@ class TestCalibration:
             for seed, right in ((1, outcomes(20)), (2, outcomes(14, 6))):
                 write_run(tmp_path / f"{name}{seed}", {"clean": right}, {"seed": seed, **training})
         groups = (f"{tmp_path / name}1,{tmp_path / name}2" for name in "ab")
-        assert "T: none for A, which makes no error to fit it to, none for B" in said(call(*groups))
+        assert "T: none for A, which makes no error on examples that it would be fitted to, none for B" in said(
+            call(*groups)
+        )
 
 
 class TestRegression:

@@ -117,6 +117,8 @@ class TestScores:
         assert official_score("qqp", {"advglue": rows}) == pytest.approx((5 / 7 + 2 * 2 / (2 * 2 + 1 + 1)) / 2)
         none = self.rows("advglue", [(no, no)])
         assert official_score("qqp", {"advglue": none}) == 0.5
+        spelled = [{**row, **{key: row[key].title() for key in ("gold", "prediction")}} for row in rows]
+        assert official_score("qqp", {"advglue": spelled}) == official_score("qqp", {"advglue": rows})
 
     def test_mnli_averages_both_parts_and_not_all_items(self):
         right, wrong = ("neutral", "neutral"), ("neutral", "entailment")

@@ -341,9 +341,12 @@ class TestCompare:
         b = rosetune.attack(share_of_a, **options, attack="random")
         with pytest.raises(ValueError, match="attack:deepwordbug on a, attack:random on b"):
             rosetune.compare(a, b)
-        table = rosetune.compare(a, rosetune.attack(share_of_a, **options, budget=3))
-        assert table.loc[0, "a"] == a.summary["accuracy_under_attack"]
-        assert table.loc[0, "difference"] > 0  # a small budget misleads less often
+        with pytest.raises(ValueError, match="different budgets, 1000 and 3: attack both with the same"):
+            rosetune.compare(a, rosetune.attack(share_of_a, **options, budget=3))
+        steady = rosetune.attack(lambda texts: [[0.5, 0.5 + 1e-9]] * len(texts), **options)
+        table = rosetune.compare(a, steady)
+        assert table.loc[0, ["a", "b"]].tolist() == [side.summary["accuracy_under_attack"] for side in (a, steady)]
+        assert table.loc[0, "b"] == 0.5  # one label always: right on its half, which nothing changes
 
     def test_refusals(self):
         a, b = self.sides(sets="clean")

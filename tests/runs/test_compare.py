@@ -311,3 +311,10 @@ def test_each_side_has_its_own_interval(tmp_path):
     assert isinstance(d.b, Estimate)
     assert (d.b.value, d.b.high) == (1.0, 1.0)
     assert d.b.low == pytest.approx(0.025 ** (1 / 10))  # Clopper-Pearson of 10 of 10
+
+
+def test_labels_in_another_order_are_named(tmp_path):
+    for name, labels in (("a", ("bad", "good")), ("b", ("good", "bad"))):
+        write_run(tmp_path / name, {"clean": outcomes(3, 1)}, labels=labels)
+    with pytest.raises(RunError, match=r"with bad, good; .* with good, bad: .* the same labels in the same order"):
+        paired(group(tmp_path, ("a",)), group(tmp_path, ("b",)))

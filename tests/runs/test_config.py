@@ -245,3 +245,33 @@ def test_values_out_of_range(options: dict[str, Any], message: str) -> None:
 def test_every_option_says_what_it_is() -> None:
     fields = {name: field for name, field in RunConfig.__dataclass_fields__.items() if name != "training"}
     assert all(field.metadata["help"] for field in fields.values())
+
+
+def test_a_folder_of_the_version_before_is_found_again(tmp_path, monkeypatch):
+    """It was called by the hash alone, and its method perhaps otherwise."""
+    monkeypatch.chdir(tmp_path)
+    own = config(training={"objective": "r_drop", "seed": 3})
+    identity = {"task": "x", "training": own.training}
+    new = own.folder(identity)
+    old = new.parents[1] / "r_drop" / new.name.removeprefix("seed-3-")
+    old.mkdir(parents=True)
+    assert own.folder(identity) == old
+    assert own.folder({**identity, "max_length": 64}).name.startswith("seed-3-")
+
+
+def test_of_a_run_its_model_counts_and_nothing_else(tmp_path):
+    """The folder of a run stands for the model in it, which more evaluations leave as it is."""
+    run, model = tmp_path / "run", tmp_path / "run/model"
+    model.mkdir(parents=True)
+    (model / "config.json").write_text("{}")
+    (model / "model.safetensors").write_bytes(b"1")
+
+    def of(folder):
+        own = config(model_name_or_path=str(folder))
+        return own.identity(task="x", text_columns=("a",), fingerprint="f", defaults={})["model_name_or_path"]
+
+    before = of(run)
+    (run / "metrics.json").write_text("{}")
+    assert of(run) == before == of(model)
+    (model / "model.safetensors").write_bytes(b"2")
+    assert of(run) != before

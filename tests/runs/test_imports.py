@@ -76,6 +76,12 @@ def program(lines: str, *arguments: str) -> list[str]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def test_a_folder_is_looked_at_without_statistics():
+    """What is no run, or a finished one, is said before scipy is loaded, which takes a second."""
+    loaded = program("import rosetune.runs.run, rosetune.experiments.quick")
+    assert not {"scipy", "pandas"} & {*loaded}
+
+
 def test_what_is_read_waits_for_no_model():
     light = sorted(name for name in MODULES if name.startswith(("rosetune.runs", "rosetune.report")))
     assert {"rosetune.runs.run", "rosetune.runs.table", "rosetune.report.compare"} <= {*light}

@@ -289,3 +289,19 @@ def test_a_moved_run_is_the_same_run(tmp_path):
     assert moved.rows("clean", 9) == make_rows("clean", STEPS[9]["clean"])
     assert json.loads((tmp_path / "b/run.json").read_text()) == moved.identity
     assert yaml.safe_load((tmp_path / "b/config.yaml").read_text())["update_mask"] == "rose"
+
+
+def test_a_step_that_is_not_there_has_no_sets(tmp_path):
+    run = write_run(tmp_path / "a", {"clean": outcomes(3, 1)}, steps={10: {"clean": outcomes(2, 2)}}, end=20)
+    assert (run.sets(10), run.sets(20), run.sets(7)) == (["clean"], ["clean"], [])
+    with pytest.raises(RunError, match="was not evaluated on clean"):
+        run.rows("clean", 7)
+
+
+def test_a_status_that_no_attack_has_is_named(tmp_path):
+    run = write_run(tmp_path / "a", {"clean": outcomes(3, 1)})
+    write_attack(run, ["failed", "success"])
+    file = run.folder / "attacks/pwws.jsonl"
+    file.write_text(file.read_text().replace('"success"', '"won"'))
+    with pytest.raises(ValueError, match="text '1' has the status 'won'"):
+        run.rows("attack:pwws")

@@ -1,7 +1,7 @@
 """What was read: rows, labels, what was left out, and what a user should know before a model is trained on it."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from datasets import Dataset
@@ -10,7 +10,7 @@ from rosetune.data.labels import look_alikes
 from rosetune.data.rows import TaskData, text_keys
 from rosetune.data.tables import names_of, quoted
 
-__all__ = ["DataSummary", "summarise"]
+__all__ = ["DataSummary", "shared_texts", "summarise"]
 
 RARE = 5  # fewer training rows than these
 MANY = 20  # from so many labels on, those that are whole numbers may be scores
@@ -114,12 +114,27 @@ def _shared_texts(data: TaskData) -> Iterator[str]:
     seen = set(text_keys(data.splits["train"], data.text_columns))
     for split, ds in data.splits.items():
         if split != "train":
-            shared = sum(key in seen for key in text_keys(ds, data.text_columns))
-            if shared:
-                yield (
-                    f"{shared:,} of {len(ds):,} {_split(split)} texts also occur in the training data: "
-                    "accuracy on them is not accuracy on new texts"
-                )
+            said = shared_texts(ds, seen, data.text_columns, f"{_split(split)} texts")
+            if said is not None:
+                yield said
+
+
+def shared_texts(ds: Dataset, seen: Collection[tuple[str, ...]], columns: Sequence[str], what: str) -> str | None:
+    """A sentence on those texts that also occur in the training data; None where there are none.
+
+    Args:
+        ds: the texts.
+        seen: the keys of the training texts, from :func:`~rosetune.data.rows.text_keys`.
+        columns: of the texts.
+        what: they are called.
+    """
+    shared = sum(key in seen for key in text_keys(ds, columns))
+    if not shared:
+        return None
+    return (
+        f"{shared:,} of {len(ds):,} {what} also occur in the training data: accuracy on them is not accuracy on new "
+        "texts"
+    )
 
 
 def _broken_texts(data: TaskData) -> Iterator[str]:

@@ -207,7 +207,7 @@ def _file_name(name: str, target: Target, options: AttackOptions, synonyms: Syno
 
 def _about(path: Path) -> dict[str, Any]:
     beside = path.with_suffix(".json")
-    return json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+    return read_json(beside, "remove it and attack again") if beside.is_file() else {}
 
 
 def _with_originals(results: Results, originals: Mapping[str, str]) -> Results:

@@ -71,7 +71,9 @@ def evaluate_again(run: str | Path, kinds: Sequence[str] | str, **moved: str | N
     """
     finished = Run.open(run)
     config = config_now(finished, kinds, moved)
-    bring_up_to_date(finished.folder)
+    if finished.sets_before or finished.steps_before:
+        with locked(finished.folder):
+            bring_up_to_date(finished.folder)
     elsewhere = any(value is not None for value in moved.values())
     if not elsewhere and not _missing(finished.folder / "predictions", config.sets):
         write_metrics(finished.folder, finished.labels)
@@ -101,7 +103,8 @@ def evaluate_along(run: str | Path, kinds: Sequence[str] | str, report: Report =
     folder, checkpoints = finished.folder, {step_of(path): path for path in checkpoints_of(finished.folder)}
     if checkpoints and not any(about["end"] for about in finished.steps.values()):
         step, epoch = end_step(folder, checkpoints)
-        write_json(folder / "predictions" / f"step-{step}" / "step.json", {"epoch": epoch, "end": True})
+        with locked(folder):
+            write_json(_step_folder(folder, step) / "step.json", {"epoch": epoch, "end": True})
     ends = [step for step, about in Run.open(run).steps.items() if about["end"]]
     config = config_now(finished, wanted, moved)
     todo = [step for step in checkpoints if step not in ends and _missing(_step_folder(folder, step), config.sets)]

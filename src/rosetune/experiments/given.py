@@ -4,14 +4,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
+
 from rosetune._files import write_json
 from rosetune.data.labelled import load_labelled_file
 from rosetune.data.options import ReadOptions
-from rosetune.data.rows import TaskData
-from rosetune.data.summary import summarise
+from rosetune.data.rows import TaskData, text_keys
+from rosetune.data.summary import shared_texts, summarise
+from rosetune.data.tables import DataError
 from rosetune.data.tasks import find_task
 from rosetune.experiments.before import bring_up_to_date
-from rosetune.experiments.data import load_data
+from rosetune.experiments.data import checked_data, load_data
 from rosetune.experiments.evaluate import evaluate_run, predict_rows, write_metrics
 from rosetune.experiments.folder import claim_folder, give_back, holds, make_folder
 from rosetune.experiments.lock import locked
@@ -117,10 +120,23 @@ def evaluate_file(run: str | Path, path: str, report: Callable[[str], Any] = pri
                 f"{place / name}.jsonl and {about}"
             )
         if not (place / f"{name}.jsonl").is_file():
+            if not config.given:  # whose training data is not known
+                report(_seen(finished, read.rows, path))
             write_json(about, {"file": str(file.resolve()), "sha256": digest})
             predict_rows(finished.folder / "model", place, {name: read.rows}, columns, finished.labels)
         write_metrics(finished.folder, finished.labels)
     return Run.open(run)
+
+
+def _seen(run: Run, rows: Dataset, path: str) -> str:
+    """What is known of these texts in the run's training data."""
+    columns = tuple(run.identity["text_columns"])
+    try:
+        train = checked_data(run, run.config).splits["train"]
+    except (DataError, RunError) as error:
+        return f"{path}: whether its texts occur in the training data is not known: {error}"
+    said = shared_texts(rows, set(text_keys(train, columns)), columns, f"texts of {path}")
+    return said or f"no text of {path} occurs in the training data"
 
 
 def _check_labels(name: str, own: tuple[str, ...], data: tuple[str, ...]) -> None:

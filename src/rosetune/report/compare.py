@@ -160,7 +160,8 @@ def _temperatures(sides: Mapping[str, Mapping[str, Any]]) -> str:
     said = []
     for name, found in sides.items():
         t = found["clean"]["temperature"]
-        said.append(f"{t:.2f} for {name}" if t is not None else f"none for {name}, which makes no error to fit it to")
+        none = f"none for {name}, which makes no error on examples that it would be fitted to"
+        said.append(none if t is None else f"{t:.2f} for {name}")
     return f"T: {', '.join(said)}."
 
 

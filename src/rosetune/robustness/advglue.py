@@ -249,6 +249,8 @@ def _method(item: Row) -> str:
 
 
 def _f1(gold: Sequence[str], predicted: Sequence[str], positive: str) -> float:
+    # A file of the user's may spell the labels in another case.
+    gold, predicted = ([label.casefold() for label in labels] for labels in (gold, predicted))
     hits = sum(g == p == positive for g, p in zip(gold, predicted, strict=True))
     named = gold.count(positive) + predicted.count(positive)
     return 2 * hits / named if named else 0.0

@@ -146,13 +146,16 @@ def compare(a: Any, b: Any) -> pd.DataFrame:
         side has gets a row without numbers.
 
     Raises:
-        ValueError: no common set, or other examples on either side.
+        ValueError: no common set, other examples on either side, or attacks with different budgets.
 
     Example:
         before, after = (rosetune.evaluate(pipe, texts=texts, labels=labels) for pipe in (plain, robust))
         rosetune.compare(before, after)
     """
     side_a, side_b = (_sides(side) for side in (a, b))
+    if isinstance(a, AttackResult) and isinstance(b, AttackResult) and a.budget != b.budget:
+        budgets = " and ".join("none" if side.budget is None else str(side.budget) for side in (a, b))
+        raise ValueError(f"the two attacks had different budgets, {budgets}: attack both with the same")
     if not side_a.keys() & side_b.keys():
         raise ValueError(f"no set is on both sides: {', '.join(side_a)} on a, {', '.join(side_b)} on b")
     rows: list[dict[str, Any]] = []

@@ -1,11 +1,11 @@
 """What came of evaluating or attacking a model in hand: rows per example, and tables of them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from rosetune.robustness.attacks.run import attack_row
 from rosetune.robustness.attacks.summary import summary
 from rosetune.robustness.rows import set_metrics
 
@@ -13,7 +13,6 @@ __all__ = ["AttackResult", "Evaluation"]
 
 SCORES = ("set", "kind", "n", "accuracy", "low", "high", "f1", "mcc", "constant", "ece", "brier")
 REGRESSION_SCORES = ("set", "kind", "n", "mse", "low", "high", "pearson", "spearman", "constant")
-OUTCOMES = {"failed": "robust", "success": "broken", "skipped": "wrong"}
 
 
 @dataclass(frozen=True)
@@ -76,9 +75,7 @@ class AttackResult:
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         """As rows for :func:`compare`: a text is "robust", "broken", or "wrong" before the attack."""
         name = f"attack:{self.name}"
-        known = ({"original_id": result["original_id"]} if "original_id" in result else {} for result in self.results)
-        pairs = zip(self.results, known, strict=True)
-        return {name: [_outcome(name, result) | original for result, original in pairs]}
+        return {name: [attack_row(name, result) for result in self.results]}
 
     def examples(self) -> pd.DataFrame:
         """A row per attacked text.
@@ -97,7 +94,3 @@ class AttackResult:
             counts = {"words_changed": len(result["changes"]), "queries": result["queries"]}
             rows.append({"id": result["id"], "status": result["status"], **label, **text, **other, **counts})
         return pd.DataFrame(rows)
-
-
-def _outcome(name: str, result: Mapping[str, Any]) -> dict[str, Any]:
-    return {"set": name, "id": result["id"], "gold": "robust", "prediction": OUTCOMES[result["status"]]}

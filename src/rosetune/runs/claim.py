@@ -11,9 +11,10 @@ from rosetune.robustness.metrics import constant_predictor
 from rosetune.robustness.rows import paired_correctness
 from rosetune.robustness.statistics import ALPHA, Difference, paired_t_test
 from rosetune.runs.along import accuracy, nearest_step
+from rosetune.runs.claimed import ClaimedRun
 from rosetune.runs.compare import check_seeds, common_rows, common_sets, paired, rows_difference, rows_of
 from rosetune.runs.config import LENGTH, METHOD
-from rosetune.runs.controls import CONTROLS, found_controls
+from rosetune.runs.controls import CONTROLS, found_controls, left_out
 from rosetune.runs.files import Rows
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
@@ -109,7 +110,7 @@ def control_results(a: Sequence[Run], b: Sequence[Run], trained: Mapping[str, Se
 def not_tried(a: Sequence[Run], b: Sequence[Run], trained: Mapping[str, Sequence[Run]], results: Results) -> list[str]:
     """What is missing for a verdict, as sentences with the command that brings it."""
     baseline, claim = a[0].method, b[0]
-    absent = [name for name, control in CONTROLS.items() if control.training and name not in trained]
+    absent = [name for name in _suitable(claim) if name not in trained]
     absent = [name for name in absent if not (name == "vanilla" and baseline == "vanilla")]
     said = []
     if absent:
@@ -132,6 +133,15 @@ def not_tried(a: Sequence[Run], b: Sequence[Run], trained: Mapping[str, Sequence
             "evaluate --along_training`), or no checkpoint within a point of the claim's clean accuracy."
         )
     return said
+
+
+def _suitable(claim: Run) -> list[str]:
+    """The controls that `rosetune controls` would train for a run; none for one that claims nothing."""
+    try:
+        unsuitable = left_out(ClaimedRun(claim))
+    except RunError:
+        return []
+    return [name for name, control in CONTROLS.items() if control.training and name not in unsuitable]
 
 
 def sentences(

@@ -48,7 +48,7 @@ class ClaimedRun:
         kinds = {SetName.parse(name).kind for name in run.metrics["sets"]}
         config = run.config
         self.training = {name: value for name, value in config.training.items() if not _OWN.fullmatch(name)}
-        sets = tuple(kind for kind in KINDS if kind in kinds)
+        sets = tuple(kind for kind in KINDS if kind in kinds) or config.sets
         self.config = dataclasses.replace(config, sets=sets, training=self.training)
         self.objective: str = self.training.get("objective") or "cross_entropy"
         self.mask: str | None = self.training.get("update_mask")

@@ -217,11 +217,15 @@ class RunConfig:
         return json.loads(json.dumps(identity))
 
     def folder(self, identity: Mapping[str, Any]) -> Path:
-        """``output_dir``, or ``runs/<task>/<method>/seed-<seed>-<hash of the identity>``."""
+        """``output_dir``, or ``runs/<task>/<method>/seed-<seed>-<hash of the identity>``.
+
+        A folder of the version before, whose name was the hash alone, is found again.
+        """
         if self.output_dir is not None:
             return Path(self.output_dir).expanduser()
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
-        return Path("runs") / folder_name(identity["task"]) / self.method() / f"seed-{self.seed}-{digest}"
+        of_task = Path("runs") / folder_name(identity["task"])
+        return next(of_task.glob(f"*/{digest}"), of_task / self.method() / f"seed-{self.seed}-{digest}")
 
     def as_yaml(self) -> str:
         """The configuration as it is kept in the run's folder; reads as a ``--config`` file from anywhere."""
@@ -254,6 +258,8 @@ def _model_identity(name: str) -> str:
     folder = Path(name).expanduser()
     if name == "demo" or not folder.is_dir():
         return name
+    if not (folder / "config.json").is_file() and (folder / "model").is_dir():
+        folder /= "model"  # of a run, whose own files change with every evaluation
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.iterdir() if p.suffix in _WEIGHTS and p.is_file()):
         digest.update(f"{path.name}:{file_hash(path)}\n".encode())

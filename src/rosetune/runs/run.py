@@ -9,7 +9,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-from rosetune.robustness.attacks.run import read_results
+from rosetune.robustness.attacks.run import attack_row, read_results
 from rosetune.runs.config import RunConfig
 from rosetune.runs.files import Rows, read_identity, read_json, read_lines, rows_by_set
 from rosetune.runs.sets import SetName
@@ -18,7 +18,6 @@ from rosetune.runs.values import RunError
 __all__ = ["Run", "RunError", "find_runs"]
 
 _PREDICTION = {"set", "id", "gold", "prediction"}
-_OUTCOMES = {"failed": "robust", "success": "broken", "skipped": "wrong"}
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,7 @@ class Run:
 
     def sets(self, step: int | None = None) -> list[str]:
         """The names of the sets that it was evaluated on, finished attacks among them; or those of a checkpoint."""
-        place = None if step is not None and self.steps[step]["end"] else step
+        place = self._place(step)
         names = {path.stem for path in self._predictions(place).glob("*.jsonl")} | self._before(place).keys()
         attacks = self.attacks if step is None else {}
         suffered = [SetName.of_attack(name).name for name, (header, _) in attacks.items() if header["finished"]]
@@ -165,8 +164,7 @@ class Run:
         Raises:
             RunError: it was not evaluated on that set.
         """
-        if step is not None and self.steps.get(step, {"end": False})["end"]:
-            step = None
+        step = self._place(step)
         if (name, step) not in self._read:
             self._read[name, step] = self._load(name, step)
         return self._read[name, step]
@@ -181,12 +179,17 @@ class Run:
             return _read_predictions(path)
         attack = SetName.parse(name).attack
         if attack is not None and step is None and attack in self.attacks and self.attacks[attack][0]["finished"]:
-            return [_outcome(name, result) for result in self.attacks[attack][1]]
+            results = self.attacks[attack][1]
+            return [{**attack_row(name, result), "label": result["gold"]} for result in results]
         if name in self._before(step):
             return self._before(step)[name]
         raise RunError(
             f"{self.folder} was not evaluated on {name}: `rosetune evaluate` or `rosetune attack` does that"
         )
+
+    def _place(self, step: int | None) -> int | None:
+        """The step whose own files are meant: the end's are those of the run."""
+        return None if step is None or self.steps.get(step, {"end": False})["end"] else step
 
     def _predictions(self, step: int | None) -> Path:
         folder = self.folder / "predictions"
@@ -262,9 +265,3 @@ def _read_predictions(path: Path, *more: str) -> Rows:
     if not all({*_PREDICTION, *more} <= row.keys() for row in rows):
         raise RunError(f"{path} is damaged (a line is no prediction): remove it and evaluate again")
     return rows
-
-
-def _outcome(name: str, result: dict[str, Any]) -> dict[str, Any]:
-    known = {"original_id": result["original_id"]} if result.get("original_id") is not None else {}
-    outcome = _OUTCOMES.get(result["status"], "wrong")
-    return {"set": name, "id": result["id"], "gold": "robust", "prediction": outcome, "label": result["gold"], **known}

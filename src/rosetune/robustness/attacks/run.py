@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,10 @@ from rosetune.robustness.attacks.driver import Recipe, Row, Session, drive
 if TYPE_CHECKING:
     from rosetune.robustness.classifier import Victim
 
-__all__ = ["Row", "attack", "attack_header", "keep_results", "read_results"]
+__all__ = ["Row", "attack", "attack_header", "attack_row", "keep_results", "read_results"]
 
 Result = dict[str, Any]
+_OUTCOMES = {"failed": "robust", "success": "broken", "skipped": "wrong"}
 
 
 def attack(
@@ -213,3 +214,20 @@ def _line(value: Any) -> str:
     except UnicodeEncodeError:  # half of a surrogate pair
         text = json.dumps(value)
     return text + "\n"
+
+
+def attack_row(set_name: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of an attack on one text as a row: "robust", "broken", or "wrong" before the attack.
+
+    Args:
+        set_name: of the attack.
+        result: of :func:`attack`; its ``original_id`` is kept.
+
+    Raises:
+        ValueError: a status that no attack has.
+    """
+    if result["status"] not in _OUTCOMES:
+        raise ValueError(f"{set_name}: text {result['id']!r} has the status {result['status']!r}, which is none")
+    known = {} if result.get("original_id") is None else {"original_id": result["original_id"]}
+    row = {"set": set_name, "id": result["id"], "gold": "robust", "prediction": _OUTCOMES[result["status"]]}
+    return row | known
