@@ -7,9 +7,12 @@ from torch import Tensor
 from transformers.utils import ModelOutput
 
 from rosetune._torch import forward
+from rosetune.methods._shared_backward import mark_logits
 
 
-def two_passes(model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Tensor, ModelOutput]:
+def two_passes(
+    model: torch.nn.Module, inputs: dict[str, Any], shared: bool = False
+) -> tuple[Tensor, Tensor, ModelOutput]:
     """Two dropout passes of the same rows, in one forward of the doubled batch.
 
     Dropout draws per row, so that the two halves of the doubled batch are two independent passes; one forward is
@@ -18,12 +21,16 @@ def two_passes(model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, 
 
     Args:
         inputs: without labels; tensors of shape (batch, ...).
+        shared: the loss that is followed will depend on the model through both of these logits and nothing else, so
+            that its backward pass can serve the consistency as well (see ``_shared_backward``).
 
     Returns:
         Logits of the first and of the second pass, each (batch, ...), and the outputs of the first pass.
     """
     batch = batch_size(inputs)
     logits = forward(model, doubled(inputs)).logits
+    if shared:
+        mark_logits(logits)
     return logits[:batch], logits[batch:], ModelOutput(logits=logits[:batch])
 
 

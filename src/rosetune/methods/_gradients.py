@@ -1,26 +1,42 @@
 """Gradients that are looked at and do not reach ``.grad``."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
 CHECKPOINTING = "give activation_checkpointing_kwargs={'use_reentrant': False}"
+TARGETS = "any of the target tensors"
+
+
+def words(name: str) -> str:
+    """A loss's name in an error."""
+    return f"the {name.replace('_', ' ')}"
 
 
 def gradients(
-    loss: Tensor, tensors: Sequence[Tensor], *, of: str, reaching: str, retain_graph: bool = False
+    loss: Tensor | GradientEdge,
+    tensors: Sequence[Tensor],
+    *,
+    of: str,
+    reaching: str,
+    seed: Tensor | None = None,
+    retain_graph: bool = False,
 ) -> list[Tensor | None]:
     """``torch.autograd.grad``; None for a tensor that the loss does not reach.
 
     Args:
+        loss: a scalar, or another place in the graph with the gradient there as ``seed``.
         of, reaching: loss and tensors in words, for the errors.
 
     Raises:
         ValueError: none of the tensors is reached, or the forward ran under reentrant checkpointing.
     """
+    outputs: Any = [loss]
     try:
-        found = torch.autograd.grad(loss, tensors, retain_graph=retain_graph, allow_unused=True)
+        found = torch.autograd.grad(outputs, tensors, [seed], retain_graph=retain_graph, allow_unused=True)
     except RuntimeError as error:
         if "use_reentrant" not in str(error):
             raise

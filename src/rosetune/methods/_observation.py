@@ -1,56 +1,81 @@
 """Gradients of losses that are looked at and not followed: kept for one step, averaged, reduced to norms."""
 
+import logging
+
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
 from rosetune._torch import world_size
 from rosetune.methods._gradients import gradients
+from rosetune.methods._shared_backward import SharedBackward, share_backward
+from rosetune.methods._sketch import sketched_gradients
+from rosetune.methods._uses import Projection, projected
+
+logger = logging.getLogger(__name__)
 
 
 class Observation:
     """The norms of some losses' gradients, averaged over the micro-batches and ranks of one step.
 
-    ``torch.autograd.grad`` takes the gradients, so that ``.grad`` is left alone and DistributedDataParallel's reducer
-    does not fire. One gradient buffer of the parameters is held for each loss until :meth:`discard`.
+    Where it can, it takes them from the backward pass that follows (see ``_shared_backward``); the first batch with
+    each number of rows is checked. Else ``torch.autograd.grad`` takes them in a pass of their own. Either leaves
+    ``.grad`` alone, and DistributedDataParallel's reducer does not fire. One gradient buffer of the parameters is held
+    for each loss until :meth:`discard`, or of their random projections where there is a ``projection``.
     """
 
     def __init__(self) -> None:
         self._sums: dict[str, list[Tensor]] = {}
         self._micro_batches = 0
         self._marks: list[tuple[int, int] | None] = []  # .grad as it was at the last observation
+        self._pending: list[tuple[SharedBackward, dict[str, list[Tensor]] | None, bool]] = []
+        self._names: set[str] = set()
+        self._own: set[str] = set()  # sums that are nobody else's tensors
+        self._checked: set[int] = set()  # numbers of rows
+        self._differs = False
+        self._sides: list[str | None] | None = None
+        self._said: set[str] = set()
 
     def __contains__(self, name: str) -> bool:
-        return name in self._sums
+        return name in self._names
 
-    def add(self, losses: dict[str, Tensor], parameters: list[Parameter], only_norms: bool = False) -> None:
+    def add(
+        self,
+        losses: dict[str, Tensor],
+        parameters: list[Parameter],
+        only_norms: bool = False,
+        projection: Projection | None = None,
+    ) -> None:
         """Take the gradients of one micro-batch's losses, before its backward pass.
 
         Args:
             losses: scalars by name, the same names in every micro-batch of a step.
             parameters: what the gradients are taken of; one that a loss does not reach counts as zero.
             only_norms: keep the norms, and average those.
+            projection: random numbers that the gradients of linear layers are multiplied with; those of a step are
+                alike.
         """
-        for name, loss in losses.items():
-            with torch.autocast(loss.device.type, enabled=False):
-                about = {"of": f"the {name.replace('_', ' ')}", "reaching": "any of the target tensors"}
-                found = gradients(loss, parameters, retain_graph=True, **about)
-            seen = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
-            seen = [norms(seen)] if only_norms else seen
-            if self._micro_batches == 0:
-                self._sums[name] = seen
-            elif self._micro_batches == 1:  # not in place: autograd may have handed out one tensor for two parameters
-                self._sums[name] = list(torch._foreach_add(self._sums[name], seen))
-            else:
-                torch._foreach_add_(self._sums[name], seen)
+        if not losses:
+            return
+        self._settle(complete=True)
+        self._names.update(losses)
+        if self._micro_batches and self._sides is None:
+            projection = None  # as the step began
+        shared = self._share(losses, parameters, projection)
+        if shared is None:
+            self._sum(self._by_themselves(losses, parameters, projection), only_norms)
+        else:
+            whole = None if shared.rows in self._checked else shared.by_itself()
+            self._pending.append((shared, whole, only_norms))
         self._micro_batches += 1
         self._marks = _marks(parameters)
 
     def norms(self, name: str, only_norms: bool = False) -> Tensor:
         """Shape (parameters,): the norm of the mean gradient, or the mean norm."""
+        self._settle()
         seen, parts = self._sums[name], self._micro_batches
         if world_size() > 1:
-            seen = [tensor.clone() for tensor in seen] if parts == 1 else seen  # see add
+            seen = [tensor.clone() for tensor in seen] if parts == 1 else seen  # see _sum
             for work in [torch.distributed.all_reduce(tensor, async_op=True) for tensor in seen]:
                 work.wait()
             parts *= world_size()
@@ -58,19 +83,121 @@ class Observation:
 
     def discard(self) -> None:
         """Forget what was added since the last step."""
-        self._sums, self._micro_batches = {}, 0
+        self._sums, self._micro_batches, self._pending = {}, 0, []
+        self._names, self._own = set(), set()
 
     def discard_used(self, parameters: list[Parameter]) -> None:
         """Forget it if a backward pass has run since: then the step that it was for has been skipped."""
         if self._micro_batches and _marks(parameters) != self._marks:
             self.discard()
 
+    def _share(
+        self, losses: dict[str, Tensor], parameters: list[Parameter], projection: Projection | None
+    ) -> SharedBackward | None:
+        if self._differs:
+            return None
+        shared = share_backward(losses, parameters, projection)
+        if isinstance(shared, SharedBackward) and projection is not None:
+            self._sides = shared.sides if self._sides is None else self._sides
+            if shared.sides != self._sides:
+                shared = "the layers are used otherwise than in the first step"
+        if isinstance(shared, SharedBackward):
+            self._say("the gradients that rank come from the backward pass of the loss, and cost none of their own")
+            return shared
+        self._say(f"the gradients that rank cost a backward pass of their own: {shared}")
+        return None
+
+    def _by_themselves(
+        self, losses: dict[str, Tensor], parameters: list[Parameter], projection: Projection | None
+    ) -> dict[str, list[Tensor]]:
+        taken = {}
+        for name, loss in losses.items():
+            seen = None if projection is None else self._sketch(loss, parameters, projection)
+            if seen is None:
+                with torch.autocast(loss.device.type, enabled=False):
+                    whole = gradients(
+                        loss,
+                        parameters,
+                        of=f"the {name.replace('_', ' ')}",
+                        reaching="any of the target tensors",
+                        retain_graph=True,
+                    )
+                seen = [None if g is None else self._projected(g, i, projection) for i, g in enumerate(whole)]
+            taken[name] = [
+                self._projected(torch.zeros_like(p), i, projection) if g is None else g
+                for i, (p, g) in enumerate(zip(parameters, seen, strict=True))
+            ]
+        return taken
+
+    def _projected(self, gradient: Tensor, index: int, projection: Projection | None) -> Tensor:
+        return gradient if self._sides is None else projected(gradient, self._sides[index], projection)
+
+    def _sketch(self, loss: Tensor, parameters: list[Parameter], projection: Projection) -> list[Tensor | None] | None:
+        sketched = sketched_gradients(loss, parameters, projection)
+        if not isinstance(sketched, str):
+            found, sides = sketched
+            self._sides = sides if self._sides is None else self._sides
+            if sides == self._sides:
+                return found
+            sketched = "the layers are used otherwise than in the first step"
+        self._say(f"the gradients that rank are not sketched but exact: {sketched}")
+        return None
+
+    def _settle(self, complete: bool = False) -> None:
+        """Add up what backward passes have left; with ``complete`` only where they have run."""
+        waiting = []
+        for shared, whole, only_norms in self._pending:
+            if complete and not shared.complete:
+                waiting.append((shared, whole, only_norms))
+                continue
+            found = shared.result()
+            if whole is not None:
+                found = self._check(shared, found, whole)
+            self._sum(found, only_norms)
+        self._pending = waiting
+
+    def _check(
+        self, shared: SharedBackward, found: dict[str, list[Tensor]], whole: dict[str, list[Tensor]]
+    ) -> dict[str, list[Tensor]]:
+        """What was found, unless a backward pass of its own says otherwise."""
+        tolerance = 0.05 if shared.low_precision else 1e-3
+        for name, seen in found.items():
+            there, here = norms(whole[name]), norms(seen)
+            off = (there - here).abs() > tolerance * there + 1e-6 * there.max()
+            if off.any():
+                logger.warning(
+                    "the rows of a batch are not independent in this model (%d of %d gradients differ): the gradients "
+                    "that rank take a backward pass of their own from now on",
+                    *(int(off.sum()), len(seen)),
+                )
+                self._differs = True
+                return whole
+        if shared.ratios is not None:
+            self._checked.add(shared.rows)
+        return found
+
+    def _sum(self, found: dict[str, list[Tensor]], only_norms: bool) -> None:
+        for name, seen in found.items():
+            seen = [norms(seen)] if only_norms else seen
+            if name not in self._sums:
+                self._sums[name] = seen
+            elif name in self._own:
+                torch._foreach_add_(self._sums[name], seen)
+            else:  # not in place: autograd may have handed out one tensor for two parameters
+                self._sums[name] = list(torch._foreach_add(self._sums[name], seen))
+                self._own.add(name)
+
+    def _say(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            logger.info(text)
+
 
 def norms(tensors: list[Tensor]) -> Tensor:
     """Shape (n,): Frobenius norms, in at least single precision."""
     dtype = torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
-    half = (torch.float16, torch.bfloat16)
-    each = [torch.linalg.vector_norm(t, dtype=torch.float32 if t.dtype in half else None) for t in tensors]
+    half = any(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in tensors)
+    each = torch._foreach_norm(tensors, 2, dtype) if half else torch._foreach_norm(tensors, 2)
     return torch.stack([norm.to(dtype) for norm in each])
 
 

@@ -53,7 +53,7 @@ class CrossEntropy(TaskLoss):
             outputs = forward(model, features)
             loss = self.task_loss(outputs.logits, labels)
             return ObjectiveOutput(loss, loss, outputs, terms={"task_loss": loss.detach()})
-        first, second, outputs = two_passes(model, features)
+        first, second, outputs = two_passes(model, features, shared=consistency and self.passes != 1)
         loss = self.task_loss(first, labels)
         if self.passes != 1:
             loss = (loss + self.task_loss(second, labels)) / 2

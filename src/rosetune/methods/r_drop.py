@@ -59,7 +59,7 @@ class RDrop(TaskLoss):
     ) -> ObjectiveOutput:
         """The loss of one micro-batch; ``backward`` is not used."""
         features, labels = split_labels(model, inputs)
-        first, second, outputs = two_passes(model, features)
+        first, second, outputs = two_passes(model, features, shared=consistency)
         kl = symmetric_kl(first, second, scored_tokens(model, features, labels))
         self._dropout_acts = self._dropout_acts or require_dropout(kl)
         ce = (self.task_loss(first, labels) + self.task_loss(second, labels)) / 2

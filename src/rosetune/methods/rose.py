@@ -48,6 +48,11 @@ class Rose:
         normalize: "norm" (the paper) or "rms", norm / sqrt(scalars of the tensor), for the first-order risk.
         second_order: "paper" as above; "corrected" takes | ||g_i|| / ||m_hat_i|| - 1 | with the moment corrected for
             what it has taken in, m_hat = m / (1 - prod_t (1 - (1 - beta1) M_t)).
+        sketch: columns S of a random projection; 0 takes every observed gradient whole. That of a linear layer is then
+            known as its product with z of independent normal entries of variance 1/S alone, whose squared norm is
+            that of the gradient without bias, off by about sqrt(2/S) of itself and less where the gradient has no
+            single direction. An approximation: near ties may fall otherwise. 16 does well.
+        seed: with the step's number, of that projection.
         start_step: the mask acts after this many steps; before, everything is updated.
         trace: record the multipliers of every step (see :meth:`trace`).
 
@@ -65,8 +70,13 @@ class Rose:
         Jiang et al., ROSE: Robust Selective Fine-tuning for Pre-trained Language Models, EMNLP 2022, Eqs. 1-5.
 
     Cost:
-        Second: norms only. First and ensemble: a second dropout pass, and one more backward pass through both passes
-        that stops at the targets.
+        Second: norms only. First and ensemble: a second dropout pass, and for a classifier with two labels (or a
+        regression) under cross-entropy or R-Drop one more product for each target's gradient, or nearly nothing with
+        ``sketch``. Otherwise one more backward pass through both passes that stops at the targets, with ``sketch``
+        without the gradients of weights: for more labels, other objectives, DeBERTa (whose weights also act beside
+        the batch) and float16. Whole gradients in a backward pass of their own, whatever ``sketch`` says: under
+        checkpointing and torch.compile, and for targets that other than linear layers, LayerNorms, embeddings and
+        factors use. The log says which it is, once.
 
     Deviates:
         From the published code: it masks only after the warm-up steps (``start_step`` does so; its scripts have no
@@ -92,6 +102,8 @@ class Rose:
         second_order: Literal["paper", "corrected"] = "paper",
         start_step: int = 0,
         trace: bool = False,
+        sketch: int = 0,
+        seed: int = 0,
     ) -> None:
         one_of("order", order, ("first", "second", "ensemble"))
         one_of("keep", keep, ("lowest", "highest"))
@@ -101,6 +113,7 @@ class Rose:
         one_of("second_order", second_order, ("paper", "corrected"))
         gamma, start_step = number("gamma", gamma, most=1.0), whole("start_step", start_step)
         switch("trace", trace)
+        self.sketch, self.seed = whole("sketch", sketch), whole("seed", seed)
         self.order, self.gamma, self.keep, self.reduce, self.risk = order, gamma, keep, reduce, risk
         self.normalize, self.second_order, self.start_step = normalize, second_order, start_step
         self.upper_first, self.upper_second = _thresholds(upper)
@@ -108,12 +121,14 @@ class Rose:
             **{"order": order, "upper": [self.upper_first, self.upper_second], "gamma": gamma, "keep": keep},
             **{"target_parameters": target_parameters, "reduce": reduce, "risk": risk, "normalize": normalize},
             **{"second_order": second_order, "start_step": start_step, "trace": trace},
+            **({"sketch": self.sketch, "seed": self.seed} if self.sketch else {"sketch": 0}),
         }
         self.target_parameters = check_pattern(target_parameters)
         needs = set() if order == "second" else {"consistency" if risk == "consistency" else "task_loss"}
         self.needs = frozenset(needs if order == "first" else needs | {"task_loss"})
         self._step = 0
         self._observation = Observation()
+        self._projections: dict[tuple[int, int], Tensor] = {}  # by step and width
         self._dropout_acts = False
         self._untaken: dict[str, float] = {}  # prod_t (1 - (1 - beta1) M_t) by tensor name
         self._trace: list[list[float]] | None = [] if trace else None
@@ -141,7 +156,8 @@ class Rose:
             losses["consistency"] = consistency
         if "task_loss" in self.needs and task_loss is not None:
             losses["task_loss"] = task_loss
-        self._observation.add(losses, parameters, self.reduce == "norms")
+        projection = self._projection if self.sketch else None
+        self._observation.add(losses, parameters, self.reduce == "norms", projection)
 
     def discard(self) -> None:
         """Forget what was observed since the last step."""
@@ -160,12 +176,7 @@ class Rose:
         self._check_targets(targets)
         multipliers = [1.0] * len(targets)
         if self._step >= self.start_step:
-            first = second = None
-            if self.order != "second":
-                first = self._keep(self._first_order_risks(optimizer, targets), self.upper_first, "first-order")
-            if self.order != "first":
-                second = self._keep(self._second_order_risks(optimizer, targets), self.upper_second, "second-order")
-            multipliers = self._mix(first, second)
+            multipliers = self._mask(optimizer, targets)
         self._record(optimizer, targets, multipliers)
         self.discard()
         self._step += 1
@@ -187,7 +198,7 @@ class Rose:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` gave."""
-        same_options("Rose", self._options, state["options"])
+        same_options("Rose", self._options, {"sketch": 0, **state["options"]})
         self._step, self._dropout_acts = int(state["step"]), bool(state["dropout_acts"])
         self._untaken = dict(state["untaken"])
         if self._trace is not None:
@@ -203,7 +214,23 @@ class Rose:
         names, sizes = self._targets
         return MaskTrace(names, np.array(sizes), np.array(self._trace, dtype=np.float32))
 
-    def _first_order_risks(self, optimizer: torch.optim.Optimizer, targets: Targets) -> list[float]:
+    def _mask(self, optimizer: torch.optim.Optimizer, targets: Targets) -> list[float]:
+        norms_of: list[Tensor] = []
+        if self.order != "second":
+            norms_of.append(self._first_order_risks(targets))
+        if self.order != "first":
+            norms_of += self._second_order_norms(optimizer, targets)
+        rows = torch.stack([tensor.double() for tensor in norms_of]).tolist()  # the step's one wait for the device
+        first = second = None
+        if self.order != "second":
+            first = self._keep(rows[0], self.upper_first, "first-order")
+        if self.order != "first":
+            gradients, moments = rows[-2:]
+            risks = self._second_order_risks(optimizer, targets, gradients, moments)
+            second = self._keep(risks, self.upper_second, "second-order")
+        return self._mix(first, second)
+
+    def _first_order_risks(self, targets: Targets) -> Tensor:
         name = "consistency" if self.risk == "consistency" else "task_loss"
         if name in self._observation:
             risks = self._observation.norms(name, self.reduce == "norms")
@@ -216,22 +243,25 @@ class Rose:
             )
         if self.normalize == "rms":
             risks = risks / torch.tensor([float(p.numel()) for _, p in targets]).sqrt().to(risks)
-        return risks.tolist()
+        return risks
 
-    def _second_order_risks(self, optimizer: torch.optim.Optimizer, targets: Targets) -> list[float] | None:
-        """None where no target has a moment yet: without any history nothing is frozen."""
-        beta1 = {p: group["betas"][0] for group in optimizer.param_groups for p in group["params"]}
+    def _second_order_norms(self, optimizer: torch.optim.Optimizer, targets: Targets) -> list[Tensor]:
+        """Those of the task's gradients, in the units of the moments, and of the moments."""
         states = [optimizer.state.get(parameter, {}) for _, parameter in targets]
         pairs = zip(states, targets, strict=True)
-        moments = norms([s["exp_avg"] if s else torch.zeros_like(p) for s, (_, p) in pairs]).tolist()
-        if "task_loss" in self._observation:
-            gradients = self._observation.norms("task_loss", self.reduce == "norms") * getattr(
-                optimizer, "clip_coefficient", 1.0
-            )
-        else:
-            gradients = norms([_gradient(parameter) for _, parameter in targets])
+        moments = norms([s["exp_avg"] if s else torch.zeros_like(p) for s, (_, p) in pairs])
+        if "task_loss" not in self._observation:
+            return [norms([_gradient(parameter) for _, parameter in targets]), moments]
+        seen = self._observation.norms("task_loss", self.reduce == "norms")
+        return [seen * getattr(optimizer, "clip_coefficient", 1.0), moments]
+
+    def _second_order_risks(
+        self, optimizer: torch.optim.Optimizer, targets: Targets, gradients: list[float], moments: list[float]
+    ) -> list[float] | None:
+        """None where no target has a moment yet: without any history nothing is frozen."""
+        beta1 = {p: group["betas"][0] for group in optimizer.param_groups for p in group["params"]}
         risks = []
-        for (name, parameter), g, m in zip(targets, gradients.tolist(), moments, strict=True):
+        for (name, parameter), g, m in zip(targets, gradients, moments, strict=True):
             if m == 0.0:
                 risks.append(0.0)
             elif self.second_order == "paper":
@@ -240,6 +270,14 @@ class Rose:
                 # A moment from before this mask counts as complete.
                 risks.append(abs(g / (m / (1.0 - self._untaken.setdefault(name, 0.0))) - 1.0))
         return risks if any(moments) else None
+
+    def _projection(self, width: int, like: Tensor) -> Tensor:
+        """Shape (width, sketch): the same in every micro-batch and on every rank of a step."""
+        if (self._step, width) not in self._projections:
+            self._projections = {key: z for key, z in self._projections.items() if key[0] == self._step}
+            draw = np.random.default_rng([self.seed, self._step, width]).standard_normal((width, self.sketch))
+            self._projections[self._step, width] = torch.from_numpy(draw / math.sqrt(self.sketch)).to(like)
+        return self._projections[self._step, width].to(like)
 
     def _check_targets(self, targets: Targets) -> None:
         names = tuple(name for name, _ in targets)

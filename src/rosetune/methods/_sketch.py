@@ -1,0 +1,80 @@
+"""Random projections of a loss's gradients, by a backward pass that computes no gradient of a weight."""
+
+from collections import defaultdict
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge, Node
+from torch.nn import Parameter
+
+from rosetune.methods._uses import Projection, Use, contribution, find_uses, nodes, projectable_sides, projection_of
+
+
+def sketched_gradients(
+    loss: Tensor, parameters: list[Parameter], project: Projection
+) -> tuple[list[Tensor | None], list[str | None]] | str:
+    """The projected gradients and from which side each was projected (see :func:`projectable_sides`).
+
+    For a linear layer with input x, output gradient d and the projection z: d^T (x z). What cannot be projected is
+    whole, and None what the loss does not reach.
+
+    Returns:
+        Those; or why the graph does not allow them, in words.
+    """
+    assert loss.grad_fn is not None
+    uses = find_uses(loss.grad_fn, parameters)
+    if isinstance(uses, str):
+        return uses
+    if not uses:
+        return "no target tensor was found in the graph"
+    sides = projectable_sides(parameters, [use for _, use in uses])
+    found: list[Tensor | None] = [None] * len(parameters)
+    by_node: dict[Node, list[Use]] = defaultdict(list)
+    for node, use in uses:
+        by_node[node].append(use)
+
+    def take(node: Node, d: Tensor | None) -> None:
+        if d is None:
+            return
+        for use in by_node.pop(node, []):
+            parameter = parameters[use.parameter]
+            z = projection_of(parameter, sides[use.parameter], project, d)
+            with torch.no_grad(), torch.autocast(d.device.type, enabled=False):
+                part = contribution(use, d, None, parameter, z).to(parameter.dtype)
+            before = found[use.parameter]
+            found[use.parameter] = part if before is None else before.add_(part)
+
+    def listener(node: Node) -> Callable[[tuple[Tensor, ...]], None]:
+        return lambda grads: take(node, grads[0])
+
+    # A node at which a gradient is asked for is not run, so that it is asked for at the lowest ones only.
+    lowest = _lowest(loss.grad_fn, list(by_node))
+    handles = [node.register_prehook(listener(node)) for node in by_node]
+    try:
+        edges = [GradientEdge(node, 0) for node in lowest]
+        with torch.autocast(loss.device.type, enabled=False):
+            slopes = torch.autograd.grad(loss, edges, retain_graph=True, allow_unused=True)
+    finally:
+        for handle in handles:
+            handle.remove()
+    for node, d in zip(lowest, slopes, strict=True):
+        take(node, d)
+    return found, sides
+
+
+def _lowest(root: Node, wanted: list[Node]) -> list[Node]:
+    """Those of the wanted nodes that have no other below them."""
+    above: dict[Node, list[Node]] = defaultdict(list)
+    for node in nodes(root, lambda node: False):
+        for below, _ in node.next_functions:
+            if below is not None:
+                above[below].append(node)
+    seen: set[Node] = set()
+    stack = [node for start in wanted for node in above[start]]
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen.add(node)
+            stack.extend(above[node])
+    return [node for node in wanted if node not in seen]

@@ -1,0 +1,178 @@
+"""Where parameters enter the autograd graph, and what an output gradient there makes of their gradient."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import Node
+from torch.nn import Parameter
+
+Projection = Callable[[int, Tensor], Tensor]  # inputs of a layer, a tensor like which: random (inputs, columns)
+
+# Node and position of the parameter among its inputs: the form, and the names of what the node saved for it.
+_FORMS = {
+    ("AddmmBackward0", 0): ("bias", ("mat1",)),
+    ("AddmmBackward0", 2): ("linear", ("mat1",)),
+    ("MmBackward0", 1): ("linear", ("self",)),
+    ("NativeLayerNormBackward0", 1): ("gain", ("input", "result1", "result2")),
+    ("NativeLayerNormBackward0", 2): ("shift", ("input", "result1", "result2")),
+    ("MulBackward0", 0): ("factor", ("other",)),
+    ("MulBackward0", 1): ("factor", ("self",)),
+    ("EmbeddingBackward0", 0): ("embedding", ("indices",)),
+}
+_VIEWS = ("ViewBackward0", "UnsafeViewBackward0", "ReshapeAliasBackward0")
+_TRANSPOSED, _CAST, LEAF = "TBackward0", "ToCopyBackward0", "AccumulateGrad"
+
+
+@dataclass
+class Use:
+    """Where a parameter enters the graph."""
+
+    parameter: int
+    form: str
+    saved: tuple[Tensor, ...]
+    transposed: bool
+    options: tuple[Any, ...] = ()
+
+
+def nodes(root: Node | None, last: Callable[[Node], bool]) -> Iterable[Node]:
+    """Every node of a graph once, and nothing below those that are ``last``."""
+    seen, stack = set(), [] if root is None else [root]
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        yield node
+        if not last(node):
+            stack.extend(below for below, _ in node.next_functions if below is not None)
+
+
+def find_uses(root: Node, parameters: list[Parameter], rows: int | None = None) -> list[tuple[Node, Use]] | str:
+    """Each place where a parameter enters the graph below a node.
+
+    Args:
+        rows: of the batch, where each place must have them; None: whatever it has.
+
+    Returns:
+        Node and use; or what is in the way, in words.
+    """
+    index = {id(p): i for i, p in enumerate(parameters)}
+    uses = []
+    for node in nodes(root, lambda node: node.name() in (_TRANSPOSED, _CAST) and _leaf(node, index) is not None):
+        if node.name() in (_TRANSPOSED, _CAST) and _leaf(node, index) is not None:
+            continue
+        for position, (below, _) in enumerate(node.next_functions):
+            leaf = None if below is None else _leaf(below, index)
+            if leaf is not None:
+                use = _use(node, position, *leaf, rows)
+                if isinstance(use, str):
+                    return use
+                uses.append((node, use))
+    return uses
+
+
+def _leaf(node: Node, index: dict[int, int]) -> tuple[int, bool] | None:
+    """Which parameter a node is, but for a transposition and a change of precision, and whether it is transposed."""
+    transposed = False
+    while node.name() in (_TRANSPOSED, _CAST):
+        transposed ^= node.name() == _TRANSPOSED
+        below = node.next_functions[0][0]
+        if below is None:
+            return None
+        node = below
+    if not node.name().endswith(LEAF):
+        return None
+    found = index.get(id(node.variable))  # type: ignore[attr-defined]
+    return None if found is None else (found, transposed)
+
+
+def _use(node: Any, position: int, parameter: int, transposed: bool, rows: int | None) -> Use | str:
+    form, names = _FORMS.get((node.name(), position), (None, ()))
+    if form is None or (transposed and form != "linear"):
+        return f"a target tensor enters the graph at {node.name()}"
+    if any(getattr(node, f"_raw_saved_{name}").unpack_hook is not None for name in names):
+        return "activations are recomputed or moved (checkpointing)"
+    saved = tuple(getattr(node, f"_saved_{name}").detach() for name in names)
+    options: tuple[Any, ...] = ()
+    if node.name() == "AddmmBackward0" and (node._saved_alpha, node._saved_beta) != (1, 1):
+        return "a target tensor enters the graph at a scaled product"
+    if form in ("gain", "shift"):
+        options = (list(node._saved_normalized_shape),)
+    if form == "embedding":
+        if node._saved_scale_grad_by_freq or node._saved_sparse:
+            return "an embedding has sparse or scaled gradients"
+        padding = node._saved_padding_idx  # unsigned there, so that -1 (none) comes as 2^64 - 1
+        options = (padding if padding < 2**63 else -1,)
+    if rows is None:
+        return Use(parameter, form, saved, transposed, options)
+    count = saved[0].shape[0] if saved[0].dim() else 0
+    if form in ("linear", "bias"):
+        source = node.next_functions[1 if node.name() == "AddmmBackward0" else 0][0]
+        # Of the layer's input before its leading dimensions were joined.
+        if source is not None and source.name() in _VIEWS and saved[0].dim() == 2:
+            count = int(source._saved_self_sym_sizes[0])
+    if count == 0 or (count != rows if form not in ("linear", "bias") else count % rows):
+        return "a target tensor is used on something that has not the rows of the batch"
+    return Use(parameter, form, saved, transposed, options)
+
+
+def projectable_sides(parameters: list[Parameter], uses: list[Use]) -> list[str | None]:
+    """From where the gradient of each may be projected: "right" (out, in), "left" (in, out), or None.
+
+    Only where all uses of a parameter are products on the same side.
+    """
+    found: list[set[str | None]] = [set() for _ in parameters]
+    for use in uses:
+        found[use.parameter].add(("right" if use.transposed else "left") if use.form == "linear" else None)
+    return [next(iter(kinds)) if len(kinds) == 1 else None for kinds in found]
+
+
+def contribution(use: Use, d: Tensor, weight: Tensor | None, parameter: Parameter, z: Tensor | None) -> Tensor:
+    """What the output gradient d of one use adds to the parameter's gradient, or to its projection by z.
+
+    Args:
+        weight: shape (first dimension of d,): a factor of each row; None: all alike.
+    """
+    x = use.saved[0]
+    if use.form == "bias":
+        return d.sum(0) if weight is None else weight @ d
+    if use.form == "linear":
+        if z is not None:
+            return d.t() @ _weighted(x @ z, weight)
+        if x.shape[1] < d.shape[1]:
+            x = _weighted(x, weight)
+        else:
+            d = _weighted(d, weight)
+        return d.t() @ x if use.transposed else x.t() @ d
+    weighted = _weighted(d, weight)
+    if use.form == "embedding":
+        (padding,) = use.options
+        return torch.ops.aten.embedding_dense_backward(weighted, x, parameter.shape[0], padding, False)
+    if use.form == "factor":
+        return (weighted * x).sum_to_size(parameter.shape)
+    x, mean, rstd = use.saved
+    (shape,) = use.options
+    ones = torch.ones(shape, dtype=x.dtype, device=x.device)
+    wanted = [False, use.form == "gain", use.form == "shift"]
+    parts = torch.ops.aten.native_layer_norm_backward(weighted, x, shape, mean, rstd, ones, ones, wanted)
+    return parts[1] if use.form == "gain" else parts[2]
+
+
+def projected(gradient: Tensor, side: str | None, project: Projection | None) -> Tensor:
+    """A whole gradient under the projection that the layer's own would have had."""
+    if project is None or side is None:
+        return gradient
+    gradient = gradient if side == "right" else gradient.t()
+    return gradient @ project(gradient.shape[1], gradient)
+
+
+def projection_of(parameter: Parameter, side: str | None, project: Projection | None, like: Tensor) -> Tensor | None:
+    """Shape (in, columns), or None where nothing is projected."""
+    return None if project is None or side is None else project(parameter.shape[side == "right"], like)
+
+
+def _weighted(x: Tensor, weight: Tensor | None) -> Tensor:
+    return x if weight is None else x * weight.view(-1, *[1] * (x.dim() - 1))
