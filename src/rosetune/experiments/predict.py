@@ -117,10 +117,7 @@ def _told(logits: NDArray[np.floating], labels: Sequence[str], multi_label: bool
     if not labels:
         return [{"value": value} for value in logits[:, 0].astype(np.float64).round(6).tolist()]
     z = logits.astype(np.float64)
-    if multi_label:
-        probabilities = expit(z)
-    else:
-        probabilities = softmax(z, axis=1)
+    probabilities = expit(z) if multi_label else softmax(z, axis=1)
     told = []
     for row in probabilities:
         by_label = dict(zip(labels, row.round(6).tolist(), strict=True))

@@ -1,6 +1,7 @@
 """Evaluate finished runs, or a model that was trained elsewhere, on clean, noisy and adversarial sets."""
 
 import argparse
+from pathlib import Path
 
 from rosetune.runs.config import RunConfig
 from rosetune.runs.values import RunError
@@ -72,6 +73,10 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     from rosetune.experiments.evaluate import evaluate_again
 
     for folder in known.runs:
+        own = Run.open(folder).config.test_file
+        if "test_file" in given and own is not None and not Path(own).exists():
+            evaluate_again(folder, kinds, **moved, test_file=given["test_file"])  # the run's own, which has moved
+            continue
         if "test_file" not in given or known.sets is not None:
             evaluate_again(folder, kinds, **moved)
         if "test_file" in given:
