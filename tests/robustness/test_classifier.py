@@ -179,7 +179,9 @@ class TestCallable:
         assert len(str(caught.value)) < 200
 
     def test_refusals(self):
-        for nothing in (None, 3, "bert-base-uncased"):
+        with pytest.raises(ValueError, match=r"bert-base-uncased holds no saved model \(no config.json\)"):
+            as_classifier("bert-base-uncased")
+        for nothing in (None, 3):
             with pytest.raises(ValueError, match=re.escape(f"{type(nothing).__name__} is no model")):
                 as_classifier(nothing)
         with pytest.raises(ValueError, match="batch_size must be at least 1"):

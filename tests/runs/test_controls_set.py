@@ -62,11 +62,11 @@ def claim(path, **training):
 
 
 def test_the_same_compute_multiplies_the_trainers_epochs(tmp_path):
-    """Where none are given the Trainer's default is multiplied: ROSE-Ensemble takes the passes of three steps."""
-    assert claim(tmp_path / "a").longer() == {"num_train_epochs": 3 * DEFAULTS["num_train_epochs"]}
-    assert claim(tmp_path / "b", num_train_epochs=2).longer() == {"num_train_epochs": 6}
-    assert claim(tmp_path / "c", max_steps=10).longer() == {"max_steps": 30}
-    assert claim(tmp_path / "d", max_steps=-1).longer()["num_train_epochs"] == 3 * DEFAULTS["num_train_epochs"]
+    """Where none are given the Trainer's default is multiplied: ROSE-Ensemble takes the passes of two steps on two labels."""
+    assert claim(tmp_path / "a").longer() == {"num_train_epochs": 2 * DEFAULTS["num_train_epochs"]}
+    assert claim(tmp_path / "b", num_train_epochs=2).longer() == {"num_train_epochs": 4}
+    assert claim(tmp_path / "c", max_steps=10).longer() == {"max_steps": 20}
+    assert claim(tmp_path / "d", max_steps=-1).longer()["num_train_epochs"] == 2 * DEFAULTS["num_train_epochs"]
 
 
 def test_what_makes_no_difference_is_no_other_method():

@@ -104,7 +104,7 @@ CONTROLS: dict[str, Control] = {
         lambda claim: claim.masked("static", frozen="."),
     ),
     "same_compute": Control(
-        "plain AdamW for as many passes as the claim took (a step of ROSE-Ensemble: three of them)",
+        "plain AdamW for as many passes as the claim takes (a step of ROSE-Ensemble: two or three of them)",
         "more computation",
         _same_compute,
     ),
