@@ -62,7 +62,7 @@ def claim(path, **training):
 
 
 def test_the_same_compute_multiplies_the_trainers_epochs(tmp_path):
-    """Where none are given the Trainer's default is multiplied: ROSE-Ensemble takes the passes of two steps on two labels."""
+    """Where none are given the Trainer's default is multiplied: on two labels ROSE-Ensemble takes two passes."""
     assert claim(tmp_path / "a").longer() == {"num_train_epochs": 2 * DEFAULTS["num_train_epochs"]}
     assert claim(tmp_path / "b", num_train_epochs=2).longer() == {"num_train_epochs": 4}
     assert claim(tmp_path / "c", max_steps=10).longer() == {"max_steps": 20}
