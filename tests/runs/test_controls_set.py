@@ -13,7 +13,7 @@ from rosetune.experiments.training import training_defaults
 from rosetune.methods import OBJECTIVES, UPDATE_MASKS, build
 from rosetune.runs.claimed_run import ClaimedRun, rose_needs, same_method
 from rosetune.runs.config import DEFAULT_SEED, LENGTH, METHOD, RUN_DEFAULTS
-from rosetune.runs.controls import CONTROLS, control_config, control_names, left_out
+from rosetune.runs.controls import CONTROLS, control_config, control_names, found_controls, left_out
 from rosetune.runs.values import RunError
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(TrainingArguments)}
@@ -103,3 +103,14 @@ def test_plain_fine_tuning_claims_nothing(tmp_path):
     run = write_run(tmp_path / "a", {"clean": outcomes(3, 1)}, metrics=True)
     with pytest.raises(RunError, match="is plain fine-tuning, which claims nothing"):
         ClaimedRun(run)
+
+
+def test_the_length_of_an_earlier_control_of_the_same_compute_is_left_open(tmp_path):
+    """A step of ROSE took three passes in the version before."""
+    sets = {"clean": [1, 0, 1, 1]}
+    run = write_run(tmp_path / "a", sets, {**ROSE, "max_steps": 10})
+    control = write_run(tmp_path / "a" / "controls" / "same_compute", sets, {"max_steps": 30})
+    assert found_controls(run)["same_compute"].folder == control.folder
+    write_run(tmp_path / "a" / "controls" / "vanilla", sets, {"max_steps": 30})
+    with pytest.raises(RunError, match="is not the control vanilla"):
+        found_controls(run)
