@@ -75,6 +75,11 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def names(option: str, value: Any) -> tuple[str, ...] | None:
+    """Names from a list or from text such as "a,b"; None stays None.
+
+    Raises:
+        RunError: anything else.
+    """
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",") if part.strip()]
     if value is None:
@@ -85,6 +90,11 @@ def names(option: str, value: Any) -> tuple[str, ...] | None:
 
 
 def number(option: str, value: Any, whole: bool) -> float:
+    """A whole number of at least 1, or a share in (0, 1).
+
+    Raises:
+        RunError: anything else.
+    """
     try:
         number = float("nan") if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
@@ -97,6 +107,11 @@ def number(option: str, value: Any, whole: bool) -> float:
 
 
 def flag(option: str, value: Any) -> bool:
+    """True or false, also as a word.
+
+    Raises:
+        RunError: anything else.
+    """
     known = {"true": True, "false": False, True: True, False: False}
     found = known.get(value.lower() if isinstance(value, str) else value) if isinstance(value, str | bool) else None
     if found is None:
