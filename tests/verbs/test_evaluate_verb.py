@@ -88,3 +88,28 @@ def test_sets_beside_a_further_file_are_evaluated_too(run: Path, tmp_path: Path,
     code, out, _ = rosetune("evaluate", run, "--test_file", other, "--sets", "noise", "--json")
     assert code == 0
     assert list(json.loads(out)[str(run)]["sets"]) == ["typos_1", "typos_2", "file_reviews"]
+
+
+def test_noises_are_added_to_the_noise_curve_one_by_one(
+    run: Path, tmp_path: Path, rosetune: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("evaluate", run, "--sets", "noise_curve", "--noises")
+    code, out, _ = rosetune(*words, "leetspeak", "--json")
+    assert code == 0
+    strengths = ("0.1", "0.25", "0.5", "1")
+    assert list(json.loads(out)[str(run)]["sets"]) == [f"leetspeak@{s}" for s in strengths]
+    (lost := run / "predictions" / "leetspeak@1.jsonl").rename(kept := tmp_path / "kept")  # as a kill may leave it
+    (marker := run / "predictions" / "noise_curve.json").rename(tmp_path / "marker")
+    before = tiny_run.snapshot(run / "predictions")
+    (tmp_path / "marker").rename(marker)
+    code, out, _ = rosetune(*words, "leetspeak,homoglyphs")
+    assert code == 0
+    assert "homoglyphs" in out
+    assert before.items() < tiny_run.snapshot(run / "predictions").items()
+    assert lost.read_bytes() == kept.read_bytes()
+    cells = {f"{name}@{s}" for name in ("leetspeak", "homoglyphs") for s in strengths}
+    assert json.loads(marker.read_text()).keys() == cells
+    monkeypatch.setattr(evaluate, "predict", None)
+    assert rosetune(*words, "homoglyphs")[0] == 0
+    one_line(rosetune("evaluate", run, "--noises", "leetspeak"), "noise_curve among the sets")
+    one_line(rosetune(*words, "blur"), "unknown noise 'blur'; there are typing, ocr")

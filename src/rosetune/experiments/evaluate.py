@@ -18,7 +18,8 @@ from rosetune.experiments.upgrade import bring_up_to_date
 from rosetune.report.card import model_card
 from rosetune.robustness.evaluation import predict
 from rosetune.robustness.rows import prediction_rows
-from rosetune.robustness.sets import EvaluationSet, evaluation_sets
+from rosetune.robustness.sets import EvaluationSet, curve_sets, evaluation_sets
+from rosetune.runs.files import read_json
 from rosetune.runs.metrics import run_metrics
 from rosetune.runs.run import Run, RunError
 from rosetune.runs.sets import SetName
@@ -30,13 +31,19 @@ Report = Callable[[str], Any]
 
 
 def evaluate_run(
-    folder: str | Path, data: TaskData, kinds: Iterable[str], *, data_dir: str | None = None
+    folder: str | Path,
+    data: TaskData,
+    kinds: Iterable[str],
+    *,
+    data_dir: str | None = None,
+    noises: Sequence[str] | None = None,
 ) -> list[str]:
     """Evaluate a run's model and bring its ``metrics.json`` up to date; what was predicted before is kept.
 
     Args:
         kinds: of :data:`~rosetune.runs.sets.KINDS`.
         data_dir: of AdvGLUE's file.
+        noises: of the noise curve; None: the usual ones.
 
     Returns:
         The kinds that were not there before.
@@ -46,23 +53,28 @@ def evaluate_run(
     """
     folder = Path(folder)
     bring_up_to_date(folder)
-    missing = _missing(folder / "predictions", kinds)
+    missing = _missing(folder / "predictions", kinds, noises)
     if missing:
         quiet_libraries()
-        sets = {kind: evaluation_sets(data, kind, data_dir=data_dir) for kind in missing}
+        sets = {kind: evaluation_sets(data, kind, data_dir=data_dir, noises=noises) for kind in missing}
         predict_sets(folder / "model", folder / "predictions", data, sets)
         # Its presence says that all sets of the kind are there.
         for kind in missing:
-            write_json(folder / "predictions" / f"{kind}.json", {n: s.left_out for n, s in sets[kind].items()})
+            path = folder / "predictions" / f"{kind}.json"
+            known = read_json(path, "remove it") if path.is_file() else {}  # of other noises
+            write_json(path, {**known, **{name: part.left_out for name, part in sets[kind].items()}})
     write_metrics(folder, data.labels)
     return missing
 
 
-def evaluate_again(run: str | Path, kinds: Sequence[str] | str, **moved: str | None) -> Run:
+def evaluate_again(
+    run: str | Path, kinds: Sequence[str] | str, noises: Sequence[str] | None = None, **moved: str | None
+) -> Run:
     """Evaluate a finished run on more sets; sets that it was evaluated on before are not predicted again.
 
     Args:
         kinds: of :data:`~rosetune.runs.sets.KINDS`.
+        noises: of the noise curve; None: the usual ones.
         moved: where data lies now, if not where it was for training: ``task``, ``data_dir``, ``validation_file``,
             ``test_file``.
 
@@ -70,21 +82,27 @@ def evaluate_again(run: str | Path, kinds: Sequence[str] | str, **moved: str | N
         RunError: the run is not finished, or the data is not the data it was trained on.
     """
     finished = Run.open(run)
-    config = config_now(finished, kinds, moved)
+    config = config_now(finished, kinds, moved, noises)
     if finished.sets_before or finished.steps_before:
         with locked(finished.folder):
             bring_up_to_date(finished.folder)
     elsewhere = any(value is not None for value in moved.values())
-    if not elsewhere and not _missing(finished.folder / "predictions", config.sets):
+    if not elsewhere and not _missing(finished.folder / "predictions", config.sets, noises):
         write_metrics(finished.folder, finished.labels)
     else:
         data = checked_data(finished, config)
         with locked(finished.folder):
-            evaluate_run(finished.folder, data, config.sets, data_dir=config.data_dir)
+            evaluate_run(finished.folder, data, config.sets, data_dir=config.data_dir, noises=noises)
     return Run.open(run)
 
 
-def evaluate_along(run: str | Path, kinds: Sequence[str] | str, report: Report = print, **moved: str | None) -> Run:
+def evaluate_along(
+    run: str | Path,
+    kinds: Sequence[str] | str,
+    report: Report = print,
+    noises: Sequence[str] | None = None,
+    **moved: str | None,
+) -> Run:
     """Evaluate a finished run and every checkpoint that it keeps, on the clean set and these kinds of sets.
 
     What a checkpoint predicts is kept in ``predictions/step-N``, and is not predicted again, also when the checkpoint
@@ -93,32 +111,34 @@ def evaluate_along(run: str | Path, kinds: Sequence[str] | str, report: Report =
     Args:
         kinds: of :data:`~rosetune.runs.sets.KINDS`; the clean set is always among them.
         report: takes a line of text for the person who waits.
-        moved: as in :func:`evaluate_again`.
+        noises, moved: as in :func:`evaluate_again`.
 
     Raises:
         RunError: the run is not finished, or the data is not the data it was trained on.
     """
-    wanted = ("clean", *config_now(Run.open(run), kinds, moved).sets)
-    finished = evaluate_again(run, wanted, **moved)
+    wanted = ("clean", *config_now(Run.open(run), kinds, moved, noises).sets)
+    finished = evaluate_again(run, wanted, noises, **moved)
     folder, checkpoints = finished.folder, {step_of(path): path for path in checkpoints_of(finished.folder)}
     if checkpoints and not any(about["end"] for about in finished.steps.values()):
         step, epoch = end_step(folder, checkpoints)
         with locked(folder):
             write_json(_step_folder(folder, step) / "step.json", {"epoch": epoch, "end": True})
     ends = [step for step, about in Run.open(run).steps.items() if about["end"]]
-    config = config_now(finished, wanted, moved)
-    todo = [step for step in checkpoints if step not in ends and _missing(_step_folder(folder, step), config.sets)]
+    config = config_now(finished, wanted, moved, noises)
+    places = {step: _step_folder(folder, step) for step in checkpoints if step not in ends}
+    todo = [step for step, place in places.items() if _missing(place, config.sets, noises)]
     sets: dict[str, dict[str, EvaluationSet]] = {}
     if todo:
         quiet_libraries()
         data = checked_data(finished, config)
         sets = {
-            kind: _without_originals(evaluation_sets(data, kind, data_dir=config.data_dir)) for kind in config.sets
+            kind: _without_originals(evaluation_sets(data, kind, data_dir=config.data_dir, noises=noises))
+            for kind in config.sets
         }
     for number, step in enumerate(todo, start=1):
-        place = _step_folder(folder, step)
+        place = places[step]
         with locked(folder):
-            missing = {kind: sets[kind] for kind in _missing(place, config.sets)}
+            missing = {kind: sets[kind] for kind in _missing(place, config.sets, noises)}
             predict_sets(checkpoints[step], place, data, missing)
             if not (place / "step.json").is_file():
                 write_json(place / "step.json", {"epoch": read_state(checkpoints[step])["epoch"], "end": False})
@@ -177,8 +197,11 @@ def write_metrics(folder: Path, labels: Sequence[str]) -> None:
         write_text(path, text)
 
 
-def _missing(place: Path, kinds: Iterable[str]) -> list[str]:
-    return [kind for kind in kinds if not (place / f"{kind}.json").is_file()]
+def _missing(place: Path, kinds: Iterable[str], noises: Sequence[str] | None) -> list[str]:
+    """The kinds that are not there, or of a noise curve not with all of these noises."""
+    parts = {"noise_curve": curve_sets(noises)}
+    files = {kind: [f"{kind}.json", *(f"{name}.jsonl" for name in parts.get(kind, []))] for kind in kinds}
+    return [kind for kind, names in files.items() if not all((place / name).is_file() for name in names)]
 
 
 def _step_folder(folder: Path, step: int) -> Path:

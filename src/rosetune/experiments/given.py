@@ -86,7 +86,7 @@ def _evaluate(
         claim_folder(folder, config, identity)
         model = load_classifier(name, data.labels, tokenizer, task_type=data.task_type)
         save_trained(model, tokenizer, folder / "model")
-    evaluate_run(folder, data, config.sets, data_dir=config.data_dir)
+    evaluate_run(folder, data, config.sets, data_dir=config.data_dir, noises=config.noises)
 
 
 def evaluate_file(run: str | Path, path: str, report: Callable[[str], Any] = print) -> Run:

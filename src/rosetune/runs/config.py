@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rosetune.robustness.noise_families import NOISES, check_noises
 from rosetune.runs.identity import (
     folder_name,
     identity_hash,
@@ -110,6 +111,14 @@ class RunConfig:
         default=("clean", "noise"),
         metadata=about("what it is evaluated on: of clean, noise, noise_curve, advglue (default: clean,noise)", "A,B"),
     )
+    noises: tuple[str, ...] | None = field(
+        default=None,
+        metadata=about(
+            "noises of the noise curve: of " + ", ".join(NOISES) + " (default: the first eight); homoglyphs and those "
+            "after it are what people do to get past a filter",
+            "A,B",
+        ),
+    )
     output_dir: str | None = field(
         default=None, metadata=about("the run's folder (default: runs/<task>/<method>/seed-<seed>-<hash>)", "DIR")
     )
@@ -128,6 +137,14 @@ class RunConfig:
         if unknown or not self.sets:
             raise RunError(f"sets must name some of {', '.join(KINDS)}, not {', '.join(unknown) or 'none'}")
         self.sets = tuple(kind for kind in KINDS if kind in self.sets)
+        self.noises = names("noises", self.noises)
+        if self.noises is not None:
+            try:
+                check_noises(self.noises)
+            except ValueError as error:
+                raise RunError(f"noises: {error}") from error
+            if not self.noises or "noise_curve" not in self.sets:
+                raise RunError("noises are those of the noise curve: name some, and noise_curve among the sets")
         if self.task_type not in (None, "classification", "regression"):
             raise RunError(f"task_type must be classification or regression, not {self.task_type!r}")
         for name in ("drop_empty", "drop_unlabelled", "given"):

@@ -30,7 +30,8 @@ def texts_of(run: Run, names: Iterable[str]) -> dict[str, Texts]:
     found = {part.name: _attacked(run, part.attack, columns) for part in parsed if part.attack is not None}
     found |= {part.name: _of_file(run, part.name, columns) for part in parsed if part.kind == "file"}
     kinds = [kind for kind in KINDS if kind in {part.kind for part in parsed}]
-    return found | _of_task(run, kinds, columns)
+    noises = list(dict.fromkeys(part.noise for part in parsed if part.on_curve and part.noise))
+    return found | _of_task(run, kinds, columns, noises)
 
 
 def _attacked(run: Run, attack: str, columns: Sequence[str]) -> Texts:
@@ -39,7 +40,7 @@ def _attacked(run: Run, attack: str, columns: Sequence[str]) -> Texts:
     return {str(result["id"]): dict(zip(columns, result[kind], strict=True)) for result in results}
 
 
-def _of_task(run: Run, kinds: Sequence[str], columns: Sequence[str]) -> dict[str, Texts]:
+def _of_task(run: Run, kinds: Sequence[str], columns: Sequence[str], noises: Sequence[str]) -> dict[str, Texts]:
     if not kinds:
         return {}
     from rosetune.data.sources import load_task
@@ -48,7 +49,7 @@ def _of_task(run: Run, kinds: Sequence[str], columns: Sequence[str]) -> dict[str
     data = load_task(run.config.task, **run.config.data_options())
     if data.fingerprint != run.identity["data_fingerprint"]:
         raise RunError(f"the data of {run.config.task} is not what {run} was trained on: its texts cannot be joined")
-    sets = [evaluation_sets(data, kind, data_dir=run.config.data_dir) for kind in kinds]
+    sets = [evaluation_sets(data, kind, data_dir=run.config.data_dir, noises=noises) for kind in kinds]
     return {name: _by_id(part.dataset, columns) for of_kind in sets for name, part in of_kind.items()}
 
 

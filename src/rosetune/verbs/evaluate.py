@@ -25,7 +25,7 @@ _MOVED = ("task", "data_dir", "validation_file")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's flags."""
     parser.add_argument("runs", nargs="*", metavar="RUN", help="folder of a finished run")
-    add_fields(parser, RunConfig, ("sets",), sets={"default": None})
+    add_fields(parser, RunConfig, ("sets", "noises"), sets={"default": None}, noises={"default": None})
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
     parser.add_argument(
         "--along_training",
@@ -44,7 +44,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     import sys
 
     given = {name: value for name, value in given_fields(known, RunConfig).items() if name in _GIVEN}
-    kinds = kinds_of("clean,noise" if known.sets is None else known.sets)
+    kinds, noises = kinds_of("clean,noise" if known.sets is None else known.sets, known.noises)
     if known.figure is not None and not known.along_training:
         raise RunError("--figure draws the curve of --along_training: give both")
     if "model_name_or_path" in given:
@@ -52,7 +52,8 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
             raise RunError("--model_name_or_path takes a model that was trained elsewhere: give --task, and no run")
         from rosetune.experiments.given import evaluate_given
 
-        folder = evaluate_given(RunConfig(**given, sets=kinds, given=True), lambda line: print(line, file=sys.stderr))
+        config = RunConfig(**given, sets=kinds, noises=noises, given=True)
+        folder = evaluate_given(config, lambda line: print(line, file=sys.stderr))
         _print([str(folder)], kinds, known.json)
         return
     if not known.runs:
@@ -68,17 +69,18 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     if known.along_training:
         if "test_file" in given:
             raise RunError("--along_training follows the sets of --sets: evaluate on --test_file in a call of its own")
-        _along(known, kinds, moved)
+        _along(known, kinds, noises, moved)
         return
     from rosetune.experiments.evaluate import evaluate_again
 
     for folder in known.runs:
         own = Run.open(folder).config.test_file
         if "test_file" in given and own is not None and not Path(own).exists():
-            evaluate_again(folder, kinds, **moved, test_file=given["test_file"])  # the run's own, which has moved
+            # The run's own has moved.
+            evaluate_again(folder, kinds, noises, **moved, test_file=given["test_file"])
             continue
         if "test_file" not in given or known.sets is not None:
-            evaluate_again(folder, kinds, **moved)
+            evaluate_again(folder, kinds, noises, **moved)
         if "test_file" in given:
             from rosetune.experiments.given import evaluate_file
 
@@ -112,7 +114,9 @@ def _print(folders: list[str], kinds: tuple[str, ...], as_json: bool) -> None:
         )
 
 
-def _along(known: argparse.Namespace, kinds: tuple[str, ...], moved: dict[str, str | None]) -> None:
+def _along(
+    known: argparse.Namespace, kinds: tuple[str, ...], noises: tuple[str, ...] | None, moved: dict[str, str | None]
+) -> None:
     import json
     import sys
 
@@ -126,7 +130,9 @@ def _along(known: argparse.Namespace, kinds: tuple[str, ...], moved: dict[str, s
     from rosetune.report.console import console
     from rosetune.runs.along import Followed
 
-    runs = [evaluate_along(run, kinds, lambda line: print(line, file=sys.stderr), **moved) for run in known.runs]
+    runs = [
+        evaluate_along(run, kinds, lambda line: print(line, file=sys.stderr), noises, **moved) for run in known.runs
+    ]
     followed = Followed(runs, kinds)
     if known.figure is not None:
         draw_curve(followed, known.figure)
