@@ -213,11 +213,12 @@ def test_every_page_is_in_the_navigation_and_there() -> None:
 
 
 def test_the_tables_of_methods_are_complete() -> None:
+    from rosetune.augmentation import AUGMENTATIONS
     from rosetune.methods import OBJECTIVES, UPDATE_MASKS
 
     text = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
-    assert sorted(listed) == sorted([*OBJECTIVES, *UPDATE_MASKS])
+    assert sorted(listed) == sorted([*OBJECTIVES, *UPDATE_MASKS, *AUGMENTATIONS])
 
 
 def test_the_table_of_attacks_is_complete() -> None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from rosetune.arguments import RobustTrainingArguments
+    from rosetune.arguments import RobustTrainingArguments, build_augmentation
+    from rosetune.augmentation import AUGMENTATIONS, AugmentedDataset, NoiseAugmentation, SubwordDropout
     from rosetune.methods import (
         OBJECTIVES,
         UPDATE_MASKS,
@@ -40,6 +41,11 @@ _HOME = {
     "SelectiveAdamW": "rosetune.optim",
     "RobustTrainer": "rosetune.trainer",
     "RobustTrainingArguments": "rosetune.arguments",
+    "build_augmentation": "rosetune.arguments",
+    "AUGMENTATIONS": "rosetune.augmentation",
+    "AugmentedDataset": "rosetune.augmentation",
+    "NoiseAugmentation": "rosetune.augmentation",
+    "SubwordDropout": "rosetune.augmentation",
     "Rose": "rosetune.methods.rose",
     "ChildTuning": "rosetune.methods.child_tuning",
     "LayerNormOnly": "rosetune.methods.controls",
@@ -73,14 +79,17 @@ _HOME = {
 }
 
 __all__ = [
+    "AUGMENTATIONS",
     "OBJECTIVES",
     "R3F",
     "UPDATE_MASKS",
+    "AugmentedDataset",
     "ChildTuning",
     "CrossEntropy",
     "FreeLB",
     "LayerNormOnly",
     "MatchTuning",
+    "NoiseAugmentation",
     "Objective",
     "ObjectiveOutput",
     "ObservingMask",
@@ -97,11 +106,13 @@ __all__ = [
     "Smart",
     "StatefulObjective",
     "StaticMask",
+    "SubwordDropout",
     "TracedMask",
     "UniformMask",
     "UpdateMask",
     "__version__",
     "attack",
+    "build_augmentation",
     "compare",
     "evaluate",
     "examples",

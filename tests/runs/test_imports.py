@@ -22,13 +22,24 @@ MAY = {
     "data": {*GROUND},
     "methods": {*GROUND, "data"},
     "optim": {*GROUND, "methods"},
-    "arguments": {*GROUND, "methods"},
-    "trainer": {*GROUND, "data", "methods", "optim", "arguments"},
+    "augmentation": {*GROUND, "data", "robustness"},
+    "arguments": {*GROUND, "methods", "augmentation"},
+    "trainer": {*GROUND, "data", "methods", "optim", "arguments", "augmentation"},
     "recipes": {*GROUND},
     "robustness": {*GROUND, "data"},
     "runs": {*GROUND, "data", "robustness"},
     "report": {*GROUND, "data", "robustness", "runs"},
-    "experiments": {*GROUND, "data", "methods", "trainer", "arguments", "recipes", "robustness", "runs"},
+    "experiments": {
+        *GROUND,
+        "augmentation",
+        "data",
+        "methods",
+        "trainer",
+        "arguments",
+        "recipes",
+        "robustness",
+        "runs",
+    },
     "verbs": {*GROUND, "data", "methods", "arguments", "recipes", "robustness", "runs", "report", "experiments"},
     "cli": {"verbs"},
     "__main__": {"cli"},
@@ -39,6 +50,7 @@ MAY["rosetune"] = {*MAY} - {"experiments", "verbs", "cli", "__main__", "report"}
 # `rosetune list methods` prints docstrings of the classes, imported only then. A finished run holds its card.
 EXCEPTIONS = {
     ("rosetune.report.listing", "rosetune.methods"),
+    ("rosetune.report.listing", "rosetune.augmentation"),
     ("rosetune.experiments.evaluate", "rosetune.report.card"),
 }
 # The package's own names are found when they are asked for.

@@ -18,7 +18,7 @@ _OF_OWN_DATA = (
     *("task_type", "encoding", "delimiter", "drop_empty", "drop_unlabelled"),
 )
 Parse = Callable[[Mapping[str, Any], Sequence[str]], dict[str, Any]]
-_AXES = {"objective": "cross_entropy", "update_mask": None}
+_AXES = {"objective": "cross_entropy", "update_mask": None, "augmentation": None}
 
 
 def make_config(
@@ -123,8 +123,7 @@ def _merge(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         if layer.get("model_kwargs") is not None:
             given_here = as_mapping("model_kwargs", layer["model_kwargs"])
             layer["model_kwargs"] = {**(merged.get("model_kwargs") or {}), **given_here}
-        if layer.get("update_mask") == "none":
-            layer["update_mask"] = None
+        layer |= {axis: None for axis in ("update_mask", "augmentation") if layer.get(axis) == "none"}
         for axis, default in _AXES.items():
             kwargs = f"{axis}_kwargs"
             if axis in layer and layer[axis] != merged.get(axis, default):

@@ -41,6 +41,7 @@ __all__ = [
     "TracedMask",
     "UpdateMask",
     "build",
+    "build_from",
 ]
 
 OBJECTIVES: dict[str, type] = {
@@ -77,11 +78,23 @@ def build(axis: str, name: str, options: Mapping[str, Any] | str | None = None, 
         ValueError: an unknown name or option, or a value outside its range.
     """
     table = OBJECTIVES if axis == "objective" else UPDATE_MASKS
+    other = {"objective": ("update_mask", UPDATE_MASKS), "update_mask": ("objective", OBJECTIVES)}[axis]
+    if name not in table and name in other[1]:
+        raise ValueError(f"unknown {axis} {name!r}: that is an {other[0]}. Else choose one of {', '.join(table)}")
+    return build_from(axis, table, name, options, **defaults)
+
+
+def build_from(
+    axis: str,
+    table: Mapping[str, type],
+    name: str,
+    options: Mapping[str, Any] | str | None = None,
+    **defaults: Any,
+) -> Any:
+    """A member of any axis by its name in a table; the arguments and errors are those of :func:`build`."""
     if name not in table:
         near = get_close_matches(str(name), table, n=1)
         guess = f"did you mean {near[0]!r}? " if near else ""
-        other = {"objective": ("update_mask", UPDATE_MASKS), "update_mask": ("objective", OBJECTIVES)}[axis]
-        guess = f"that is an {other[0]}. Else " if name in other[1] else guess
         raise ValueError(f"unknown {axis} {name!r}: {guess}choose one of {', '.join(table)}")
     options = _parse(axis, options)
     known = inspect.signature(table[name]).parameters

@@ -30,7 +30,10 @@ __all__ = [
 ]
 
 # The training arguments that make the method, and those that say how long it trains.
-METHOD = ("objective", "objective_kwargs", "update_mask", "update_mask_kwargs", "label_smoothing_factor")
+METHOD = (
+    *("objective", "objective_kwargs", "update_mask", "update_mask_kwargs", "label_smoothing_factor"),
+    *("augmentation", "augmentation_kwargs"),
+)
 LENGTH = ("num_train_epochs", "max_steps")
 # Where a run departs from the Trainer's defaults.
 RUN_DEFAULTS: dict[str, Any] = {"per_device_train_batch_size": 32, "save_strategy": "steps", "save_total_limit": 2}
@@ -205,7 +208,7 @@ class RunConfig:
         return int(self.training.get("seed", DEFAULT_SEED))
 
     def method(self) -> str:
-        """A short name of objective and mask, such as "vanilla", "rose-ensemble", "r-drop+child-tuning-d".
+        """A short name of objective, mask and augmentation, such as "vanilla", "rose-ensemble", "r-drop+noise".
 
         The names are those of the recipes, of the folders and of every table.
         """
