@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rosetune.methods.cross_entropy import CrossEntropy
     from rosetune.methods.freelb import FreeLB
     from rosetune.methods.match_tuning import MatchTuning
+    from rosetune.methods.noise_consistency import NoiseConsistency
     from rosetune.methods.r3f import R3F
     from rosetune.methods.r_drop import RDrop
     from rosetune.methods.replay import ReplayedMask
@@ -58,6 +59,7 @@ _HOME = {
     "Smart": "rosetune.methods.smart",
     "FreeLB": "rosetune.methods.freelb",
     "Rift": "rosetune.methods.rift",
+    "NoiseConsistency": "rosetune.methods.noise_consistency",
     "MatchTuning": "rosetune.methods.match_tuning",
     "R3F": "rosetune.methods.r3f",
     "Objective": "rosetune.methods",
@@ -90,6 +92,7 @@ __all__ = [
     "LayerNormOnly",
     "MatchTuning",
     "NoiseAugmentation",
+    "NoiseConsistency",
     "Objective",
     "ObjectiveOutput",
     "ObservingMask",

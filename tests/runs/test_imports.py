@@ -20,7 +20,7 @@ HEAVY = ("torch", "transformers", "sklearn", "datasets", "accelerate")
 GROUND = {"_files", "_progress", "_torch", "_axes", "_means", "mask_trace"}
 MAY = {
     "data": {*GROUND},
-    "methods": {*GROUND, "data"},
+    "methods": {*GROUND, "data", "augmentation", "robustness"},
     "optim": {*GROUND, "methods"},
     "augmentation": {*GROUND, "data", "robustness"},
     "arguments": {*GROUND, "methods", "augmentation"},

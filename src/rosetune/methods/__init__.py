@@ -23,6 +23,7 @@ from rosetune.methods.controls import LayerNormOnly, RandomMask, StaticMask, Uni
 from rosetune.methods.cross_entropy import CrossEntropy
 from rosetune.methods.freelb import FreeLB
 from rosetune.methods.match_tuning import MatchTuning
+from rosetune.methods.noise_consistency import NoiseConsistency
 from rosetune.methods.r3f import R3F
 from rosetune.methods.r_drop import RDrop
 from rosetune.methods.replay import ReplayedMask
@@ -52,6 +53,7 @@ OBJECTIVES: dict[str, type] = {
     "rift": Rift,
     "match_tuning": MatchTuning,
     "r3f": R3F,
+    "noise_consistency": NoiseConsistency,
 }
 
 UPDATE_MASKS: dict[str, type] = {
