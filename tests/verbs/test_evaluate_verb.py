@@ -113,3 +113,23 @@ def test_noises_are_added_to_the_noise_curve_one_by_one(
     assert rosetune(*words, "homoglyphs")[0] == 0
     one_line(rosetune("evaluate", run, "--noises", "leetspeak"), "noise_curve among the sets")
     one_line(rosetune(*words, "blur"), "unknown noise 'blur'; there are typing, ocr")
+
+
+def test_a_run_behind_a_normalisation_is_a_run_of_its_own(
+    run: Path, library: Library, tmp_path: Path, rosetune: Any
+) -> None:
+    task, folder = library.home / "my.csv", tmp_path / "normal"
+    words = ("--model_name_or_path", run, "--task", task, "--output_dir", folder, "--sets", "clean,noise_curve")
+    noises = ("--noises", "spaced_letters,repeated_letters")
+    assert rosetune("evaluate", *words, *noises, "--normalize", "all")[0] == 0
+    assert rosetune("evaluate", run, "--sets", "clean,noise_curve", *noises)[0] == 0
+    normal, plain = Run.open(folder), Run.open(run)
+    assert (normal.method, plain.method) == ("given+normalize", "vanilla")
+    logits = {name: [row["logits"] for row in normal.rows(name)] for name in normal.sets()}
+    assert logits["spaced_letters@1"] == logits["clean"] != logits["repeated_letters@1"]
+    assert [row["logits"] for row in plain.rows("spaced_letters@1")] != logits["clean"]
+    assert [row["logits"] for row in plain.rows("clean")] == logits["clean"]
+    disguised = ("--text", "the film was g r e a t")
+    assert json.loads(rosetune("predict", folder, *disguised, "--json")[1])["label"] == "good"
+    one_line(rosetune("evaluate", run, "--normalize", "all"), "--normalize makes a model of its own of a run")
+    one_line(rosetune("evaluate", *words, "--normalize", "rot13"), "normalize: unknown normalisation rot13")

@@ -73,7 +73,7 @@ def _evaluate(
     known = holds(folder, identity)  # still: another process may have come and gone
     if not known or not (folder / "model").is_dir():
         name = config.model_name_or_path
-        tokenizer = load_tokenizer(name, config.max_length)
+        tokenizer = load_tokenizer(name, config.max_length, config.normalize)
         trained, _, labels = load_trained(name)
         if trained.config.problem_type == "multi_label_classification":
             raise RunError(

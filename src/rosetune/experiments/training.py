@@ -121,7 +121,7 @@ class Training:
     """
 
     def __init__(self, config: RunConfig, data: TaskData, args: RobustTrainingArguments) -> None:
-        tokenizer = load_tokenizer(config.model_name_or_path, config.max_length)
+        tokenizer = load_tokenizer(config.model_name_or_path, config.max_length, config.normalize)
         train, held_out = _training_rows(config, data, args.seed)
         _follow_length(args, config.training, len(train))
         encoded: Any = _encode(train, data.text_columns, tokenizer)

@@ -11,6 +11,9 @@ EPILOG = """\
 A model that was trained elsewhere becomes a run, with which attack, compare and predict work:
   rosetune evaluate --model_name_or_path textattack/roberta-base-SST-2 --task sst2
 
+The same model behind a normalisation of its texts, which needs no training:
+  rosetune evaluate --model_name_or_path runs/sst2/vanilla/seed-1-0123456789ab --task sst2 --normalize all
+
 Where a run's data has moved since training, --task, --data_dir and --validation_file
 say where it lies now.
 """
@@ -18,6 +21,7 @@ say where it lies now.
 _GIVEN = (
     *("model_name_or_path", "task", "data_dir", "text_columns", "label_column", "validation_file", "test_file"),
     *("task_type", "encoding", "delimiter", "drop_empty", "drop_unlabelled", "max_length", "output_dir"),
+    "normalize",
 )
 _MOVED = ("task", "data_dir", "validation_file")
 
@@ -59,6 +63,10 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     if not known.runs:
         raise RunError("name the folder of a finished run, or --model_name_or_path and --task")
     strange = [name for name in given if name not in (*_MOVED, "test_file")]
+    if "normalize" in given:
+        raise RunError(
+            "--normalize makes a model of its own of a run: give --model_name_or_path RUN and --task, and no run"
+        )
     if strange:
         raise RunError(f"--{strange[0]} belongs to the run, which knows it: leave it out")
     moved = {name: given.get(name) for name in _MOVED}
