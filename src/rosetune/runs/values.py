@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RunError", "about", "as_mapping", "differences", "flag", "names", "number", "plain", "read_yaml"]
+__all__ = ["RunError", "about", "as_mapping", "differences", "flag", "flat", "names", "number", "plain", "read_yaml"]
 
 
 class RunError(ValueError):
@@ -29,23 +29,26 @@ def differences(
             their own; they are compared one by one, under names such as "update_mask_kwargs.upper".
         ignore: names that do not count, with all that is in them; ".seed" stands for that option of any mapping.
     """
-    old, new = ({**side, **(side.get("training") or {}), "training": None} for side in (a, b))
-    flat_old, flat_new = _flat(old), _flat(new)
+    old, new = flat(a, ignore), flat(b, ignore)
+    pairs = {name: (old.get(name), new.get(name)) for name in sorted({*old, *new})}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def flat(options: Mapping[str, Any], ignore: Collection[str] = ()) -> dict[str, Any]:
+    """A configuration, or an identity, as one mapping, with names as :func:`differences` has them.
+
+    Args:
+        ignore: as there.
+    """
+    found: dict[str, Any] = {}
+    for name, value in {**options, **(options.get("training") or {}), "training": None}.items():
+        found |= {f"{name}.{part}": v for part, v in value.items()} if isinstance(value, Mapping) else {name: value}
 
     def counts(name: str) -> bool:
         head, dot, last = name.partition(".")
         return not ({name, head} & {*ignore} or (dot and f".{last}" in ignore))
 
-    names = sorted(name for name in {*flat_old, *flat_new} if counts(name))
-    pairs = {name: (flat_old.get(name), flat_new.get(name)) for name in names}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in options.items():
-        flat |= {f"{name}.{part}": v for part, v in value.items()} if isinstance(value, Mapping) else {name: value}
-    return flat
+    return {name: value for name, value in found.items() if counts(name) and value is not None}
 
 
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
