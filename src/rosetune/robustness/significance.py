@@ -170,7 +170,7 @@ def welch_t_test(scores_a: Sequence[float], scores_b: Sequence[float]) -> float 
         ValueError: a score that is not finite.
 
     Reference:
-        Welch, The generalization of "Student's" problem when several different population variances are involved, 1947.
+        Welch, The generalization of "Student's" problem, 1947.
     """
     a, b = np.asarray(scores_a, dtype=float), np.asarray(scores_b, dtype=float)
     if not (np.isfinite(a).all() and np.isfinite(b).all()):

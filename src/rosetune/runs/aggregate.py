@@ -1,7 +1,7 @@
-"""Runs in the mean over their seeds: a row per method, a figure per task and evaluation set, tests against a baseline."""
+"""Runs in the mean over their seeds: a row per method, a figure per task and set, tests against a baseline."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from rosetune.runs.groups import group_runs
 from rosetune.runs.notes import notes_on
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
-from rosetune.runs.tested import Row, choose_baselines, tested_rows
+from rosetune.runs.tested import Row, against_baselines, choose_baselines
 from rosetune.runs.values import RunError
 
 __all__ = ["AVERAGE", "DROP", "Aggregate", "aggregate", "as_frame"]
@@ -57,7 +57,7 @@ def aggregate(
     baseline: str | None = None,
     test: str = "welch",
     told: Sequence[str] = (),
-    methods: Sequence[str] | None = None,
+    chosen: Callable[[Run], bool] | None = None,
     held_out: bool = False,
 ) -> Aggregate:
     """Mean, spread and number of seeds of each row and column, average and drop, and the tests against a baseline.
@@ -72,16 +72,16 @@ def aggregate(
         runs: from :func:`rosetune.find_runs`; for rows see :func:`~rosetune.runs.groups.group_runs`.
         sets: kinds or names; None: clean and AdvGLUE, or where there is none, clean and all robust sets but attacks.
         metric: of each task the first of these that it has.
-        baseline, test: see :func:`~rosetune.runs.tested.choose_baselines`, :func:`~rosetune.runs.tested.tested_rows`.
+        baseline, test: see :func:`~rosetune.runs.tested.choose_baselines` and ``against_baselines`` beside it.
         told: see :func:`~rosetune.runs.groups.group_runs`.
-        methods: only rows of these; None: all.
+        chosen: which runs are shown; None: all.
         held_out: whether the trial runs of a search are shown, and nothing else; otherwise they are left out.
 
     Raises:
         RunError: nothing to show, or a set, metric, option or baseline that is not there.
     """
     sign = check_metrics(metric)
-    kept, notes = _chosen(runs, held_out, methods)
+    kept, notes = _chosen(runs, held_out, chosen)
     figures, metrics, damaged = read_figures(kept, sets, metric)
     columns = _columns(figures)
     groups, more = group_runs(figures, told)
@@ -89,34 +89,38 @@ def aggregate(
     averaged = _averaged(columns)
     rows = []
     for group in groups:
-        own = {column: cell_of(group.runs.get(str(column.task), ()), figures, column, made[column]) for column in columns}
+        own = {
+            column: cell_of(group.runs.get(str(column.task), ()), figures, column, made[column]) for column in columns
+        }
         cells = {column: cell for column, cell in own.items() if cell is not None}
         rows.append(Row(group, cells | _over_tasks(cells, columns, averaged, sign)))
     drops = any(DROP in row.cells for row in rows)
     every = (*columns, AVERAGE, *([DROP] if drops else ()))
     baselines, untested = choose_baselines(groups, baseline)
     signs = {**dict.fromkeys(every, sign), DROP: -1}
-    tested = tested_rows(rows, baselines, signs, test)
+    tested = against_baselines(rows, baselines, signs, test)
     constant = _constant(figures, columns, made, averaged, sign)
     notes += [*damaged, *more, *untested, *notes_on(tested, figures, columns, made, averaged, baselines)]
     return Aggregate(every, metrics, tested, constant, baselines, test, averaged, notes)
 
 
-def _chosen(runs: Iterable[Run], held_out: bool, methods: Sequence[str] | None) -> tuple[list[Run], list[str]]:
+def _chosen(runs: Iterable[Run], held_out: bool, chosen: Callable[[Run], bool] | None) -> tuple[list[Run], list[str]]:
     kept, notes, trials, others = list[Run](), list[str](), 0, 0
     for run in runs:
         if (run.config.held_out is not None) is not held_out:
             trials += 1
-        elif methods is not None and run.method not in methods:
+        elif chosen is not None and not chosen(run):
             others += 1
         else:
             kept.append(run)
     if trials and held_out:
         notes.append(f"{trials} runs are no trial runs, whose evaluation data are held-out training rows: left out.")
     elif trials:
-        notes.append(f"{trials} trial runs, evaluated on held-out training rows, are left out (--held_out shows them).")
+        notes.append(
+            f"{trials} trial runs, evaluated on held-out training rows, are left out (--held_out shows them)."
+        )
     if others:
-        notes.append(f"{others} runs of other methods are left out.")
+        notes.append(f"{others} runs of other methods have no place in this layout.")
     if not kept:
         raise RunError(f"no run is left to show: {' '.join(notes) or 'none was given'}")
     return kept, notes
@@ -170,7 +174,8 @@ def _over_tasks(
 def _average_and_drop(
     values: Mapping[Column, float], averaged: Sequence[str], sign: int
 ) -> tuple[float, float | None]:
-    clean, robust = {}, {}
+    clean: dict[str, float] = {}
+    robust: dict[str, float] = {}
     for task in averaged:
         for side, columns in zip((clean, robust), _sides(values, task), strict=True):
             if columns:

@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from rosetune.runs.compare import attack_header
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
-from rosetune.runs.values import RunError
+from rosetune.runs.values import RunError, guess
 
 __all__ = ["METRICS", "Cell", "Column", "Figure", "cell_of", "check_metrics", "read_figures"]
 
@@ -85,7 +84,7 @@ def check_metrics(metrics: Sequence[str]) -> int:
     """
     for name in metrics:
         if name not in METRICS:
-            raise RunError(f"no metric is called {name!r}: {_guess(name, METRICS)}")
+            raise RunError(f"no metric is called {name!r}: {guess(name, METRICS)}")
     signs = {METRICS[name][2] for name in metrics}
     if len(signs) != 1:
         raise RunError(f"metrics must be some of {', '.join(METRICS)}, of which either more or less is better")
@@ -108,8 +107,8 @@ def read_figures(
     chosen = _metric_of_tasks(runs, metrics)
     found: dict[Run, dict[str, Figure]] = {}
     if sets is None:
-        names = {name for run in runs for name in run.metrics["sets"]}
-        sets = ("clean", "advglue") if "advglue" in names else ("clean", "noise", "file")
+        known = any("advglue" in run.metrics["sets"] for run in runs)
+        sets = ("clean", "advglue") if known else ("clean", "noise", "file")
     attacks = any(name == "attack" or SetName.parse(name).attack is not None for name in sets)
     for run in runs:
         try:
@@ -121,9 +120,11 @@ def read_figures(
             notes.append(f"{run} is left out: {error}")
     unknown = [name for name in sets if name not in _KINDS and name not in there]
     if unknown:
-        raise RunError(f"no run was evaluated on {unknown[0]}: {_guess(unknown[0], (*_KINDS, *there))}")
+        raise RunError(f"no run was evaluated on {unknown[0]}: {guess(unknown[0], (*_KINDS, *there))}")
     if not any(found.values()):
-        raise RunError(f"no run has {' or '.join(metrics)} on {', '.join(sets)}{': ' if notes else ''}{' '.join(notes)}")
+        raise RunError(
+            f"no run has {' or '.join(metrics)} on {', '.join(sets)}{': ' if notes else ''}{' '.join(notes)}"
+        )
     return found, chosen, notes
 
 
@@ -173,7 +174,7 @@ def _figure(run: Run, name: str, metric: str | None) -> Figure | None:
     if not isinstance(n, int) or n < 1 or not isinstance(constant, dict):
         raise RunError(f"metrics.json is damaged at {name}: {_REMEDY}")
     every = {**(calibration if isinstance(calibration, dict) else {}), **known}
-    if metric not in every:
+    if metric is None or metric not in every:
         return None
     return Figure(_number(every[metric], metric, name), _number(constant.get(metric), metric, name), str(n))
 
@@ -182,12 +183,11 @@ def _number(value: Any, metric: str, name: str) -> float | None:
     low, high, _ = METRICS[metric]
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (low <= value <= high) or value == math.inf:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not (low <= value <= high)
+        or value == math.inf
+    ):
         raise RunError(f"{metric} on {name} is {value!r} in metrics.json: {_REMEDY}")
     return float(value)
-
-
-def _guess(name: str, known: Iterable[str]) -> str:
-    names = list(known)
-    near = get_close_matches(name, names, n=1)
-    return f"did you mean {near[0]}?" if near else f"choose among {', '.join(names)}"

@@ -9,7 +9,7 @@ from typing import Any
 from rosetune.runs.compare import OF_THE_SEED
 from rosetune.runs.controls import CONTROLS
 from rosetune.runs.run import Run
-from rosetune.runs.values import RunError, flat
+from rosetune.runs.values import RunError, flat, guess
 
 __all__ = ["Group", "group_runs", "is_control", "value_text"]
 
@@ -165,7 +165,7 @@ def _told(told: Sequence[str], runs: Iterable[Run]) -> list[str]:
     for wanted in told:
         fitting = sorted(name for name in known if wanted in (name, name.rpartition(".")[2]))
         if not fitting:
-            raise RunError(f"no run has the option {wanted}: the options given are {', '.join(sorted(known))}")
+            raise RunError(f"no run has the option {wanted}: {guess(wanted, sorted(known))}")
         found += fitting
     return found
 
@@ -208,7 +208,11 @@ def _by_task(runs: Iterable[Run]) -> dict[str, list[Run]]:
 def _place(group: Group) -> tuple[Any, ...]:
     order = _ORDER.index(group.method) if group.method in _ORDER else len(_ORDER)
     values = [
-        (value is not None, not isinstance(value, int | float), value if isinstance(value, int | float) else str(value))
+        (
+            value is not None,
+            not isinstance(value, int | float),
+            value if isinstance(value, int | float) else str(value),
+        )
         for value in group.options.values()
     ]
     return group.model, group.control, order, group.method, values, group.name

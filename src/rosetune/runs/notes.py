@@ -17,6 +17,7 @@ __all__ = ["notes_on"]
 Figures = Mapping[Run, Mapping[str, Figure]]
 ALPHA = 0.05
 _DATA = ("data_fingerprint", "text_columns", "max_train_samples", "validation_from_train", "label_noise", "imbalance")
+_PLACE = ("task", "model_name_or_path", "held_out")
 
 
 def notes_on(
@@ -31,10 +32,12 @@ def notes_on(
     found = [*_made_otherwise(figures, made), *_undefined(figures, columns)]
     aside = [task for task in dict.fromkeys(column.task for column in columns) if task not in averaged]
     if aside:
-        found.append(f"Average and drop are without {_and(map(str, aside))}, where a clean or a robust set is missing.")
+        found.append(
+            f"Average and drop are without {_and(map(str, aside))}, where a clean or a robust set is missing."
+        )
     found += _incomplete(rows, columns, averaged)
     groups = [row.group for row in rows]
-    found += [*_other_data(groups), *_by_task(groups)]
+    found += [*_other_data(groups), *_chosen_by_task(groups), *_beside_the_method(groups)]
     return [*found, *_seeds(rows, baselines), *_limits(rows)]
 
 
@@ -62,7 +65,7 @@ def _made_otherwise(figures: Figures, made: Mapping[Column, str]) -> list[str]:
 
 
 def _undefined(figures: Figures, columns: Sequence[Column]) -> list[str]:
-    counts = {column: 0 for column in columns}
+    counts = dict.fromkeys(columns, 0)
     for run, own in figures.items():
         for name, figure in own.items():
             counts[Column(run.task, name)] += figure.value is None
@@ -75,8 +78,7 @@ def _incomplete(rows: Sequence[Row], columns: Sequence[Column], averaged: Sequen
     apart = [
         row.group.name
         for row in rows
-        if row.group.name not in lacking
-        and len({row.cells[column].seeds for column in needed}) > 1
+        if row.group.name not in lacking and len({row.cells[column].seeds for column in needed}) > 1
     ]
     said = []
     if lacking:
@@ -105,19 +107,33 @@ def _other_data(groups: Sequence[Group]) -> list[str]:
     return said
 
 
-def _by_task(groups: Sequence[Group]) -> list[str]:
-    """Options in which rows of a task, or tasks of a row, differ beside the method."""
-    ignored = (*OF_THE_SEED, *METHOD, *_DATA, "task", "model_name_or_path")
-    values: dict[str, set[str]] = {}
-    of_rows = [[flat(runs[0].identity, ignored) for runs in group.runs.values()] for group in groups if not group.control]
-    every: list[Mapping[str, Any]] = [options for options in sum(of_rows, [])]
-    for name in {name for options in every for name in options}:
-        values[name] = {value_text(options.get(name)) for options in every}
-    differing = sorted(name for name, found in values.items() if len(found) > 1)
-    if not differing:
-        return []
-    shown = "; ".join(f"{name}: {', '.join(sorted(values[name]))}" for name in differing)
-    return [f"Rows, or tasks of a row, differ in more than the method ({shown}); JSON and CSV have the options."]
+def _chosen_by_task(groups: Sequence[Group]) -> list[str]:
+    """Options that the tasks of a row do not share."""
+    by_names: dict[tuple[str, ...], list[str]] = {}
+    for group in groups:
+        every = [flat(runs[0].identity, (*OF_THE_SEED, *_DATA, *_PLACE)) for runs in group.runs.values()]
+        if names := tuple(_differing(every)):
+            by_names.setdefault(names, []).append(group.name)
+    return [
+        f"Not the same for all tasks of a row: {', '.join(names)} ({', '.join(dict.fromkeys(rows))})."
+        for names, rows in by_names.items()
+    ]
+
+
+def _beside_the_method(groups: Sequence[Group]) -> list[str]:
+    """Options beside the method that the rows of a task do not share; those of controls are theirs."""
+    by_task: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for group in groups:
+        for task, runs in group.runs.items() if not group.control else ():
+            options = flat(runs[0].identity, (*OF_THE_SEED, *METHOD, *_DATA, *_PLACE))
+            by_task.setdefault((group.model, task), []).append(options)
+    names = dict.fromkeys(name for every in by_task.values() for name in _differing(every))
+    return [f"Not the same for all rows of a task: {', '.join(names)}. JSON has the options."] if names else []
+
+
+def _differing(every: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = sorted({name for options in every for name in options})
+    return [name for name in names if any(options.get(name) != every[0].get(name) for options in every)]
 
 
 def _seeds(rows: Sequence[Row], baselines: Mapping[str, str]) -> list[str]:

@@ -1,15 +1,14 @@
-"""Rows of a table against a baseline: a t-test over seeds, Holm's correction over the table, an exact sign-flip test."""
+"""Rows of a table against a baseline: a t-test over seeds, Holm's correction over the table, a sign-flip test."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 
 from rosetune.robustness.significance import holm, paired_t_test, sign_flip_test, welch_t_test
 from rosetune.runs.figures import Cell, Column
 from rosetune.runs.groups import Group
-from rosetune.runs.values import RunError
+from rosetune.runs.values import RunError, guess
 
-__all__ = ["TESTS", "Row", "Tested", "choose_baselines", "tested_rows"]
+__all__ = ["TESTS", "Row", "Tested", "against_baselines", "choose_baselines"]
 
 TESTS = ("welch", "paired")
 _DEFAULT = "vanilla"
@@ -70,13 +69,12 @@ def choose_baselines(groups: Sequence[Group], wanted: str | None) -> tuple[dict[
         else:
             notes.append(f"Nothing is tested for {model}: it has no row {asked}.")
     if wanted is not None and not found:
-        names = list(dict.fromkeys(group.name for group in groups))
-        near = get_close_matches(wanted, names, n=1)
-        raise RunError(f"no row is called {wanted!r}: {f'did you mean {near[0]}? ' if near else ''}{'; '.join(names)}")
+        names = dict.fromkeys(group.name for group in groups)
+        raise RunError(f"no row is called {wanted!r}: {guess(wanted, names)}")
     return found, notes
 
 
-def tested_rows(
+def against_baselines(
     rows: Sequence[Row], baselines: Mapping[str, str], signs: Mapping[Column, int], test: str = "welch"
 ) -> list[Row]:
     """The rows with their tests against the baseline of their model.
@@ -125,4 +123,6 @@ def _tested(base: Cell, own: Cell, sign: int, test: str) -> Tested | None:
         return Tested(own.mean - base.mean, common, p, flips)
     if not common:
         return None
-    return Tested(sign * sum(gains) / len(common), common, paired_t_test(a, b).b_better if len(common) > 1 else None, flips)
+    return Tested(
+        sign * sum(gains) / len(common), common, paired_t_test(a, b).b_better if len(common) > 1 else None, flips
+    )

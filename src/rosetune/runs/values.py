@@ -2,12 +2,25 @@
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RunError", "about", "as_mapping", "differences", "flag", "flat", "names", "number", "plain", "read_yaml"]
+__all__ = [
+    "RunError",
+    "about",
+    "as_mapping",
+    "differences",
+    "flag",
+    "flat",
+    "guess",
+    "names",
+    "number",
+    "plain",
+    "read_yaml",
+]
 
 
 class RunError(ValueError):
@@ -49,6 +62,13 @@ def flat(options: Mapping[str, Any], ignore: Collection[str] = ()) -> dict[str, 
         return not ({name, head} & {*ignore} or (dot and f".{last}" in ignore))
 
     return {name: value for name, value in found.items() if counts(name) and value is not None}
+
+
+def guess(name: str, known: Iterable[str]) -> str:
+    """What a mistaken name may mean: the nearest of some, or all of them."""
+    there = list(known)
+    near = get_close_matches(name, there, n=1)
+    return f"did you mean {near[0]}?" if near else f"choose among {', '.join(there)}"
 
 
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
