@@ -27,9 +27,8 @@ READ = ("metrics.json", "run.json", "config.yaml", "environment.json", "timing.j
 def train(home: Path) -> None:
     """Vanilla and ROSE on a tiny model, with the noise curve, whose metrics are the longest."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-    from tiny_run import config, write_csv, write_model
-
     from rosetune.experiments.train import train_run
+    from tiny_run import config, write_csv, write_model
 
     write_csv(home / "my.csv", rows=400)
     write_model(home / "model")

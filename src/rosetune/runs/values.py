@@ -80,7 +80,9 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     import yaml
 
     try:
-        loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        # The loader in C is ten times as fast, where yaml was built with it.
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        loaded = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=loader)
     except OSError as error:
         raise RunError(f"cannot read the config file {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -90,7 +92,7 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
         place = "" if mark is None else f", line {mark.line + 1}"
         problem = getattr(error, "problem", None) or str(error)
         raise RunError(f"{path}{place} is not valid YAML: {problem}") from error
-    except ValueError as error:  # of a date such as 2020-13-45
+    except (ValueError, RecursionError) as error:  # of a date such as 2020-13-45, of a file of nothing but brackets
         raise RunError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(loaded, dict):
         raise RunError(f"{path} must hold a mapping of options, such as `task: sst2`")
