@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binom, permutation_test, t, ttest_ind
+from scipy.stats import binom, permutation_test, t, ttest_ind_from_stats
 
 from rosetune.robustness.resampling import Floats, as_table, check_level, cluster_sums
 
@@ -179,7 +179,8 @@ def welch_t_test(scores_a: Sequence[float], scores_b: Sequence[float]) -> float 
         return None
     if max(np.ptp(a), np.ptp(b)) < 1e-9 * max(np.abs(a).max(), np.abs(b).max(), 1e-300):
         return None
-    return float(ttest_ind(b, a, equal_var=False, alternative="greater").pvalue)
+    sides = (part for side in (b, a) for part in (side.mean(), side.std(ddof=1), len(side)))
+    return float(ttest_ind_from_stats(*sides, equal_var=False, alternative="greater").pvalue)
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -165,7 +165,9 @@ def _told(told: Sequence[str], runs: Iterable[Run]) -> list[str]:
     for wanted in told:
         fitting = sorted(name for name in known if wanted in (name, name.rpartition(".")[2]))
         if not fitting:
-            raise RunError(f"no run has the option {wanted}: {guess(wanted, sorted(known))}")
+            raise RunError(
+                f"no run has the option {wanted}: {guess(wanted, sorted({name.rpartition('.')[2] for name in known}))}"
+            )
         found += fitting
     return found
 
