@@ -98,7 +98,7 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _load(text: str) -> Any:
-    """By the loader in C, which is ten times as fast, where yaml was built with it; the other one explains mistakes."""
+    """By the loader in C, which is ten times as fast, where there is one; the other explains mistakes."""
     import yaml
 
     try:
