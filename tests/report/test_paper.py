@@ -32,7 +32,7 @@ def gammas(home):
         for task in ("sst2", "rte"):
             for seed in (1, 2):
                 method = {"update_mask": "rose", "update_mask_kwargs": options}
-                sets = {"clean": clean + seed / 100, "advglue": 0.304}
+                sets = {"clean": clean + seed / 100, "advglue": 0.303}
                 found.append(write_scores(home / task / f"{gamma}-{seed}", sets, method, seed=seed, task=task))
     return found
 
@@ -102,7 +102,7 @@ def test_table3_has_a_column_per_value(tmp_path):
     ]
     average = dict(main.blocks[0])["average: rose-ensemble"]
     assert [entry.text for entry in average] == [
-        f"{100 * (clean + 0.015 + 0.304) / 2:.1f}" for clean in (0.7, 0.8, 0.9)
+        f"{100 * (clean + 0.015 + 0.303) / 2:.1f}" for clean in (0.7, 0.8, 0.9)
     ]
     assert dict(main.blocks[0])["average: vanilla"][1:] == [None, None]
 

@@ -11,7 +11,8 @@ from statsmodels.stats.multitest import multipletests
 from made_runs import write_attack
 from many_runs import METHODS, part, write_methods, write_scores
 from rosetune.robustness.significance import holm, welch_t_test
-from rosetune.runs.aggregate import AVERAGE, DROP, aggregate, as_frame
+from rosetune.runs.aggregate import AVERAGE, DROP, aggregate
+from rosetune.runs.averages import as_frame, averages
 from rosetune.runs.figures import Column
 from rosetune.runs.run import Run, RunError, find_runs
 
@@ -139,6 +140,12 @@ def test_the_frame_has_a_line_per_figure(home, found):
     assert line.baseline == "vanilla"
     assert frame[(frame.row == "vanilla")].p.isna().all()
     assert [*frame[frame.task.isna()].set.unique()] == ["average", "drop"]
+
+
+def test_the_frame_of_runs_has_the_notes_with_it(home, found):
+    frame = averages(find_runs(home), baseline="vanilla")
+    assert frame.equals(as_frame(found))
+    assert frame.attrs["notes"] == found.notes
 
 
 # --- which seeds, which tasks -------------------------------------------------------------------------------------
