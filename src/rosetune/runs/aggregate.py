@@ -112,13 +112,13 @@ def _chosen(runs: Iterable[Run], held_out: bool, chosen: Callable[[Run], bool] |
         else:
             kept.append(run)
     if trials and held_out:
-        notes.append(f"{trials} runs are no trial runs, whose evaluation data are held-out training rows: left out.")
-    elif trials:
         notes.append(
-            f"{trials} trial runs, evaluated on held-out training rows, are left out (--held_out shows them)."
+            f"Left out, since they are no trial runs (those are evaluated on held-out training rows): {trials}."
         )
+    elif trials:
+        notes.append(f"Trial runs, evaluated on held-out training rows, left out (--held_out shows them): {trials}.")
     if others:
-        notes.append(f"{others} runs of other methods have no place in this layout.")
+        notes.append(f"Runs of other methods, which have no place in this layout: {others}.")
     if not kept:
         raise RunError(f"no run is left to show: {' '.join(notes) or 'none was given'}")
     return kept, notes
