@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import NoReturn
 
 from rosetune import __version__
-from rosetune.verbs import attack, compare, controls, demo, evaluate, predict, train
+from rosetune.verbs import attack, compare, controls, demo, evaluate, predict, search, train
 from rosetune.verbs import list as listing
 
 _VERBS = {
@@ -18,6 +18,7 @@ _VERBS = {
     "attack": attack,
     "controls": controls,
     "compare": compare,
+    "search": search,
     "predict": predict,
     "list": listing,
     "demo": demo,
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if verb is not None and verb not in _VERBS:
         parser.error(f"there is no verb {verb!r}: {_guess(verb, _VERBS) or 'give one of ' + ', '.join(_VERBS)}")
     known, rest = parser.parse_known_args(words)
-    if rest and known.verb != "train":
+    if rest and known.verb not in ("train", "search"):  # whose further words are the Trainer's
         guess = _guess(rest[0].partition("=")[0], known.options)
         parser.error(f"unknown: {' '.join(rest)}" + (f": {guess}" if guess else ""))
     try:
