@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ from rosetune.runs.values import RunError, read_yaml
 
 __all__ = ["NAMED_SPACES", "Dimension", "check_names", "grid_points", "read_space", "with_options"]
 
-# The grids of Jiang et al. 2022: learning rates from 1e-5 to 1e-4, thresholds from 10% to 90%. The paper has a threshold
-# for each mask of the ensemble, its code one for both.
+# The grids of Jiang et al. 2022: learning rates from 1e-5 to 1e-4, thresholds from 10% to 90%. The paper has a
+# threshold for each mask of the ensemble, its code one for both.
 _RATES, _SHARES = {"learning_rate": "1e-5:1e-4:1e-5"}, "0.1:0.9:0.1"
 NAMED_SPACES: dict[str, dict[str, str]] = {
     "paper": {**_RATES, "update_mask_kwargs.upper": _SHARES},
@@ -123,7 +122,7 @@ def _dimension(name: str, given: Any) -> Dimension:
     if match[1] and (low <= 0 or step is not None):
         raise RunError(f"--space {name}={given}: a log range begins above 0 and has no step")
     if step is not None:
-        steps = (high - low) / step if step > 0 else math.nan
+        steps = (high - low) / step if step > 0 else 0.5
         if not abs(steps - round(steps)) < 1e-6:
             raise RunError(f"--space {name}={given}: steps of {step} do not lead from {low} to {high}")
     return Dimension((), low, high, bool(match[1]), step)
