@@ -140,7 +140,7 @@ def test_a_finished_search_trains_nothing_and_another_one_is_refused(found: dict
     wanted = config(library, folder, held_out=40)
     assert run_search(wanted, read_space(RATES), options, report=tiny_run.silent) == found
     assert tiny_run.snapshot(folder / "trials") == before
-    with pytest.raises(RunError, match="holds another search .held_out: 40 there, 30 here"):
+    with pytest.raises(RunError, match=r"holds another search \(held_out: 40 there, 30 here"):
         run_search(config(library, folder, held_out=30), read_space(RATES), options, report=tiny_run.silent)
 
 

@@ -119,5 +119,5 @@ def test_a_threshold_for_each_mask() -> None:
     assert both.training["update_mask_kwargs"]["upper"] == [0.2, 0.8]
     one = with_options(config(update_mask="rose", update_mask_kwargs={"upper": 0.5}), {names[1]: 0.8})
     assert one.training["update_mask_kwargs"]["upper"] == [0.5, 0.8]
-    with pytest.raises(RunError, match="random has no option upper.first"):
+    with pytest.raises(RunError, match=r"random has no option upper\.first"):
         check_names(names, config(update_mask="random"))
