@@ -59,7 +59,7 @@ def forked(home: Path, folder: str, last: int | None = None) -> int:
 def left(folder: Path) -> dict[str, bytes]:
     """What a search leaves, but for the name of its own folder."""
     found = {name: (folder / name).read_bytes() for name in ("search.json", "best.yaml")}
-    trials = (folder / "trials.json").read_text(encoding="utf-8").replace(folder.name, "FOLDER")
+    trials = (folder / "trials.json").read_text(encoding="utf-8").replace(str(folder), "FOLDER")
     runs = sorted(path for path in (folder / "trials").rglob("*") if path.name in ("metrics.json", "log.jsonl"))
     return {**found, "trials.json": trials.encode(), **{str(p.relative_to(folder)): p.read_bytes() for p in runs}}
 
