@@ -163,7 +163,7 @@ def test_command_lines_are_real(name: str, words: list[str]) -> None:
 
 
 def check_rosetune(words: list[str]) -> None:
-    """Each flag is one of the verb's own, or of `train` and `search` one of the Trainer's; JSON is JSON; a recipe is there."""
+    """Each flag is the verb's own, or of `train` and `search` the Trainer's; JSON is JSON; a recipe is there."""
     from rosetune.cli import _parser, _underscored
     from rosetune.recipes import load_recipe
 

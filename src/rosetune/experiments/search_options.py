@@ -74,8 +74,11 @@ class SearchOptions:
 
 
 def _mix(given: Mapping[str, float] | str) -> dict[str, float]:
-    words = [part.partition("=") for part in given.split(",")] if isinstance(given, str) else None
-    pairs: Any = given.items() if words is None else [(name.strip(), weight) for name, _, weight in words]
+    pairs: Any = (
+        [*given.items()]
+        if isinstance(given, Mapping)
+        else [(name.strip(), weight) for name, _, weight in (part.partition("=") for part in given.split(","))]
+    )
     mix: dict[str, float] = {}
     for name, weight in pairs:
         if name == "advglue":
