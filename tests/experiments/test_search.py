@@ -159,7 +159,7 @@ def test_the_weights_of_a_trial_are_not_kept(found: dict[str, Any]) -> None:
 
 def test_successive_halving_by_hand(library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the n values that came to a rung so far, itself included, the best max(1, n // 3) go on."""
-    from rosetune.experiments import search
+    from rosetune.experiments import trials
 
     short = {0: 0.5, 1: 0.6, 2: 0.4, 3: 0.7, 4: 0.65, 5: 0.3, 6: 0.66, 7: 0.71, 8: 0.2}
     trained: list[tuple[int, int]] = []
@@ -168,7 +168,7 @@ def test_successive_halving_by_hand(library: Library, tmp_path: Path, monkeypatc
         trained.append((number, steps))
         return {"value": short[number] if steps == 20 else 1 - number / 100, "clean": 0.0, "steps": steps}
 
-    monkeypatch.setattr(search._Search, "_train", scores)
+    monkeypatch.setattr(trials.Trials, "_train", scores)
     options = SearchOptions(sampler="random", rungs=2, trials=9, objective_mix="clean=1")
     wanted = config(library, tmp_path / "s", training={"max_steps": 60}, held_out=40)
     found = run_search(wanted, read_space(["learning_rate=1e-6:1e-5"]), options, report=tiny_run.silent)
@@ -212,16 +212,16 @@ def test_several_seeds_and_a_database(library: Library, tmp_path: Path) -> None:
 def test_a_trial_that_fails_ends_alone_and_is_said(
     library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rosetune.experiments import search
+    from rosetune.experiments import trials
 
-    trains = search.run_all
+    trains = trials.run_all
 
     def fails_once(runs: Any, report: Any) -> Any:
         if runs[0].training["learning_rate"] == 0.02:
             raise RuntimeError("CUDA out of\nmemory")
         return trains(runs, report)
 
-    monkeypatch.setattr(search, "run_all", fails_once)
+    monkeypatch.setattr(trials, "run_all", fails_once)
     wanted = config(library, tmp_path / "s", training={"max_steps": 2}, held_out=40)
     said: list[str] = []
     result = run_search(wanted, read_space(RATES), SearchOptions(sampler="grid"), report=said.append)
