@@ -137,7 +137,9 @@ class Rose:
         self._trace: list[list[float]] | None = [] if trace else None
         self._targets: tuple[tuple[str, ...], list[int]] = ((), [])  # names and sizes, for the trace
         self.shares_kept: dict[str, float] = {}
-        self._chosen: list[list[float]] | None = [] if trace and AUTO in self._options["upper"] else None
+        self._chosen: list[list[float]] | None = (
+            [] if trace and AUTO in (self.upper_first, self.upper_second) else None
+        )
 
     def observe(
         self,

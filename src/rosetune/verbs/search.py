@@ -9,9 +9,9 @@ from rosetune.runs.config import RUN_OPTIONS, RunConfig
 from rosetune.verbs._shared import add_fields, given_fields, seeds_of
 
 EPILOG = """\
-A search holds a part of the training rows out and judges every trial on them alone. Arguments of
-transformers' Trainer follow under their own names, as in `rosetune train`, and are the same in every
-trial. A killed search goes on when the same command is given again.
+A search holds a part of the training rows out and judges every trial on them alone.
+Arguments of transformers' Trainer follow under their own names, as in `rosetune train`; they
+are the same in every trial. A killed search goes on when the same command is given again.
 
 spaces:
   paper                              the paper's grid: learning rate and one threshold
@@ -19,7 +19,7 @@ spaces:
   paper_rates                        the learning rates alone
   learning_rate=log:1e-5:1e-4        a range; A:B for equal differences, A:B:STEP for steps
   objective_kwargs.alpha=0.5,1,2     values
-  space.yaml                         such lines as a YAML file, `learning_rate: log:1e-5:1e-4`
+  space.yaml                         such lines in YAML: `learning_rate: log:1e-5:1e-4`
 
 examples:
   rosetune search --recipe rose-ensemble/roberta-base/rte --space paper --trials 30
