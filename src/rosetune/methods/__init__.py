@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from rosetune.methods._contracts import (
+    ChoosingMask,
     Objective,
     ObjectiveOutput,
     ObservingMask,
@@ -33,6 +34,7 @@ from rosetune.methods.smart import Smart
 __all__ = [
     "OBJECTIVES",
     "UPDATE_MASKS",
+    "ChoosingMask",
     "Objective",
     "ObjectiveOutput",
     "ObservingMask",
