@@ -102,11 +102,16 @@ def load_classifier(
     return model
 
 
-def load_trained(run: str | os.PathLike[str]) -> tuple[Any, Any, tuple[str, ...]]:
+def load_trained(
+    run: str | os.PathLike[str], attn_implementation: str | None = None
+) -> tuple[Any, Any, tuple[str, ...]]:
     """Model, tokenizer and label names of a run's folder, any folder with a saved classifier, or a hub id.
 
     The model is on the GPU where there is one. Weights in half precision are computed with in float32, in which what
     else is in the batch does not move the logits.
+
+    Args:
+        attn_implementation: "eager" where attention must be differentiated twice.
 
     Returns:
         A regression model has no label names.
@@ -118,7 +123,8 @@ def load_trained(run: str | os.PathLike[str]) -> tuple[Any, Any, tuple[str, ...]
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     name = _trained_source(run)
-    model, info = load(AutoModelForSequenceClassification, name, output_loading_info=True)
+    attention = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
+    model, info = load(AutoModelForSequenceClassification, name, output_loading_info=True, **attention)
     if info["missing_keys"]:
         raise RunError(
             f"{run} holds no trained classifier: {_some(info['missing_keys'])} would be random; fine-tune it with "
