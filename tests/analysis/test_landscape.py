@@ -118,7 +118,9 @@ class TestNothingIsTouched:
         model.classifier.eval()
         before, modes, random_before = copy.deepcopy(model.state_dict()), modes_of(model), states()
         of = MeanLoss(model, [batch])
-        landscape(of, (random_direction(of, 1), random_direction(of, 2, "tensor")), grid_axis(0.2, 3), grid_axis(0.2, 3))
+        landscape(
+            of, (random_direction(of, 1), random_direction(of, 2, "tensor")), grid_axis(0.2, 3), grid_axis(0.2, 3)
+        )
         list(interpolate(of, make_model(seed=5), interpolation_axis(3)))
         assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
         assert modes == modes_of(model)
@@ -137,7 +139,9 @@ class TestFilterNormalisation:
         direction = random_direction(of, 3)
         assert {name for name in of.parts if of.parts[name].dim() > 1} == {*direction.noise}
         for name in direction.noise:
-            assert torch.allclose(direction[name].flatten(1).norm(dim=1), of.parts[name].flatten(1).norm(dim=1), rtol=1e-5)
+            assert torch.allclose(
+                direction[name].flatten(1).norm(dim=1), of.parts[name].flatten(1).norm(dim=1), rtol=1e-5
+            )
 
     def test_a_rescaled_filter_sees_the_same_surface(self):
         """A unit whose output is normalised does not change when its weights are multiplied."""

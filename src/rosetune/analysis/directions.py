@@ -62,7 +62,9 @@ def random_direction(of: MeanLoss, seed: int, normalise: Normalisation = "filter
             scale[name] = _ratio(_filter_norms(part), _filter_norms(drawn.to(part.dtype)))
         else:
             norms = whole.norm(), drawn.to(part.dtype).norm()
-            scale[name] = _ratio(*(norm.view([1] * whole.dim()) for norm in norms))  # of 0 dimensions: the noise's type
+            scale[name] = _ratio(
+                *(norm.view([1] * whole.dim()) for norm in norms)
+            )  # of 0 dimensions: the noise's type
             drawn = of.part(name, drawn)
         noise[name] = drawn
     return Direction(noise, scale)

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from rosetune.analysis.layers import layer_of, order_of_layers
-
-__all__ = ["Drift", "drift", "drift_by_layer"]
+__all__ = ["Drift", "drift"]
 
 
 @dataclass(frozen=True)
@@ -26,15 +24,6 @@ class Drift:
     distance: np.ndarray
     norm: np.ndarray
     absent: tuple[str, ...]
-
-
-def drift_by_layer(names: Collection[str], distance: np.ndarray, norm: np.ndarray) -> dict[str, float]:
-    """For each layer sqrt(sum ||theta - theta_0||^2 / sum ||theta_0||^2) over its tensors, from the embeddings up."""
-    layers = np.array([layer_of(name) for name in names])
-    return {
-        layer: float(np.linalg.norm(distance[layers == layer]) / np.linalg.norm(norm[layers == layer]))
-        for layer in order_of_layers(layers.tolist())
-    }
 
 
 @torch.no_grad()

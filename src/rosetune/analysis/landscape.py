@@ -13,9 +13,7 @@ from rosetune.analysis.weights import MeanLoss
 __all__ = ["landscape", "landscape_rows"]
 
 
-def landscape(
-    of: MeanLoss, directions: tuple[Direction, Direction], alpha: np.ndarray, beta: np.ndarray
-) -> Surface:
+def landscape(of: MeanLoss, directions: tuple[Direction, Direction], alpha: np.ndarray, beta: np.ndarray) -> Surface:
     """The whole grid at once; see :func:`landscape_rows`."""
     _, losses, accuracies = zip(*landscape_rows(of, directions, alpha, beta), strict=True)
     return Surface(alpha, beta, np.stack(losses), np.stack(accuracies))

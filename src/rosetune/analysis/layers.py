@@ -3,7 +3,9 @@
 import re
 from collections.abc import Iterable
 
-__all__ = ["kind_of", "layer_of", "order_of_layers"]
+import numpy as np
+
+__all__ = ["drift_by_layer", "kind_of", "layer_of", "order_of_layers"]
 
 _LAYER = re.compile(r"(?:^|[._])(?:layers?|blocks?|h)\.(\d+)\.(.+)$")
 _EMBEDDINGS = re.compile(r"embed|(?:^|\.)(?:wte|wpe|shared)\.")
@@ -25,4 +27,15 @@ def kind_of(name: str) -> str:
 
 def order_of_layers(layers: Iterable[str]) -> list[str]:
     """The distinct layers from the embeddings up to the head."""
-    return sorted({*layers}, key=lambda layer: -1 if layer == "embeddings" else int(layer) if layer.isdigit() else 10**6)
+    return sorted(
+        {*layers}, key=lambda layer: -1 if layer == "embeddings" else int(layer) if layer.isdigit() else 10**6
+    )
+
+
+def drift_by_layer(names: Iterable[str], distance: np.ndarray, norm: np.ndarray) -> dict[str, float]:
+    """For each layer sqrt(sum ||theta - theta_0||^2 / sum ||theta_0||^2) over its tensors, from the embeddings up."""
+    layers = np.array([layer_of(name) for name in names])
+    return {
+        layer: float(np.linalg.norm(distance[layers == layer]) / np.linalg.norm(norm[layers == layer]))
+        for layer in order_of_layers(layers.tolist())
+    }

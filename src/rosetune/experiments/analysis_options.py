@@ -17,7 +17,9 @@ class AnalysisOptions:
         RunError: a value out of range.
     """
 
-    examples: int = field(default=256, metadata=about("rows drawn at random, the same for every run (default: 256)", "N"))
+    examples: int = field(
+        default=256, metadata=about("rows drawn at random, the same for every run (default: 256)", "N")
+    )
     split: Literal["clean", "train"] = field(
         default="clean", metadata=about("clean, the rows that are reported, or train (default: clean)", "NAME")
     )
@@ -41,7 +43,9 @@ class AnalysisOptions:
     samples: int = field(default=20, metadata=about("random vectors for the trace (default: 20)", "N"))
     tolerance: float = field(default=1e-3, metadata=about("relative, of the eigenvalue (default: 0.001)", "X"))
     pairs: int = field(default=1, metadata=about("pairs of dropout passes (default: 1)", "N"))
-    steps: tuple[int, ...] = field(default=(), metadata=about("steps of checkpoints (default: all that are kept)", "A,B"))
+    steps: tuple[int, ...] = field(
+        default=(), metadata=about("steps of checkpoints (default: all that are kept)", "A,B")
+    )
 
     def __post_init__(self) -> None:
         least = {"examples": 1, "points": 3, "samples": 2, "pairs": 1, "batch_size": 1, "seed": 0}

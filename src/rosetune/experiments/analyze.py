@@ -1,5 +1,7 @@
 """Analyses of finished runs: models and rows are loaded, arrays are kept in ``analysis/`` of the run's folder."""
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,25 +12,47 @@ import numpy as np
 from rosetune._progress import progress
 from rosetune.analysis.directions import random_direction
 from rosetune.analysis.disagreement import dropout_disagreement
+from rosetune.analysis.drift import drift
 from rosetune.analysis.hessian import Hessian
 from rosetune.analysis.interpolation import interpolate, interpolation_axis
 from rosetune.analysis.landscape import landscape_rows
 from rosetune.analysis.surface import grid_axis
 from rosetune.experiments.analysis_options import AnalysisOptions
 from rosetune.experiments.lock import locked
-from rosetune.experiments.models import load_trained
-from rosetune.experiments.subjects import Material, Subject, kept_steps, last_step
+from rosetune.experiments.models import load_pretrained, load_trained, quiet_libraries
+from rosetune.experiments.subjects import Material, Subject, equal_accuracy, kept_steps, last_step, open_subjects
 from rosetune.runs.analysed import Analysis, analysis_file
 from rosetune.runs.run import RunError
 
-__all__ = ["disagreements", "hessians", "interpolation", "landscapes"]
+__all__ = ["analyse", "disagreements", "drifts", "hessians", "interpolation", "landscapes"]
 
 Moved = Mapping[str, str | None]
 
 
-def landscapes(
-    subjects: Sequence[Subject], options: AnalysisOptions, moved: Moved | None = None
-) -> list[Analysis]:
+def analyse(what: str, words: Sequence[str], options: AnalysisOptions, moved: Moved | None = None) -> list[Analysis]:
+    """One kind of analysis of some models; see the functions below.
+
+    Args:
+        what: "landscape", "interpolation", "hessian", "disagreement" or "drift".
+        words: RUN or RUN@STEP.
+
+    Raises:
+        RunError: a run that is not finished, or cannot be compared.
+        DataError: data cannot be read.
+    """
+    subjects = open_subjects(words)
+    if options.equal_accuracy:
+        subjects = equal_accuracy(subjects)
+    if what == "interpolation":
+        return [interpolation(subjects[0], subjects[1], options, moved)]
+    if what == "drift":
+        return drifts(subjects)
+    return {"landscape": landscapes, "hessian": hessians, "disagreement": disagreements}[what](
+        subjects, options, moved
+    )
+
+
+def landscapes(subjects: Sequence[Subject], options: AnalysisOptions, moved: Moved | None = None) -> list[Analysis]:
     """The loss around each model on a grid, with the same directions and rows for all of them.
 
     A grid is kept row by row: a killed one goes on, and ends as if it had not been killed. A finished one is read.
@@ -47,19 +71,18 @@ def _landscape(subject: Subject, material: Material, options: AnalysisOptions) -
     axis = grid_axis(options.span, options.points)
     empty = np.full((len(axis), len(axis)), np.nan)
     arrays = {"alpha": axis, "beta": axis, "loss": empty, "accuracy": empty.copy()}
-    found = Analysis.read(path) if path.is_file() else Analysis(about, arrays)
+    found = Analysis.read(path) if path.is_file() else Analysis(path, about, arrays)
     loss, accuracy = found.arrays["loss"], found.arrays["accuracy"]
     todo = [row for row in range(len(axis)) if np.isnan(loss[row]).any()]
     if todo:
         with locked(subject.run.folder), progress(f"landscape of {subject}") as bar:
             of = material.loss(subject)
-            directions = random_direction(of, 2 * options.seed, options.normalise), random_direction(
-                of, 2 * options.seed + 1, options.normalise
-            )
-            for row, losses, accuracies in landscape_rows(of, directions, axis, axis, todo):
+            seeds = 2 * options.seed, 2 * options.seed + 1
+            delta, eta = (random_direction(of, seed, options.normalise) for seed in seeds)
+            for row, losses, accuracies in landscape_rows(of, (delta, eta), axis, axis, todo):
                 # A diverged point must not look as if it were still to do.
                 loss[row], accuracy[row] = np.nan_to_num(losses, nan=np.inf, posinf=np.inf), accuracies
-                found.write(path)
+                found.write()
                 bar(len(axis) * (row + 1), len(axis) ** 2)
     return found
 
@@ -82,17 +105,13 @@ def _hessian(subject: Subject, material: Material, options: AnalysisOptions) -> 
         top = hessian.top_eigenvalue(options.seed, options.tolerance)
         trace = hessian.trace(options.samples, options.seed)
         arrays = {"top": top, "trace": trace.value, "trace_error": trace.standard_error, "loss": of.measure().loss}
-        found = Analysis(
-            {**about, "weights": hessian.size},
-            {**{name: np.array(value) for name, value in arrays.items()}, "trace_samples": trace.samples},
-        )
-        found.write(path)
+        shaped = {**{name: np.array(value) for name, value in arrays.items()}, "trace_samples": trace.samples}
+        found = Analysis(path, {**about, "weights": hessian.size}, shaped)
+        found.write()
     return found
 
 
-def interpolation(
-    first: Subject, second: Subject, options: AnalysisOptions, moved: Moved | None = None
-) -> Analysis:
+def interpolation(first: Subject, second: Subject, options: AnalysisOptions, moved: Moved | None = None) -> Analysis:
     """The line from the first model (0) to the second (1), kept with the first: ``alpha``, ``loss``, ``accuracy``."""
     material = Material([first, second], options, moved)
     other = {"other": _identity(second), "other_step": second.step}
@@ -108,14 +127,12 @@ def interpolation(
             measured.append(point)
             bar(len(measured), len(alpha))
         losses, accuracies = (np.array(column) for column in zip(*measured, strict=True))
-        found = Analysis(about, {"alpha": alpha, "loss": losses, "accuracy": accuracies})
-        found.write(path)
+        found = Analysis(path, about, {"alpha": alpha, "loss": losses, "accuracy": accuracies})
+        found.write()
     return found
 
 
-def disagreements(
-    subjects: Sequence[Subject], options: AnalysisOptions, moved: Moved | None = None
-) -> list[list[Analysis]]:
+def disagreements(subjects: Sequence[Subject], options: AnalysisOptions, moved: Moved | None = None) -> list[Analysis]:
     """For each run its kept checkpoints and its end, in the order of training; for RUN@STEP that step.
 
     Returns:
@@ -127,7 +144,7 @@ def disagreements(
     material = Material(subjects, options, moved)
     if not subjects[0].run.labels:
         raise RunError(f"{subjects[0].run} is a regression: it predicts no labels that could differ")
-    found = []
+    found: list[Analysis] = []
     for subject in subjects:
         end = last_step(subject.run)
         steps: list[int | None] = [*(options.steps or kept_steps(subject.run))]
@@ -136,7 +153,7 @@ def disagreements(
             wanted = [subject.step]
         each = [Subject(subject.run, step) for step in wanted]
         _ = [one.model for one in each]  # a step that is not kept is said before anything is computed
-        found.append([_disagreement(one, material, options, end) for one in each])
+        found += [_disagreement(one, material, options, end) for one in each]
     return found
 
 
@@ -149,8 +166,35 @@ def _disagreement(subject: Subject, material: Material, options: AnalysisOptions
         seen = dropout_disagreement(model, batches, options.pairs, options.seed)
         about["at"] = end if subject.step is None else subject.step
         arrays = {"share": np.array(seen.share), "standard_error": np.array(seen.standard_error), "rows": seen.rows}
-        found = Analysis(about, arrays)
-        found.write(path)
+        found = Analysis(path, about, arrays)
+        found.write()
+    return found
+
+
+def drifts(subjects: Sequence[Subject]) -> list[Analysis]:
+    """For each model the arrays ``names``, ``distance`` and ``norm`` of :class:`~rosetune.analysis.drift.Drift`.
+
+    Raises:
+        RunError: a model that was trained elsewhere.
+    """
+    return [_drift(subject) for subject in subjects]
+
+
+def _drift(subject: Subject) -> Analysis:
+    path, about = _place("drift", subject, {})
+    if path.is_file():
+        return Analysis.read(path)
+    config = subject.run.config
+    if config.given:
+        raise RunError(f"{subject.run} was trained elsewhere: nobody knows here where its weights began")
+    with locked(subject.run.folder):
+        quiet_libraries()
+        model = load_trained(subject.model)[0]
+        before, fresh = load_pretrained(config.model_name_or_path, model.config.num_labels)
+        seen = drift(model, before, fresh)
+        arrays = {"names": np.array(seen.names), "distance": seen.distance, "norm": seen.norm}
+        found = Analysis(path, {**about, "absent": list(seen.absent)}, arrays)
+        found.write()
     return found
 
 
@@ -164,7 +208,4 @@ def _place(kind: str, subject: Subject, settings: Mapping[str, Any]) -> tuple[Pa
 
 
 def _identity(subject: Subject) -> str:
-    import hashlib
-    import json
-
     return hashlib.sha256(json.dumps(subject.run.identity, sort_keys=True).encode()).hexdigest()[:16]

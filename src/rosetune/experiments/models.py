@@ -15,6 +15,7 @@ from rosetune.runs.values import RunError
 __all__ = [
     "is_unnamed",
     "load_classifier",
+    "load_pretrained",
     "load_tokenizer",
     "load_trained",
     "quiet_libraries",
@@ -136,6 +137,27 @@ def load_trained(
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer, _trained_labels(run, model.config)
+
+
+def load_pretrained(name: str, num_labels: int) -> tuple[Any, set[str]]:
+    """A pre-trained model as a classifier, and which of its weights are new, whatever the global random state.
+
+    Raises:
+        RunError: it cannot be loaded.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    with torch.random.fork_rng():
+        model, info = load(
+            AutoModelForSequenceClassification,
+            name,
+            dtype="float32",
+            num_labels=num_labels,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    return model, {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
 
 
 def trained_labels(run: str | os.PathLike[str]) -> tuple[str, ...]:

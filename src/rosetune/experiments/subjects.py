@@ -18,7 +18,7 @@ from rosetune.experiments.models import load_trained, quiet_libraries
 from rosetune.runs.along import accuracy, nearest_step
 from rosetune.runs.run import Run, RunError
 
-__all__ = ["Material", "Subject", "equal_accuracy", "kept_steps", "open_subjects"]
+__all__ = ["Material", "Subject", "equal_accuracy", "kept_steps", "last_step", "open_subjects"]
 
 
 @dataclass(frozen=True)

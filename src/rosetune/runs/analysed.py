@@ -21,17 +21,19 @@ class Analysis:
     """The file of one analysis of one model.
 
     Attributes:
+        path: of the file.
         about: its ``kind``, the settings that decided the result, and what else there is to know of it.
         arrays: by name; see the analysis.
     """
 
+    path: Path
     about: dict[str, Any]
     arrays: dict[str, np.ndarray]
 
-    def write(self, path: Path) -> None:
+    def write(self) -> None:
         """As a compressed ``.npz``, whole or not at all."""
         text = np.array(json.dumps(self.about, sort_keys=True))
-        with replacing(path) as partial, open(partial, "wb") as file:
+        with replacing(self.path) as partial, open(partial, "wb") as file:
             np.savez_compressed(file, about=text, **self.arrays)  # type: ignore[arg-type]
 
     @classmethod
@@ -44,7 +46,8 @@ class Analysis:
         try:
             with np.load(path) as file:
                 arrays = {name: file[name] for name in file.files}
-            return cls(json.loads(str(arrays.pop("about"))), arrays)
+            about = json.loads(str(arrays.pop("about")))
+            return cls(path, about, arrays)
         except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
             raise RunError(f"{path} is damaged ({error}): remove it and analyse again") from error
 
