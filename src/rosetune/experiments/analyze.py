@@ -16,16 +16,20 @@ from rosetune.analysis.drift import drift
 from rosetune.analysis.hessian import Hessian
 from rosetune.analysis.interpolation import interpolate, interpolation_axis
 from rosetune.analysis.landscape import landscape_rows
+from rosetune.analysis.masks import agreement_by_lag, chance_agreement, over_time
+from rosetune.analysis.risks import measure_risks
 from rosetune.analysis.surface import grid_axis
 from rosetune.experiments.analysis_options import AnalysisOptions
 from rosetune.experiments.lock import locked
 from rosetune.experiments.models import load_pretrained, load_trained, quiet_libraries
 from rosetune.experiments.subjects import Material, Subject, equal_accuracy, kept_steps, last_step, open_subjects
+from rosetune.mask_trace import MaskTrace
 from rosetune.runs.analysed import Analysis, analysis_file
 from rosetune.runs.run import RunError
 
-__all__ = ["analyse", "disagreements", "drifts", "hessians", "interpolation", "landscapes"]
+__all__ = ["analyse", "disagreements", "drifts", "hessians", "interpolation", "landscapes", "masks"]
 
+TRAINING_BATCH = 32  # rows that a mask looks at, as in most of the paper
 Moved = Mapping[str, str | None]
 
 
@@ -33,7 +37,7 @@ def analyse(what: str, words: Sequence[str], options: AnalysisOptions, moved: Mo
     """One kind of analysis of some models; see the functions below.
 
     Args:
-        what: "landscape", "interpolation", "hessian", "disagreement" or "drift".
+        what: "landscape", "interpolation", "hessian", "disagreement", "masks" or "drift".
         words: RUN or RUN@STEP.
 
     Raises:
@@ -169,6 +173,51 @@ def _disagreement(subject: Subject, material: Material, options: AnalysisOptions
         found = Analysis(path, about, arrays)
         found.write()
     return found
+
+
+def masks(subjects: Sequence[Subject], options: AnalysisOptions, moved: Moved | None = None) -> list[Analysis]:
+    """What ROSE's masks are made of: in the trace of a run, and drawn anew on the weights of its model.
+
+    Returns:
+        The arrays of :class:`~rosetune.analysis.risks.Risks`, and of a run with a mask trace ``trace_steps`` and
+        ``trace_kept`` (see :func:`~rosetune.analysis.masks.over_time`), ``trace_names``, ``trace_sizes``, ``lags``,
+        ``lag_agreement`` and ``lag_chance``. ``about["upper"]`` is the share that is kept.
+    """
+    material = Material(subjects, options, moved)
+    return [_masks(subject, material, options) for subject in subjects]
+
+
+def _masks(subject: Subject, material: Material, options: AnalysisOptions) -> Analysis:
+    rows = options.batch_size or TRAINING_BATCH
+    path, about = _place("masks", subject, {**material.settings, "batch_size": rows})
+    if path.is_file():
+        return Analysis.read(path)
+    upper = (subject.run.config.update_mask_kwargs or {}).get("upper", 0.6)
+    about["upper"] = upper[0] if isinstance(upper, list | tuple) else upper
+    with locked(subject.run.folder):
+        model, batches = material.training_batches(subject, rows)
+        risks = measure_risks(model, batches, options.seed)
+        arrays = {**vars(risks), "names": np.array(risks.names)}
+        if subject.step is None and subject.run.trace_file is not None:
+            arrays |= _traced(MaskTrace.load(subject.run.trace_file))
+        found = Analysis(path, about, arrays)
+        found.write()
+    return found
+
+
+def _traced(trace: MaskTrace) -> dict[str, np.ndarray]:
+    steps, kept = over_time(trace)
+    longest = len(trace.multipliers) - 1
+    lags = np.unique(np.geomspace(1, longest, 12).round().astype(int)) if longest >= 1 else np.array([], int)
+    return {
+        "trace_names": np.array(trace.names),
+        "trace_sizes": trace.sizes,
+        "trace_steps": steps,
+        "trace_kept": kept,
+        "lags": lags,
+        "lag_agreement": agreement_by_lag(trace, lags.tolist()),
+        "lag_chance": np.array(chance_agreement(trace.multipliers)),
+    }
 
 
 def drifts(subjects: Sequence[Subject]) -> list[Analysis]:

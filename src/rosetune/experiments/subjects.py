@@ -150,6 +150,17 @@ class Material:
         model, tokenizer, _ = load_trained(subject.model, "eager" if eager else None)
         return model, make_batches(model, tokenizer, texts, labels if labelled else None, self._options.batch_size)
 
+    def training_batches(self, subject: Subject, size: int) -> tuple[Any, list[dict[str, Any]]]:
+        """A subject's model, and the rows in batches of a size as training would see them: not sorted by length."""
+        quiet_libraries()
+        texts, labels = self.rows
+        model, tokenizer, _ = load_trained(subject.model)
+        parts = [slice(start, start + size) for start in range(0, len(labels), size)]
+        whole = [part for part in parts if len(labels[part]) == size] or parts
+        return model, [
+            make_batches(model, tokenizer, [column[part] for column in texts], labels[part], size)[0] for part in whole
+        ]
+
     def loss(self, subject: Subject, *, eager: bool = False) -> MeanLoss:
         """Its mean loss over the rows, as a function of its weights."""
         return MeanLoss(*self.model_and_batches(subject, eager=eager))

@@ -1,7 +1,8 @@
 """What a person reads of analyses: the figures that are read off their arrays."""
 
+import itertools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,15 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
+from scipy.stats import spearmanr
 
 from rosetune.analysis.layers import drift_by_layer
+from rosetune.analysis.masks import agreement, chance_agreement, kept_by
 from rosetune.analysis.surface import Surface
 from rosetune.report.console import Grid, percent, print_grid
 from rosetune.runs.analysed import Analysis
 
-__all__ = ["as_json", "level_of", "print_analyses", "surface_of", "titles"]
+__all__ = ["as_json", "figures_of", "level_of", "print_analyses", "surface_of", "titles"]
 
 NEAR = 0.1  # what counts as the model's own loss
 
@@ -50,9 +53,14 @@ def level_of(analysis: Analysis, level: float | None) -> float:
 def as_json(analyses: Sequence[Analysis], level: float | None = None) -> list[dict[str, Any]]:
     """For each analysis its file, what it is of, and its figures."""
     return [
-        {"file": str(a.path), "title": title, **a.about, "figures": _FIGURES[a.about["kind"]](a, level)}
+        {"file": str(a.path), "title": title, **a.about, "figures": figures_of(a, level)}
         for a, title in zip(analyses, titles(analyses), strict=True)
     ]
+
+
+def figures_of(analysis: Analysis, level: float | None = None) -> dict[str, Any]:
+    """What is read off the arrays of one analysis, by name."""
+    return _FIGURES[analysis.about["kind"]](analysis, level)
 
 
 def print_analyses(out: Console, analyses: Sequence[Analysis], drawn: Sequence[Path], level: float | None) -> None:
@@ -126,6 +134,30 @@ def _disagreement(analysis: Analysis, level: float | None) -> dict[str, Any]:
     }
 
 
+def _masks(analysis: Analysis, level: float | None) -> dict[str, Any]:
+    arrays, upper = analysis.arrays, analysis.about["upper"]
+    first, again, half = (
+        [kept_by(risk, upper) for risk in arrays[name]] for name in ("first", "again", "half")
+    )
+    second = kept_by(arrays["second"], upper)
+
+    def mean(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
+        return float(np.mean([agreement(a, b) for a, b in pairs]))
+
+    return {
+        "kept": float(np.mean(first)),
+        "agreement_same_batch_other_dropout": mean(zip(first, again, strict=True)),
+        "agreement_half_the_batch": mean(zip(first, half, strict=True)),
+        "agreement_other_batch": mean(itertools.combinations(first, 2)),
+        "agreement_with_second_order": mean((mask, second) for mask in first),
+        "agreement_with_small_tensors": mean((mask, kept_by(arrays["sizes"], upper)) for mask in first),
+        "agreement_with_small_norms": mean((mask, kept_by(arrays["norms"], upper)) for mask in first),
+        "agreement_by_chance": chance_agreement(np.stack(first)),
+        "rank_correlation_with_size": float(spearmanr(arrays["first"].mean(axis=0), arrays["sizes"]).statistic),
+        "rank_correlation_with_norm": float(spearmanr(arrays["first"].mean(axis=0), arrays["norms"]).statistic),
+    }
+
+
 def _drift(analysis: Analysis, level: float | None) -> dict[str, Any]:
     return drift_by_layer(*(analysis.arrays[name] for name in ("names", "distance", "norm")))
 
@@ -135,6 +167,7 @@ _FIGURES: dict[str, Callable[[Analysis, float | None], dict[str, Any]]] = {
     "interpolation": _interpolation,
     "hessian": _hessian,
     "disagreement": _disagreement,
+    "masks": _masks,
     "drift": _drift,
 }
 _TITLES = {
@@ -142,5 +175,6 @@ _TITLES = {
     "interpolation": "The loss on the line through two models",
     "hessian": "The second derivatives of the loss",
     "disagreement": "Two dropout passes that predict different labels",
+    "masks": "Which tensors ROSE keeps: the agreement of a first-order mask with others",
     "drift": "Relative distance from the pre-trained weights by layer",
 }

@@ -33,6 +33,7 @@ _WHAT: dict[str, tuple[str, tuple[str, ...], str]] = {
         ("pairs", "steps", *_ROWS),
         "+",
     ),
+    "masks": ("which tensors ROSE keeps: over training, by layer, against noise and size", _ROWS, "+"),
     "drift": ("distance from the pre-trained weights by layer", (), "+"),
 }
 _OVERRIDES: dict[str, dict[str, Any]] = {
