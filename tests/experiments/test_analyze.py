@@ -85,7 +85,17 @@ def test_each_model_gets_the_same_noise_and_rows(run, rose, options):
 def test_a_killed_landscape_goes_on_and_ends_the_same(run, library, tmp_path):
     """SIGKILL after the first rows; the rows that are there are not computed again."""
     other = library.copy(library.run("plain"), tmp_path / "other")
-    words = ["analyze", "landscape", str(run), "--examples", "12", "--points", "41", "--figure", str(tmp_path / "f.svg")]
+    words = [
+        "analyze",
+        "landscape",
+        str(run),
+        "--examples",
+        "12",
+        "--points",
+        "41",
+        "--figure",
+        str(tmp_path / "f.svg"),
+    ]
     code = "import sys; from rosetune.cli import main; main(sys.argv[1:])"
     process = subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120

@@ -51,7 +51,9 @@ def over_time(trace: MaskTrace, windows: int = 20) -> tuple[np.ndarray, np.ndarr
         ``windows``.
     """
     parts = np.array_split(np.arange(len(trace.multipliers)), min(windows, len(trace.multipliers)))
-    return np.array([part[0] + 1 for part in parts]), np.stack([trace.multipliers[part].mean(axis=0) for part in parts])
+    return np.array([part[0] + 1 for part in parts]), np.stack(
+        [trace.multipliers[part].mean(axis=0) for part in parts]
+    )
 
 
 def by_layer_and_kind(names: Sequence[str], values: np.ndarray) -> tuple[list[str], list[str], np.ndarray]:

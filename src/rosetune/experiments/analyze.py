@@ -1,35 +1,35 @@
 """Analyses of finished runs: models and rows are loaded, arrays are kept in ``analysis/`` of the run's folder."""
 
-import hashlib
-import json
-import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from rosetune._progress import progress
 from rosetune.analysis.directions import random_direction
 from rosetune.analysis.disagreement import dropout_disagreement
-from rosetune.analysis.drift import drift
 from rosetune.analysis.hessian import Hessian
 from rosetune.analysis.interpolation import interpolate, interpolation_axis
 from rosetune.analysis.landscape import landscape_rows
-from rosetune.analysis.masks import agreement_by_lag, chance_agreement, over_time
-from rosetune.analysis.risks import measure_risks
 from rosetune.analysis.surface import grid_axis
 from rosetune.experiments.analysis_options import AnalysisOptions
+from rosetune.experiments.analyze_training import drifts, masks
 from rosetune.experiments.lock import locked
-from rosetune.experiments.models import load_pretrained, load_trained, quiet_libraries
-from rosetune.experiments.subjects import Material, Subject, equal_accuracy, kept_steps, last_step, open_subjects
-from rosetune.mask_trace import MaskTrace
-from rosetune.runs.analysed import Analysis, analysis_file
+from rosetune.experiments.models import load_trained
+from rosetune.experiments.subjects import (
+    Material,
+    Subject,
+    equal_accuracy,
+    identity_of,
+    kept_steps,
+    last_step,
+    open_subjects,
+    place,
+)
+from rosetune.runs.analysed import Analysis
 from rosetune.runs.run import RunError
 
-__all__ = ["analyse", "disagreements", "drifts", "hessians", "interpolation", "landscapes", "masks"]
+__all__ = ["analyse", "disagreements", "hessians", "interpolation", "landscapes"]
 
-TRAINING_BATCH = 32  # rows that a mask looks at, as in most of the paper
 Moved = Mapping[str, str | None]
 
 
@@ -51,9 +51,8 @@ def analyse(what: str, words: Sequence[str], options: AnalysisOptions, moved: Mo
         return [interpolation(subjects[0], subjects[1], options, moved)]
     if what == "drift":
         return drifts(subjects)
-    return {"landscape": landscapes, "hessian": hessians, "disagreement": disagreements}[what](
-        subjects, options, moved
-    )
+    each = {"landscape": landscapes, "hessian": hessians, "disagreement": disagreements, "masks": masks}
+    return each[what](subjects, options, moved)
 
 
 def landscapes(subjects: Sequence[Subject], options: AnalysisOptions, moved: Moved | None = None) -> list[Analysis]:
@@ -71,7 +70,7 @@ def landscapes(subjects: Sequence[Subject], options: AnalysisOptions, moved: Mov
 
 def _landscape(subject: Subject, material: Material, options: AnalysisOptions) -> Analysis:
     grid = {"points": options.points, "span": options.span, "normalise": options.normalise}
-    path, about = _place("landscape", subject, {**material.settings, **grid})
+    path, about = place("landscape", subject, {**material.settings, **grid})
     axis = grid_axis(options.span, options.points)
     empty = np.full((len(axis), len(axis)), np.nan)
     arrays = {"alpha": axis, "beta": axis, "loss": empty, "accuracy": empty.copy()}
@@ -99,7 +98,7 @@ def hessians(subjects: Sequence[Subject], options: AnalysisOptions, moved: Moved
 
 def _hessian(subject: Subject, material: Material, options: AnalysisOptions) -> Analysis:
     settings = {**material.settings, "samples": options.samples, "tolerance": options.tolerance}
-    path, about = _place("hessian", subject, settings)
+    path, about = place("hessian", subject, settings)
     if path.is_file():
         return Analysis.read(path)
     with locked(subject.run.folder), progress(f"Hessian of {subject}") as bar:
@@ -118,8 +117,8 @@ def _hessian(subject: Subject, material: Material, options: AnalysisOptions) -> 
 def interpolation(first: Subject, second: Subject, options: AnalysisOptions, moved: Moved | None = None) -> Analysis:
     """The line from the first model (0) to the second (1), kept with the first: ``alpha``, ``loss``, ``accuracy``."""
     material = Material([first, second], options, moved)
-    other = {"other": _identity(second), "other_step": second.step}
-    path, about = _place("interpolation", first, {**material.settings, "points": options.points, **other})
+    other = {"other": identity_of(second), "other_step": second.step}
+    path, about = place("interpolation", first, {**material.settings, "points": options.points, **other})
     about |= {"other_name": str(second), "other_method": second.run.method}
     if path.is_file():
         return Analysis.read(path)
@@ -162,7 +161,7 @@ def disagreements(subjects: Sequence[Subject], options: AnalysisOptions, moved: 
 
 
 def _disagreement(subject: Subject, material: Material, options: AnalysisOptions, end: int | None) -> Analysis:
-    path, about = _place("disagreement", subject, {**material.settings, "pairs": options.pairs})
+    path, about = place("disagreement", subject, {**material.settings, "pairs": options.pairs})
     if path.is_file():
         return Analysis.read(path)
     with locked(subject.run.folder):
@@ -173,88 +172,3 @@ def _disagreement(subject: Subject, material: Material, options: AnalysisOptions
         found = Analysis(path, about, arrays)
         found.write()
     return found
-
-
-def masks(subjects: Sequence[Subject], options: AnalysisOptions, moved: Moved | None = None) -> list[Analysis]:
-    """What ROSE's masks are made of: in the trace of a run, and drawn anew on the weights of its model.
-
-    Returns:
-        The arrays of :class:`~rosetune.analysis.risks.Risks`, and of a run with a mask trace ``trace_steps`` and
-        ``trace_kept`` (see :func:`~rosetune.analysis.masks.over_time`), ``trace_names``, ``trace_sizes``, ``lags``,
-        ``lag_agreement`` and ``lag_chance``. ``about["upper"]`` is the share that is kept.
-    """
-    material = Material(subjects, options, moved)
-    return [_masks(subject, material, options) for subject in subjects]
-
-
-def _masks(subject: Subject, material: Material, options: AnalysisOptions) -> Analysis:
-    rows = options.batch_size or TRAINING_BATCH
-    path, about = _place("masks", subject, {**material.settings, "batch_size": rows})
-    if path.is_file():
-        return Analysis.read(path)
-    upper = (subject.run.config.update_mask_kwargs or {}).get("upper", 0.6)
-    about["upper"] = upper[0] if isinstance(upper, list | tuple) else upper
-    with locked(subject.run.folder):
-        model, batches = material.training_batches(subject, rows)
-        risks = measure_risks(model, batches, options.seed)
-        arrays = {**vars(risks), "names": np.array(risks.names)}
-        if subject.step is None and subject.run.trace_file is not None:
-            arrays |= _traced(MaskTrace.load(subject.run.trace_file))
-        found = Analysis(path, about, arrays)
-        found.write()
-    return found
-
-
-def _traced(trace: MaskTrace) -> dict[str, np.ndarray]:
-    steps, kept = over_time(trace)
-    longest = len(trace.multipliers) - 1
-    lags = np.unique(np.geomspace(1, longest, 12).round().astype(int)) if longest >= 1 else np.array([], int)
-    return {
-        "trace_names": np.array(trace.names),
-        "trace_sizes": trace.sizes,
-        "trace_steps": steps,
-        "trace_kept": kept,
-        "lags": lags,
-        "lag_agreement": agreement_by_lag(trace, lags.tolist()),
-        "lag_chance": np.array(chance_agreement(trace.multipliers)),
-    }
-
-
-def drifts(subjects: Sequence[Subject]) -> list[Analysis]:
-    """For each model the arrays ``names``, ``distance`` and ``norm`` of :class:`~rosetune.analysis.drift.Drift`.
-
-    Raises:
-        RunError: a model that was trained elsewhere.
-    """
-    return [_drift(subject) for subject in subjects]
-
-
-def _drift(subject: Subject) -> Analysis:
-    path, about = _place("drift", subject, {})
-    if path.is_file():
-        return Analysis.read(path)
-    config = subject.run.config
-    if config.given:
-        raise RunError(f"{subject.run} was trained elsewhere: nobody knows here where its weights began")
-    with locked(subject.run.folder):
-        quiet_libraries()
-        model = load_trained(subject.model)[0]
-        before, fresh = load_pretrained(config.model_name_or_path, model.config.num_labels)
-        seen = drift(model, before, fresh)
-        arrays = {"names": np.array(seen.names), "distance": seen.distance, "norm": seen.norm}
-        found = Analysis(path, {**about, "absent": list(seen.absent)}, arrays)
-        found.write()
-    return found
-
-
-def _place(kind: str, subject: Subject, settings: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
-    """Where it is kept, and what is known of it."""
-    decided = {**settings, "step": subject.step}
-    run = subject.run
-    about = {"kind": kind, "name": str(subject), "method": run.method, "task": run.task, "run_seed": run.seed}
-    about["guess"] = math.log(len(run.labels)) if run.labels else None
-    return analysis_file(run.folder, kind, decided), {**about, "settings": decided}
-
-
-def _identity(subject: Subject) -> str:
-    return hashlib.sha256(json.dumps(subject.run.identity, sort_keys=True).encode()).hexdigest()[:16]

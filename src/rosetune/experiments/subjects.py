@@ -1,5 +1,8 @@
 """The models that an analysis compares, and the rows that it compares them on."""
 
+import hashlib
+import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +19,10 @@ from rosetune.experiments.checkpoints import checkpoints_of, end_step, step_of
 from rosetune.experiments.data import checked_data, config_now
 from rosetune.experiments.models import load_trained, quiet_libraries
 from rosetune.runs.along import accuracy, nearest_step
+from rosetune.runs.analysed import analysis_file
 from rosetune.runs.run import Run, RunError
 
-__all__ = ["Material", "Subject", "equal_accuracy", "kept_steps", "last_step", "open_subjects"]
+__all__ = ["Material", "Subject", "equal_accuracy", "identity_of", "kept_steps", "last_step", "open_subjects", "place"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,20 @@ def equal_accuracy(subjects: Sequence[Subject]) -> list[Subject]:
         added.append(Subject(first, None if end else step))
     new = [subject for subject in dict.fromkeys(map(str, added)) if subject not in {*map(str, subjects)}]
     return [*subjects, *open_subjects(new)]
+
+
+def place(kind: str, subject: Subject, settings: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """Where an analysis with these settings is kept, and what is known of its model."""
+    decided = {**settings, "step": subject.step}
+    run = subject.run
+    about = {"kind": kind, "name": str(subject), "method": run.method, "task": run.task, "run_seed": run.seed}
+    about["guess"] = math.log(len(run.labels)) if run.labels else None
+    return analysis_file(run.folder, kind, decided), {**about, "settings": decided}
+
+
+def identity_of(subject: Subject) -> str:
+    """What tells a run from every other one, wherever it lies."""
+    return hashlib.sha256(json.dumps(subject.run.identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Material:

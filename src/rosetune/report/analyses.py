@@ -136,9 +136,7 @@ def _disagreement(analysis: Analysis, level: float | None) -> dict[str, Any]:
 
 def _masks(analysis: Analysis, level: float | None) -> dict[str, Any]:
     arrays, upper = analysis.arrays, analysis.about["upper"]
-    first, again, half = (
-        [kept_by(risk, upper) for risk in arrays[name]] for name in ("first", "again", "half")
-    )
+    first, again, half = ([kept_by(risk, upper) for risk in arrays[name]] for name in ("first", "again", "half"))
     second = kept_by(arrays["second"], upper)
 
     def mean(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
