@@ -38,7 +38,7 @@ def _masks(subject: Subject, material: Material, options: AnalysisOptions) -> An
     path, about = place("masks", subject, {**material.settings, "batch_size": rows})
     if path.is_file():
         return Analysis.read(path)
-    kwargs = as_mapping("update_mask_kwargs", subject.run.config.training.get("update_mask_kwargs"))
+    kwargs = as_mapping("update_mask_kwargs", subject.run.config.training.get("update_mask_kwargs")) or {}
     upper = kwargs.get("upper", 0.6)
     about["upper"] = upper[0] if isinstance(upper, list | tuple) else upper
     with locked(subject.run.folder):
