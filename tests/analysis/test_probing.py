@@ -52,7 +52,9 @@ class TestGenerator:
             assert construction(sentence) == label != on_the_surface(sentence, surface)
         sizes = [len(part) for each in (probe.ambiguous, probe.linguistic, probe.surface) for part in each]
         assert sizes == [200, 200, 400, 400, 400, 400]
-        assert [label for _, label in probe.surface.test] == [on_the_surface(s, surface) for s, _ in probe.surface.test]
+        assert [label for _, label in probe.surface.test] == [
+            on_the_surface(s, surface) for s, _ in probe.surface.test
+        ]
 
     def test_seeds(self, surface):
         assert generate_probe(surface, 20, seed=1) == generate_probe(surface, 20, seed=1)

@@ -77,8 +77,7 @@ def test_each_model_gets_the_same_noise_and_rows(run, rose, options):
     one, two = analyse("landscape", [str(run), str(rose)], options)
     (alone,) = analyse("landscape", [str(run)], options)
     assert (one.arrays["loss"] == alone.arrays["loss"]).all()
-    settings = [{k: v for k, v in a.about["settings"].items()} for a in (one, two)]
-    assert settings[0] == settings[1]
+    assert one.about["settings"] == two.about["settings"]
     assert not (one.arrays["loss"] == two.arrays["loss"]).any()
 
 
@@ -170,7 +169,7 @@ def test_equal_clean_accuracy(kept, rose, options, library):
     from rosetune.runs.along import accuracy, nearest_step
 
     even = AnalysisOptions(**SMALL, equal_accuracy=True)
-    with pytest.raises(RunError, match="no checkpoint of .* was evaluated: .*--along_training"):
+    with pytest.raises(RunError, match=r"no checkpoint of .* was evaluated: .*--along_training"):
         analyse("landscape", [str(kept), str(rose)], even)
     first = evaluate_along(kept, ("clean",), lambda line: None)
     step = nearest_step(first, accuracy(Run.open(rose), "clean"), "clean")
@@ -211,7 +210,7 @@ def test_wrong_options(given, said):
 def test_a_damaged_file_is_named(run, options):
     (found,) = analyse("landscape", [str(run)], options)
     found.path.write_bytes(b"PK")
-    with pytest.raises(RunError, match="is damaged .*: remove it and analyse again"):
+    with pytest.raises(RunError, match=r"is damaged .*: remove it and analyse again"):
         analyse("landscape", [str(run)], options)
 
 

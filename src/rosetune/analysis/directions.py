@@ -35,14 +35,14 @@ class Direction:
 def random_direction(of: MeanLoss, seed: int, normalise: Normalisation = "filter") -> Direction:
     """A Gaussian direction that is as large as the weights.
 
-        filter    d_j <- d_j / ||d_j|| * ||theta_j||    for each slice j of a weight along its first dimension: the row of
-                  a matrix, the token of an embedding. Biases and gains, which have no filters, are left alone.
-        tensor    d <- d / ||d|| * ||theta||            for each tensor as a whole, biases and gains too: the formula of
-                  the ROSE paper, taken literally.
+        filter    d_j <- d_j / ||d_j|| * ||theta_j||    for each slice j of a weight along its first dimension: the row
+                  of a matrix, the token of an embedding. Biases and gains, which have no filters, are left alone.
+        tensor    d <- d / ||d|| * ||theta||            for each tensor as a whole, biases and gains too: the formula
+                  of the ROSE paper, taken literally.
 
-    Models of one architecture get the same noise from the same seed, each at its own scale: a filter that is multiplied
-    by a number has its direction multiplied by it. Where a filter is zero, so is the direction. The noise of a tensor
-    depends on seed and name alone; no global random state is read or changed. A tied weight is one tensor.
+    Models of one architecture get the same noise from the same seed, each at its own scale: a filter that is
+    multiplied by a number has its direction multiplied by it. Where a filter is zero, so is the direction. The noise
+    of a tensor depends on seed and name alone; no global random state is read or changed. A tied weight is one tensor.
 
     Reference:
         Li et al., Visualizing the Loss Landscape of Neural Nets, NeurIPS 2018, section 4; Jiang et al. 2022,

@@ -26,8 +26,8 @@ class Trace:
 class Hessian:
     """H, the second derivatives of L with respect to theta, as a linear map of vectors.
 
-    A product takes a backward pass through a backward pass of every batch. Rows of a word embedding that no input reads
-    have zeros in H, and are left out: no eigenvalue other than 0 changes, nor does the trace.
+    A product takes a backward pass through a backward pass of every batch. Rows of a word embedding that no input
+    reads have zeros in H, and are left out: no eigenvalue other than 0 changes, nor does the trace.
 
     Args:
         of: the loss; load its model with ``attn_implementation="eager"``.
@@ -66,8 +66,8 @@ class Hessian:
     def top_eigenvalue(self, seed: int = 0, tolerance: float = 1e-5, vectors: int = 8) -> float:
         """The largest eigenvalue, by the Lanczos method.
 
-        The largest, not the largest in size, which power iteration finds: beside a negative eigenvalue of almost the same
-        size that converges slowly, or to the wrong one.
+        The largest, not the largest in size, which power iteration finds: beside a negative eigenvalue of almost the
+        same size that converges slowly, or to the wrong one.
 
         Args:
             seed: of the start.

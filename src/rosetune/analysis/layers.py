@@ -20,7 +20,7 @@ def layer_of(name: str) -> str:
 
 
 def kind_of(name: str) -> str:
-    """What a weight is within its layer, such as "attention.self.query.weight"; outside of layers its last two names."""
+    """What a weight is within its layer ("attention.self.query.weight"); outside of layers its last two names."""
     found = _LAYER.search(name)
     return found[2] if found else ".".join(name.split(".")[-2:])
 

@@ -11,7 +11,7 @@ __all__ = ["agreement", "agreement_by_lag", "by_layer_and_kind", "chance_agreeme
 
 
 def kept_by(risk: np.ndarray, upper: float) -> np.ndarray:
-    """Shape (n,): 1 for the floor(upper n + 1e-9) tensors of lowest risk, else 0; ties follow the order, NaN is last."""
+    """Shape (n,): 1 for the floor(upper n + 1e-9) tensors of lowest risk; ties follow the order, NaN is last."""
     kept = np.zeros(len(risk))
     kept[np.argsort(risk, kind="stable")[: int(upper * len(risk) + 1e-9)]] = 1.0  # as rosetune.methods keeps them
     return kept
