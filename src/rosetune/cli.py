@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import NoReturn
 
 from rosetune import __version__
-from rosetune.verbs import attack, compare, controls, demo, evaluate, predict, search, table, train
+from rosetune.verbs import analyze, attack, compare, controls, demo, evaluate, predict, search, table, train
 from rosetune.verbs import list as listing
 
 _VERBS = {
@@ -20,6 +20,7 @@ _VERBS = {
     "compare": compare,
     "table": table,
     "search": search,
+    "analyze": analyze,
     "predict": predict,
     "list": listing,
     "demo": demo,
