@@ -2,12 +2,13 @@
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RunError", "about", "as_mapping", "differences", "flag", "names", "number", "plain", "read_yaml"]
+__all__ = ["RunError", "about", "as_mapping", "differences", "flag", "names", "number", "plain", "read_yaml", "yaml_errors"]
 
 
 class RunError(ValueError):
@@ -56,8 +57,22 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     import yaml
 
-    try:
+    with yaml_errors(path):
         loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    if not isinstance(loaded, dict):
+        raise RunError(f"{path} must hold a mapping of options, such as `task: sst2`")
+    return {str(key): value for key, value in loaded.items()}
+
+
+@contextmanager
+def yaml_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns what goes wrong while a YAML file is read into a :class:`RunError` of one line."""
+    import yaml
+
+    try:
+        yield
+    except RunError:
+        raise
     except OSError as error:
         raise RunError(f"cannot read the config file {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -69,9 +84,6 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise RunError(f"{path}{place} is not valid YAML: {problem}") from error
     except ValueError as error:  # of a date such as 2020-13-45
         raise RunError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(loaded, dict):
-        raise RunError(f"{path} must hold a mapping of options, such as `task: sst2`")
-    return {str(key): value for key, value in loaded.items()}
 
 
 def names(option: str, value: Any) -> tuple[str, ...] | None:
