@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import NoReturn
 
 from rosetune import __version__
-from rosetune.verbs import attack, compare, controls, demo, evaluate, predict, train
+from rosetune.verbs import attack, compare, controls, demo, evaluate, predict, sweep, train
 from rosetune.verbs import list as listing
 
 _VERBS = {
@@ -18,6 +18,7 @@ _VERBS = {
     "attack": attack,
     "controls": controls,
     "compare": compare,
+    "sweep": sweep,
     "predict": predict,
     "list": listing,
     "demo": demo,

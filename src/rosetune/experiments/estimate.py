@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from rosetune._files import write_json
+from rosetune.data.rows import TaskData
 from rosetune.experiments.data import load_data
 from rosetune.experiments.executors import LocalExecutor
-from rosetune.experiments.models import load_trained, quiet_libraries
+from rosetune.experiments.models import quiet_libraries
 from rosetune.experiments.planned import PlannedRun
 from rosetune.experiments.training import Training, training_arguments
 from rosetune.methods import PreparedMask
@@ -94,8 +95,6 @@ def _measured(runs: Sequence[PlannedRun], told: Mapping[str, float]) -> Measured
 
 def _rows(run: PlannedRun) -> int:
     config, rows = run.config, len(run.data.splits["train"])
-    for share in (getattr(config, "held_out", None), None):
-        rows -= round(rows * (share or 0))
     rows = min(rows, config.max_train_samples or rows)
     return rows - round(rows * (config.validation_from_train or 0))
 
@@ -144,8 +143,7 @@ class Probe:
         ready = time.perf_counter()
         training.run(None)
         trained = time.perf_counter()
-        training.write(Path(self.folder))
-        seconds = [float(s) for s in training.step_seconds]
+        seconds = training.step_seconds
         prepared = isinstance(training.trainer.update_mask, PreparedMask)
         aside = (trained - ready - sum(seconds)) if prepared else 0.0
         write_json(
@@ -153,19 +151,18 @@ class Probe:
             {
                 "step": sum(seconds[1:]) / max(1, len(seconds) - 1),
                 "prepare_row": aside / rows,
-                "fixed": ready - start + self._evaluation(data),
+                "fixed": ready - start + self._evaluation(data, training.trainer),
             },
         )
 
-    def _evaluation(self, data: Any) -> float:
+    def _evaluation(self, data: TaskData, trainer: Any) -> float:
         """Seconds for all sets, from some rows of the clean one."""
         sets = [
             part.dataset
             for kind in self.config.sets
             for part in evaluation_sets(data, kind, data_dir=self.config.data_dir).values()
         ]
-        model, tokenizer, _ = load_trained(Path(self.folder))
         rows = sets[0].select(range(min(ROWS, len(sets[0]))))
         start = time.perf_counter()
-        predict(model, tokenizer, rows, data.text_columns)
+        predict(trainer.model, trainer.processing_class, rows, data.text_columns)
         return (time.perf_counter() - start) / len(rows) * sum(map(len, sets))

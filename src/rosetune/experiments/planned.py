@@ -1,7 +1,5 @@
 """The runs of a plan: each with its configuration, its identity, its folder, and the run whose trace it needs."""
 
-import hashlib
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +18,8 @@ from rosetune.experiments.quick import check_paths, finished_as
 from rosetune.experiments.training import training_arguments, training_defaults
 from rosetune.mask_trace import MaskTrace
 from rosetune.robustness.sets import evaluation_sets
-from rosetune.runs.config import RunConfig, file_hash, folder_name
+from rosetune.runs.config import RunConfig
+from rosetune.runs.identity import file_hash, folder_name, identity_hash
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError
 
@@ -196,7 +195,7 @@ class _Expansion:
             self._seen.add(key)
 
     def _load(self, config: RunConfig) -> TaskData:
-        key = repr((config.task, config.data_options()))
+        key = repr((config.task, config.data_options(), config.held_out))
         if key not in self._data:
             self._data[key] = load_data(config)
         return self._data[key]
@@ -211,7 +210,7 @@ class _Expansion:
         config, data = draft.config, self._load(draft.config)
         identity = self._identity(_with_trace(config, None), data)
         told = identity | ({} if needs is None else {"trace": needs.key})
-        key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+        key = identity_hash(told)
         place = Path(self._plan.output_dir) / folder_name(data.name) / config.method()
         config = replace(config, output_dir=str(place / f"seed-{config.seed}-{key}"))
         if needs is not None:

@@ -2,40 +2,44 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
+from types import TracebackType
 
-from rosetune.report.console import Grid
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
 
-__all__ = ["duration", "left_cell", "sweep_grid", "tail"]
+from rosetune.report.console import Grid, print_grid
+
+__all__ = ["Watcher", "duration", "print_estimate", "print_failures", "sweep_grid"]
 
 _HEADS = {"done before": "done\nbefore", "done": "done", "running": "running", "failed": "failed", "left": "left"}
+TAIL = 5  # lines of a failed run's log
+About = Mapping[str, tuple[str, str, str]]  # by a run's key its task, its method and what it is called
 
 
-def sweep_grid(title: str, states: Iterable[tuple[str, str, str]], caption: str = "") -> Grid:
+def sweep_grid(title: str, state: Mapping[str, str], about: About, caption: str = "") -> Grid:
     """How many runs of each task and method are in each state.
 
     Args:
-        states: task, method and state of each run.
+        state: of each run, by its key.
+        about: by key task, method and what the run is called.
     """
     counts: dict[tuple[str, str], Counter[str]] = {}
-    for task, method, state in states:
-        counts.setdefault((task, method), Counter())[state] += 1
+    for key, (task, method, _) in about.items():
+        counts.setdefault((task, method), Counter())[state[key]] += 1
     grid = Grid(title, ("", "runs", *_HEADS.values()), caption=caption)
     for (task, method), found in counts.items():
         grid.rows.append((f"{task} {method}", *_cells(found)))
     if len(counts) > 1:
-        grid.rows += [None, ("all", *_cells(sum(counts.values(), Counter())))]
+        grid.rows.extend([None, ("all", *_cells(sum(counts.values(), Counter())))])
     return grid
 
 
 def _cells(found: Mapping[str, int]) -> tuple[str, ...]:
-    return (str(sum(found.values())), *(left_cell(found.get(state, 0)) for state in _HEADS))
-
-
-def left_cell(number: int) -> str:
-    """A count, which is easier to read past where there is none."""
-    return str(number) if number else "-"
+    return (str(sum(found.values())), *(str(found.get(state, 0) or "-") for state in _HEADS))
 
 
 def duration(seconds: float) -> str:
@@ -45,15 +49,96 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def tail(path: Path, lines: int = 5) -> Sequence[str]:
-    """The last lines of a log."""
+class Watcher:
+    """Shows a sweep on standard error: a live table on a terminal, a line for each change elsewhere."""
+
+    def __init__(self, title: str, about: About) -> None:
+        self._title, self._about = title, about
+        self._out = Console(stderr=True, highlight=False)
+        self._live = Live(console=self._out, auto_refresh=False, transient=True) if self._out.is_terminal else None
+
+    def __enter__(self) -> "Watcher":
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def see(self, state: Mapping[str, str], started: Mapping[str, float], changed: str | None) -> None:
+        """Show how things stand.
+
+        Args:
+            state: of each run, by its key.
+            started: by key a time of the monotonic clock.
+            changed: key of the run whose state is another one now.
+        """
+        if self._live is not None:
+            self._live.update(_Shown(self._grid(state, started)), refresh=True)
+        elif changed is not None:
+            done = sum(one.startswith("done") for one in state.values())
+            took = f" after {duration(time.monotonic() - started[changed])}" if changed in started else ""
+            took = "" if state[changed] == "running" else took
+            line = f"{datetime.now():%H:%M:%S} {state[changed]}{took}: {self._about[changed][2]} ({done}/{len(state)})"
+            self._out.print(Text(line), soft_wrap=True)
+
+    def _grid(self, state: Mapping[str, str], started: Mapping[str, float]) -> Grid:
+        now = time.monotonic()
+        running = [key for key, one in state.items() if one == "running"]
+        lines = [f"{self._about[key][2]}: for {duration(now - started[key])}" for key in running]
+        return sweep_grid(self._title, state, self._about, caption="\n".join(lines))
+
+
+class _Shown:
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+
+    def __rich_console__(self, console: Console, options: object) -> Sequence[Text]:
+        with console.capture() as said:
+            print_grid(console, self._grid)
+        return [Text.from_ansi(said.get())]
+
+
+def print_failures(out: Console, failures: Mapping[str, tuple[str, Path]]) -> None:
+    """What went wrong, and the last lines that each failed run said.
+
+    Args:
+        failures: by what the run is called, the reason and its log.
+    """
+    for name, (reason, log) in failures.items():
+        out.print(Text(f"\n{name}: {reason}", style="bold"))
+        for line in _tail(log):
+            out.print(Text(f"  {line}"), soft_wrap=True)
+        if log.is_file():
+            out.print(Text(f"  all of it: {log}"), soft_wrap=True)
+
+
+def _tail(path: Path) -> Sequence[str]:
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
-    return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
+    return [line.rstrip() for line in text.splitlines() if line.strip()][-TAIL:]
 
 
-def elapsed(since: float) -> str:
-    """Since a time of the monotonic clock."""
-    return duration(time.monotonic() - since)
+def print_estimate(
+    out: Console, lines: Sequence[tuple[str, int, float, int, float]], jobs: int, attacks: bool
+) -> None:
+    """How long what is left takes.
+
+    Args:
+        lines: of each kind of run its name, how many are left, seconds of a step, steps, and seconds of a run.
+        attacks: whether runs are attacked afterwards, which the estimate leaves out.
+    """
+    if not lines:
+        out.print("Nothing is left to do.")
+        return
+    grid = Grid("measured on this machine", ("", "left", "seconds\na step", "steps", "a run", "all"))
+    for name, runs, step, steps, total in lines:
+        grid.rows.append((name, str(runs), f"{step:.3g}", str(steps), duration(total), duration(runs * total)))
+    print_grid(out, grid)
+    total = sum(runs * seconds for _, runs, _, _, seconds in lines) / jobs
+    others = "; attacks come on top" if attacks else ""
+    at_once = f", {jobs} at a time" if jobs > 1 else ""
+    out.print(f"{sum(line[1] for line in lines)} runs take about {duration(total)} here{at_once}{others}.")
