@@ -53,6 +53,7 @@ class Plan:
         options: of every run.
         grid: values by option, such as ``learning_rate`` or ``update_mask_kwargs.upper``, of every method.
         attacks: on each run, once it is trained.
+        threads: of each run; the last bits of a result depend on it. None: left to where it runs.
         marked: the file, for messages.
     """
 
@@ -64,6 +65,7 @@ class Plan:
     options: Options
     grid: dict[str, list[Any]]
     attacks: tuple[AttackOptions, ...]
+    threads: int | None
     marked: Marked
 
     def points(self, method: Part) -> list[dict[str, Any]]:

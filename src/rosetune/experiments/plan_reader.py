@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rosetune.data.readers import TABLE_SUFFIXES
 from rosetune.data.tasks import TASKS, find_task
 from rosetune.experiments.attack_options import AttackOptions
 from rosetune.experiments.marked import Marked, Place
@@ -17,7 +18,7 @@ from rosetune.runs.values import RunError
 
 __all__ = ["parse_plan", "read_plan"]
 
-KEYS = ("output_dir", "tasks", "models", "methods", "seeds", "options", "grid", "attack")
+KEYS = ("output_dir", "tasks", "models", "methods", "seeds", "options", "grid", "attack", "threads")
 # Options that a plan says in a place of its own.
 _ELSEWHERE = {
     "seed": "a plan has seeds: [1, 2, 3] at its top",
@@ -78,6 +79,7 @@ class _Reader:
             options=self._checked(value.get("options"), ("options",)),
             grid=self._grid(value.get("grid"), ("grid",)),
             attacks=self._attacks(),
+            threads=self._threads(),
             marked=marked,
         )
 
@@ -92,7 +94,19 @@ class _Reader:
         whole = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
         if not seeds or not whole:
             raise self._marked.error(f"seeds must be whole numbers such as [1, 2, 3], not {seeds!r}", "seeds")
+        self._refuse_repeats("seeds", seeds, ("seeds",))
         return list(seeds)
+
+    def _refuse_repeats(self, what: str, values: list[Any], place: Place) -> None:
+        for number, value in enumerate(values):
+            if value in values[:number]:
+                raise self._marked.error(f"{what} has {value!r} twice, which makes one run", *place, number)
+
+    def _threads(self) -> int | None:
+        threads = self._value.get("threads")
+        if threads is not None and (type(threads) is not int or threads < 1):
+            raise self._marked.error(f"threads must be a whole number of at least 1, not {threads!r}", "threads")
+        return threads
 
     def _parts(self, kind: str, option: str | None, default: list[str] | None = None) -> dict[str, Part]:
         """Names as a list, or as a mapping with the options of each."""
@@ -160,12 +174,15 @@ class _Reader:
                 raise self._marked.error(f"{option!r} is no option: a dot follows objective_kwargs and the like", *at)
             typed = [self._typed(name, nested(option, value)[name], (*at, i)) for i, value in enumerate(values)]
             found[option] = [value[part] for value in typed] if dot else typed
+            self._refuse_repeats(f"the grid of {option}", found[option], at)
         return found
 
     def _check_task(self, part: Part) -> None:
         task = part.options["task"]
+        place = (*part.place, "task") if task != part.name else part.place
         if find_task(task) is None and not Path(task).expanduser().exists() and "/" not in task:
-            place = (*part.place, "task") if task != part.name else part.place
+            if Path(task).suffix in TABLE_SUFFIXES:
+                raise self._marked.error(f"there is no file {task}", *place)
             raise self._marked.unknown("task", task, TASKS, *place)
 
     def _check_method(self, part: Part, methods: Mapping[str, Part], tasks: Mapping[str, Part]) -> None:

@@ -167,8 +167,9 @@ class _Expansion:
         if options in self._seen:
             return
         self._seen.add(options)
-        self._try(draft.task, lambda: (check_paths(config), self._load(config)))
-        self._try(draft.model, lambda: self._once(f"model {config.model_name_or_path}", lambda: _check_model(config)))
+        name = config.model_name_or_path
+        self._try(draft.task, lambda: (check_paths(replace(config, model_name_or_path="demo")), self._load(config)))
+        self._try(draft.model, lambda: self._once(f"model {name}", lambda: _check_model(config)))
         if "advglue" in config.sets:
             data = self._load(config)
             self._try(draft.task, lambda: evaluation_sets(data, "advglue", data_dir=config.data_dir))
@@ -259,16 +260,13 @@ class _Expansion:
 
     def _twins(self, run: PlannedRun, one: _Draft, other: _Draft) -> RunError:
         line = self._marked.line(*other.method.place)
-        if one.method is other.method and one.task is other.task and one.config.seed == other.config.seed:
-            values = f"{one.point} and {other.point}" if one.point else "what it is given"
-            return self._marked.error(f"{run} stands here twice: {values} make one run", *one.method.place, "grid")
-        return self._marked.error(
-            f"{run} is the same run as {other.method.name} on {other.task.name} (line {line}): remove one of the two",
-            *(one.method if one.method is not other.method else one.task).place,
-        )
+        part = one.method if one.method is not other.method else one.task
+        named = f"{other.method.name} on {other.task.name} (line {line})"
+        return self._marked.error(f"{run} is the same run as {named}: remove one of the two", *part.place)
 
 
 def _check_model(config: RunConfig) -> None:
+    check_paths(config)
     load_tokenizer(config.model_name_or_path, config.max_length)
 
 

@@ -30,7 +30,7 @@ def add_executor_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("where it runs")
     group.add_argument("--jobs", type=int, metavar="N", default=1, help="runs at a time (default: 1)")
     group.add_argument(
-        "--threads", type=int, metavar="N", help="of each run (default: the cores of this machine over --jobs)"
+        "--threads", type=int, metavar="N", help="of each run (default: the plan's, or the cores over --jobs)"
     )
     group.add_argument("--shard", metavar="I/N", help="only the i-th of n shares of the runs, by what they are")
     group.add_argument(
@@ -102,34 +102,34 @@ def do_plan(known: argparse.Namespace, plan: Any, title: str, *, dry_run: bool =
     about = {run.key: (run.task, run.method, str(run)) for run in runs}
     if dry_run:
         print_grid(out, sweep_grid(f"the plan {title}", sweep.state, about))
-        _estimate(known, [run for run in runs if sweep.state[run.key] == "left"], out)
+        _estimate(known.jobs, known.threads or plan.threads, [run for run in runs if sweep.state[run.key] == "left"], out)
         return True
     with Watcher(f"the plan {title}", about) as watcher:
         if "left" in sweep.state.values():
-            executor = _executor(known, plan)
+            executor = _executor(known, known.threads or plan.threads)
             sweep.run(executor, lambda now, run: watcher.see(now.state, now.started, run and run.key))
     print_grid(out, sweep_grid(f"the plan {title}", sweep.state, about))
     print_failures(out, {str(run): (sweep.failures[run.key], log_file(run)) for run in runs if run.key in sweep.failures})
     return not sweep.failures
 
 
-def _executor(known: argparse.Namespace, plan: Any) -> Any:
+def _executor(known: argparse.Namespace, threads: int | None) -> Any:
     if known.executor == "ray":
         from rosetune.experiments.ray_executor import RayExecutor
 
-        return RayExecutor(known.address, jobs=known.jobs, threads=known.threads, gpus=known.gpus)
+        return RayExecutor(known.address, jobs=known.jobs, threads=threads, gpus=known.gpus)
     from rosetune.experiments.executors import LocalExecutor
 
-    return LocalExecutor(known.jobs, known.threads)
+    return LocalExecutor(known.jobs, threads)
 
 
-def _estimate(known: argparse.Namespace, left: list[Any], out: Any) -> None:
+def _estimate(jobs: int, threads: int | None, left: list[Any], out: Any) -> None:
     from rosetune.experiments.estimate import measure
     from rosetune.report.sweep import print_estimate
 
     lines = [
         (f"{m.run.task} {m.run.method}", m.runs, m.step, m.steps, m.total)
-        for m in measure(left, known.jobs, known.threads)
+        for m in measure(left, jobs, threads)
     ]
     attacks = any(run.attacks for run in left)
-    print_estimate(out, lines, known.jobs, attacks)
+    print_estimate(out, lines, jobs, attacks)
