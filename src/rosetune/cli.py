@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import NoReturn
 
 from rosetune import __version__
-from rosetune.verbs import attack, compare, controls, demo, evaluate, predict, sweep, train
+from rosetune.verbs import attack, compare, controls, demo, evaluate, predict, reproduce, sweep, train
 from rosetune.verbs import list as listing
 
 _VERBS = {
@@ -19,6 +19,7 @@ _VERBS = {
     "controls": controls,
     "compare": compare,
     "sweep": sweep,
+    "reproduce": reproduce,
     "predict": predict,
     "list": listing,
     "demo": demo,

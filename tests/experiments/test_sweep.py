@@ -64,7 +64,9 @@ def alone(home: Path) -> dict[str, dict[str, bytes]]:
     text = PLAN.format(out=home / "alone", steps=4).replace("[my.csv]", f"[{home}/my.csv]")
     with tiny_run.quick():
         for run in planned_runs(parse_plan(text.replace("./model", f"{home}/model"))):
-            train_run(run.config, tiny_run.silent)
+            now = run.now()
+            assert now is not None
+            train_run(now[0], tiny_run.silent)
     return results(str(home / "alone"))
 
 
@@ -138,15 +140,17 @@ def kill_while_it_trains(sweep: subprocess.Popen[bytes], out: str, ready: Callab
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="looks for processes in /proc")
 def test_a_killed_sweep_goes_on(rosetune: Verb) -> None:
-    text = plan("killed", steps=60).removesuffix(".yaml")
-    sweep = start(f"{text}.yaml")
+    for name in ("killed", "undisturbed"):
+        file = Path(plan(name, steps=40))
+        file.write_text(file.read_text(encoding="utf-8").replace("[1, 2]", "[1]"), encoding="utf-8")
+    sweep = start("killed.yaml")
     kill_while_it_trains(sweep, "killed", lambda: bool(list(Path("killed").rglob("checkpoint-*/trainer_state.json"))))
     assert sweep.returncode == -signal.SIGKILL
-    assert len(list(Path("killed").rglob("metrics.json"))) < 6
+    assert len(list(Path("killed").rglob("metrics.json"))) < 3
     assert rosetune("sweep", "killed.yaml", "--jobs", 2)[0] == 0
     resumed = [p for p in Path("killed").rglob("timing.json") if '"resumed_from": "checkpoint' in p.read_text()]
     assert resumed
-    assert rosetune("sweep", plan("undisturbed", steps=60), "--jobs", 2)[0] == 0
+    assert rosetune("sweep", "undisturbed.yaml", "--jobs", 2)[0] == 0
     assert results("killed") == results("undisturbed")
 
 

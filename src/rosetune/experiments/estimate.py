@@ -112,7 +112,7 @@ def _probed(config: RunConfig, steps: int | None) -> RunConfig:
     kept = {"save_strategy": "no", "report_to": "none", "disable_tqdm": True}
     training = {**config.training, **kept, **({"max_steps": steps} if steps else {})}
     kwargs = training.get("update_mask_kwargs") or {}
-    if "trace" in kwargs and not isinstance(kwargs["trace"], bool):
+    if isinstance(kwargs.get("trace"), dict | str):
         # The trace is not there yet: what a mask withholds costs the same whichever tensors these are.
         training |= {"update_mask": "random", "update_mask_kwargs": {}}
     return replace(config, validation_from_train=None, training=training)

@@ -12,9 +12,10 @@ from rosetune.experiments.marked import Marked, Place
 from rosetune.recipes import load_recipe, method_axes
 from rosetune.runs.values import RunError
 
-__all__ = ["Options", "Part", "Plan", "nested", "reference"]
+__all__ = ["AXES", "Options", "Part", "Plan", "Selection", "nested", "reference"]
 
 Options = dict[str, Any]
+AXES = ("objective_kwargs", "update_mask_kwargs")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Part:
         recipe: of a method, the recipe below its options: its method, or its whole name.
         grid: of a method, further grids.
         tasks: of a method, options by task.
+        select: of a method, values by option to choose from after those of the plan.
     """
 
     name: str
@@ -36,6 +38,29 @@ class Part:
     recipe: str | None = None
     grid: dict[str, list[Any]] = field(default_factory=dict)
     tasks: dict[str, Options] = field(default_factory=dict)
+    select: dict[str, list[Any]] = field(default_factory=dict)
+
+    def references(self) -> set[str]:
+        """The methods that its options refer to."""
+        layers = (self.options, *self.tasks.values())
+        values = [v for options in layers for axis in AXES for v in (options.get(axis) or {}).values()]
+        return {name for name in map(reference, values) if name is not None}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How a plan chooses options of each method and task, before its own runs.
+
+    Attributes:
+        seed: of the trials.
+        options: of the trials, on top of the plan's; ``held_out`` among them.
+        grid: values by option; one option is chosen after the other.
+    """
+
+    seed: int
+    options: Options
+    grid: dict[str, list[Any]]
+
 
 
 @dataclass(frozen=True)
@@ -54,6 +79,10 @@ class Plan:
         grid: values by option, such as ``learning_rate`` or ``update_mask_kwargs.upper``, of every method.
         attacks: on each run, once it is trained.
         threads: of each run; the last bits of a result depend on it. None: left to where it runs.
+        select: what is chosen on held-out training rows first; None: nothing is.
+        title: what the plan is.
+        left_out: what it leaves out, in sentences.
+        table: how its result is shown, as arguments of the table's function.
         marked: the file, for messages.
     """
 
@@ -66,6 +95,10 @@ class Plan:
     grid: dict[str, list[Any]]
     attacks: tuple[AttackOptions, ...]
     threads: int | None
+    select: Selection | None
+    title: str
+    left_out: tuple[str, ...]
+    table: dict[str, Any]
     marked: Marked
 
     def points(self, method: Part) -> list[dict[str, Any]]:
@@ -122,5 +155,5 @@ def nested(option: str, value: Any) -> Options:
 
 
 def reference(value: Any) -> str | None:
-    """The method whose run's trace is meant by ``{method: NAME}``; None of any other value."""
+    """The method whose value, or whose run's trace, is meant by ``{method: NAME}``; None of any other value."""
     return str(value["method"]) if isinstance(value, Mapping) and value.keys() == {"method"} else None

@@ -10,7 +10,7 @@ from rosetune.data.tasks import TASKS, find_task
 from rosetune.experiments.attack_options import AttackOptions
 from rosetune.experiments.marked import Marked, Place
 from rosetune.experiments.options import parse_training
-from rosetune.experiments.plan import Options, Part, Plan, nested, reference
+from rosetune.experiments.plan import AXES, Options, Part, Plan, Selection, nested, reference
 from rosetune.experiments.quick import trainer_defaults
 from rosetune.recipes import method_axes, method_names
 from rosetune.runs.config import DEFAULT_SEED, RUN_OPTIONS, RunConfig
@@ -18,7 +18,10 @@ from rosetune.runs.values import RunError
 
 __all__ = ["parse_plan", "read_plan"]
 
-KEYS = ("output_dir", "tasks", "models", "methods", "seeds", "options", "grid", "attack", "threads")
+KEYS = (
+    *("title", "output_dir", "tasks", "models", "methods", "seeds", "options", "grid", "select", "attack", "threads"),
+    *("table", "left_out"),
+)
 # Options that a plan says in a place of its own.
 _ELSEWHERE = {
     "seed": "a plan has seeds: [1, 2, 3] at its top",
@@ -70,6 +73,7 @@ class _Reader:
             self._check_task(part)
         for part in methods.values():
             self._check_method(part, methods, tasks)
+            self._check_circle(part, methods, (part.name,))
         return Plan(
             output_dir=self._text("output_dir", "runs"),
             tasks=tasks,
@@ -80,6 +84,10 @@ class _Reader:
             grid=self._grid(value.get("grid"), ("grid",)),
             attacks=self._attacks(),
             threads=self._threads(),
+            select=self._selection(models),
+            title=self._text("title", marked.source),
+            left_out=self._left_out(),
+            table=self._table(),
             marked=marked,
         )
 
@@ -101,6 +109,42 @@ class _Reader:
         for number, value in enumerate(values):
             if value in values[:number]:
                 raise self._marked.error(f"{what} has {value!r} twice, which makes one run", *place, number)
+
+    def _selection(self, models: Mapping[str, Part]) -> Selection | None:
+        given, marked = self._value.get("select"), self._marked
+        if given is None:
+            return None
+        if not isinstance(given, dict):
+            raise marked.error("select must be a mapping such as {options: {held_out: 0.1}, grid: {...}}", "select")
+        for name in given:
+            if name not in ("seed", "options", "grid"):
+                raise marked.unknown("part of a selection", name, ("seed", "options", "grid"), "select", name)
+        seed = given.get("seed", DEFAULT_SEED)
+        if type(seed) is not int or seed < 0:
+            raise marked.error(f"seed must be a whole number, not {seed!r}", "select", "seed")
+        options = self._checked(given.get("options"), ("select", "options"))
+        sets = options.get("sets") or ()
+        if not options.get("held_out") or "clean" not in sets or "noise" not in sets:
+            needed = "it takes options: {held_out: 0.1, sets: clean,noise}, since nothing is chosen on reported sets"
+            raise marked.error(needed, "select")
+        if len(models) > 1 or self._value.get("grid"):
+            raise marked.error("a plan that selects has one model and no grid of its own", "select")
+        return Selection(seed, options, self._grid(given.get("grid"), ("select", "grid")))
+
+    def _left_out(self) -> tuple[str, ...]:
+        given = self._value.get("left_out") or []
+        if not isinstance(given, list) or not all(isinstance(line, str) for line in given):
+            raise self._marked.error("left_out must be a list of sentences", "left_out")
+        return tuple(given)
+
+    def _table(self) -> Options:
+        given, known = self._value.get("table") or {}, ("layout", "sets", "metric", "baseline", "option", "test")
+        if not isinstance(given, dict):
+            raise self._marked.error("table must be a mapping such as {layout: table1, sets: [clean]}", "table")
+        for name in given:
+            if name not in known:
+                raise self._marked.unknown("option of the table", name, known, "table", name)
+        return given
 
     def _threads(self) -> int | None:
         threads = self._value.get("threads")
@@ -129,7 +173,7 @@ class _Reader:
         if option is not None:
             identity = str(body.pop(option, name))
             return Part(name, {option: identity, **self._checked(body, place)}, place)
-        recipe, grid, tasks = (body.pop(key, None) for key in ("recipe", "grid", "tasks"))
+        recipe, grid, tasks, select = (body.pop(key, None) for key in ("recipe", "grid", "tasks", "select"))
         if not isinstance(tasks, dict | None):
             raise self._marked.error("tasks of a method must be a mapping of options by task", *place, "tasks")
         return Part(
@@ -138,6 +182,7 @@ class _Reader:
             place,
             recipe=recipe,
             grid=self._grid(grid, (*place, "grid")),
+            select=self._grid(select, (*place, "select")),
             tasks={task: self._checked(own, (*place, "tasks", task)) for task, own in (tasks or {}).items()},
         )
 
@@ -197,11 +242,18 @@ class _Reader:
             if task not in tasks:
                 raise marked.unknown("task in this plan", task, tasks, *part.place, "tasks", task)
         for options, place in ((part.options, part.place), *((o, (*part.place, "tasks", t)) for t, o in part.tasks.items())):
-            for axis in ("objective_kwargs", "update_mask_kwargs"):
+            for axis in AXES:
                 for option, value in (options.get(axis) or {}).items():
                     other = reference(value)
                     if other is not None and other not in methods:
                         raise marked.unknown("method in this plan", other, methods, *place, axis, option)
+
+    def _check_circle(self, part: Part, methods: Mapping[str, Part], above: tuple[str, ...]) -> None:
+        for name in sorted(part.references()):
+            if name in above:
+                circle = " -> ".join((*above, name))
+                raise self._marked.error(f"{part.name} needs what comes of itself: {circle}", *part.place)
+            self._check_circle(methods[name], methods, (*above, name))
 
     def _attacks(self) -> tuple[AttackOptions, ...]:
         given = self._value.get("attack") or []

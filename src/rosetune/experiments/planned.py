@@ -13,19 +13,18 @@ from rosetune.experiments.attack_options import AttackOptions
 from rosetune.experiments.data import load_data
 from rosetune.experiments.models import load_tokenizer
 from rosetune.experiments.options import merged_layers
-from rosetune.experiments.plan import Part, Plan, reference
+from rosetune.experiments.plan import AXES, Options, Part, Plan, reference
 from rosetune.experiments.quick import check_paths, finished_as
 from rosetune.experiments.training import training_arguments, training_defaults
 from rosetune.mask_trace import MaskTrace
 from rosetune.robustness.sets import evaluation_sets
 from rosetune.runs.config import RunConfig
-from rosetune.runs.identity import file_hash, folder_name, identity_hash
+from rosetune.runs.identity import file_hash, identity_hash
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError
 
 __all__ = ["PlannedRun", "planned_runs", "shard_of"]
 
-_AXES = ("objective_kwargs", "update_mask_kwargs")
 _TRACE = "mask_trace.npz"
 
 
@@ -36,29 +35,25 @@ class PlannedRun:
     Attributes:
         task, model, method: as the plan calls them.
         point: of the grid.
-        config: with its folder.
+        output_dir: of the plan.
         key: hash of the identity; of a run that needs another's trace, that run's key stands for the trace.
         needs: the run whose trace it reads; None for most.
         attacks: on it, once it is trained.
         data: its task's.
-        identity: see :meth:`~rosetune.runs.config.RunConfig.identity`; without the trace that it needs.
+        config, identity: without folder and without the trace that it needs; see :meth:`now`.
     """
 
     task: str
     model: str
     method: str
     point: dict[str, Any]
-    config: RunConfig
+    output_dir: str
     key: str
     needs: "PlannedRun | None"
     attacks: tuple[AttackOptions, ...]
     data: TaskData = field(repr=False)
+    config: RunConfig = field(repr=False)
     identity: dict[str, Any] = field(repr=False)
-
-    @property
-    def folder(self) -> Path:
-        """Where it lies, finished or not."""
-        return Path(str(self.config.output_dir))
 
     @property
     def root(self) -> "PlannedRun":
@@ -69,26 +64,41 @@ class PlannedRun:
         point = ("=".join((option.rpartition(".")[2], str(value))) for option, value in self.point.items())
         return " ".join((self.task, self.method, f"seed {self.config.seed}", *point))
 
+    def now(self) -> tuple[RunConfig, dict[str, Any]] | None:
+        """Configuration and identity, with the folder; None as long as the trace that it needs is not there.
+
+        The folder is the one that ``rosetune train`` would take, below the plan's own.
+        """
+        config, identity = self.config, self.identity
+        if self.needs is not None:
+            before = self.needs.now()
+            trace = None if before is None else Path(str(before[0].output_dir), _TRACE)
+            if trace is None or not trace.is_file():
+                return None
+            config, training = _with_trace(config, str(trace)), identity["training"]
+            kwargs = {**training.get("update_mask_kwargs", {}), "trace": f"sha256:{file_hash(trace)}"}
+            identity = {**identity, "training": {**training, "update_mask_kwargs": kwargs}}
+        return replace(config, output_dir=str(config.folder(identity, self.output_dir))), identity
+
+    def folder(self) -> Path | None:
+        """Where it lies, finished or not; None as long as that is not known."""
+        found = self.now()
+        return None if found is None else Path(str(found[0].output_dir))
+
     def is_done(self) -> bool:
         """Whether it is trained, evaluated and attacked as the plan has it.
 
         Raises:
             RunError: a file of the run is damaged.
         """
-        identity = self.identity
-        if self.needs is not None:
-            trace = self.needs.folder / _TRACE
-            if not trace.is_file():
-                return False
-            training = identity["training"]
-            kwargs = {**training["update_mask_kwargs"], "trace": f"sha256:{file_hash(trace)}"}
-            identity = {**identity, "training": {**training, "update_mask_kwargs": kwargs}}
-        return finished_as(self.folder, identity, self.config.sets) and all(map(self._is_attacked, self.attacks))
-
-    def _is_attacked(self, options: AttackOptions) -> bool:
-        run = Run.open(self.folder)
-        headers = [header for header, _ in run.attacks.values() if header["finished"]]
-        return all(any(_is_of(run, header, name, options) for header in headers) for name in options.attack)
+        found = self.now()
+        if found is None:
+            return False
+        folder, identity = Path(str(found[0].output_dir)), found[1]
+        if not finished_as(folder, identity, self.config.sets):
+            return False
+        run = Run.open(folder)
+        return all(_is_attacked(run, options) for options in self.attacks)
 
 
 def planned_runs(plan: Plan) -> list[PlannedRun]:
@@ -144,19 +154,32 @@ class _Expansion:
             self._check(draft)
         by_key: dict[str, _Draft] = {}
         for draft in self._drafts:
-            run = self._run(draft, ())
+            run = self._run(draft)
             twin = by_key.setdefault(run.key, draft)
             if twin is not draft:
                 raise self._twins(run, draft, twin)
         return list(self._made.values())
 
     def _draft(self, task: Part, model: Part, method: Part, point: dict[str, Any], seed: int) -> _Draft:
-        options = merged_layers(self._plan.layers(task, model, method, point))
-        options |= {"seed": seed}
+        options = self._options(task, model, method, point) | {"seed": seed}
         try:
             return _Draft(task, model, method, point, RunConfig.from_options(options))
         except (ValueError, TypeError) as error:
             raise self._marked.error(f"{method.name} on {task.name}: {error}", *method.place) from error
+
+    def _options(self, task: Part, model: Part, method: Part, point: dict[str, Any]) -> Options:
+        """With the other method's value in the place of a reference, but for a trace, which is not there yet."""
+        options = merged_layers(self._plan.layers(task, model, method, point))
+        for axis in AXES:
+            for name, value in (options.get(axis) or {}).items():
+                other = reference(value)
+                if other is None or name == "trace":
+                    continue
+                theirs = self._options(task, model, self._plan.methods[other], point).get(axis) or {}
+                if name not in theirs:
+                    raise self._marked.error(f"{other} has no {name} in its {axis}", *method.place, axis, name)
+                options[axis] = {**options[axis], name: theirs[name]}
+        return options
 
     # --- what can be wrong with a run ----------------------------------------------------------------------------
 
@@ -180,7 +203,7 @@ class _Expansion:
                 training_arguments(_with_trace(config, str(trace)))
             except ValueError as error:
                 # A method's own message names its options, and those stand in a mapping of their own.
-                axis = next((axis for axis in _AXES if axis.removesuffix("_kwargs") in str(error)), "update_mask_kwargs")
+                axis = next((axis for axis in AXES if axis.removesuffix("_kwargs") in str(error)), "update_mask_kwargs")
                 told = f"{draft.method.name} on {draft.task.name}: {error}"
                 raise marked.error(told, *draft.method.place, axis) from error
 
@@ -203,21 +226,17 @@ class _Expansion:
 
     # --- what follows from its options ---------------------------------------------------------------------------
 
-    def _run(self, draft: _Draft, above: tuple[int, ...]) -> PlannedRun:
+    def _run(self, draft: _Draft) -> PlannedRun:
         if id(draft) in self._made:
             return self._made[id(draft)]
         named = _reference_of(draft.config)
-        needs = None if named is None else self._run(self._needed(draft, named, above), (*above, id(draft)))
+        needs = None if named is None else self._run(self._needed(draft, named))
         config, data = draft.config, self._load(draft.config)
         identity = self._identity(_with_trace(config, None), data)
         told = identity | ({} if needs is None else {"trace": needs.key})
-        key = identity_hash(told)
-        place = Path(self._plan.output_dir) / folder_name(data.name) / config.method()
-        config = replace(config, output_dir=str(place / f"seed-{config.seed}-{key}"))
-        if needs is not None:
-            config = _with_trace(config, str(needs.folder / _TRACE))
+        place, key = self._plan.output_dir, identity_hash(told)
         names = draft.task.name, draft.model.name, draft.method.name
-        run = PlannedRun(*names, draft.point, config, key, needs, self._plan.attacks, data, identity)
+        run = PlannedRun(*names, draft.point, place, key, needs, self._plan.attacks, data, config, identity)
         self._made[id(draft)] = run
         return run
 
@@ -234,7 +253,7 @@ class _Expansion:
         self._models[name] = known or identity["model_name_or_path"]
         return {**identity, "model_name_or_path": self._models[name]}
 
-    def _needed(self, draft: _Draft, named: str, above: tuple[int, ...]) -> _Draft:
+    def _needed(self, draft: _Draft, named: str) -> _Draft:
         """The run of another method with the same task, model and seed, at the same point of the grids they share."""
         place = (*draft.method.place, "update_mask_kwargs", "trace")
 
@@ -251,8 +270,6 @@ class _Expansion:
         if len(found) != 1:
             told = "no run" if not found else f"{len(found)} runs, by its grid"
             raise self._marked.error(f"{named} has {told} of the same task, model, seed and grid: name one", *place)
-        if id(found[0]) in (*above, id(draft)):
-            raise self._marked.error(f"{draft.method.name} needs its own trace, through {named}", *place)
         if not (found[0].config.training.get("update_mask_kwargs") or {}).get("trace"):
             hint = "give it update_mask_kwargs: {trace: true}"
             raise self._marked.error(f"{named} records no trace: {hint}", *found[0].method.place)
@@ -281,6 +298,11 @@ def _with_trace(config: RunConfig, trace: str | None) -> RunConfig:
     kwargs = {**config.training["update_mask_kwargs"], "trace": trace}
     kwargs = {name: value for name, value in kwargs.items() if value is not None}
     return replace(config, training={**config.training, "update_mask_kwargs": kwargs})
+
+
+def _is_attacked(run: Run, options: AttackOptions) -> bool:
+    headers = [header for header, _ in run.attacks.values() if header["finished"]]
+    return all(any(_is_of(run, header, name, options) for header in headers) for name in options.attack)
 
 
 def _is_of(run: Run, header: Mapping[str, Any], name: str, options: AttackOptions) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from rosetune.experiments.executors import Executor
 from rosetune.experiments.planned import PlannedRun
 from rosetune.experiments.worker import Job
+from rosetune.runs.identity import folder_name
 from rosetune.runs.values import RunError
 
 __all__ = ["STATES", "Sweep", "log_file"]
@@ -18,8 +19,8 @@ _LOOK = 1.0  # seconds between looks at what runs
 
 def log_file(run: PlannedRun) -> Path:
     """What a run said, beside the folders of all runs."""
-    method = run.folder.parent
-    return method.parent.parent / "logs" / f"{method.parent.name}-{method.name}-{run.folder.name}.log"
+    name = f"{folder_name(run.data.name)}-{run.config.method()}-seed-{run.config.seed}-{run.key}.log"
+    return Path(run.output_dir).expanduser() / "logs" / name
 
 
 @dataclass
@@ -67,18 +68,24 @@ class Sweep:
             if before == "failed":
                 self._fail(run, f"it needs the trace of {run.needs}, which failed")
             elif before in ("done", "done before"):
-                try:
-                    log = log_file(run)
-                    log.parent.mkdir(parents=True, exist_ok=True)
-                    log.touch()
-                    executor.start(Job(run.key, run.config, run.attacks, log))
-                except OSError as error:
-                    self._fail(run, f"it cannot be started: {error}")
-                else:
-                    self.state[run.key], self.started[run.key] = "running", time.monotonic()
+                self._submit(run, executor)
             else:
                 continue
             watch(self, run)
+
+    def _submit(self, run: PlannedRun, executor: Executor) -> None:
+        found, log = run.now(), log_file(run)
+        if found is None:
+            self._fail(run, f"{run.needs} has left no trace")
+            return
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.touch()
+            executor.start(Job(run.key, found[0], run.attacks, log))
+        except OSError as error:
+            self._fail(run, f"it cannot be started: {error}")
+        else:
+            self.state[run.key], self.started[run.key] = "running", time.monotonic()
 
     def _before(self, run: PlannedRun) -> str:
         """The state of the run that it needs."""
@@ -89,7 +96,7 @@ class Sweep:
 
     def _end(self, run: PlannedRun, error: str | None, watch: Callable[["Sweep", PlannedRun | None], None]) -> None:
         if error is None and not _done(run):
-            error = f"it ended well, but {run.folder} does not hold the finished run: see that all share that folder"
+            error = f"it ended well, but {run.folder()} does not hold the finished run: see that all share that folder"
         if error is None:
             self.state[run.key] = "done"
         else:

@@ -1,5 +1,6 @@
 """What a process of a sweep does, wherever it runs: one run from its training to its attacks."""
 
+import gc
 import os
 import signal
 import sys
@@ -11,6 +12,9 @@ from datetime import datetime
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
+
+import sklearn.metrics  # noqa: F401 (loaded once, in the process that all jobs are forked from)
+import transformers.models.bert  # noqa: F401
 
 from rosetune.experiments.attack import attack_runs
 from rosetune.experiments.attack_options import AttackOptions
@@ -68,6 +72,7 @@ def run_in_process(work: Callable[[], Any], log: Path, threads: int, device: str
         device: the only GPU that it sees; None: what there is.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()  # what is imported need not be looked through at every collection
     threading.Thread(target=_die_with_parent, daemon=True).start()
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device

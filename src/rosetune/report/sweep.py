@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from rosetune.report.console import Grid, print_grid
 
-__all__ = ["Watcher", "duration", "print_estimate", "print_failures", "sweep_grid"]
+__all__ = ["Watcher", "duration", "print_choices", "print_estimate", "print_failures", "sweep_grid"]
 
 _HEADS = {"done before": "done\nbefore", "done": "done", "running": "running", "failed": "failed", "left": "left"}
 TAIL = 5  # lines of a failed run's log
@@ -122,23 +123,42 @@ def _tail(path: Path) -> Sequence[str]:
     return [line.rstrip() for line in text.splitlines() if line.strip()][-TAIL:]
 
 
+def print_choices(out: Console, choices: Sequence[tuple[str, str, str, Any, Mapping[str, float]]]) -> None:
+    """What was chosen on held-out training rows.
+
+    Args:
+        choices: task, method, option, the chosen value, and the scores by value.
+    """
+    grid = Grid("chosen on held-out training rows", ("", "option", "chosen", "mean of clean and noisy accuracy in %"))
+    for task, method, option, value, scores in choices:
+        told = ", ".join(f"{tried}: {100 * score:.1f}" for tried, score in scores.items())
+        grid.rows.append((f"{task} {method}", option.rpartition(".")[2], str(value), told))
+    print_grid(out, grid)
+
+
 def print_estimate(
-    out: Console, lines: Sequence[tuple[str, int, float, int, float]], jobs: int, attacks: bool
+    out: Console, lines: Sequence[tuple[str, int, int, float, int, float]], jobs: int, attacks: bool
 ) -> None:
     """How long what is left takes.
 
     Args:
-        lines: of each kind of run its name, how many are left, seconds of a step, steps, and seconds of a run.
+        lines: of each kind of run its name, how many are left, how many trials come before them, seconds of a step,
+            steps, and seconds of a run.
         attacks: whether runs are attacked afterwards, which the estimate leaves out.
     """
     if not lines:
         out.print("Nothing is left to do.")
         return
-    grid = Grid("measured on this machine", ("", "left", "seconds\na step", "steps", "a run", "all"))
-    for name, runs, step, steps, total in lines:
-        grid.rows.append((name, str(runs), f"{step:.3g}", str(steps), duration(total), duration(runs * total)))
+    trials = any(line[2] for line in lines)
+    heads = ("left", *(("trials",) if trials else ()), "seconds\na step", "steps", "a run", "all")
+    grid = Grid("measured on this machine", ("", *heads))
+    for name, runs, before, step, steps, total in lines:
+        cells = (str(runs), *((str(before),) if trials else ()), f"{step:.3g}", str(steps), duration(total))
+        grid.rows.append((name, *cells, duration((runs + before) * total)))
     print_grid(out, grid)
-    total = sum(runs * seconds for _, runs, _, _, seconds in lines) / jobs
+    number = sum(runs + before for _, runs, before, *_ in lines)
+    total = sum((runs + before) * seconds for _, runs, before, _, _, seconds in lines) / jobs
     others = "; attacks come on top" if attacks else ""
+    others += "; trials that are done are counted all the same" if trials else ""
     at_once = f", {jobs} at a time" if jobs > 1 else ""
-    out.print(f"{sum(line[1] for line in lines)} runs take about {duration(total)} here{at_once}{others}.")
+    out.print(f"{number} runs take about {duration(total)} here{at_once}{others}.", soft_wrap=True)
