@@ -9,7 +9,20 @@ from difflib import get_close_matches
 from typing import NoReturn
 
 from rosetune import __version__
-from rosetune.verbs import analyze, attack, compare, controls, demo, evaluate, predict, search, table, train
+from rosetune.verbs import (
+    analyze,
+    attack,
+    compare,
+    controls,
+    demo,
+    evaluate,
+    predict,
+    reproduce,
+    search,
+    sweep,
+    table,
+    train,
+)
 from rosetune.verbs import list as listing
 
 _VERBS = {
@@ -18,6 +31,8 @@ _VERBS = {
     "attack": attack,
     "controls": controls,
     "compare": compare,
+    "sweep": sweep,
+    "reproduce": reproduce,
     "table": table,
     "search": search,
     "analyze": analyze,

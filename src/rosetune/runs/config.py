@@ -238,15 +238,15 @@ class RunConfig:
         identity |= {name: getattr(self, name) for name in _LATER if getattr(self, name)}
         return json.loads(json.dumps(identity))
 
-    def folder(self, identity: Mapping[str, Any]) -> Path:
-        """``output_dir``, or ``runs/<task>/<method>/seed-<seed>-<hash of the identity>``.
+    def folder(self, identity: Mapping[str, Any], root: str | os.PathLike[str] = "runs") -> Path:
+        """``output_dir``, or ``<root>/<task>/<method>/seed-<seed>-<hash of the identity>``.
 
         A folder of the version before, whose name was the hash alone, is found again.
         """
         if self.output_dir is not None:
             return Path(self.output_dir).expanduser()
         digest = identity_hash(identity)
-        of_task = Path("runs") / folder_name(identity["task"])
+        of_task = Path(root).expanduser() / folder_name(identity["task"])
         return next(of_task.glob(f"*/{digest}"), of_task / self.method() / f"seed-{self.seed}-{digest}")
 
     def as_yaml(self) -> str:
