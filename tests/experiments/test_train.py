@@ -269,16 +269,12 @@ def test_a_run_trained_on_normalised_texts_keeps_that(library: Library, tmp_path
     plain = (library.home / "my.csv").read_text(encoding="utf-8")
     disguised = tmp_path / "disguised.csv"
     disguised.write_text(plain.replace("il", "i\u200bl").replace("er", "e\u2060r"), encoding="utf-8")
-    options = {"sets": ("clean",), "save_total_limit": 1}
-    training = {"save_total_limit": options.pop("save_total_limit")}
-    runs = [
-        Path(
-            train_run(
-                tiny_run.config(library.home, str(tmp_path / name), training=training, **options, **more), silent
-            )
-        )
-        for name, more in (("a", {}), ("b", {"task": str(disguised), "normalize": "invisible"}))
+    kept = {"training": {"save_total_limit": 1}, "sets": ("clean",)}
+    configs = [
+        tiny_run.config(library.home, str(tmp_path / "plain"), **kept),
+        tiny_run.config(library.home, str(tmp_path / "own"), task=str(disguised), normalize="invisible", **kept),
     ]
+    runs = [Path(train_run(config, silent)) for config in configs]
     assert (runs[0] / "model/model.safetensors").read_bytes() == (runs[1] / "model/model.safetensors").read_bytes()
     assert Run.open(runs[1]).method == "vanilla+normalize"
     for folder in (runs[1] / "model", next(runs[1].glob("checkpoint-*"))):

@@ -15,7 +15,7 @@ from rosetune.runs.files import read_json
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError, as_mapping
 
-__all__ = ["check_paths", "finished", "option_error", "parse_words", "trainer_defaults"]
+__all__ = ["check_paths", "finished", "finished_as", "option_error", "parse_words", "trainer_defaults"]
 
 _SOURCES = (
     ("transformers", "training_args.py", "TrainingArguments"),
@@ -124,14 +124,18 @@ def finished(config: RunConfig, load: Callable[[RunConfig], Any]) -> Path | None
         task=data.name, text_columns=data.text_columns, fingerprint=data.fingerprint, defaults=trainer_defaults()
     )
     folder = config.folder(identity)
+    return folder if finished_as(folder, identity, config.sets) else None
+
+
+def finished_as(folder: Path, identity: Mapping[str, Any], kinds: Sequence[str]) -> bool:
+    """Whether a folder holds the run of this identity, finished and evaluated on these kinds of sets."""
     if not (folder / "metrics.json").is_file() or not (folder / "run.json").is_file():
-        return None
-    done = all((folder / "predictions" / f"{kind}.json").is_file() for kind in config.sets)
+        return False
+    done = all((folder / "predictions" / f"{kind}.json").is_file() for kind in kinds)
     if not done or read_json(folder / "run.json", "choose another --output_dir") != identity:
-        return None
+        return False
     # A call that was killed when it had predicted more sets has not counted them.
-    counted = {path.stem for path in (folder / "predictions").glob("*.jsonl")} == {*Run.open(folder).metrics["sets"]}
-    return folder if counted else None
+    return {path.stem for path in (folder / "predictions").glob("*.jsonl")} == {*Run.open(folder).metrics["sets"]}
 
 
 def _looks_like_path(task: str) -> bool:

@@ -128,7 +128,8 @@ def _along(
     import json
     import sys
 
-    from rosetune.report.figures import check_figure, draw_curve
+    from rosetune.report.drawing import check_figure
+    from rosetune.report.figures import draw_curve
 
     if known.figure is not None:
         check_figure(known.figure)
