@@ -4,7 +4,18 @@ import pytest
 import torch
 from transformers import DataCollatorWithPadding
 
-from helpers import arguments, dataset, language_model, logged, make_batch, make_model, make_tokenizer, same, train
+from helpers import (
+    arguments,
+    dataset,
+    language_model,
+    logged,
+    make_batch,
+    make_model,
+    make_tokenizer,
+    same,
+    trace_of,
+    train,
+)
 from rosetune.augmentation import NoiseAugmentation
 from rosetune.methods import OBJECTIVES, StatefulObjective
 from rosetune.methods._noisy_rows import NoisyRows
@@ -46,6 +57,23 @@ def test_both_passes_carry_gradient_and_the_consistency_is_of_two_clean_passes()
     assert gradient[make_tokenizer().unk_token_id].abs().sum() > 0  # which no clean row holds
     assert NoiseConsistency(alpha=0.0)
     assert isinstance(objective, StatefulObjective)
+
+
+def test_a_mask_may_rank_by_the_noise(tmp_path):
+    model, batch = make_model(dropout=0.0), make_batch()
+    objective = NoiseConsistency(alpha=0.0, noises=["repeated_letters"], risk="noise")
+    objective.setup(model, tokenizer=make_tokenizer())
+    out = objective(model, batch, consistency=True)
+    assert out.terms.keys() == {"task_loss", "noise_consistency"}
+    assert out.consistency.item() == out.terms["noise_consistency"].item() > 0
+    assert out.loss.item() == out.task_loss.item()
+    assert objective(model, batch, consistency=False).consistency is None
+    # Without dropout ROSE has nothing else to rank by.
+    mask = {"update_mask": "rose", "update_mask_kwargs": {"order": "first", "upper": 0.5, "trace": True}}
+    trained = run(tmp_path, make_model(dropout=0.0), alpha=0.0, risk="noise", **mask)
+    assert 0.3 < trace_of(trained).multipliers.mean() < 0.7
+    with pytest.raises(ValueError, match="no dropout acts"):
+        run(tmp_path, make_model(dropout=0.0), alpha=0.0, **mask)
 
 
 def test_copies_are_the_rows_with_noise():
@@ -92,9 +120,10 @@ def test_noise_depends_on_seed_step_and_row_alone():
     assert len({str(ids(seed, step)) for seed, step in ((1, 1), (1, 2), (2, 1))}) == 3
 
 
-def run(tmp_path, model, **options):
+def run(tmp_path, model, update_mask=None, update_mask_kwargs=None, **options):
     tokenizer = make_tokenizer()
-    args = arguments(tmp_path, objective="noise_consistency", objective_kwargs=options)
+    mask = {"update_mask": update_mask, "update_mask_kwargs": update_mask_kwargs}
+    args = arguments(tmp_path, objective="noise_consistency", objective_kwargs=options, **mask)
     return train(model, args, dataset(), processing_class=tokenizer, data_collator=DataCollatorWithPadding(tokenizer))
 
 

@@ -106,7 +106,8 @@ class SubwordDropout:
         Hiraoka 2022 (MaxMatch-Dropout); Provilkov et al. 2020 (BPE-dropout).
 
     Cost:
-        Tokenising in Python, some hundred microseconds a row; none on the device. The rows become longer.
+        Tokenising in Python, about a millisecond a row; none on the device. The rows become longer, by 8% at the rate
+        0.1 on film reviews with BERT's vocabulary.
 
     Deviates:
         A text that is too long for the model is cut after its words were, from the end of the longer text of a pair.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from rosetune.augmentation.noise import NoiseAugmentation
 from rosetune.methods._consistency import clean_pass, symmetric_kl
 from rosetune.methods._contracts import ObjectiveOutput
 from rosetune.methods._noisy_rows import NoisyRows
-from rosetune.methods._options import number
+from rosetune.methods._options import number, one_of
 from rosetune.methods._task_loss import TaskLoss, split_labels
 
 
@@ -30,6 +30,9 @@ class NoiseConsistency(TaskLoss):
         alpha: weight of the consistency term.
         noises: names of noises (`rosetune evaluate --help` lists them); null: all of them. One noise a row.
         strength: least and greatest share of the words touched; uniform between them.
+        risk: what a mask that ranks by the consistency (ROSE-First, -Ensemble) is given: "dropout", the KL of two
+            dropout passes of the clean text as from any other objective, or "noise", the KL above. With alpha 0 and
+            "noise" the loss is the cross-entropy, and ROSE's first-order risk speaks of noise in the place of dropout.
 
     Raises:
         ValueError: an option outside its range, an unknown noise; later: no tokenizer, labels of tokens, or a batch
@@ -43,7 +46,8 @@ class NoiseConsistency(TaskLoss):
         character noise is a common regulariser, and this form of it is our choice.
 
     Cost:
-        Two forwards and one backward through both, about R-Drop's; tokenising the noisy copies on the CPU.
+        Two forwards and one backward through both, about R-Drop's; tokenising the noisy copies on the CPU. A mask that
+        ranks by the consistency of two dropout passes takes a third forward, one of risk "noise" none.
 
     Deviates:
         The noise goes into the decoded text. What the tokenizer has lost (capitals, unknown words) is lost there too,
@@ -53,10 +57,12 @@ class NoiseConsistency(TaskLoss):
     alpha: float = 1.0
     noises: Sequence[str] | None = None
     strength: Sequence[float] = (0.1, 1.0)
+    risk: Literal["dropout", "noise"] = "dropout"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         number("alpha", self.alpha)
+        one_of("risk", self.risk, ("dropout", "noise"))
         self._noise = NoiseAugmentation(self.noises, p=1.0, strength=self.strength)
         self._rows: NoisyRows | None = None
         self._step = 0
@@ -115,12 +121,12 @@ class NoiseConsistency(TaskLoss):
                 f"noise_consistency needs one label a text, of shape (batch,), not {tuple(labels.shape)}: noise "
                 "changes the number of tokens"
             )
-        outputs, second = clean_pass(model, features, consistency)
+        outputs, second = clean_pass(model, features, consistency and self.risk == "dropout")
         noisy = forward(model, self._rows.features(model, features, self._step)).logits
         ce = self.task_loss(outputs.logits, labels)
         kl = symmetric_kl(outputs.logits, noisy)
         terms = {"task_loss": ce, "noise_consistency": kl}
-        symmetric = None
+        symmetric = kl if consistency else None
         if second is not None:
             terms["consistency"] = symmetric = symmetric_kl(outputs.logits, second)
         terms = {name: term.detach() for name, term in terms.items()}

@@ -144,8 +144,8 @@ def normalizing(tokenizer: Any, steps: Sequence[str]) -> Any:
     plain = type(tokenizer)
 
     def call(self: Any, *texts: Any, **options: Any) -> Any:
-        own = {name: _each(options[name], steps) for name in ("text", "text_pair") if name in options}
-        return plain.__call__(self, *(_each(text, steps) for text in texts), **{**options, **own})
+        own: dict[str, Any] = {name: _each(options[name], steps) for name in ("text", "text_pair") if name in options}
+        return plain.__call__(self, *(_each(text, steps) for text in texts), **(options | own))
 
     def save_pretrained(self: Any, folder: Any, *args: Any, **options: Any) -> Any:
         saved = plain.save_pretrained(self, folder, *args, **options)
