@@ -12,7 +12,7 @@ A model that was trained elsewhere becomes a run, with which attack, compare and
   rosetune evaluate --model_name_or_path textattack/roberta-base-SST-2 --task sst2
 
 The same model behind a normalisation of its texts, which needs no training:
-  rosetune evaluate --model_name_or_path runs/sst2/vanilla/seed-1-0123456789ab --task sst2 --normalize all
+  rosetune evaluate --model_name_or_path RUN --task sst2 --normalize all
 
 Where a run's data has moved since training, --task, --data_dir and --validation_file
 say where it lies now.
