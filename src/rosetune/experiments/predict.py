@@ -16,6 +16,7 @@ from rosetune.data.assemble import obvious_texts
 from rosetune.data.inputs import read_columns, read_inputs, split_lines
 from rosetune.data.rows import make_dataset
 from rosetune.data.tables import DataError, names_of
+from rosetune.experiments.lengths import cut_texts
 from rosetune.experiments.models import is_unnamed, load_trained, quiet_libraries
 from rosetune.robustness.evaluation import default_length, predict
 from rosetune.runs.files import read_identity
@@ -144,15 +145,13 @@ def _called(kept: Collection[str], own: set[str], say: Callable[[str], Any]) -> 
 
 def _say_cut(model: Any, tokenizer: Any, dataset: Dataset, columns: Sequence[str], say: Callable[[str], Any]) -> None:
     """Say how many texts are longer than what the model sees of them."""
-    limit = default_length(model, tokenizer)
-    whole = tokenizer(*(dataset[column][:] for column in columns), truncation=False, verbose=False)["input_ids"]
-    cut = [len(ids) for ids in whole if len(ids) > limit]
-    if cut:
-        what = ("texts" if len(columns) == 1 else "pairs") + (" is" if len(cut) == 1 else " are")
-        whose = "it is predicted from its" if len(cut) == 1 else "they are predicted from their"
+    cut = cut_texts(tokenizer, dataset, columns, default_length(model, tokenizer))
+    if cut is not None:
+        what = ("texts" if len(columns) == 1 else "pairs") + (" is" if cut.count == 1 else " are")
+        whose = "it is predicted from its" if cut.count == 1 else "they are predicted from their"
         say(
-            f"{len(cut)} of {len(dataset)} {what} longer than the {limit} tokens that the model reads (the longest "
-            f"{max(cut)}): {whose} beginning"
+            f"{cut.count} of {cut.total} {what} longer than the {cut.limit} tokens that the model reads (the longest "
+            f"{cut.longest}): {whose} beginning"
         )
 
 

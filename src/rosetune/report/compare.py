@@ -60,8 +60,8 @@ def print_compared(out: Console, a: Group, b: Group, trained: Mapping[str, Group
     """The comparison, AdvGLUE by attack, the noise curve, calibration, the controls, and what they leave of a gain."""
     compared, controls = compare(a, b), control_results(a, b, trained)
     plain = {name: d for name, d in compared.items() if not SetName.parse(name).on_curve}
-    seeds = [f"seed{'s' if len(group) > 1 else ''} {', '.join(str(run.seed) for run in group)}" for group in (a, b)]
-    out.print(Text(f"A: {a[0].method}, {seeds[0]}. B: {b[0].method}, {seeds[1]}. Paired on the same examples."))
+    sides = " ".join(f"{side}: {group[0].method}{_seeds(group)}." for side, group in (("A", a), ("B", b)))
+    out.print(Text(f"{sides} Paired on the same examples."))
     print_grid(out, _sets_grid(a, plain))
     if _attacks(plain):
         print_grid(out, _success_grid(a, b, _attacks(plain)))
@@ -87,6 +87,12 @@ def print_compared(out: Console, a: Group, b: Group, trained: Mapping[str, Group
     out.print()
     for note in _notes(a, b, not_tried(a, b, trained, controls)):
         out.print(Text(note))
+
+
+def _seeds(group: Group) -> str:
+    """The seeds of a group; nothing of a given model, which has none."""
+    seeds = [str(run.seed) for run in group if run.seed is not None]
+    return f", seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}" if seeds else ""
 
 
 def _attacks(names: Mapping[str, Any]) -> list[str]:
@@ -216,10 +222,12 @@ def _print_verdicts(
             out.print(Text(f"{_title(a, name)}. ", style="bold") + Text(sentence, style="none"))
         else:
             none.append(name)
-    clean = compared.get("clean")
-    if clean is not None and clean.verdict:
-        said = "better" if clean.verdict > 0 else "worse"
-        out.print(Text(f"On the clean set {b[0].method} is {said} than {a[0].method}."))
+    for name, d in compared.items():
+        parsed = SetName.parse(name)
+        if d.verdict and (name == "clean" or parsed.kind == "file"):
+            where = "the clean set" if name == "clean" else parsed.title
+            said = "better" if d.verdict > 0 else "worse"
+            out.print(Text(f"On {where} {b[0].method} is {said} than {a[0].method}."))
     if none:
         titles = ", ".join(_title(a, name) for name in none)
         out.print(Text(f"{b[0].method} is not shown to be better or worse than {a[0].method} on {titles}."))

@@ -82,7 +82,7 @@ def paired(a: Sequence[Run], b: Sequence[Run]) -> tuple[list[Run], list[Run]]:
     if len(a) == len(b) == 1:
         return [*a], [*b]
     by_seed = [{run.seed: run for run in group} for group in (a, b)]
-    common = sorted({*by_seed[0]} & {*by_seed[1]})
+    common = sorted(seed for seed in {*by_seed[0]} & {*by_seed[1]} if seed is not None)
     if not common:
         seeds = " and ".join(", ".join(str(run.seed) for run in group) for group in (a, b))
         raise RunError(f"runs are paired by their seed, but none is on both sides: {seeds}")

@@ -75,9 +75,9 @@ class Run:
         return self.config.method()
 
     @property
-    def seed(self) -> int:
-        """Of its training."""
-        return self.config.seed
+    def seed(self) -> int | None:
+        """Of its training; None for a model that was not trained here."""
+        return None if self.config.given else self.config.seed
 
     @property
     def task(self) -> str:

@@ -2,9 +2,10 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from rosetune.runs.config import RunConfig
-from rosetune.runs.values import RunError
+from rosetune.runs.values import RunError, flag
 from rosetune.verbs._shared import add_fields, given_fields, kinds_of
 
 EPILOG = """\
@@ -20,6 +21,7 @@ _GIVEN = (
     *("task_type", "encoding", "delimiter", "drop_empty", "drop_unlabelled", "max_length", "output_dir"),
 )
 _MOVED = ("task", "data_dir", "validation_file")
+_READING = ("drop_empty", "drop_unlabelled", "encoding", "delimiter")  # of a further file, if not as the run's own
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,14 +52,22 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     if "model_name_or_path" in given:
         if known.runs or "task" not in given or known.along_training:
             raise RunError("--model_name_or_path takes a model that was trained elsewhere: give --task, and no run")
+        config = RunConfig(**given, sets=kinds, given=True)
+        from rosetune.experiments.quick import check_paths
+
+        check_paths(config)
+        from rosetune.experiments.data import load_data
+
+        data = load_data(config)  # what is wrong with it is said before torch is loaded
         from rosetune.experiments.given import evaluate_given
 
-        folder = evaluate_given(RunConfig(**given, sets=kinds, given=True), lambda line: print(line, file=sys.stderr))
+        folder = evaluate_given(config, lambda line: print(line, file=sys.stderr), data=data)
         _print([str(folder)], kinds, known.json)
         return
     if not known.runs:
         raise RunError("name the folder of a finished run, or --model_name_or_path and --task")
-    strange = [name for name in given if name not in (*_MOVED, "test_file")]
+    reading = _reading(given) if "test_file" in given else {}
+    strange = [name for name in given if name not in (*_MOVED, "test_file", *reading)]
     if strange:
         raise RunError(f"--{strange[0]} belongs to the run, which knows it: leave it out")
     moved = {name: given.get(name) for name in _MOVED}
@@ -68,13 +78,16 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     if known.along_training:
         if "test_file" in given:
             raise RunError("--along_training follows the sets of --sets: evaluate on --test_file in a call of its own")
+        from rosetune.runs.along import check_followed
+
+        check_followed([Run.open(folder) for folder in known.runs])
         _along(known, kinds, moved)
         return
     from rosetune.experiments.evaluate import evaluate_again
 
     for folder in known.runs:
         own = Run.open(folder).config.test_file
-        if "test_file" in given and own is not None and not Path(own).exists():
+        if "test_file" in given and not reading and own is not None and not Path(own).exists():
             evaluate_again(folder, kinds, **moved, test_file=given["test_file"])  # the run's own, which has moved
             continue
         if "test_file" not in given or known.sets is not None:
@@ -82,8 +95,14 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         if "test_file" in given:
             from rosetune.experiments.given import evaluate_file
 
-            evaluate_file(folder, given["test_file"], lambda line: print(line, file=sys.stderr))
+            evaluate_file(folder, given["test_file"], lambda line: print(line, file=sys.stderr), reading=reading)
     _print(known.runs, (*kinds, "file") if "test_file" in given else kinds, known.json)
+
+
+def _reading(given: dict[str, Any]) -> dict[str, Any]:
+    """How a further file is read, where that is not how the run's own files are."""
+    found = {name: given[name] for name in _READING if name in given}
+    return {name: flag(name, value) if name.startswith("drop_") else value for name, value in found.items()}
 
 
 def _print(folders: list[str], kinds: tuple[str, ...], as_json: bool) -> None:
