@@ -34,7 +34,9 @@ LENGTH = ("num_train_epochs", "max_steps")
 # Where a run departs from the Trainer's defaults.
 RUN_DEFAULTS: dict[str, Any] = {"per_device_train_batch_size": 32, "save_strategy": "steps", "save_total_limit": 2}
 # Options that came later: see RunConfig.identity.
-_LATER = ("task_type", "drop_empty", "drop_unlabelled", "model_kwargs", "given")
+_LATER = (
+    *("task_type", "drop_empty", "drop_unlabelled", "model_kwargs", "given", "held_out", "label_noise", "imbalance"),
+)
 _DATA = (
     *("data_dir", "text_columns", "label_column", "validation_file", "test_file", "task_type", "encoding"),
     *("delimiter", "drop_empty", "drop_unlabelled"),
@@ -85,6 +87,21 @@ class RunConfig:
         default=None,
         metadata=about("cut this share off the training data and report the checkpoint that is best on it", "SHARE"),
     )
+    held_out: float | None = field(
+        default=None,
+        metadata=about(
+            "to choose options: evaluate on this share (or, from 1 on, number) of the training rows, and on nothing "
+            "that is reported",
+            "SHARE",
+        ),
+    )
+    label_noise: float | None = field(
+        default=None, metadata=about("give this share of the training rows a wrong label, by the seed", "SHARE")
+    )
+    imbalance: float | None = field(
+        default=None,
+        metadata=about("keep only this share of the training rows of the last label, by the seed", "SHARE"),
+    )
     model_kwargs: dict[str, Any] | None = field(
         default=None,
         metadata=about("""fields of the model's configuration, such as {"classifier_dropout": 0.0}""", "JSON"),
@@ -120,8 +137,27 @@ class RunConfig:
             self.max_train_samples = int(number("max_train_samples", self.max_train_samples, whole=True))
         if self.validation_from_train is not None:
             self.validation_from_train = number("validation_from_train", self.validation_from_train, whole=False)
+        for name in ("label_noise", "imbalance"):
+            if getattr(self, name) is not None:
+                setattr(self, name, number(name, getattr(self, name), whole=False))
+        self._check_held_out()
         self.model_kwargs = plain(as_mapping("model_kwargs", self.model_kwargs)) or None
         self.training = {name: plain(as_mapping(name, value)) for name, value in self.training.items()}
+
+    def _check_held_out(self) -> None:
+        if self.held_out is None:
+            return
+        try:
+            self.held_out = number("held_out", self.held_out, whole=False)
+        except RunError:
+            try:
+                self.held_out = number("held_out", self.held_out, whole=True)
+            except RunError as error:
+                raise RunError(
+                    f"held_out must be a share in (0, 1) or a number of rows, not {self.held_out!r}"
+                ) from error
+        if "advglue" in self.sets:
+            raise RunError("held_out chooses on training rows alone: leave advglue, which is reported, out of sets")
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> "RunConfig":
