@@ -179,8 +179,8 @@ def predict_rows(
     """:func:`predict_sets` for rows at hand, by the name of their set."""
     made_of = {name: set_fingerprint(dataset, text_columns, labels) for name, dataset in sets.items()}
     todo = {name: dataset for name, dataset in sets.items() if not (place / f"{name}.jsonl").is_file()}
-    known = read_fingerprints(place)
-    others = [name for name in sets if name not in todo and known.get(name, made_of[name]) != made_of[name]]
+    noted = read_fingerprints(place)
+    others = [name for name in sets if name not in todo and noted.get(name, made_of[name]) != made_of[name]]
     if others:
         files = ", ".join(f"{name}.jsonl" for name in others)
         raise RunError(

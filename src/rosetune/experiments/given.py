@@ -37,9 +37,7 @@ from rosetune.runs.values import RunError
 __all__ = ["evaluate_file", "evaluate_given"]
 
 
-def evaluate_given(
-    config: RunConfig, report: Callable[[str], Any] = print, *, data: TaskData | None = None
-) -> Path:
+def evaluate_given(config: RunConfig, report: Callable[[str], Any] = print, *, data: TaskData | None = None) -> Path:
     """Make a run of a model that was trained elsewhere: evaluated, and kept in the folder, as if trained here.
 
     Args:
@@ -130,7 +128,9 @@ def evaluate_file(
         if not (place / f"{name}.jsonl").is_file():
             if not config.given:  # whose training data is not known
                 report(_seen(finished, read.rows, path))
-            write_json(about, {"file": str(file.resolve()), "sha256": digest, **({"reading": reading} if reading else {})})
+            write_json(
+                about, {"file": str(file.resolve()), "sha256": digest, **({"reading": reading} if reading else {})}
+            )
         predict_rows(finished.folder / "model", place, {name: read.rows}, columns, finished.labels, report)
         write_metrics(finished.folder, finished.labels)
     return Run.open(run)

@@ -13,16 +13,16 @@ __all__ = ["Cut", "cut_texts"]
 class Cut(NamedTuple):
     """How many of so many texts, or pairs, are cut at so many tokens, and how many the longest has."""
 
-    count: int
+    cut: int
     total: int
     limit: int
     longest: int
 
     def sentence(self, what: str, option: str = "") -> str:
         """For a person: "2 of 60 training texts are cut at 64 tokens (--max_length); the longest has 202"."""
-        verb = "is" if self.count == 1 else "are"
+        verb = "is" if self.cut == 1 else "are"
         at = f"{self.limit} tokens{f' ({option})' if option else ''}"
-        return f"{self.count:,} of {self.total:,} {what} {verb} cut at {at}; the longest has {self.longest:,}"
+        return f"{self.cut:,} of {self.total:,} {what} {verb} cut at {at}; the longest has {self.longest:,}"
 
 
 def cut_texts(
@@ -32,7 +32,7 @@ def cut_texts(
 
     Args:
         limit: tokens that the model sees.
-        known: of each row how many tokens are left when it is cut, where that is known: shorter ones are not looked at.
+        known: of each row the tokens that are left when it is cut, where that is known: shorter ones are not looked at.
     """
     chosen = dataset if known is None else take(dataset, [row for row, n in enumerate(known) if n >= limit])
     if not len(chosen):

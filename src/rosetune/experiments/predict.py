@@ -147,10 +147,10 @@ def _say_cut(model: Any, tokenizer: Any, dataset: Dataset, columns: Sequence[str
     """Say how many texts are longer than what the model sees of them."""
     cut = cut_texts(tokenizer, dataset, columns, default_length(model, tokenizer))
     if cut is not None:
-        what = ("texts" if len(columns) == 1 else "pairs") + (" is" if cut.count == 1 else " are")
-        whose = "it is predicted from its" if cut.count == 1 else "they are predicted from their"
+        what = ("texts" if len(columns) == 1 else "pairs") + (" is" if cut.cut == 1 else " are")
+        whose = "it is predicted from its" if cut.cut == 1 else "they are predicted from their"
         say(
-            f"{cut.count} of {cut.total} {what} longer than the {cut.limit} tokens that the model reads (the longest "
+            f"{cut.cut} of {cut.total} {what} longer than the {cut.limit} tokens that the model reads (the longest "
             f"{cut.longest}): {whose} beginning"
         )
 

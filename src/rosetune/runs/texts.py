@@ -60,7 +60,9 @@ def _of_task(run: Run, kinds: Sequence[str], columns: Sequence[str]) -> dict[str
         for name, part in evaluation_sets(data, kind, data_dir=run.config.data_dir).items():
             now = set_fingerprint(part.dataset, columns, run.labels)
             if known.get(name, now) != now:
-                raise RunError(f"{SetName.parse(name).title} is not what {run} was evaluated on: no texts can be joined")
+                raise RunError(
+                    f"{SetName.parse(name).title} is not what {run} was evaluated on: no texts can be joined"
+                )
             found[name] = _by_id(part.dataset, columns)
     return found
 
