@@ -32,7 +32,7 @@ def cut_texts(
 
     Args:
         limit: tokens that the model sees.
-        known: of each row the tokens that are left when it is cut, where that is known: shorter ones are not looked at.
+        known: of each row the number of tokens once it is cut, where that is known: short ones are not looked at.
     """
     chosen = dataset if known is None else take(dataset, [row for row, n in enumerate(known) if n >= limit])
     if not len(chosen):

@@ -8,14 +8,16 @@ from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rosetune.data.rows import TaskData, set_fingerprint
 from rosetune.data.tasks import find_task
 from rosetune.runs.config import RUN_OPTIONS, RunConfig
 from rosetune.runs.files import read_fingerprints, read_json
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError, as_mapping
+
+if TYPE_CHECKING:
+    from rosetune.data.rows import TaskData
 
 __all__ = ["check_length", "check_paths", "finished", "finished_as", "option_error", "parse_words", "trainer_defaults"]
 
@@ -128,7 +130,7 @@ def check_length(epochs: float, max_steps: int) -> None:
         )
 
 
-def finished(config: RunConfig, data: TaskData) -> Path | None:
+def finished(config: RunConfig, data: "TaskData") -> Path | None:
     """The folder of a run that is finished as asked for; None where that takes a closer look.
 
     Args:
@@ -156,10 +158,11 @@ def finished_as(folder: Path, identity: Mapping[str, Any], kinds: Sequence[str])
     return {path.stem for path in (folder / "predictions").glob("*.jsonl")} == {*Run.open(folder).metrics["sets"]}
 
 
-def _same_advglue(config: RunConfig, data: TaskData, known: Mapping[str, str]) -> bool:
+def _same_advglue(config: RunConfig, data: "TaskData", known: Mapping[str, str]) -> bool:
     """Whether AdvGLUE's file is the one that was predicted: its texts are no part of a run's identity."""
     if "advglue" not in config.sets or config.data_dir is None:
         return True
+    from rosetune.data.rows import set_fingerprint
     from rosetune.robustness.sets import evaluation_sets
 
     sets = evaluation_sets(data, "advglue", data_dir=config.data_dir)

@@ -42,8 +42,8 @@ _TRANSFER = (
 )
 TRIED_ON_THE_OTHER = (
     "Tried on the other: of the examples that fooled one, the share that fools the other, where that gets the "
-    "unchanged text right (-: `rosetune attack A B` has not tried). Where few are found on a model, but those found on "
-    "the other fool it, the search stalled on its confidence: that is no robustness."
+    "unchanged text right (-: `rosetune attack A B` has not tried). Where few are found on a model, but those found "
+    "on the other fool it, the search stalled on its confidence: that is no robustness."
 )
 _FLAT = "A search by confidence stalls on a model whose confidence is merely flat, robust or not"
 _OTHERS = "then few examples are found on it, but those found on others fool it."

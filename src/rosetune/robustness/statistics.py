@@ -48,6 +48,8 @@ class Estimate:
 class _Side(Estimate):
     """One side of a difference: its interval, which few ask for, is drawn when it is asked for."""
 
+    _draw: Callable[[], Estimate]
+
     def __init__(self, values: Floats, draw: Callable[[], Estimate]) -> None:
         for name, value in (("n", values.shape[1]), ("value", float(values.mean())), ("_draw", draw)):
             object.__setattr__(self, name, value)  # as a frozen dataclass does

@@ -82,7 +82,7 @@ def model_identity(name: str) -> str:
 
 
 def with_absolute_paths(value: Any, name: str = "") -> Any:
-    """A training argument with the absolute path of each file: of the one that it is, or of those among its options."""
+    """A training argument with the absolute path of each file that it is, or that is among its options."""
     if name in _FILES and _is_file(value):
         return str(Path(value).resolve())
     if not isinstance(value, Mapping):

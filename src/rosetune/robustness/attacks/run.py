@@ -126,12 +126,10 @@ def keep_results(
     """
     results = {} if path is None else _resume(Path(path), header, rows)
     left = [row for row in rows if row.id not in results]
-    if not left:
-        return [results[row.id] for row in rows]
-    if path is not None:  # without a torn last line: it is appended to
+    if path is not None and left:  # without a torn last line: it is appended to
         _write(Path(path), header, [*results.values()])
     bar = tqdm(total=len(rows), initial=len(results), desc=desc, unit="row", disable=None if progress else True)
-    with bar, nullcontext() if path is None else open(path, "a", encoding="utf-8") as file:
+    with bar, nullcontext() if path is None or not left else open(path, "a", encoding="utf-8") as file:
         for result in attack(left):
             results[result["id"]] = result
             if file is not None:
@@ -223,9 +221,11 @@ def _resume(path: Path, header: dict[str, Any], rows: Sequence[Row]) -> dict[str
 
 
 def _write(path: Path, header: dict[str, Any], results: Sequence[Result]) -> None:
-    with replacing(path) as partial, open(partial, "w", encoding="utf-8") as file:
-        file.write(_line(header))
-        file.writelines(_line(result) for result in results)
+    """The whole file; one that holds the same is left alone."""
+    text = "".join(map(_line, (header, *results))).encode()
+    if not path.is_file() or path.read_bytes() != text:
+        with replacing(path) as partial:
+            partial.write_bytes(text)
 
 
 def _line(value: Any) -> str:
