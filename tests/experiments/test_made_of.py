@@ -67,7 +67,7 @@ def test_advglue_from_another_folder_is_refused(home: Path, library: Library, tm
     assert after[str(place / "clean.jsonl")] == before[str(place / "clean.jsonl")]
     texts = home / "two/adv_glue/dev.json"
     config = run / "config.yaml"
-    with pytest.raises(RunError, match=r"advglue is not what .* was evaluated on"):
+    with pytest.raises(RunError, match=r"AdvGLUE is not what .* was evaluated on"):
         examples([Run.open(run)], texts=True)  # which reads the folder of config.yaml
     config.write_text(config.read_text().replace(str(home / "one"), str(home / "two")))
     table = examples([Run.open(run)], texts=True)

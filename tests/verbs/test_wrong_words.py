@@ -129,6 +129,9 @@ def test_what_needs_no_model_is_said_without_torch(library: Library, tmp_path: P
         (["train", *data, "--num_train_epochs", "0"], 2, "num_train_epochs=0 trains nothing"),
         (["train", *data, "--num_train_epochs=-1"], 2, "num_train_epochs=-1 trains nothing"),
         (["evaluate", *data, "--label_column", "gold"], 2, "has no column 'gold'"),
+        (["evaluate", str(run), "--test_file", str(library.home / "pairs.csv")], 2, "'text'"),
+        (["predict", str(run), "--input_file", data[1], "--text_columns", "body"], 2, "'body'"),
+        (["predict", "./nowhere", "--text", "a film"], 2, "there is no folder ./nowhere"),
         (["controls", str(run)], 2, "is plain fine-tuning, which claims nothing"),
     ]
     code = f"""

@@ -7,13 +7,11 @@ from typing import Any
 from datasets import Dataset
 
 from rosetune._files import write_json
-from rosetune.data.labelled import load_labelled_file
-from rosetune.data.options import ReadOptions
+from rosetune.data.labelled import LabelledFile
 from rosetune.data.rows import TaskData, text_keys
 from rosetune.data.summary import shared_texts, summarise
 from rosetune.data.tables import DataError
-from rosetune.data.tasks import find_task
-from rosetune.experiments.data import checked_data, load_data
+from rosetune.experiments.data import checked_data, further_file, load_data
 from rosetune.experiments.evaluate import evaluate_run, predict_rows, write_metrics
 from rosetune.experiments.folder import claim_folder, give_back, holds, make_folder
 from rosetune.experiments.lock import locked
@@ -31,7 +29,6 @@ from rosetune.runs.files import read_json
 from rosetune.runs.identity import file_hash, folder_name
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
-from rosetune.runs.texts import reading_of
 from rosetune.runs.values import RunError
 
 __all__ = ["evaluate_file", "evaluate_given"]
@@ -92,7 +89,12 @@ def _evaluate(
 
 
 def evaluate_file(
-    run: str | Path, path: str, report: Callable[[str], Any] = print, *, reading: Mapping[str, Any] | None = None
+    run: str | Path,
+    path: str,
+    report: Callable[[str], Any] = print,
+    *,
+    reading: Mapping[str, Any] | None = None,
+    read: LabelledFile | None = None,
 ) -> Run:
     """Evaluate a finished run on another labelled file, as a set by the name of the file.
 
@@ -103,6 +105,7 @@ def evaluate_file(
         report: takes a line of text for the person who waits.
         reading: fields of :class:`~rosetune.data.options.ReadOptions`, where the file is to be read otherwise than the
             run's own files.
+        read: what :func:`~rosetune.experiments.data.further_file` has read of it already.
 
     Raises:
         RunError: the run is not finished, or was evaluated on another file of that name.
@@ -110,9 +113,7 @@ def evaluate_file(
     """
     finished, file = Run.open(run), Path(path).expanduser()
     config, columns = finished.config, tuple(finished.identity["text_columns"])
-    numbered = find_task(config.task) is not None
-    options = ReadOptions(**{**reading_of(config), **(reading or {})})
-    read = load_labelled_file(path, columns, config.label_column, finished.labels, options, numbered=numbered)
+    read = further_file(finished, path, reading) if read is None else read
     for reason, count in read.left_out.items():
         report(f"{path}: {count} rows left out ({reason})")
     name = SetName.of_file(folder_name(str(file))).name

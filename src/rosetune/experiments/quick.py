@@ -19,7 +19,16 @@ from rosetune.runs.values import RunError, as_mapping
 if TYPE_CHECKING:
     from rosetune.data.rows import TaskData
 
-__all__ = ["check_length", "check_paths", "finished", "finished_as", "option_error", "parse_words", "trainer_defaults"]
+__all__ = [
+    "check_length",
+    "check_model",
+    "check_paths",
+    "finished",
+    "finished_as",
+    "option_error",
+    "parse_words",
+    "trainer_defaults",
+]
 
 _SOURCES = (
     ("transformers", "training_args.py", "TrainingArguments"),
@@ -110,7 +119,15 @@ def check_paths(config: RunConfig) -> None:
         value = getattr(config, option)
         if value is not None and not Path(value).expanduser().exists():
             raise RunError(f"there is no file or folder {value}: correct --{option}")
-    model = config.model_name_or_path
+    check_model(config.model_name_or_path)
+
+
+def check_model(model: str) -> None:
+    """What looks like the path of a model.
+
+    Raises:
+        RunError: it is not there.
+    """
     if (model.startswith((".", "/", "~")) or model.count("/") > 1) and not Path(model).expanduser().is_dir():
         raise RunError(f"there is no folder {model}: give a folder with a saved model, or a hub id such as user/model")
 
