@@ -119,8 +119,8 @@ def test_a_further_file_that_is_read_otherwise(library: Library, tmp_path: Path,
     assert "1 rows left out (no label)" in err
     table = examples([Run.open(run)], texts=True)
     assert table[table.kind == "file"].text.tolist() == ["a great film", "a dull film"]
-    file.write_text("text;label\na great film;good\n;bad\n", encoding="utf-8")
-    one_line(rosetune(*start, "--drop_empty"), "was evaluated on another file called more.csv")
+    file.write_text("text;label\na great film;good\n", encoding="utf-8")
+    one_line(rosetune(*start, "--delimiter", ";"), "was evaluated on another file called more.csv")
 
 
 def test_minus_one_is_no_label_in_a_further_file_either(library: Library, tmp_path: Path, rosetune: Any) -> None:

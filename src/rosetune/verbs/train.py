@@ -83,8 +83,11 @@ def _done(known: argparse.Namespace, rest: list[str]) -> tuple[list[Path] | None
         configs = _configs(known, rest, parse_words)
     except RunError:
         raise
-    except (ValueError, KeyError):  # a value that takes the Trainer's own parser
-        plain, configs = False, _configs(known, [], lambda options, words: {})
+    except (ValueError, KeyError):  # a value that takes the Trainer's own parser, which speaks first
+        try:
+            plain, configs = False, _configs(known, [], lambda options, words: {})
+        except RunError:
+            return None, None
     for config in configs:
         check_paths(config)
         check_length(config.training.get("num_train_epochs", 1), config.training.get("max_steps", -1))
