@@ -180,7 +180,7 @@ def test_what_fooled_one_tried_on_the_other(tmp_path, call):
     found = json.loads(call(*sides, "--json"))["transfer"]
     assert found == {"attack:pwws": {"found_on_a": 0.7, "found_on_b": None}}  # 3 of 6 and 4 of 4
     text = call(*sides)
-    line = next(line for line in text.splitlines() if line.startswith("under pwws") and "100.0" in line)
+    line = next(line for line in text.splitlines() if line.strip().startswith("under pwws") and "100.0" in line)
     assert line.split()[-2:] == ["70.0", "-"]
     assert "tried on B %" in text
 

@@ -227,8 +227,11 @@ def _print_verdicts(
             said = "better" if d.verdict > 0 else "worse"
             out.print(Text(f"On {where} {b[0].method} is {said} than {a[0].method}."))
     if none:
-        titles = ", ".join(_title(a, name) for name in none)
-        out.print(Text(f"{b[0].method} is not shown to be better or worse than {a[0].method} on {titles}."))
+        titles = [_title(a, name) for name in none]
+        plain = ", ".join(title for title in titles if not title.startswith("under "))
+        attacks = ", ".join(title for title in titles if title.startswith("under "))
+        where = ", ".join(filter(None, (plain and f"on {plain}", attacks)))
+        out.print(Text(f"{b[0].method} is not shown to be better or worse than {a[0].method} {where}."))
     few = {name: compared[name].n for name in none if compared[name].n < FEW}
     if few:
         said = ", ".join(f"{_title(a, name)} ({n})" for name, n in few.items())
