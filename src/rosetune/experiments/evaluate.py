@@ -206,10 +206,10 @@ def predict_rows(
             cut = cut_texts(tokenizer, dataset, text_columns, default_length(model, tokenizer))
         if cut is not None and report is not None:
             report(f"{title}: {cut.sentence('texts')}")
-        with progress(f"evaluating {title}") as bar:
-            logits = predict(model, tokenizer, dataset, text_columns, progress=bar)
         # Before the predictions: a file that is there was made of what stands here.
         write_json(place / FINGERPRINTS, {**read_fingerprints(place), name: made_of[name]})
+        with progress(f"evaluating {title}") as bar:
+            logits = predict(model, tokenizer, dataset, text_columns, progress=bar)
         write_json_lines(place / f"{name}.jsonl", prediction_rows(name, dataset, logits, known))
 
 
