@@ -48,8 +48,10 @@ class RobustTrainer(Trainer):
 
     Logs:
         Each term of the objective (mean since the last log), ``mask_density_tensors`` and ``mask_density_scalars``
-        (mean multiplier over the masked tensors and over their scalars) and ``nonfinite_steps``, the number of
-        micro-batches since the last log whose loss was not finite (where there were any); all of the main process.
+        (mean multiplier over the masked tensors and over their scalars), under ``upper="auto"`` of ``Rose``
+        ``mask_density_first`` and ``mask_density_second`` (mean share of tensors that it kept), and
+        ``nonfinite_steps``, the number of micro-batches since the last log whose loss was not finite (where there were
+        any); all of the main process.
 
     Deviates:
         From a Trainer whose loop is left alone in one more place than the objective needs: ``_clip_grad_norm`` is

@@ -15,6 +15,7 @@ from rosetune.runs.values import RunError
 __all__ = [
     "is_unnamed",
     "load_classifier",
+    "load_pretrained",
     "load_tokenizer",
     "load_trained",
     "quiet_libraries",
@@ -108,11 +109,16 @@ def load_classifier(
     return model
 
 
-def load_trained(run: str | os.PathLike[str]) -> tuple[Any, Any, tuple[str, ...]]:
+def load_trained(
+    run: str | os.PathLike[str], attn_implementation: str | None = None
+) -> tuple[Any, Any, tuple[str, ...]]:
     """Model, tokenizer and label names of a run's folder, any folder with a saved classifier, or a hub id.
 
     The model is on the GPU where there is one. Weights in half precision are computed with in float32, in which what
     else is in the batch does not move the logits.
+
+    Args:
+        attn_implementation: "eager" where attention must be differentiated twice.
 
     Returns:
         A regression model has no label names.
@@ -124,7 +130,8 @@ def load_trained(run: str | os.PathLike[str]) -> tuple[Any, Any, tuple[str, ...]
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     name = _trained_source(run)
-    model, info = load(AutoModelForSequenceClassification, name, output_loading_info=True)
+    attention = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
+    model, info = load(AutoModelForSequenceClassification, name, output_loading_info=True, **attention)
     if info["missing_keys"]:
         raise RunError(
             f"{run} holds no trained classifier: {_some(info['missing_keys'])} would be random; fine-tune it with "
@@ -136,6 +143,27 @@ def load_trained(run: str | os.PathLike[str]) -> tuple[Any, Any, tuple[str, ...]
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer, _trained_labels(run, model.config)
+
+
+def load_pretrained(name: str, num_labels: int) -> tuple[Any, set[str]]:
+    """A pre-trained model as a classifier, and which of its weights are new, whatever the global random state.
+
+    Raises:
+        RunError: it cannot be loaded.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    with torch.random.fork_rng():
+        model, info = load(
+            AutoModelForSequenceClassification,
+            name,
+            dtype="float32",
+            num_labels=num_labels,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    return model, {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
 
 
 def trained_labels(run: str | os.PathLike[str]) -> tuple[str, ...]:

@@ -163,6 +163,11 @@ class Training:
                 self._progress.close()
         self._resumed_from = None if checkpoint is None else checkpoint.name
 
+    @property
+    def step_seconds(self) -> list[float]:
+        """Of each optimizer step."""
+        return list(self._timer.seconds)
+
     def chosen(self) -> str | None:
         """Which checkpoint is reported, where a held-out share has chosen it."""
         state = self.trainer.state

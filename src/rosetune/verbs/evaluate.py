@@ -156,7 +156,8 @@ def _print(folders: list[str], kinds: tuple[str, ...], as_json: bool) -> None:
 def _along(known: argparse.Namespace, kinds: tuple[str, ...], moved: dict[str, str | None]) -> None:
     import json
 
-    from rosetune.report.figures import check_figure, draw_curve
+    from rosetune.report.drawing import check_figure
+    from rosetune.report.figures import draw_curve
 
     if known.figure is not None:
         check_figure(known.figure)

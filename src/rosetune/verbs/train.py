@@ -10,7 +10,7 @@ from typing import Any
 from rosetune._axes import AXES
 from rosetune.runs.config import RUN_OPTIONS, RunConfig
 from rosetune.runs.values import RunError
-from rosetune.verbs._shared import add_fields
+from rosetune.verbs._shared import add_fields, seeds_of
 
 EPILOG = """\
 Arguments of transformers' Trainer follow under their own names (--learning_rate 2e-5 ...);
@@ -110,16 +110,13 @@ def _configs(known: argparse.Namespace, rest: list[str], parse: Callable[..., di
 
     given = {name: value for name, value in vars(known).items() if name in (*_RUN, *AXES)}
 
-    def config(seed: str | None) -> RunConfig:
+    def config(seed: int | None) -> RunConfig:
         words = [*rest, *([] if seed is None else [f"--seed={seed}"])]
         return make_config(recipe=known.recipe, config_file=known.config, options=given, arguments=words, parse=parse)
 
     if known.seed is None:
         return [config(None)]
-    seeds = [part.strip() for part in known.seed.split(",") if part.strip()]
-    if not seeds or not all(part.isdigit() for part in seeds) or len({*seeds}) < len(seeds):
-        raise RunError(f"--seed takes a whole number, or different ones with commas between, not {known.seed!r}")
-    configs = [config(seed) for seed in seeds]
+    configs = [config(seed) for seed in seeds_of(known.seed)]
     if len(configs) > 1 and configs[0].output_dir is not None:
         return [dataclasses.replace(c, output_dir=f"{c.output_dir}/seed-{c.seed}") for c in configs]
     return configs
