@@ -207,7 +207,8 @@ def predict_rows(
         if cut is not None and report is not None:
             report(f"{title}: {cut.sentence('texts')}")
         # Before the predictions: a file that is there was made of what stands here.
-        write_json(place / FINGERPRINTS, {**read_fingerprints(place), name: made_of[name]})
+        if read_fingerprints(place).get(name) != made_of[name]:
+            write_json(place / FINGERPRINTS, {**read_fingerprints(place), name: made_of[name]})
         with progress(f"evaluating {title}") as bar:
             logits = predict(model, tokenizer, dataset, text_columns, progress=bar)
         write_json_lines(place / f"{name}.jsonl", prediction_rows(name, dataset, logits, known))
