@@ -11,6 +11,7 @@ from typing import NoReturn
 from rosetune import __version__
 from rosetune.verbs import attack, compare, controls, demo, evaluate, predict, train
 from rosetune.verbs import list as listing
+from rosetune.verbs import report as reporting
 
 _VERBS = {
     "train": train,
@@ -18,6 +19,7 @@ _VERBS = {
     "attack": attack,
     "controls": controls,
     "compare": compare,
+    "report": reporting,
     "predict": predict,
     "list": listing,
     "demo": demo,

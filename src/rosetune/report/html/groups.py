@@ -1,0 +1,211 @@
+"""The runs of a page: what is read of each, and those that differ in nothing but their seed together."""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import mean, stdev
+from typing import Any, TypeVar
+
+from rosetune.mask_trace import MaskTrace
+from rosetune.robustness.attacks.summary import summary
+from rosetune.robustness.rows import set_metrics
+from rosetune.robustness.statistics import Estimate
+from rosetune.runs.run import Run
+from rosetune.runs.sets import SetName
+from rosetune.runs.values import RunError, differences
+
+__all__ = ["Group", "Kept", "grouped", "kept"]
+
+T = TypeVar("T")
+SEED = ("seed", ".seed", ".trace")  # what differs between the seeds of one method
+LONG = 24  # characters of an option's value in a name
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a page needs of one run, read once.
+
+    Attributes:
+        figures: by evaluation set its metrics, of an attack those of
+            :func:`~rosetune.robustness.attacks.summary.summary`.
+        log, timing, environment, trace: as in :class:`~rosetune.runs.run.Run`; empty where there is none.
+    """
+
+    run: Run
+    figures: Mapping[str, Mapping[str, Any]]
+    log: Sequence[Mapping[str, Any]]
+    timing: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    trace: MaskTrace | None
+
+    def estimate(self, name: str) -> Estimate | None:
+        """Accuracy on a set with its 95% interval; of a regression the mean squared error."""
+        found = self.figures.get(name)
+        if found is None:
+            return None
+        if SetName.parse(name).attack is not None:
+            key = "accuracy_under_attack"
+            return Estimate(found["n"], found[key], found[f"{key}_low"], found[f"{key}_high"])
+        return Estimate(found["n"], found[_score(found)], found["low"], found["high"])
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one task that differ in nothing but their seed.
+
+    Attributes:
+        name: of the method, and what tells it from another group of that method.
+        style: number of its colour and marker, the same for one name in the whole page.
+    """
+
+    name: str
+    style: int
+    members: list[Kept] = field(default_factory=list)
+
+    @property
+    def runs(self) -> list[Run]:
+        """Of the members."""
+        return [member.run for member in self.members]
+
+    @cached_property
+    def sets(self) -> list[str]:
+        """The sets that all members were evaluated on, in the order of a table."""
+        first, *others = [member.figures for member in self.members]
+        common = [name for name in first if all(name in other for other in others)]
+        return sorted(common, key=lambda name: SetName.parse(name).sort_key)
+
+    def values(self, name: str) -> list[float]:
+        """The score of each member on a set."""
+        return [found.value for found in (member.estimate(name) for member in self.members) if found is not None]
+
+    def estimate(self, name: str) -> Estimate | None:
+        """Mean over the seeds with its 95% interval.
+
+        Of one run it is the run's own, over examples. Of several it is Student's, over the seeds, with the examples
+        as given:
+
+            mean +- t(0.975, seeds - 1) sd / sqrt(seeds)
+        """
+        if name not in self.sets:
+            return None
+        if len(self.members) == 1:
+            return self.members[0].estimate(name)
+        from scipy.stats import t
+
+        values = self.values(name)
+        centre, count = mean(values), len(values)
+        reach = float(t.ppf(0.975, count - 1)) * stdev(values) / math.sqrt(count)
+        return Estimate(self.members[0].figures[name]["n"], centre, centre - reach, centre + reach)
+
+
+def kept(runs: Iterable[Run], report: Callable[[str], Any]) -> list[Kept]:
+    """Read runs; one whose figures are damaged is left out, and of another a part that is damaged.
+
+    Args:
+        report: is told of each.
+    """
+    found = []
+    for run in runs:
+        figures = _read(lambda run=run: _figures(run), f"{run} is left out", report)
+        if figures is None:
+            continue
+        told = f"of {run} a part is left out"
+        found.append(
+            Kept(
+                run,
+                figures,
+                log=_read(lambda run=run: run.log, told, report) or [],
+                timing=_read(lambda run=run: _mapping(run.timing, "timing.json"), told, report) or {},
+                environment=_read(lambda run=run: _mapping(run.environment, "environment.json"), told, report) or {},
+                trace=_read(lambda run=run: run.trace_file and MaskTrace.load(run.trace_file), told, report) or None,
+            )
+        )
+    return found
+
+
+def grouped(members: Sequence[Kept], report: Callable[[str], Any]) -> dict[str, list[Group]]:
+    """By task the groups of runs, in the order of the runs.
+
+    Args:
+        report: is told of a run that repeats another one: it counts once.
+    """
+    tasks: dict[str, dict[str, list[Kept]]] = {}
+    for member in members:
+        groups = tasks.setdefault(member.run.task, {})
+        seeds = groups.setdefault(_key(member.run.identity), [])
+        same = next((other.run for other in seeds if other.run.seed == member.run.seed), None)
+        if same is None:
+            seeds.append(member)
+        else:
+            report(f"{member.run} is left out: {same} is the same run")
+    named = {task: _names([*groups.values()]) for task, groups in tasks.items()}
+    style = {name: i for i, name in enumerate(dict.fromkeys(n for names in named.values() for n in names))}
+    return {
+        task: [
+            Group(name, style[name], sorted(part, key=lambda one: one.run.seed))
+            for name, part in zip(named[task], groups.values(), strict=True)
+        ]
+        for task, groups in tasks.items()
+    }
+
+
+def _names(groups: Sequence[Sequence[Kept]]) -> list[str]:
+    """The method, and where several groups have it the options in which they differ."""
+    by_method: dict[str, list[Mapping[str, Any]]] = {}
+    for group in groups:
+        by_method.setdefault(group[0].run.method, []).append(group[0].run.identity)
+    names = []
+    for group in groups:
+        method, identity = group[0].run.method, group[0].run.identity
+        others = by_method[method]
+        varied = dict.fromkeys(name for other in others for name in differences(others[0], other, ignore=SEED))
+        own = {name: new for name, (_, new) in differences({}, identity).items()}
+        told = ", ".join(f"{name.rpartition('.')[2]} {_shown(own.get(name))}" for name in varied)
+        names.append(f"{method} ({told})" if told else method)
+    return names
+
+
+def _shown(value: Any) -> str:
+    text = "default" if value is None else value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= LONG else f"{text[: LONG - 1]}…"
+
+
+def _key(identity: Mapping[str, Any]) -> str:
+    options = {name: pair[1] for name, pair in differences({}, identity, ignore=SEED).items()}
+    return json.dumps(options, sort_keys=True)
+
+
+def _figures(run: Run) -> dict[str, Mapping[str, Any]]:
+    found: dict[str, Mapping[str, Any]] = {}
+    for name in run.sets():
+        attack = SetName.parse(name).attack
+        if attack is None:
+            found[name] = run.metrics["sets"].get(name) or set_metrics(run.rows(name), run.labels)
+            _ = [float(found[name][key]) for key in (_score(found[name]), "low", "high", "n")]
+        else:
+            header, results = run.attacks[attack]
+            found[name] = summary(results, header.get("budget"))
+    _ = run.labels, run.seed, run.method
+    return found
+
+
+def _score(metrics: Mapping[str, Any]) -> str:
+    return "accuracy" if "accuracy" in metrics else "mse"
+
+
+def _mapping(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise RunError(f"{name} holds no mapping: remove it")
+    return value
+
+
+def _read(read: Callable[[], T], told: str, report: Callable[[str], Any]) -> T | None:
+    try:
+        return read()
+    except (RunError, OSError) as error:
+        report(f"{told}: {error}")
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        report(f"{told}: its files hold something else than they should ({type(error).__name__}: {error})")
+    return None
