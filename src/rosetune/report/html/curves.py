@@ -76,7 +76,7 @@ def trade_off(task: str, name: str, groups: Sequence[Group], baseline: Group | N
     points_held = [*along, *(point for part in held for point in part)]
     axes = [
         Axis(label, percent=True, holds=_with_intervals([p[i] for p in points_held], [b[1 + i] for b in both]))
-        for i, label in ((0, f"{SetName.parse(clean).title} accuracy (%)"), (1, f"{title} accuracy (%)"))
+        for i, label in ((0, f"{SetName.parse(clean).title} accuracy (%)"), (1, f"accuracy (%), {title}"))
     ]
     described = "; ".join(
         f"{group.name}: clean {percent(x.value)}, {title} {percent(y.value)}" for group, x, y in both
@@ -86,13 +86,12 @@ def trade_off(task: str, name: str, groups: Sequence[Group], baseline: Group | N
 
 def _with_intervals(values: Sequence[float], estimates: Sequence[Estimate]) -> list[float]:
     """The values, and of the intervals as much as doubles their span: those over two seeds go far beyond."""
-    if not values:
-        return []
+    if not estimates:
+        return [*values]
     low, high = min(values), max(values)
     reach = max(high - low, 0.02)
-    least = max([low - reach, 0.0, min(e.low for e in estimates)][:: 1]) if estimates else low
-    most = min([high + reach, 1.0, max(e.high for e in estimates)]) if estimates else high
-    return [*values, min(low, least), max(high, most)]
+    least, most = min(e.low for e in estimates), max(e.high for e in estimates)
+    return [*values, max(low - reach, min(low, least)), min(high + reach, max(high, most))]
 
 
 def _flips(groups: Sequence[Group], baseline: Group | None, clean: str, name: str) -> list[Series]:

@@ -15,6 +15,8 @@ __all__ = ["Packed", "changed_spans", "pack", "script_json"]
 
 Row = list[Any]
 TEXTS = 6  # their place in a row
+BROKEN = 0.7  # share of the room for texts that were broken, where others withstood
+FULL = 0.98  # share of the room, beyond which nothing smaller is looked for
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -62,15 +64,18 @@ def pack(tasks: Mapping[str, Sequence[Group]], room: int) -> Packed:
             runs.append({"task": task, "name": f"{group.name}, seed {member.run.seed}", "run": str(member.run)})
     used, texts, rows, shown = _size([runs, [*attacks]]) + 60, dict[str, int](), list[Row](), Counter[str]()
     for status, queue in turns.items():
+        most = BROKEN * room if status == "success" and found["failed"] else room
         for row in _in_turns(queue):
             here: list[str] = row[TEXTS]
             new = [text for text in dict.fromkeys(here) if text not in texts]
             cost = _size([*row[:TEXTS], [9999] * len(here), *row[TEXTS + 1 :]]) + sum(_size(text) + 1 for text in new)
-            if used + cost <= room:
+            if used + cost <= most:
                 used += cost
                 numbers = [texts.setdefault(text, len(texts)) for text in here]
                 rows.append([*row[:TEXTS], numbers, *row[TEXTS + 1 :]])
                 shown[status] += 1
+            elif used > FULL * most:
+                break
     value = {"runs": runs, "attacks": [*attacks], "texts": [*texts], "rows": rows}
     return Packed(script_json(value), shown["success"], shown["failed"], found["success"], found["failed"],
                   found["skipped"])

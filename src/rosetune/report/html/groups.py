@@ -86,7 +86,7 @@ class Group:
         Of one run it is the run's own, over examples. Of several it is Student's, over the seeds, with the examples
         as given:
 
-            mean +- t(0.975, seeds - 1) sd / sqrt(seeds)
+            mean +- t(0.975, seeds - 1) sd / sqrt(seeds),    of shares within [0, 1]
         """
         if name not in self.sets:
             return None
@@ -97,7 +97,8 @@ class Group:
         values = self.values(name)
         centre, count = mean(values), len(values)
         reach = float(t.ppf(0.975, count - 1)) * stdev(values) / math.sqrt(count)
-        return Estimate(self.members[0].figures[name]["n"], centre, centre - reach, centre + reach)
+        n, most = self.members[0].figures[name]["n"], 1.0 if self.runs[0].labels else math.inf
+        return Estimate(n, centre, max(0.0, centre - reach), min(most, centre + reach))
 
 
 def kept(runs: Iterable[Run], report: Callable[[str], Any]) -> list[Kept]:

@@ -23,6 +23,7 @@ _MARKERS = (
 _DASHES = ("", "6 2", "2 2", "8 2 2 2", "10 3", "4 4", "1 3", "6 2 1 2 1 2")
 _WIDTH, _HEIGHT = 360, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 10, 10, 42
+LABEL = 32  # characters of an axis' title; the chart's own title has the whole
 _INNER = (_WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM)
 Point = tuple[float, float]
 Place = Callable[[float, float], tuple[str, str]]  # values of the axes -> left and top, in pixels
@@ -91,9 +92,9 @@ def chart(title: str, description: str, x: Axis, y: Axis, series: Sequence[Serie
         parts += _drawn(part, place)
     parts.append("</svg>")
     middle = _TOP + height / 2
-    parts.append(f'<text x="{_LEFT + width / 2:.0f}" y="{_HEIGHT - 6}" class="at">{escape(x.title)}</text>')
+    parts.append(f'<text x="{_LEFT + width / 2:.0f}" y="{_HEIGHT - 6}" class="at">{escape(_label(x.title))}</text>')
     parts.append(
-        f'<text transform="translate(13 {middle:.0f})rotate(-90)" class="at">{escape(y.title)}</text>'
+        f'<text transform="translate(13 {middle:.0f})rotate(-90)" class="at">{escape(_label(y.title))}</text>'
     )
     return _figure(title, description, f"0 0 {_WIDTH} {_HEIGHT}", parts)
 
@@ -169,7 +170,8 @@ def _drawn(part: Series, place: Place) -> Iterator[str]:
     for i in finite if part.markers or (part.line and len(finite) == 1) else ():
         left, top = place(*part.points[i])
         tip = f"<title>{escape(part.tips[i])}</title>" if part.tips else ""
-        shape = f'class="m" transform="translate({left} {top})" d="{_MARKERS[part.style % STYLES]}"'
+        size = "scale(.6)" if part.small else ""
+        shape = f'class="m" transform="translate({left} {top}){size}" d="{_MARKERS[part.style % STYLES]}"'
         yield f"<path {shape}>{tip}</path>" if tip else f"<path {shape}/>"
     yield "</g>"
 
@@ -196,6 +198,10 @@ def _ticks(low: float, high: float, about: int) -> list[float]:
 
 def _tick(value: float, percent: bool) -> str:
     return f"{100 * value if percent else value:.6g}"
+
+
+def _label(title: str) -> str:
+    return title if len(title) <= LABEL else f"{title[: LABEL - 1]}…"
 
 
 def _path(points: Sequence[tuple[str, str]]) -> str:
