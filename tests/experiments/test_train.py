@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 import tiny_run
 from rosetune.data.tables import DataError
 from rosetune.experiments.data import load_data
+from rosetune.experiments.evaluate import evaluate_again
 from rosetune.experiments.options import make_config
 from rosetune.experiments.train import run_all, train_run
 from rosetune.experiments.training import Training, training_arguments
@@ -224,3 +225,38 @@ def test_two_processes_write_one_run(library: Library, tmp_path: Path) -> None:
     assert identity["processes"] == 2
     again = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert again.stderr.count("nothing to do") == 1, again.stderr
+
+
+# --- training data altered on purpose ----------------------------------------------------------------------------
+
+
+def test_a_run_on_held_out_rows_reports_training_rows_alone(library: Library, tmp_path: Path) -> None:
+    config = clean(library, tmp_path / "run", held_out=0.25)
+    run = Run.open(train_run(config, silent))
+    own, reported = load_data(config), load_data(clean(library, tmp_path / "other"))
+    held = own.splits["validation"]
+    assert [row["id"] for row in run.rows("clean")] == held["id"][:]
+    assert set(held["id"]) <= set(reported.splits["train"]["id"])
+    assert set(own.splits) == {"train", "validation"}
+    assert run.identity["held_out"] == 0.25
+    with pytest.raises(RunError, match="leave advglue"):
+        evaluate_again(run.folder, "advglue")
+
+
+def test_wrong_and_rare_labels_change_what_is_trained_on_and_the_identity(library: Library, tmp_path: Path) -> None:
+    plain = Run.open(library.run("vanilla"))
+    assert not {"held_out", "label_noise", "imbalance"} & plain.identity.keys()
+    for option in ({"label_noise": 0.3}, {"imbalance": 0.3}):
+        config = clean(library, tmp_path / next(iter(option)), **option)
+        run = Run.open(train_run(config, silent))
+        assert run.identity["data_fingerprint"] == plain.identity["data_fingerprint"]
+        assert run.identity | option == run.identity
+        assert run.rows("clean")[0]["gold"] == plain.rows("clean")[0]["gold"]
+
+
+@pytest.mark.parametrize(
+    "option", [{"held_out": 0}, {"held_out": 1.5}, {"held_out": -1}, {"label_noise": 1}, {"imbalance": 0}]
+)
+def test_shares_out_of_range_are_refused(library: Library, tmp_path: Path, option: dict[str, float]) -> None:
+    with pytest.raises(RunError, match=next(iter(option))):
+        clean(library, tmp_path / "run", **option)

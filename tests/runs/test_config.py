@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from rosetune.runs.config import DEFAULT_SEED, RUN_DEFAULTS, RunConfig, folder_name
+from rosetune.runs.config import DEFAULT_SEED, RUN_DEFAULTS, RunConfig
+from rosetune.runs.identity import folder_name
 from rosetune.runs.sets import KINDS
 from rosetune.runs.values import RunError, differences
 

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rosetune.data.altered import hold_out_rows
 from rosetune.data.rows import TaskData
 from rosetune.data.sources import load_task
 from rosetune.runs.config import RunConfig
@@ -13,12 +14,17 @@ __all__ = ["checked_data", "config_now", "load_data"]
 
 
 def load_data(config: RunConfig) -> TaskData:
-    """The task's data, as the configuration names it.
+    """The task's data, as the configuration names it; with ``held_out``, without any row that is reported.
 
     Raises:
-        DataError: the data cannot be read.
+        DataError: the data cannot be read, or cannot be held out as asked.
     """
-    return load_task(config.task, **config.data_options())
+    data = load_task(config.task, **config.data_options())
+    if config.held_out is not None:
+        data = hold_out_rows(data, config.held_out)
+    if data.task_type == "regression" and (config.label_noise or config.imbalance):
+        raise RunError("label_noise and imbalance need labels: the task is a regression")
+    return data
 
 
 def config_now(run: Run, kinds: Sequence[str] | str, moved: Mapping[str, str | None]) -> RunConfig:

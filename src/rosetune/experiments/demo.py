@@ -5,7 +5,8 @@ from typing import Any
 
 from rosetune.data.tasks import find_task
 from rosetune.experiments.train import run_all
-from rosetune.runs.config import RunConfig, folder_name
+from rosetune.runs.config import RunConfig
+from rosetune.runs.identity import folder_name
 from rosetune.runs.run import Run
 
 __all__ = ["demo_plan", "run_demo"]

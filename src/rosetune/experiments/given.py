@@ -26,8 +26,9 @@ from rosetune.experiments.models import (
     save_trained,
 )
 from rosetune.experiments.upgrade import bring_up_to_date
-from rosetune.runs.config import RunConfig, file_hash, folder_name
+from rosetune.runs.config import RunConfig
 from rosetune.runs.files import read_json
+from rosetune.runs.identity import file_hash, folder_name
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError

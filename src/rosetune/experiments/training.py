@@ -13,6 +13,7 @@ from transformers import DataCollatorWithPadding, PrinterCallback, ProgressCallb
 
 from rosetune._files import write_json, write_json_lines
 from rosetune._torch import world_size
+from rosetune.data.altered import flip_labels, rare_labels
 from rosetune.data.rows import TaskData, shuffled_subset, take, text_keys
 from rosetune.data.split import shuffled
 from rosetune.data.summary import summarise
@@ -190,10 +191,17 @@ class Training:
 
 
 def _training_rows(config: RunConfig, data: TaskData, seed: int) -> tuple[Dataset, Dataset | None]:
-    """What is trained on, and what is held out of it to choose the checkpoint; they share no text."""
+    """What is trained on, and what is held out of it to choose the checkpoint; they share no text.
+
+    Rare labels come before the subset, so that it has the size that was asked for; wrong labels come after it.
+    """
     train = data.splits["train"]
+    if config.imbalance is not None:
+        train = rare_labels(train, config.imbalance, data.labels, seed)
     if config.max_train_samples is not None:
         train = shuffled_subset(train, config.max_train_samples, seed)
+    if config.label_noise is not None:
+        train = flip_labels(train, config.label_noise, len(data.labels), seed)
     if config.validation_from_train is None:
         return train, None
     keys = text_keys(train, data.text_columns)

@@ -1,15 +1,21 @@
 """What a run is asked to be: one configuration, its identity, the folder that follows, and how two differ."""
 
 import dataclasses
-import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rosetune.runs.identity import (
+    folder_name,
+    identity_hash,
+    method_name,
+    model_identity,
+    training_identity,
+    with_absolute_paths,
+)
 from rosetune.runs.sets import KINDS
 from rosetune.runs.values import RunError, about, as_mapping, flag, names, number, plain, read_yaml
 
@@ -20,8 +26,6 @@ __all__ = [
     "RUN_DEFAULTS",
     "RUN_OPTIONS",
     "RunConfig",
-    "file_hash",
-    "folder_name",
 ]
 
 # The training arguments that make the method, and those that say how long it trains.
@@ -29,20 +33,16 @@ METHOD = ("objective", "objective_kwargs", "update_mask", "update_mask_kwargs", 
 LENGTH = ("num_train_epochs", "max_steps")
 # Where a run departs from the Trainer's defaults.
 RUN_DEFAULTS: dict[str, Any] = {"per_device_train_batch_size": 32, "save_strategy": "steps", "save_total_limit": 2}
-# Training arguments that change where or how a run is written down, not what comes out of it.
-_WRITING_DOWN = re.compile(
-    "output_dir|logging_.*|log_.*|save_.*|report_to|run_name|disable_tqdm|push_to_hub|hub_.*|project|trackio_.*|"
-    "dataloader_(?!drop_last).*|per_device_eval_batch_size|do_.*|skip_memory_metrics|include_num_input_tokens_seen"
-)
 # Options that came later: see RunConfig.identity.
-_LATER = ("task_type", "drop_empty", "drop_unlabelled", "model_kwargs", "given")
+_LATER = (
+    *("task_type", "drop_empty", "drop_unlabelled", "model_kwargs", "given", "held_out", "label_noise", "imbalance"),
+)
 _DATA = (
     *("data_dir", "text_columns", "label_column", "validation_file", "test_file", "task_type", "encoding"),
     *("delimiter", "drop_empty", "drop_unlabelled"),
 )
 DEFAULT_SEED = 42  # the Trainer's
 _PATHS = ("task", "data_dir", "validation_file", "test_file", "model_name_or_path")
-_WEIGHTS = (".safetensors", ".bin", ".json", ".txt", ".model")
 
 
 @dataclass
@@ -87,6 +87,21 @@ class RunConfig:
         default=None,
         metadata=about("cut this share off the training data and report the checkpoint that is best on it", "SHARE"),
     )
+    held_out: float | None = field(
+        default=None,
+        metadata=about(
+            "to choose options: evaluate on this share (or, from 1 on, number) of the training rows, and on nothing "
+            "that is reported",
+            "SHARE",
+        ),
+    )
+    label_noise: float | None = field(
+        default=None, metadata=about("give this share of the training rows a wrong label, by the seed", "SHARE")
+    )
+    imbalance: float | None = field(
+        default=None,
+        metadata=about("keep only this share of the training rows of the last label, by the seed", "SHARE"),
+    )
     model_kwargs: dict[str, Any] | None = field(
         default=None,
         metadata=about("""fields of the model's configuration, such as {"classifier_dropout": 0.0}""", "JSON"),
@@ -122,8 +137,27 @@ class RunConfig:
             self.max_train_samples = int(number("max_train_samples", self.max_train_samples, whole=True))
         if self.validation_from_train is not None:
             self.validation_from_train = number("validation_from_train", self.validation_from_train, whole=False)
+        for name in ("label_noise", "imbalance"):
+            if getattr(self, name) is not None:
+                setattr(self, name, number(name, getattr(self, name), whole=False))
+        self._check_held_out()
         self.model_kwargs = plain(as_mapping("model_kwargs", self.model_kwargs)) or None
         self.training = {name: plain(as_mapping(name, value)) for name, value in self.training.items()}
+
+    def _check_held_out(self) -> None:
+        if self.held_out is None:
+            return
+        try:
+            self.held_out = number("held_out", self.held_out, whole=False)
+        except RunError:
+            try:
+                self.held_out = number("held_out", self.held_out, whole=True)
+            except RunError as error:
+                raise RunError(
+                    f"held_out must be a share in (0, 1) or a number of rows, not {self.held_out!r}"
+                ) from error
+        if "advglue" in self.sets:
+            raise RunError("held_out chooses on training rows alone: leave advglue, which is reported, out of sets")
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> "RunConfig":
@@ -158,22 +192,7 @@ class RunConfig:
 
         The names are those of the recipes, of the folders and of every table.
         """
-        if self.given:
-            return "given"
-        objective = self.training.get("objective", "cross_entropy")
-        options = self.training.get("objective_kwargs") or {}
-        mask = self.training.get("update_mask")
-        kind = {"rose": ("order", "ensemble"), "child_tuning": ("mode", "D")}.get(mask or "")
-        if kind is not None:
-            mask = f"{mask}-{(self.training.get('update_mask_kwargs') or {}).get(*kind)}"
-        if objective == "cross_entropy":
-            named = ("label_smoothing", "passes")  # a control must not pass for the baseline
-            objective = "+".join(
-                f"{name}-{options[name]}" for name in named if isinstance(options.get(name), int | float)
-            )
-        elif "variant" in options:
-            objective = f"{objective}-{options['variant']}"
-        return "+".join(filter(None, (objective, mask))).replace("_", "-").lower() or "vanilla"
+        return "given" if self.given else method_name(self.training)
 
     def identity(
         self,
@@ -194,18 +213,14 @@ class RunConfig:
             defaults: of the training arguments; what is given but equals its default does not count.
             processes: how many share a step, since that multiplies the batch.
         """
-        chooses = self.validation_from_train is not None  # among the checkpoints that are saved
-        training = {
-            name: _by_content(value)
-            for name, value in sorted(self.training.items())
-            if value != {**defaults, **RUN_DEFAULTS}.get(name)
-            and (not _WRITING_DOWN.fullmatch(name) or (chooses and name in ("save_steps", "save_strategy")))
-        }
+        training = training_identity(
+            self.training, {**defaults, **RUN_DEFAULTS}, chooses=self.validation_from_train is not None
+        )
         identity = {
             "task": task,
             "text_columns": list(text_columns),
             "data_fingerprint": fingerprint,
-            "model_name_or_path": _model_identity(self.model_name_or_path),
+            "model_name_or_path": model_identity(self.model_name_or_path),
             "max_length": self.max_length,
             "max_train_samples": self.max_train_samples,
             "validation_from_train": self.validation_from_train,
@@ -223,7 +238,7 @@ class RunConfig:
         """
         if self.output_dir is not None:
             return Path(self.output_dir).expanduser()
-        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+        digest = identity_hash(identity)
         of_task = Path("runs") / folder_name(identity["task"])
         return next(of_task.glob(f"*/{digest}"), of_task / self.method() / f"seed-{self.seed}-{digest}")
 
@@ -241,50 +256,9 @@ class RunConfig:
             if value not in (None, "demo") and Path(value).expanduser().exists():
                 options[name] = str(Path(value).expanduser().resolve())
         unsaid = ("output_dir", "hub_token")
-        training = {name: _absolute(value) for name, value in self.training.items() if name not in unsaid}
+        training = {name: with_absolute_paths(value) for name, value in self.training.items() if name not in unsaid}
         header = "# One run of rosetune; `rosetune train --config` takes this file.\n"
         return header + yaml.safe_dump({**options, **training}, sort_keys=True, allow_unicode=True)
 
 
 RUN_OPTIONS = tuple(name for name in RunConfig.__dataclass_fields__ if name != "training")
-
-
-def folder_name(task: str) -> str:
-    """A task's name, or a file's or hub dataset's, as the name of one folder."""
-    return re.sub(r"[^\w.+-]+", "-", Path(task).stem if Path(task).exists() else task).strip("-.") or "task"
-
-
-def _model_identity(name: str) -> str:
-    folder = Path(name).expanduser()
-    if name == "demo" or not folder.is_dir():
-        return name
-    if not (folder / "config.json").is_file() and (folder / "model").is_dir():
-        folder /= "model"  # of a run, whose own files change with every evaluation
-    digest = hashlib.sha256()
-    for path in sorted(p for p in folder.iterdir() if p.suffix in _WEIGHTS and p.is_file()):
-        digest.update(f"{path.name}:{file_hash(path)}\n".encode())
-    return f"sha256:{digest.hexdigest()}"
-
-
-def _by_content(value: Any) -> Any:
-    """A method's options with the hash of each file (a trace, synonyms) in the place of its path."""
-    if not isinstance(value, Mapping):
-        return value
-    return {name: f"sha256:{file_hash(Path(part))}" if _is_file(part) else part for name, part in value.items()}
-
-
-def _absolute(value: Any) -> Any:
-    """A method's options with each file's absolute path."""
-    if not isinstance(value, Mapping):
-        return value
-    return {name: str(Path(part).resolve()) if _is_file(part) else part for name, part in value.items()}
-
-
-def _is_file(value: Any) -> bool:
-    return isinstance(value, str) and Path(value).is_file()
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

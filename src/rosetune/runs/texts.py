@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rosetune.data.tasks import find_task
-from rosetune.runs.config import file_hash
 from rosetune.runs.files import read_json
+from rosetune.runs.identity import file_hash
 from rosetune.runs.run import Run, RunError
 from rosetune.runs.sets import KINDS, SetName
 
