@@ -130,8 +130,13 @@ def grouped(members: Sequence[Kept], report: Callable[[str], Any]) -> dict[str, 
     """By task the groups of runs, in the order of the runs.
 
     Args:
-        report: is told of a run that repeats another one: it counts once.
+        report: is told of a run that repeats another one, which counts once, and of trial runs of a search, which are
+            left out where there are others: they were evaluated on other rows.
     """
+    trials = [member for member in members if member.run.config.held_out is not None]
+    if trials and len(trials) < len(members):
+        report(f"{len(trials)} trial runs of a search are left out, which were evaluated on held-out training rows")
+        members = [member for member in members if member.run.config.held_out is None]
     tasks: dict[str, dict[str, list[Kept]]] = {}
     for member in members:
         groups = tasks.setdefault(member.run.task, {})

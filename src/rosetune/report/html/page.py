@@ -113,10 +113,10 @@ def render(runs: Sequence[Run], failures: list[str], *, baseline: str = "vanilla
     parts = [_task_part(i, task, groups, tasks, baseline, told, notes) for i, (task, groups) in enumerate(tasks.items())]
     environment = overview.environment_grid(tasks)
     groups = [group for part in tasks.values() for group in part]
+    count = sum(len(group.members) for group in groups)
     facts = {
-        "title": f"{len(runs)} run{'s' if len(runs) != 1 else ''} of {len(tasks)} task{'s' if len(tasks) != 1 else ''}",
+        "title": f"{count} run{'s' if count != 1 else ''} of {len(tasks)} task{'s' if len(tasks) != 1 else ''}",
         "version": rosetune.__version__,
-        "runs": sum(len(group.members) for group in groups),
         "methods": [*dict.fromkeys(group.name for group in groups)],
         "seeds": sorted({run.seed for group in groups for run in group.runs}),
         "baseline": baseline,
@@ -168,6 +168,8 @@ def _task_part(
     names, classes = accuracy.set_names(groups), bool(groups[0].runs[0].labels)
     part = TaskPart(task, number, [(swatch(group.style), group.name) for group in groups],
                     table(accuracy.score_grid(task, groups)))  # fmt: skip
+    if base is None and len(groups) > 1:
+        report(f"no run of {task} is of the method {method}: nothing is set against it")
     if base is not None:
         found = accuracy.difference_grid(task, groups, base, report)
         part.differences = None if found is None else table(found)

@@ -28,7 +28,7 @@ def table(grid: Grid) -> Markup:
     below = f'<p class="note">{escape(grid.caption)}</p>' if grid.caption else ""
     return Markup(
         f'<div class="wide" tabindex="0" role="region" aria-label="{escape(grid.title)}"><table>'
-        f"<caption>{escape(grid.title)}</caption><thead><tr>{heads}</tr></thead>{body}</table></div>{below}"
+        f"<caption><span>{escape(grid.title)}</span></caption><thead><tr>{heads}</tr></thead>{body}</table></div>{below}"
     )
 
 

@@ -2,6 +2,7 @@
 {
   const find = (id) => document.getElementById(id);
   for (const part of document.querySelectorAll("[data-needs-script]")) part.hidden = false;
+  for (const part of document.querySelectorAll("[data-without-script]")) part.hidden = true;
 
   const task = find("task");
   if (task) {
