@@ -126,7 +126,9 @@ def main() -> None:
             target = folder / task / f"{method}-{seed}"
             copy(home / "few" / f"{method}-{(seed + number) % 2}", target, task, seed)
         start = time.perf_counter()
-        page = write_report([str(folder)], home / f"report-{count}.html", report=lambda line: print(line, file=sys.stderr))
+        page = write_report(
+            [str(folder)], home / f"report-{count}.html", report=lambda line: print(line, file=sys.stderr)
+        )
         seconds = time.perf_counter() - start
         print(f"{count} runs: {seconds:.1f} s, {page.stat().st_size / 1e6:.2f} MB", flush=True)
     if known.keep is None:

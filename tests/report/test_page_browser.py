@@ -145,7 +145,9 @@ def test_every_section_is_reached_by_its_link_and_by_keys(open_page: Any) -> Non
         link.click()
         section = page.locator(f"section{link.get_attribute('href')}")
         assert section.locator("h2").first.is_visible()
-    assert page.locator("#failures li").first.inner_text().endswith("nothing is logged; the same command starts it anew")
+    assert (
+        page.locator("#failures li").first.inner_text().endswith("nothing is logged; the same command starts it anew")
+    )
     page.locator("#runs summary").last.focus()
     page.keyboard.press("Enter")
     assert page.get_by_text("begun").first.is_visible()

@@ -23,7 +23,15 @@ from rosetune.runs.metrics import run_metrics
 from rosetune.runs.run import Run, RunError
 from rosetune.runs.sets import SetName
 
-__all__ = ["evaluate_again", "evaluate_along", "evaluate_run", "predict_rows", "predict_sets", "write_card", "write_metrics"]
+__all__ = [
+    "evaluate_again",
+    "evaluate_along",
+    "evaluate_run",
+    "predict_rows",
+    "predict_sets",
+    "write_card",
+    "write_metrics",
+]
 
 MANY = 10_000  # rows of which the person who waits is told also where there is no bar
 Report = Callable[[str], Any]

@@ -69,9 +69,7 @@ def trade_off(task: str, name: str, groups: Sequence[Group], baseline: Group | N
     for group, x, y in both:
         tip = f"{group.name}: clean {_told(x)}, {title} {_told(y)}"
         bars = [(x.low, x.high, y.low, y.high)]
-        drawn.append(
-            Series(group.name, group.style, [(x.value, y.value)], markers=True, bars=bars, tips=[tip])
-        )
+        drawn.append(Series(group.name, group.style, [(x.value, y.value)], markers=True, bars=bars, tips=[tip]))
     held = [[(x.value, y.value), *zip(group.values(clean), group.values(name), strict=True)] for group, x, y in both]
     points_held = [*along, *(point for part in held for point in part)]
     axes = [
@@ -139,7 +137,9 @@ def equal_grid(task: str, groups: Sequence[Group], baseline: Group, curve: Curve
             shown = interval_cell(y.value, y.low, y.high)
             rows.append((escape(group.name), percent(x.value), shown, stopped, less))
         if rows:
-            grid.rows.extend([None, (f"[bold]{escape(SetName.parse(name).title)}[/bold]", *("" for _ in columns)), *rows])
+            grid.rows.extend(
+                [None, (f"[bold]{escape(SetName.parse(name).title)}[/bold]", *("" for _ in columns)), *rows]
+            )
     return grid if grid.rows else None
 
 

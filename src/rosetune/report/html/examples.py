@@ -77,8 +77,9 @@ def pack(tasks: Mapping[str, Sequence[Group]], room: int) -> Packed:
             elif used > FULL * most:
                 break
     value = {"runs": runs, "attacks": [*attacks], "texts": [*texts], "rows": rows}
-    return Packed(script_json(value), shown["success"], shown["failed"], found["success"], found["failed"],
-                  found["skipped"])
+    return Packed(
+        script_json(value), shown["success"], shown["failed"], found["success"], found["failed"], found["skipped"]
+    )
 
 
 def script_json(value: Any) -> str:

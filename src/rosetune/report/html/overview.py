@@ -58,7 +58,9 @@ def environment_grid(tasks: Mapping[str, Sequence[Group]]) -> Grid | None:
     known = [(environment, runs) for environment, runs in found.values() if environment]
     if not known:
         return None
-    grid = Grid("Versions and hardware", ("", *(f"{len(runs)} run{'s' if len(runs) > 1 else ''}" for _, runs in known)))
+    grid = Grid(
+        "Versions and hardware", ("", *(f"{len(runs)} run{'s' if len(runs) > 1 else ''}" for _, runs in known))
+    )
     flat = [_flat(environment) for environment, _ in known]
     for key in dict.fromkeys(key for part in flat for key in part):
         grid.rows.append((escape(key), *(escape(_shown(part.get(key))) for part in flat)))

@@ -110,7 +110,9 @@ def render(runs: Sequence[Run], failures: list[str], *, baseline: str = "vanilla
     if not tasks:
         raise RunError(f"none of {len(runs)} runs can be read: {failures[-1]}")
     notes: list[str] = []
-    parts = [_task_part(i, task, groups, tasks, baseline, told, notes) for i, (task, groups) in enumerate(tasks.items())]
+    parts = [
+        _task_part(i, task, groups, tasks, baseline, told, notes) for i, (task, groups) in enumerate(tasks.items())
+    ]
     environment = overview.environment_grid(tasks)
     groups = [group for part in tasks.values() for group in part]
     count = sum(len(group.members) for group in groups)

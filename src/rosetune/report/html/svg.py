@@ -131,9 +131,7 @@ def heat_map(
     for row, name in enumerate(rows):
         parts.append(f'<text x="{left - 6}" y="{4 + side * row + 11}" class="yt">{escape(name)}</text>')
     for place, anchor, text in ((left, "start", ends[0]), (left + width, "end", ends[1])):
-        parts.append(
-            f'<text x="{place}" y="{height + 19}" class="{anchor}">{escape(text)}</text>'
-        )
+        parts.append(f'<text x="{place}" y="{height + 19}" class="{anchor}">{escape(text)}</text>')
     return _figure(title, description, f"0 0 {left + width + 10} {height + 26}", parts)
 
 
@@ -219,4 +217,3 @@ def _shade(value: float) -> int:
 
 def _short(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
-
