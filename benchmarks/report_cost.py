@@ -38,7 +38,7 @@ METHODS: dict[str, tuple[float, dict[str, Any]]] = {
 }
 TASKS = ("sst2", "rte", "qqp", "qnli")
 LAYERS = 6
-WORDS = ("the film was rather good and its plot quite warm though every other scene felt dull or long to us").split()
+WORDS = ("the", "film", "was", "rather", "good", "its", "plot", "quite", "warm", "every", "scene", "felt", "dull", "long")
 
 
 def make(folder: Path, number: int, accuracy: float, training: dict[str, Any], rows: int) -> None:

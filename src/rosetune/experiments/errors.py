@@ -15,7 +15,8 @@ _NETWORK = ("httpx", "httpx2")  # huggingface_hub's clients, whose errors are no
 def reworded(*kinds: type[Exception]) -> Iterator[None]:
     """Turns a missing package, and errors of these kinds, into a :class:`RunError`.
 
-    So it does with a hub that cannot be reached. It stands where nothing but the user's values or machine can be the cause: a fault of ours must keep its traceback.
+    So it does with a hub that cannot be reached. It stands where nothing but the user's values or machine can be the
+    cause: a fault of ours must keep its traceback.
     ``ValueError`` and ``OSError``, which the command line shows in one line, pass.
     """
     try:

@@ -62,7 +62,7 @@ def trade_off(task: str, name: str, groups: Sequence[Group], baseline: Group | N
         ]
         drawn.append(Series(baseline.name, baseline.style, along, line=True, markers=True, small=True, tips=tips))
     drawn += _flips(groups, baseline, clean, name)
-    for group, x, y in both:
+    for group, _, _ in both:
         seeds = [*zip(group.values(clean), group.values(name), strict=True)]
         if len(seeds) > 1:
             drawn.append(Series(group.name, group.style, seeds, markers=True, small=True))

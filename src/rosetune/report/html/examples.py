@@ -54,7 +54,7 @@ def pack(tasks: Mapping[str, Sequence[Group]], room: int) -> Packed:
     turns: dict[str, list[Iterator[Row]]] = {"success": [], "failed": []}
     found = Counter[str]()
     for task, groups in tasks.items():
-        for group, member in ((group, member) for group in groups for member in group.members):
+        for group, member in ((own, member) for own in groups for member in own.members):
             for name in filter(None, (SetName.parse(name).attack for name in member.figures)):
                 number, results = attacks.setdefault(name, len(attacks)), member.run.attacks[name][1]
                 found.update(result["status"] for result in results)

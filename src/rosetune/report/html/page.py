@@ -116,7 +116,7 @@ def render(runs: Sequence[Run], failures: list[str], *, baseline: str = "vanilla
     environment = overview.environment_grid(tasks)
     groups = [group for part in tasks.values() for group in part]
     count = sum(len(group.members) for group in groups)
-    facts = {
+    facts: dict[str, Any] = {
         "title": f"{count} run{'s' if count != 1 else ''} of {len(tasks)} task{'s' if len(tasks) != 1 else ''}",
         "version": rosetune.__version__,
         "methods": [*dict.fromkeys(group.name for group in groups)],

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from statistics import mean
 from typing import Any
 
@@ -48,7 +49,7 @@ def training_chart(
         steps = _thinned([step for step, _ in lines[0]], most)
         last = min(line[-1][0] for line in lines)
         steps = [step for step in steps if step <= last] or steps[:1]
-        at = np.array([np.interp(steps, *zip(*line, strict=True)) for line in lines])
+        at = np.array([np.interp(steps, [x for x, _ in line], [y for _, y in line]) for line in lines])
         line = [*zip(steps, at.mean(axis=0).tolist(), strict=True)]
         band = [*zip(steps, at.min(axis=0).tolist(), at.max(axis=0).tolist(), strict=True)] if len(lines) > 1 else []
         drawn.append(Series(group.name, group.style, line, line=True, band=band))
@@ -123,7 +124,7 @@ def _density(group: Group) -> tuple[list[str], np.ndarray, int] | None:
 
 def _by_layer(trace: MaskTrace, layers: Sequence[str], order: Sequence[str], steps: int) -> np.ndarray:
     edges = np.linspace(0, steps, min(COLUMNS, steps) + 1).round().astype(int)
-    means = np.stack([trace.multipliers[a:b].mean(axis=0) for a, b in zip(edges[:-1], edges[1:], strict=True)])
+    means = np.stack([trace.multipliers[a:b].mean(axis=0) for a, b in pairwise(edges)])
     found = []
     for layer in order:
         own = np.array([name == layer for name in layers])
