@@ -23,7 +23,6 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from made_runs import write_attack, write_json, write_lines, write_run
-
 from rosetune.mask_trace import MaskTrace
 from rosetune.report.html.page import write_report
 from rosetune.robustness.noise_families import NOISES
@@ -38,7 +37,22 @@ METHODS: dict[str, tuple[float, dict[str, Any]]] = {
 }
 TASKS = ("sst2", "rte", "qqp", "qnli")
 LAYERS = 6
-WORDS = ("the", "film", "was", "rather", "good", "its", "plot", "quite", "warm", "every", "scene", "felt", "dull", "long")
+WORDS = (
+    "the",
+    "film",
+    "was",
+    "rather",
+    "good",
+    "its",
+    "plot",
+    "quite",
+    "warm",
+    "every",
+    "scene",
+    "felt",
+    "dull",
+    "long",
+)
 
 
 def make(folder: Path, number: int, accuracy: float, training: dict[str, Any], rows: int) -> None:

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import NoReturn
 
 from rosetune import __version__
-from rosetune.verbs import attack, compare, controls, demo, evaluate, predict, train
+from rosetune.verbs import attack, compare, controls, demo, evaluate, predict, table, train
 from rosetune.verbs import list as listing
 from rosetune.verbs import report as reporting
 
@@ -20,6 +20,7 @@ _VERBS = {
     "controls": controls,
     "compare": compare,
     "report": reporting,
+    "table": table,
     "predict": predict,
     "list": listing,
     "demo": demo,
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         sys.exit(141)
     except KeyboardInterrupt:
-        resumes = "" if known.verb in ("predict", "list") else "; the same command goes on where it stopped"
+        resumes = "" if known.verb in ("predict", "list", "table") else "; the same command goes on where it stopped"
         print(f"\nrosetune: interrupted{resumes}", file=sys.stderr)
         sys.exit(130)
     except Exception as error:

@@ -15,6 +15,7 @@ from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError, differences
 
 __all__ = [
+    "OF_THE_SEED",
     "attack_header",
     "by_attack",
     "common_rows",
@@ -31,7 +32,7 @@ __all__ = [
 # Of an attack's header, what may differ between two models that suffered the same attack.
 _OF_THE_RUN = ("model", "rows", "finished", "synonyms")
 # What belongs to a seed: the trace that a mask follows, and the seed of its draws.
-_OF_THE_SEED = ("seed", ".seed", ".trace")
+OF_THE_SEED = ("seed", ".seed", ".trace")
 
 
 def open_group(runs: str) -> list[Run]:
@@ -45,7 +46,7 @@ def open_group(runs: str) -> list[Run]:
         raise RunError("name at least one run")
     group = [Run.open(folder) for folder in folders]
     for run in group[1:]:
-        names = list(differences(group[0].identity, run.identity, ignore=_OF_THE_SEED))
+        names = list(differences(group[0].identity, run.identity, ignore=OF_THE_SEED))
         if names:
             raise RunError(
                 f"{runs}: commas stand between several seeds of one method, but {group[0]} and {run} differ in "

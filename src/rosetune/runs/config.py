@@ -143,6 +143,9 @@ class RunConfig:
         self._check_held_out()
         self.model_kwargs = plain(as_mapping("model_kwargs", self.model_kwargs)) or None
         self.training = {name: plain(as_mapping(name, value)) for name, value in self.training.items()}
+        for name in ("objective", "update_mask"):
+            if not isinstance(self.training.get(name), str | None):
+                raise RunError(f"{name} must be a method's name, not {self.training[name]!r}")
 
     def _check_held_out(self) -> None:
         if self.held_out is None:
@@ -185,7 +188,11 @@ class RunConfig:
     @property
     def seed(self) -> int:
         """Of the training."""
-        return int(self.training.get("seed", DEFAULT_SEED))
+        seed = self.training.get("seed", DEFAULT_SEED)
+        try:
+            return int(seed)
+        except (TypeError, ValueError) as error:
+            raise RunError(f"seed must be a whole number, not {seed!r}") from error
 
     def method(self) -> str:
         """A short name of objective and mask, such as "vanilla", "rose-ensemble", "r-drop+child-tuning-d".

@@ -37,7 +37,7 @@ def read_json(path: Path, remedy: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}; {remedy}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter of a file of nothing but brackets
         raise RunError(f"{path} is damaged ({error}): {remedy}") from error
 
 

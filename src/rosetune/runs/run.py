@@ -45,7 +45,7 @@ class Run:
             raise RunError(f"there is no folder {path}: give the folder of a finished run")
         if not (run.folder / "metrics.json").is_file():
             raise RunError(f"{path} is no finished run (no metrics.json): start or resume it with `rosetune train`")
-        _ = run.metrics, run.identity, run.config
+        _ = run.metrics, run.identity, run.method, run.seed
         return run
 
     def __str__(self) -> str:
@@ -55,7 +55,8 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """All metrics by evaluation set; written last, so that it says that the run is done."""
         metrics = read_json(self.folder / "metrics.json", "evaluate again with `rosetune evaluate`")
-        if not isinstance(metrics, dict) or not isinstance(metrics.get("sets"), dict):
+        sets = metrics.get("sets") if isinstance(metrics, dict) else None
+        if not isinstance(sets, dict) or not all(isinstance(part, dict) for part in sets.values()):
             raise RunError(f"{self.folder}/metrics.json holds no metrics: evaluate again with `rosetune evaluate`")
         return metrics
 
@@ -139,6 +140,8 @@ class Run:
         for path in sorted((self.folder / "attacks").glob("*.jsonl")):
             beside = path.with_suffix(".json")
             about = read_json(beside, "remove it and attack again") if beside.is_file() else {}
+            if not isinstance(about, dict):
+                raise RunError(f"{beside} describes no attack: remove it and attack again")
             originals = about.pop("originals", {})
             try:
                 header, results = read_results(path)

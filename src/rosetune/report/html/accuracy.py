@@ -28,8 +28,9 @@ def set_names(groups: Sequence[Group], *, curve: bool = False) -> list[str]:
 
 
 def baseline_of(groups: Sequence[Group], method: str) -> Group | None:
-    """The group of a task that the others are set against: the first of that method."""
-    return next((group for group in groups if group.runs[0].method == method), None)
+    """The group of a task that the others are set against: the first of that name or method, and no control."""
+    fitting = (group for group in groups if method in (group.name, group.runs[0].method) and not group.control)
+    return next(fitting, None)
 
 
 def score_grid(task: str, groups: Sequence[Group]) -> Grid:

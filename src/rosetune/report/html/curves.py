@@ -72,10 +72,9 @@ def trade_off(task: str, name: str, groups: Sequence[Group], baseline: Group | N
         drawn.append(Series(group.name, group.style, [(x.value, y.value)], markers=True, bars=bars, tips=[tip]))
     held = [[(x.value, y.value), *zip(group.values(clean), group.values(name), strict=True)] for group, x, y in both]
     points_held = [*along, *(point for part in held for point in part)]
-    axes = [
-        Axis(label, percent=True, holds=_with_intervals([p[i] for p in points_held], [b[1 + i] for b in both]))
-        for i, label in ((0, f"{SetName.parse(clean).title} accuracy (%)"), (1, f"accuracy (%), {title}"))
-    ]
+    across = _with_intervals([x for x, _ in points_held], [x for _, x, _ in both])
+    up = _with_intervals([y for _, y in points_held], [y for _, _, y in both])
+    axes = (Axis(f"{SetName.parse(clean).title} accuracy (%)", True, across), Axis(f"accuracy (%), {title}", True, up))
     described = "; ".join(
         f"{group.name}: clean {percent(x.value)}, {title} {percent(y.value)}" for group, x, y in both
     )

@@ -1,6 +1,5 @@
 """The runs of a page: what is read of each, and those that differ in nothing but their seed together."""
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,15 +11,14 @@ from rosetune.mask_trace import MaskTrace
 from rosetune.robustness.attacks.summary import summary
 from rosetune.robustness.rows import set_metrics
 from rosetune.robustness.statistics import Estimate
+from rosetune.runs.groups import group_runs
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
-from rosetune.runs.values import RunError, differences
+from rosetune.runs.values import RunError
 
 __all__ = ["Group", "Kept", "grouped", "kept"]
 
 T = TypeVar("T")
-SEED = ("seed", ".seed", ".trace")  # what differs between the seeds of one method
-LONG = 24  # characters of an option's value in a name
 
 
 @dataclass(frozen=True)
@@ -58,10 +56,12 @@ class Group:
     Attributes:
         name: of the method, and what tells it from another group of that method.
         style: number of its colour and marker, the same for one name in the whole page.
+        control: whether it is there to be beaten.
     """
 
     name: str
     style: int
+    control: bool
     members: list[Kept] = field(default_factory=list)
 
     @property
@@ -109,7 +109,7 @@ def kept(runs: Iterable[Run], report: Callable[[str], Any]) -> list[Kept]:
     """
     found = []
     for run in runs:
-        figures = _read(lambda run=run: _figures(run), f"{run} is left out", report)
+        figures = _read(_figures, run, f"{run} is left out", report)
         if figures is None:
             continue
         told = f"of {run} a part is left out"
@@ -117,70 +117,37 @@ def kept(runs: Iterable[Run], report: Callable[[str], Any]) -> list[Kept]:
             Kept(
                 run,
                 figures,
-                log=_read(lambda run=run: run.log, told, report) or [],
-                timing=_read(lambda run=run: _mapping(run.timing, "timing.json"), told, report) or {},
-                environment=_read(lambda run=run: _mapping(run.environment, "environment.json"), told, report) or {},
-                trace=_read(lambda run=run: run.trace_file and MaskTrace.load(run.trace_file), told, report) or None,
+                log=_read(lambda own: own.log, run, told, report) or [],
+                timing=_read(lambda own: _mapping(own.timing, "timing.json"), run, told, report) or {},
+                environment=_read(lambda own: _mapping(own.environment, "environment.json"), run, told, report) or {},
+                trace=_read(_trace, run, told, report),
             )
         )
     return found
 
 
 def grouped(members: Sequence[Kept], report: Callable[[str], Any]) -> dict[str, list[Group]]:
-    """By task the groups of runs, in the order of the runs.
+    """By task the groups of runs, as :func:`~rosetune.runs.groups.group_runs` makes and orders them.
 
     Args:
-        report: is told of a run that repeats another one, which counts once, and of trial runs of a search, which are
-            left out where there are others: they were evaluated on other rows.
+        report: is told of runs that repeat others, and of trial runs of a search, which are left out where there are
+            others: they were evaluated on other rows.
     """
     trials = [member for member in members if member.run.config.held_out is not None]
     if trials and len(trials) < len(members):
         report(f"{len(trials)} trial runs of a search are left out, which were evaluated on held-out training rows")
         members = [member for member in members if member.run.config.held_out is None]
-    tasks: dict[str, dict[str, list[Kept]]] = {}
-    for member in members:
-        groups = tasks.setdefault(member.run.task, {})
-        seeds = groups.setdefault(_key(member.run.identity), [])
-        same = next((other.run for other in seeds if other.run.seed == member.run.seed), None)
-        if same is None:
-            seeds.append(member)
-        else:
-            report(f"{member.run} is left out: {same} is the same run")
-    named = {task: _names([*groups.values()]) for task, groups in tasks.items()}
-    style = {name: i for i, name in enumerate(dict.fromkeys(n for names in named.values() for n in names))}
-    return {
-        task: [
-            Group(name, style[name], sorted(part, key=lambda one: one.run.seed))
-            for name, part in zip(named[task], groups.values(), strict=True)
-        ]
-        for task, groups in tasks.items()
-    }
-
-
-def _names(groups: Sequence[Sequence[Kept]]) -> list[str]:
-    """The method, and where several groups have it the options in which they differ."""
-    by_method: dict[str, list[Mapping[str, Any]]] = {}
-    for group in groups:
-        by_method.setdefault(group[0].run.method, []).append(group[0].run.identity)
-    names = []
-    for group in groups:
-        method, identity = group[0].run.method, group[0].run.identity
-        others = by_method[method]
-        varied = dict.fromkeys(name for other in others for name in differences(others[0], other, ignore=SEED))
-        own = {name: new for name, (_, new) in differences({}, identity).items()}
-        told = ", ".join(f"{name.rpartition('.')[2]} {_shown(own.get(name))}" for name in varied)
-        names.append(f"{method} ({told})" if told else method)
-    return names
-
-
-def _shown(value: Any) -> str:
-    text = "default" if value is None else value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= LONG else f"{text[: LONG - 1]}…"
-
-
-def _key(identity: Mapping[str, Any]) -> str:
-    options = {name: pair[1] for name, pair in differences({}, identity, ignore=SEED).items()}
-    return json.dumps(options, sort_keys=True)
+    by_run = {member.run: member for member in members}
+    rows, notes = group_runs(by_run)
+    for note in notes:
+        report(note)
+    models = {row.model for row in rows}
+    names = [row.name if len(models) == 1 else f"{row.name}, {row.model}" for row in rows]
+    tasks: dict[str, list[Group]] = {member.run.task: [] for member in members}
+    for style, (name, row) in enumerate(zip(names, rows, strict=True)):
+        for task, runs in row.runs.items():
+            tasks[task].append(Group(name, style, row.control, [by_run[run] for run in runs]))
+    return tasks
 
 
 def _figures(run: Run) -> dict[str, Mapping[str, Any]]:
@@ -207,9 +174,13 @@ def _mapping(value: Any, name: str) -> Mapping[str, Any]:
     return value
 
 
-def _read(read: Callable[[], T], told: str, report: Callable[[str], Any]) -> T | None:
+def _trace(run: Run) -> MaskTrace | None:
+    return None if run.trace_file is None else MaskTrace.load(run.trace_file)
+
+
+def _read(read: Callable[[Run], T], run: Run, told: str, report: Callable[[str], Any]) -> T | None:
     try:
-        return read()
+        return read(run)
     except (RunError, OSError) as error:
         report(f"{told}: {error}")
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:

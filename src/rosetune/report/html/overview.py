@@ -8,7 +8,8 @@ from typing import Any
 from rich.markup import escape
 
 from rosetune.report.console import Grid
-from rosetune.report.html.groups import SEED, Group
+from rosetune.report.html.groups import Group
+from rosetune.runs.compare import OF_THE_SEED
 from rosetune.runs.run import find_unfinished
 from rosetune.runs.values import differences
 
@@ -33,7 +34,7 @@ def run_grid(tasks: Mapping[str, Sequence[Group]]) -> Grid:
 
 def option_grid(task: str, groups: Sequence[Group]) -> Grid:
     """What decided the results: options that all groups share once, the others by group."""
-    identities = {group.name: differences({}, group.runs[0].identity, ignore=SEED) for group in groups}
+    identities = {group.name: differences({}, group.runs[0].identity, ignore=OF_THE_SEED) for group in groups}
     options = {name: {key: pair[1] for key, pair in found.items()} for name, found in identities.items()}
     keys = sorted({key for found in options.values() for key in found} - {*_LISTED_ELSEWHERE})
     first = options[groups[0].name]

@@ -18,6 +18,8 @@ from rosetune.report.html.examples import Packed, pack
 from rosetune.report.html.groups import Group, grouped, kept
 from rosetune.report.html.svg import swatch
 from rosetune.report.html.tables import table
+from rosetune.report.paper import sheet_grid
+from rosetune.report.paper import table as paper_table
 from rosetune.runs.run import Run, find_runs
 from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError
@@ -121,8 +123,8 @@ def render(runs: Sequence[Run], failures: list[str], *, baseline: str = "vanilla
         "version": rosetune.__version__,
         "methods": [*dict.fromkeys(group.name for group in groups)],
         "seeds": sorted({run.seed for group in groups for run in group.runs}),
-        "baseline": baseline,
         "parts": parts,
+        **_over_tasks([run for group in groups for run in group.runs], baseline, told),
         "environment": None if environment is None else table(environment),
         "run_table": table(overview.run_grid(tasks)),
         "failures": failures,
@@ -143,6 +145,25 @@ def render(runs: Sequence[Run], failures: list[str], *, baseline: str = "vanilla
     text = template.render(**facts, examples=packed, examples_json=Markup(packed.json))
     # A name of a file that is no UTF-8 comes as halves of surrogate pairs, which no page can hold.
     return _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _over_tasks(runs: Sequence[Run], baseline: str, report: Report) -> dict[str, list[Any]]:
+    """The paper's table of all runs, classifications and regressions apart, with its notes."""
+    sheets: list[Markup] = []
+    notes: dict[str, None] = {}
+    for metric in ("accuracy", "mse"):
+        own = [run for run in runs if bool(run.labels) is (metric == "accuracy")]
+        trials = all(run.config.held_out is not None for run in own)
+        there = baseline in {run.method for run in own}
+        try:
+            shown = own and paper_table(own, metric=(metric,), baseline=baseline if there else None, held_out=trials)
+        except RunError as error:
+            report(f"there is no table over tasks: {error}")
+            continue
+        if shown:
+            sheets += [table(sheet_grid(sheet)) for sheet in shown.sheets]
+            notes |= dict.fromkeys(shown.notes)
+    return {"sheets": sheets, "sheet_notes": [*notes]}
 
 
 def _sections(parts: Sequence[TaskPart], tasks: Mapping[str, Sequence[Group]]) -> list[tuple[str, str]]:
