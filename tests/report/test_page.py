@@ -217,10 +217,10 @@ def test_runs_of_one_method_are_told_apart_by_their_options(tmp_path: Path) -> N
         write_run(tmp_path / "runs" / str(i), sets(80, 60), {**ROSE, "learning_rate": rate}, metrics=True)
     write_run(tmp_path / "runs" / "twice", sets(80, 60), {**ROSE, "learning_rate": 1e-5}, metrics=True)
     page, said = report(tmp_path / "runs", tmp_path)
-    assert "rose-ensemble (learning_rate 1e-05)" in page.text
-    assert "rose-ensemble (learning_rate 2e-05)" in page.text
+    assert "rose-ensemble (learning_rate=1e-05)" in page.text
+    assert "rose-ensemble (learning_rate=2e-05)" in page.text
     assert said == [
-        f"{tmp_path / 'runs' / 'twice'} is left out: {tmp_path / 'runs' / '0'} is the same run",
+        "1 run is there twice, with the same options and seed: the first counts.",
         "no run of my is of the method vanilla: nothing is set against it",
     ]
 
