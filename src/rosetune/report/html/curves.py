@@ -47,8 +47,14 @@ def baseline_curve(baseline: Group | None, names: Sequence[str]) -> Curve | None
     return None
 
 
-def trade_off(task: str, name: str, groups: Sequence[Group], baseline: Group | None, curve: Curve | None) -> Markup:
-    """Robust against clean accuracy: a point for each group with its intervals, small ones for its seeds."""
+def trade_off(
+    task: str, name: str, groups: Sequence[Group], baseline: Group | None, curve: Curve | None
+) -> tuple[str, Markup]:
+    """Robust against clean accuracy: a point for each group with its intervals, small ones for its seeds.
+
+    Returns:
+        The set's title, and the chart.
+    """
     title = SetName.parse(name).title
     clean = SetName.parse(name).clean({n for group in groups for n in group.sets})
     there = [(group, group.estimate(clean), group.estimate(name)) for group in groups]
@@ -74,11 +80,11 @@ def trade_off(task: str, name: str, groups: Sequence[Group], baseline: Group | N
     points_held = [*along, *(point for part in held for point in part)]
     across = _with_intervals([x for x, _ in points_held], [x for _, x, _ in both])
     up = _with_intervals([y for _, y in points_held], [y for _, _, y in both])
-    axes = (Axis(f"{SetName.parse(clean).title} accuracy (%)", True, across), Axis(f"accuracy (%), {title}", True, up))
+    axes = (Axis(f"{SetName.parse(clean).title} accuracy (%)", True, across), Axis("robust accuracy (%)", True, up))
     described = "; ".join(
         f"{group.name}: clean {percent(x.value)}, {title} {percent(y.value)}" for group, x, y in both
     )
-    return chart(f"{task}: {title} against clean accuracy", described, *axes, drawn)
+    return title, chart(f"{task}: {title} against clean accuracy", described, *axes, drawn)
 
 
 def _with_intervals(values: Sequence[float], estimates: Sequence[Estimate]) -> list[float]:
@@ -142,11 +148,11 @@ def equal_grid(task: str, groups: Sequence[Group], baseline: Group, curve: Curve
     return grid if grid.rows else None
 
 
-def noise_charts(task: str, groups: Sequence[Group], names: Sequence[str]) -> list[Markup]:
-    """A chart for each noise: the mean score of each group over the strength, from the clean set on."""
+def noise_charts(task: str, groups: Sequence[Group], names: Sequence[str]) -> list[tuple[str, Markup]]:
+    """A chart for each noise, with its name: the mean score of each group over the strength, from the clean set on."""
     cells = [SetName.parse(name) for name in names]
     regression = not groups[0].runs[0].labels
-    found = []
+    found: list[tuple[str, Markup]] = []
     for noise in dict.fromkeys(cell.noise for cell in cells):
         sets = [(0.0, "clean"), *sorted((cell.strength or 0.0, cell.name) for cell in cells if cell.noise == noise)]
         title, drawn = str(noise).replace("_", " "), list[Series]()
@@ -160,9 +166,9 @@ def noise_charts(task: str, groups: Sequence[Group], names: Sequence[str]) -> li
         if drawn:
             across = Axis("share of words touched", holds=[x for part in drawn for x, _ in part.points])
             value = "mean squared error" if regression else "accuracy (%)"
-            up = Axis(f"{value}, {title}", not regression, [y for part in drawn for _, y in part.points])
+            up = Axis(value, not regression, [y for part in drawn for _, y in part.points])
             shown = "; ".join(f"{part.name}: {_ends(part, regression)}" for part in drawn)
-            found.append(chart(f"{task}: {title}", shown, across, up, drawn))
+            found.append((title, chart(f"{task}: {title}", shown, across, up, drawn)))
     return found
 
 

@@ -42,13 +42,13 @@ class TaskPart:
     legend: list[tuple[Markup, str]]
     scores: Markup
     differences: Markup | None = None
-    trade_offs: list[Markup] = field(default_factory=list)
+    trade_offs: list[tuple[str, Markup]] = field(default_factory=list)
     over_training: str | None = None
     equal: Markup | None = None
     attacks: Markup | None = None
     advglue: list[Markup] = field(default_factory=list)
-    noise: list[Markup] = field(default_factory=list)
-    losses: list[Markup] = field(default_factory=list)
+    noise: list[tuple[str, Markup]] = field(default_factory=list)
+    losses: list[tuple[str, Markup]] = field(default_factory=list)
     masks: list[tuple[str, Markup]] = field(default_factory=list)
     mask_table: Markup | None = None
     cost: Markup | None = None

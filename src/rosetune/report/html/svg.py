@@ -177,11 +177,11 @@ def _drawn(part: Series, place: Place) -> Iterator[str]:
 def _grid(x: Axis, y: Axis, place: Place) -> Iterator[str]:
     width, height = _INNER
     yield f'<path class="ax" d="M{_LEFT} {_TOP}v{height}h{width}"/>'
-    for tick in _ticks(*y.span(), 5):
+    for tick in _ticks(*y.span(), 6):
         top = _TOP + float(place(0, tick)[1])
         yield f'<path class="gr" d="M{_LEFT} {top:.1f}h{width}"/>'
         yield f'<text x="{_LEFT - 6}" y="{top + 4:.1f}" class="yt">{_tick(tick, y.percent)}</text>'
-    for tick in _ticks(*x.span(), 5):
+    for tick in _ticks(*x.span(), 6):
         left = _LEFT + float(place(tick, 0)[0])
         yield f'<text x="{left:.1f}" y="{_HEIGHT - _BOTTOM + 16}" class="xt">{_tick(tick, x.percent)}</text>'
 

@@ -34,8 +34,8 @@ def terms_of(groups: Sequence[Group]) -> list[str]:
 
 def training_chart(
     task: str, term: str, groups: Sequence[Group], most: int, report: Callable[[str], Any]
-) -> Markup | None:
-    """One logged term over the steps: the mean over the seeds, and from the least to the largest seed as a band.
+) -> tuple[str, Markup] | None:
+    """One logged term, with its name: the mean over the seeds, and from the least to the largest seed as a band.
 
     Args:
         most: points of a line; of a longer log every so many is shown.
@@ -59,7 +59,7 @@ def training_chart(
     across = Axis("step", holds=[x for part in drawn for x, _ in part.points])
     title = term.replace("_", " ")
     told = "; ".join(f"{part.name}: {part.points[0][1]:.4g} to {part.points[-1][1]:.4g}" for part in drawn)
-    return chart(f"{task}: {title} over training", told, across, Axis(title, holds=heights), drawn)
+    return title, chart(f"{task}: {title} over training", told, across, Axis("", holds=heights), drawn)
 
 
 def _logged(member: Kept, term: str, report: Callable[[str], Any]) -> Points:
