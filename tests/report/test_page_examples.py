@@ -1,6 +1,7 @@
 """Which words of a text an attack has changed, and how examples lie in the page."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ def applied(text: str, spans: list[list[Any]]) -> str:
 def test_spans_applied_give_the_adversarial_text(text: str, changes: list[Any], after: str) -> None:
     spans = changed_spans(result(text, *changes))
     assert applied(text, spans) == after
-    assert all(left[1] <= right[0] for left, right in zip(spans, spans[1:], strict=False))
+    assert all(left[1] <= right[0] for left, right in pairwise(spans))
 
 
 @pytest.mark.parametrize(
