@@ -11,7 +11,8 @@ from statsmodels.stats.multitest import multipletests
 from made_runs import write_attack
 from many_runs import METHODS, part, write_methods, write_scores
 from rosetune.robustness.significance import holm, welch_t_test
-from rosetune.runs.aggregate import AVERAGE, DROP, aggregate, as_frame
+from rosetune.runs.aggregate import AVERAGE, DROP, aggregate
+from rosetune.runs.averages import as_frame, averages
 from rosetune.runs.figures import Column
 from rosetune.runs.run import Run, RunError, find_runs
 
@@ -141,6 +142,12 @@ def test_the_frame_has_a_line_per_figure(home, found):
     assert [*frame[frame.task.isna()].set.unique()] == ["average", "drop"]
 
 
+def test_the_frame_of_runs_has_the_notes_with_it(home, found):
+    frame = averages(find_runs(home), baseline="vanilla")
+    assert frame.equals(as_frame(found))
+    assert frame.attrs["notes"] == found.notes
+
+
 # --- which seeds, which tasks -------------------------------------------------------------------------------------
 
 
@@ -230,7 +237,7 @@ def test_of_each_task_the_first_metric_that_it_has(tmp_path):
     assert found.rows[0].cells[AVERAGE].mean == pytest.approx((0.9 + 0.4) / 2)
     undefined = aggregate(find_runs(tmp_path), metric=("accuracy", "spearman"))
     assert Column("stsb", "clean") not in undefined.rows[0].cells
-    assert "On clean (stsb) the metric of 1 runs is undefined." in undefined.notes
+    assert "On clean (stsb) the metric is undefined for 1 of the runs." in undefined.notes
 
 
 def test_less_may_be_better(tmp_path):
@@ -258,7 +265,7 @@ def test_less_may_be_better(tmp_path):
         ({"baseline": "vanila"}, "no row is called 'vanila': did you mean vanilla"),
         ({"told": ("uper",)}, "no run has the option uper: "),
         ({"test": "z"}, "no test is called 'z': choose welch or paired"),
-        ({"held_out": True}, "no run is left to show: .* are no trial runs"),
+        ({"held_out": True}, "no run is left to show: Left out, since they are no trial runs"),
     ],
 )
 def test_what_is_not_there(home, options, message):
@@ -302,7 +309,7 @@ def test_trial_runs_are_never_mixed_in(tmp_path):
     write_scores(tmp_path / "b", {"clean": 0.1}, seed=2, config={"held_out": 0.1}, held_out=0.1)
     found = aggregate(find_runs(tmp_path))
     assert found.rows[0].cells[AVERAGE].values == (0.9,)
-    assert "1 trial runs, evaluated on held-out training rows, are left out (--held_out shows them)." in found.notes
+    assert "Trial runs, evaluated on held-out training rows, left out (--held_out shows them): 1." in found.notes
     trials = aggregate(find_runs(tmp_path), held_out=True)
     assert trials.rows[0].cells[AVERAGE].values == (0.1,)
 
@@ -321,3 +328,10 @@ def test_a_figure_that_is_none_leaves_its_run_out(tmp_path, value):
 def test_methods_of_the_tests_are_called_so(tmp_path):
     for name in METHODS:
         assert write_scores(tmp_path / name, {"clean": 0.9}, name).method == name
+
+
+def test_trials_on_other_held_out_rows_are_other_rows(tmp_path):
+    for share in (0.1, 0.2):
+        write_scores(tmp_path / f"{share}", {"clean": share}, config={"held_out": share}, held_out=share)
+    found = aggregate(find_runs(tmp_path), held_out=True)
+    assert [row.group.name for row in found.rows] == ["vanilla (held_out=0.1)", "vanilla (held_out=0.2)"]

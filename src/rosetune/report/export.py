@@ -9,7 +9,7 @@ from typing import Any
 from rosetune._files import as_json, write_text
 from rosetune.report.paper import PaperTable
 from rosetune.report.sheets import Entry, Sheet
-from rosetune.runs.aggregate import as_frame
+from rosetune.runs.averages import as_frame
 from rosetune.runs.compare import OF_THE_SEED
 from rosetune.runs.values import RunError, flat
 
@@ -50,7 +50,7 @@ def table_text(shown: PaperTable, form: str) -> str:
     """The whole in one of the formats :data:`FORMATS`.
 
     Markdown and LaTeX (booktabs) hold what the terminal shows; CSV a line per row and column (see
-    :func:`~rosetune.runs.aggregate.as_frame`); JSON these lines, the options of each row, and the notes.
+    :func:`~rosetune.runs.averages.averages`); JSON these lines, the options of each row, and the notes.
     """
     return FORMATS[form](shown)
 

@@ -3,10 +3,8 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from rosetune.data.tasks import TASKS
 from rosetune.robustness.advglue import average_and_drop
@@ -18,7 +16,7 @@ from rosetune.runs.sets import SetName
 from rosetune.runs.tested import Row, against_baselines, choose_baselines
 from rosetune.runs.values import RunError
 
-__all__ = ["AVERAGE", "DROP", "Aggregate", "aggregate", "as_frame"]
+__all__ = ["AVERAGE", "DROP", "Aggregate", "aggregate"]
 
 AVERAGE, DROP = Column(None, "average"), Column(None, "drop")
 Figures = dict[Run, dict[str, Figure]]
@@ -114,13 +112,13 @@ def _chosen(runs: Iterable[Run], held_out: bool, chosen: Callable[[Run], bool] |
         else:
             kept.append(run)
     if trials and held_out:
-        notes.append(f"{trials} runs are no trial runs, whose evaluation data are held-out training rows: left out.")
-    elif trials:
         notes.append(
-            f"{trials} trial runs, evaluated on held-out training rows, are left out (--held_out shows them)."
+            f"Left out, since they are no trial runs (those are evaluated on held-out training rows): {trials}."
         )
+    elif trials:
+        notes.append(f"Trial runs, evaluated on held-out training rows, left out (--held_out shows them): {trials}.")
     if others:
-        notes.append(f"{others} runs of other methods have no place in this layout.")
+        notes.append(f"Runs of other methods, which have no place in this layout: {others}.")
     if not kept:
         raise RunError(f"no run is left to show: {' '.join(notes) or 'none was given'}")
     return kept, notes
@@ -206,40 +204,3 @@ def _constant(
         average, drop = _average_and_drop({column: found[column] for column in needed}, averaged, sign)
         found |= {AVERAGE: average} | ({} if drop is None else {DROP: drop})
     return found
-
-
-def as_frame(found: Aggregate) -> pd.DataFrame:
-    """A line per row and column, in shares (not percent).
-
-    Returns:
-        model, method, row, control, the task and set (of average and drop the task is missing), metric, n, mean, sd,
-        seeds, constant, baseline, difference, p, p_holm, p_sign_flip, common (the seeds that row and baseline share).
-        What is not there is missing.
-    """
-    lines = [_line(found, row, column) for row in found.rows for column in found.columns if column in row.cells]
-    return pd.DataFrame(lines)
-
-
-def _line(found: Aggregate, row: Row, column: Column) -> dict[str, Any]:
-    cell, tested = row.cells[column], row.tests.get(column)
-    metrics = {*found.metrics.values()}
-    return {
-        "model": row.group.model,
-        "method": row.group.method,
-        "row": row.group.name,
-        "control": row.group.control,
-        "task": column.task,
-        "set": column.set,
-        "metric": found.metrics.get(column.task or "", metrics.pop() if len(metrics) == 1 else "mixed"),
-        "n": cell.n,
-        "mean": cell.mean,
-        "sd": cell.sd,
-        "seeds": " ".join(map(str, cell.seeds)),
-        "constant": found.constant.get(column),
-        "baseline": found.baselines.get(row.group.model),
-        "difference": tested and tested.difference,
-        "p": tested and tested.p,
-        "p_holm": tested and tested.p_holm,
-        "p_sign_flip": tested and tested.p_sign_flip,
-        "common": None if tested is None else " ".join(map(str, tested.common)),
-    }

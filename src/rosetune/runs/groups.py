@@ -20,7 +20,7 @@ _ORDER = (
     "r-drop+rose-ensemble",
 )
 _CONTROL_MASKS = ("random", "static", "uniform", "replay", "layer_norm_only")
-_NOT_THE_METHOD = (*OF_THE_SEED, "task", "model_name_or_path", "held_out")
+_NOT_THE_METHOD = (*OF_THE_SEED, "task", "model_name_or_path")
 
 
 @dataclass(frozen=True)

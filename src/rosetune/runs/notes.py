@@ -17,7 +17,7 @@ __all__ = ["notes_on"]
 Figures = Mapping[Run, Mapping[str, Figure]]
 ALPHA = 0.05
 _DATA = ("data_fingerprint", "text_columns", "max_train_samples", "validation_from_train", "label_noise", "imbalance")
-_PLACE = ("task", "model_name_or_path", "held_out")
+_PLACE = ("task", "model_name_or_path")
 
 
 def notes_on(
@@ -69,7 +69,7 @@ def _undefined(figures: Figures, columns: Sequence[Column]) -> list[str]:
     for run, own in figures.items():
         for name, figure in own.items():
             counts[Column(run.task, name)] += figure.value is None
-    return [f"On {_called(column)} the metric of {n} runs is undefined." for column, n in counts.items() if n]
+    return [f"On {_called(column)} the metric is undefined for {n} of the runs." for column, n in counts.items() if n]
 
 
 def _incomplete(rows: Sequence[Row], columns: Sequence[Column], averaged: Sequence[str]) -> list[str]:

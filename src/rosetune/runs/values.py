@@ -98,11 +98,15 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _load(text: str) -> Any:
-    """By the loader in C, which is ten times as fast, where there is one; the other explains mistakes."""
+    """By the loader in C, which is ten times as fast, where there is one; the other explains mistakes.
+
+    Tens of thousands of nested brackets make the loader in C crash, so that it gets short texts alone.
+    """
     import yaml
 
+    fast = getattr(yaml, "CSafeLoader", None)
     try:
-        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return yaml.load(text, Loader=fast if fast is not None and len(text) < 4_000 else yaml.SafeLoader)
     except yaml.YAMLError:
         return yaml.safe_load(text)
 

@@ -86,6 +86,8 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         paper=known.paper,
         held_out=known.held_out,
     )
+    if form == "csv":  # which has no place for them
+        print("\n".join(shown.notes), file=sys.stderr)
     if known.output is not None:
         write_table(known.output, shown, form)
         print(f"written to {known.output}", file=sys.stderr)
