@@ -238,15 +238,15 @@ class RunConfig:
         identity |= {name: getattr(self, name) for name in _LATER if getattr(self, name)}
         return json.loads(json.dumps(identity))
 
-    def folder(self, identity: Mapping[str, Any]) -> Path:
-        """``output_dir``, or ``runs/<task>/<method>/seed-<seed>-<hash of the identity>``.
+    def folder(self, identity: Mapping[str, Any], root: str | os.PathLike[str] = "runs") -> Path:
+        """``output_dir``, or ``<root>/<task>/<method>/seed-<seed>-<hash of the identity>``.
 
         A folder of the version before, whose name was the hash alone, is found again.
         """
         if self.output_dir is not None:
             return Path(self.output_dir).expanduser()
         digest = identity_hash(identity)
-        of_task = Path("runs") / folder_name(identity["task"])
+        of_task = Path(root).expanduser() / folder_name(identity["task"])
         return next(of_task.glob(f"*/{digest}"), of_task / self.method() / f"seed-{self.seed}-{digest}")
 
     def as_yaml(self) -> str:
@@ -263,7 +263,9 @@ class RunConfig:
             if value not in (None, "demo") and Path(value).expanduser().exists():
                 options[name] = str(Path(value).expanduser().resolve())
         unsaid = ("output_dir", "hub_token")
-        training = {name: with_absolute_paths(value) for name, value in self.training.items() if name not in unsaid}
+        training = {
+            name: with_absolute_paths(value, name) for name, value in self.training.items() if name not in unsaid
+        }
         header = "# One run of rosetune; `rosetune train --config` takes this file.\n"
         return header + yaml.safe_dump({**options, **training}, sort_keys=True, allow_unicode=True)
 

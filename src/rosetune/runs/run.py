@@ -11,7 +11,7 @@ from typing import Any
 
 from rosetune.robustness.attacks.run import attack_row, read_results
 from rosetune.runs.config import RunConfig
-from rosetune.runs.files import Rows, read_identity, read_json, read_lines, rows_by_set
+from rosetune.runs.files import Rows, read_fingerprints, read_identity, read_json, read_lines, rows_by_set
 from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError
 
@@ -76,9 +76,9 @@ class Run:
         return self.config.method()
 
     @property
-    def seed(self) -> int:
-        """Of its training."""
-        return self.config.seed
+    def seed(self) -> int | None:
+        """Of its training; None for a model that was not trained here."""
+        return None if self.config.given else self.config.seed
 
     @property
     def task(self) -> str:
@@ -152,6 +152,11 @@ class Run:
                 results = [{**result, "original_id": originals.get(str(result["id"]))} for result in results]
             found[path.stem] = ({**about, **header, "finished": finished}, results)
         return found
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """By set a hash of what was predicted: ids, texts, labels; empty of a run of an earlier version."""
+        return read_fingerprints(self.folder / "predictions")
 
     def sets(self, step: int | None = None) -> list[str]:
         """The names of the sets that it was evaluated on, finished attacks among them; or those of a checkpoint."""

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
@@ -20,6 +21,7 @@ __all__ = [
     "number",
     "plain",
     "read_yaml",
+    "yaml_errors",
 ]
 
 
@@ -77,10 +79,22 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         RunError: it is missing, no YAML, or no mapping.
     """
+    with yaml_errors(path):
+        loaded = _load(Path(path).read_text(encoding="utf-8"))
+    if not isinstance(loaded, dict):
+        raise RunError(f"{path} must hold a mapping of options, such as `task: sst2`")
+    return {str(key): value for key, value in loaded.items()}
+
+
+@contextmanager
+def yaml_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns what goes wrong while a YAML file is read into a :class:`RunError` of one line."""
     import yaml
 
     try:
-        loaded = _load(Path(path).read_text(encoding="utf-8"))
+        yield
+    except RunError:
+        raise
     except OSError as error:
         raise RunError(f"cannot read the config file {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -92,9 +106,6 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise RunError(f"{path}{place} is not valid YAML: {problem}") from error
     except (ValueError, RecursionError) as error:  # of a date such as 2020-13-45, of a file of nothing but brackets
         raise RunError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(loaded, dict):
-        raise RunError(f"{path} must hold a mapping of options, such as `task: sst2`")
-    return {str(key): value for key, value in loaded.items()}
 
 
 def _load(text: str) -> Any:
