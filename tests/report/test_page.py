@@ -212,6 +212,18 @@ def test_what_is_missing_is_named(runs: Path, tmp_path: Path) -> None:
     assert "2 runs of 1 task" in page.text  # plain-1 and rose-2
 
 
+def test_a_run_of_a_sweep_that_has_left_only_its_log_is_named(tmp_path: Path) -> None:
+    """By the key at the end of the log's name, which is that of the folder; the log of a finished run says nothing."""
+    write_run(tmp_path / "runs" / "my" / "vanilla" / "seed-1-0123456789ab", sets(80, 60), metrics=True)
+    (tmp_path / "runs" / "logs").mkdir()
+    (tmp_path / "runs" / "logs" / "my-vanilla-seed-1-0123456789ab.log").write_text("all went well\n")
+    (tmp_path / "runs" / "logs" / "my-rose-seed-1-ba9876543210.log").write_text("step 1\nno memory <b>\n")
+    page, said = report(tmp_path / "runs", tmp_path)
+    assert len(said) == 1
+    assert said[0].startswith("my-rose-seed-1-ba9876543210 is not there: no memory <b> (")
+    assert said[0] in page.text
+
+
 def test_runs_of_one_method_are_told_apart_by_their_options(tmp_path: Path) -> None:
     for i, rate in enumerate((1e-5, 2e-5)):
         write_run(tmp_path / "runs" / str(i), sets(80, 60), {**ROSE, "learning_rate": rate}, metrics=True)

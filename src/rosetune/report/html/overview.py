@@ -10,10 +10,10 @@ from rich.markup import escape
 from rosetune.report.console import Grid
 from rosetune.report.html.groups import Group
 from rosetune.runs.compare import OF_THE_SEED
-from rosetune.runs.run import find_unfinished
+from rosetune.runs.run import Run, find_unfinished
 from rosetune.runs.values import differences
 
-__all__ = ["environment_grid", "option_grid", "run_grid", "unfinished_lines"]
+__all__ = ["environment_grid", "failed_lines", "option_grid", "run_grid", "unfinished_lines"]
 
 _LISTED_ELSEWHERE = ("training", "task", "processes")
 
@@ -71,6 +71,24 @@ def environment_grid(tasks: Mapping[str, Sequence[Group]]) -> Grid | None:
 def unfinished_lines(patterns: Iterable[str]) -> list[str]:
     """A line for each run that has begun and is not done: how far it came."""
     return [f"{folder} is not finished: {_progress(folder)}" for folder in find_unfinished(patterns)]
+
+
+def failed_lines(patterns: Iterable[str], runs: Iterable[Run]) -> list[str]:
+    """A line for each run of a sweep that has left nothing but its log: what it said last.
+
+    A sweep keeps them in ``logs``, beside the folders of its runs, under names that end as these do.
+    """
+    done = {run.folder.resolve().name.rpartition("-")[2] for run in runs}
+    begun = {folder.resolve().name.rpartition("-")[2] for folder in find_unfinished(patterns)}
+    logs = [log for pattern in patterns for log in sorted(Path(pattern).expanduser().glob("logs/*.log"))]
+    lines = []
+    for log in logs:
+        # The key of a run that replays another's trace is not that of its folder: nothing is claimed of it.
+        if log.stem.rpartition("-")[2] in done | begun or "replay" in log.stem:
+            continue
+        said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        lines.append(f"{log.stem} is not there: {said[-1] if said else 'it said nothing'} ({log})")
+    return lines
 
 
 def _progress(folder: Path) -> str:

@@ -81,7 +81,7 @@ def write_report(
         report(line)
 
     runs = find_runs(given, failed)
-    for line in overview.unfinished_lines(given):
+    for line in (*overview.unfinished_lines(given), *overview.failed_lines(given, runs)):
         failed(line)
     try:
         write_text(path, render(runs, failures, baseline=baseline, report=report))
