@@ -229,7 +229,7 @@ def test_r_drop_keeps_both_passes_and_its_consistency():
 
 
 def test_a_step_that_a_scaler_skips_makes_no_mask():
-    """An overflow in a refresh step: the next step refreshes in its place. One in between: the mask acts a step later."""
+    """In its place the next step refreshes, or the mask in force acts."""
     model, rose = make_model(), Rose("first", upper=0.5, refresh=3, trace=True)
     optimizer, scaler = (
         SelectiveAdamW(model.named_parameters(), lr=1e-2, update_mask=rose),
