@@ -2,7 +2,7 @@
 
 import io
 import os
-from contextlib import redirect_stderr
+from contextlib import nullcontext, redirect_stderr
 
 import numpy as np
 import pytest
@@ -22,6 +22,7 @@ from rosetune import (
     Rose,
     SelectiveAdamW,
     Smart,
+    SparingMask,
     StatefulObjective,
 )
 from rosetune.methods._fisher import diagonal_fisher
@@ -33,6 +34,14 @@ CASES = {
     "second": (CrossEntropy, lambda: Rose("second", upper=0.5, trace=True)),
     "ensemble": (CrossEntropy, lambda: Rose("ensemble", upper=0.5, trace=True)),
     "r-drop+ensemble": (RDrop, lambda: Rose("ensemble", upper=0.5, trace=True)),
+    "first, sketched": (CrossEntropy, lambda: Rose("first", upper=0.5, sketch=4, trace=True)),
+    "r-drop+ensemble, sketched": (RDrop, lambda: Rose("ensemble", upper=0.5, sketch=4, trace=True)),
+    "r-drop+ensemble, 3 labels": (RDrop, lambda: Rose("ensemble", upper=0.5, trace=True)),
+    "r-drop+ensemble, 3 labels, sketched": (RDrop, lambda: Rose("ensemble", upper=0.5, sketch=4, trace=True)),
+    "first, economy": (CrossEntropy, lambda: Rose("first", upper=0.5, refresh=2, consistency_share=0.5, trace=True)),
+    "second, economy": (CrossEntropy, lambda: Rose("second", upper=0.5, refresh=2, trace=True)),
+    "ensemble, economy": (CrossEntropy, lambda: Rose("ensemble", upper=0.5, refresh=4, agreement=0.5, trace=True)),
+    "r-drop+first, economy": (RDrop, lambda: Rose("first", upper=0.5, refresh=2, sketch=4, trace=True)),
     "random": (CrossEntropy, lambda: RandomMask(0.5)),
     "smart+second": (
         lambda: Smart(epsilon=0.05, noise_std=0.0, step_size=0.1, bregman_weight=0.5),
@@ -42,24 +51,28 @@ CASES = {
     "child-tuning-d": (CrossEntropy, lambda: ChildTuning("D", fisher="example")),
     "child-tuning-f": (CrossEntropy, lambda: ChildTuning("F")),
 }
+# Here DistributedDataParallel waits for every gradient, so that those of frozen tensors are computed and dropped.
+WAITING = ("first, economy", "r-drop+first, economy")
 # No mask of these changes from step to step.
 FIXED = ("random", "child-tuning-d", "child-tuning-f")
 
 
-def batch(step):
+def batch(step, num_labels=2):
     generator = torch.Generator().manual_seed(step)
     ids = torch.randint(5, 100, (ROWS, 10), generator=generator)
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.arange(ROWS) % 2}
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.arange(ROWS) % num_labels}
 
 
 def train(case, rank=0, world=1):
     """The trained weights and the masks; each rank sees its share of the same global batch."""
     make_objective, make_mask = CASES[case]
-    model = RowNoise()
+    num_labels = 3 if "3 labels" in case else 2
+    model = RowNoise(num_labels)
     objective, mask = make_objective(), make_mask()
     optimizer = SelectiveAdamW(model.named_parameters(), lr=1e-2, update_mask=mask)
-    wrapped = DistributedDataParallel(model) if world > 1 else model
-    shares = [{k: v[rank::world] for k, v in batch(step).items()} for step in range(STEPS)]
+    unused = "economy" in case and case not in WAITING
+    wrapped = DistributedDataParallel(model, find_unused_parameters=unused) if world > 1 else model
+    shares = [{k: v[rank::world] for k, v in batch(step, num_labels).items()} for step in range(STEPS)]
     if isinstance(objective, StatefulObjective):
         objective.setup(model, total_steps=STEPS)
     if isinstance(mask, PreparedMask):
@@ -68,13 +81,14 @@ def train(case, rank=0, world=1):
     for share in shares:
         if isinstance(objective, StatefulObjective):
             objective.begin_step(model)
-        out = objective(wrapped, share, consistency="consistency" in mask.needs, backward=None)
-        mask.observe(
-            optimizer,
-            consistency=out.consistency,
-            task_loss=None if out.task_loss is out.loss else out.task_loss,
-        )
-        out.loss.backward()
+        spares = isinstance(mask, SparingMask)
+        with mask.resting(optimizer, wrapped) if spares else nullcontext():
+            wanted = "consistency" in mask.needs and (mask.consistency_share if spares else True)
+            out = objective(wrapped, share, consistency=wanted, backward=None)
+            weight = {"consistency_weight": out.consistency_weight} if spares else {}
+            task_loss = None if out.task_loss is out.loss else out.task_loss
+            mask.observe(optimizer, consistency=out.consistency, task_loss=task_loss, **weight)
+            out.loss.backward()
         optimizer.clip_grad_norm_(1.0)
         optimizer.step()
         optimizer.zero_grad()
