@@ -101,6 +101,9 @@ class RobustTrainer(Trainer):
                 "update masks rank whole tensors and do not work on the shards of DeepSpeed or FSDP: use one device "
                 "or DistributedDataParallel (accelerate launch)"
             )
+        if self._is_masked(args) and args.torch_compile:
+            # A compiled backward pass otherwise overwrites what the gradients that rank need as well.
+            torch._functorch.config.donated_buffer = False
         # Sequence-classification heads take num_items_in_batch and drop it.
         self.model_accepts_loss_kwargs = False
 
