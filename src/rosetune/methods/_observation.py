@@ -4,10 +4,11 @@ import logging
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.nn import Parameter
 
 from rosetune._torch import world_size
-from rosetune.methods._gradients import gradients
+from rosetune.methods._gradients import gradients, words
 from rosetune.methods._shared_backward import SharedBackward, share_backward
 from rosetune.methods._sketch import sketched_gradients
 from rosetune.methods._uses import Projection, projected
@@ -63,6 +64,11 @@ class Observation:
         """
         if not losses:
             return
+        if any(isinstance(parameter, DTensor) for parameter in parameters):
+            raise ValueError(
+                f"no process has the gradient of {words(next(iter(losses)))} under FSDP: use DistributedDataParallel, "
+                "or ROSE-Second with cross-entropy, whose gradients are those of the step"
+            )
         self._settle(complete=True)
         self._names.update(losses)
         if self._micro_batches and self._sides is None:
@@ -228,6 +234,13 @@ class Observation:
 def norms(tensors: list[Tensor]) -> Tensor:
     """Shape (n,): Frobenius norms, in at least single precision."""
     dtype = torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
+    if any(isinstance(tensor, DTensor) for tensor in tensors):
+        squares = norms([t.to_local() if isinstance(t, DTensor) else t for t in tensors]).square()
+        # Each process has its own part of a sharded tensor, and all of any other.
+        sharded = [isinstance(t, DTensor) and any(p.is_shard() for p in t.placements) for t in tensors]
+        squares = torch.where(torch.tensor(sharded, device=squares.device), squares, squares / world_size())
+        torch.distributed.all_reduce(squares)
+        return squares.sqrt()
     half = any(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in tensors)
     each = torch._foreach_norm(tensors, 2, dtype) if half else torch._foreach_norm(tensors, 2)
     return torch.stack([norm.to(dtype) for norm in each])
