@@ -3,18 +3,28 @@
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from rosetune.methods._auto_threshold import AUTO, auto_count
 from rosetune.methods._observation import Observation
-from rosetune.methods._options import number
+from rosetune.methods._options import number, one_of
 from rosetune.methods._second_order import SecondOrderRisk, Targets
 from rosetune.methods._targets import kept_count
 
 logger = logging.getLogger(__name__)
+
+_RULES = {
+    "order": ("first", "second", "ensemble"),
+    "keep": ("lowest", "highest"),
+    "reduce": ("gradients", "norms"),
+    "risk": ("consistency", "task"),
+    "normalize": ("norm", "rms"),
+    "second_order": ("paper", "corrected"),
+}
 
 
 @dataclass
@@ -26,16 +36,20 @@ class Ranking:
         highest: keep the highest risks.
         scaled: divide first-order norms by sqrt(scalars of the tensor).
         only_norms: an observation is the mean of its norms.
+
+    Attributes:
+        shares_kept: what "auto" chose in the last step, by "first" and "second".
     """
 
     order: str
-    upper: tuple[float, float]
+    upper: tuple[float | str, float | str]
     gamma: float
     highest: bool
     risk: str
     scaled: bool
     only_norms: bool
     second_order: SecondOrderRisk
+    shares_kept: dict[str, float] = field(default_factory=dict)
 
     def __call__(
         self, optimizer: torch.optim.Optimizer, targets: Targets, observation: Observation, step: int
@@ -57,6 +71,10 @@ class Ranking:
             risks = self.second_order.risks(optimizer, targets, rows[-2], rows[-1])
             second = kept(n, risks, self.upper[1], highest=self.highest, what="second-order", step=step + 1)
             lasts = lasts and risks is not None
+        masks = {"first": (self.upper[0], first), "second": (self.upper[1], second)}
+        self.shares_kept = {
+            name: sum(mask) / n for name, (upper, mask) in masks.items() if mask is not None and upper == AUTO
+        }
         return mixed(first, second, self.gamma), lasts
 
     def _first_order_risks(
@@ -76,21 +94,33 @@ class Ranking:
         return risks
 
 
-def thresholds(upper: float | Sequence[float]) -> tuple[float, float]:
-    """The share of tensors that each of the two masks keeps, each in (0, 1].
+def check_rules(options: dict[str, str]) -> None:
+    """Options of :class:`~rosetune.Rose` that name a rule.
+
+    Raises:
+        ValueError: one names none.
+    """
+    for name, value in options.items():
+        one_of(name, value, _RULES[name])
+
+
+def thresholds(upper: float | str | Sequence[float | str]) -> tuple[float | str, float | str]:
+    """The share of tensors that each of the two masks keeps, in (0, 1] or "auto".
 
     Raises:
         ValueError: no share, and no pair of them.
     """
     pair = tuple(upper) if isinstance(upper, list | tuple) else (upper, upper)
-    if len(pair) != 2:
-        raise ValueError(f"upper must be a share in (0, 1], or a pair of them (first, second), not {upper!r}")
-    first, second = (number("upper", value, most=1.0, positive=True) for value in pair)
+    if len(pair) != 2 or any(isinstance(value, str) and value != AUTO for value in pair):
+        raise ValueError(
+            f'upper must be a share in (0, 1] or "auto", or a pair of them (first, second), not {upper!r}'
+        )
+    first, second = (v if v == AUTO else number("upper", v, most=1.0, positive=True) for v in pair)
     return first, second
 
 
-def kept(n: int, risks: list[float] | None, upper: float, *, highest: bool, what: str, step: int) -> list[bool]:
-    """Which of n tensors are among the floor(upper n + 1e-9) of lowest risk, or of highest.
+def kept(n: int, risks: list[float] | None, upper: float | str, *, highest: bool, what: str, step: int) -> list[bool]:
+    """Which of n tensors are among the floor(upper n + 1e-9) of lowest risk, or of highest; "auto": see ``auto_count``.
 
     Ties follow the order given; a NaN ranks last.
 
@@ -101,7 +131,7 @@ def kept(n: int, risks: list[float] | None, upper: float, *, highest: bool, what
     Raises:
         ValueError: none would be kept.
     """
-    count = kept_count(upper, n)
+    count = kept_count(upper, n) if not isinstance(upper, str) else n if risks is None else auto_count(risks)
     if count == 0:
         raise ValueError(
             f"upper={upper} keeps none of the {n} target tensors: it must be at least 1/{n} = {1 / n:.4f}"

@@ -9,24 +9,17 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from rosetune.mask_trace import MaskTrace
+from rosetune.methods._auto_threshold import AUTO
 from rosetune.methods._consistency import require_dropout
 from rosetune.methods._economy import Economy
 from rosetune.methods._observation import Observation
-from rosetune.methods._options import number, one_of, same_options, switch, whole
-from rosetune.methods._ranking import Ranking, thresholds
+from rosetune.methods._options import number, same_options, switch, whole
+from rosetune.methods._ranking import Ranking, check_rules, thresholds
 from rosetune.methods._recorder import Recorder
 from rosetune.methods._second_order import SecondOrderRisk
 from rosetune.methods._sketch import SeededProjection
 from rosetune.methods._targets import LAYER_WEIGHTS, check_pattern, select_targets
 
-_CHOICES = {
-    "order": ("first", "second", "ensemble"),
-    "keep": ("lowest", "highest"),
-    "reduce": ("gradients", "norms"),
-    "risk": ("consistency", "task"),
-    "normalize": ("norm", "rms"),
-    "second_order": ("paper", "corrected"),
-}
 # Options that a state from before them lacks.
 _ABSENT = {"sketch": 0, "refresh": 1, "agreement": 0.0, "consistency_share": 1.0, "skip_gradients": True}
 
@@ -44,7 +37,9 @@ class Rose:
 
     Args:
         order: "first", "second" or "ensemble".
-        upper: share of the tensors that is kept, in (0, 1]; a pair (first, second) for the ensemble.
+        upper: share of the tensors that is kept, in (0, 1]; a pair (first, second) for the ensemble. "auto", for one
+            or both: in each step as many of the lowest risks as hold at most half of the squared risk,
+            sum_kept r_i^2 <= 1/2 sum_i r_i^2, and at least one tensor; the shares are logged.
         gamma: weight of the first-order mask in the ensemble, in [0, 1].
         target_parameters: regular expression (``re.search`` on the parameter's name) of the tensors that may be
             frozen; all others are always updated. Default: every weight inside an encoder or decoder layer.
@@ -115,7 +110,7 @@ class Rose:
     def __init__(
         self,
         order: Literal["first", "second", "ensemble"] = "ensemble",
-        upper: float | Sequence[float] = 0.6,
+        upper: float | str | Sequence[float | str] = 0.6,
         gamma: float = 0.5,
         target_parameters: str = LAYER_WEIGHTS,
         keep: Literal["lowest", "highest"] = "lowest",
@@ -132,17 +127,16 @@ class Rose:
         consistency_share: float = 1.0,
         skip_gradients: bool = True,
     ) -> None:
-        chosen = {"order": order, "keep": keep, "reduce": reduce, "risk": risk, "normalize": normalize}
-        for name, value in {**chosen, "second_order": second_order}.items():
-            one_of(name, value, _CHOICES[name])
+        rules = {"order": order, "keep": keep, "reduce": reduce, "risk": risk, "normalize": normalize}
+        check_rules({**rules, "second_order": second_order})
         self.order, self.reduce, self.start_step = order, reduce, whole("start_step", start_step)
-        gamma, upper = number("gamma", gamma, most=1.0), thresholds(upper)
+        gamma, shares = number("gamma", gamma, most=1.0), thresholds(upper)
         self.target_parameters = check_pattern(target_parameters)
         self.sketch, seed = whole("sketch", sketch), whole("seed", seed)
         self.consistency_share = number("consistency_share", consistency_share, most=1.0, positive=True)
         self._economy = Economy(refresh, agreement, skip_gradients)
         self._options = {
-            **{**chosen, "upper": list(upper), "gamma": gamma, "target_parameters": target_parameters},
+            **{**rules, "upper": list(shares), "gamma": gamma, "target_parameters": target_parameters},
             **{"second_order": second_order, "start_step": self.start_step, "trace": switch("trace", trace)},
             **({"sketch": self.sketch, "seed": seed} if self.sketch else {"sketch": 0}),
             **{"refresh": self._economy.refresh, "agreement": self._economy.agreement},
@@ -151,12 +145,13 @@ class Rose:
         ranked = set() if order == "second" else {"consistency" if risk == "consistency" else "task_loss"}
         self._ranked_by = frozenset(ranked if order == "first" else ranked | {"task_loss"})
         self._step = 0
-        self._observation, self._recorder = Observation(), Recorder(trace)
+        self._observation, self._recorder = Observation(), Recorder(trace, AUTO in shares)
         self._project = SeededProjection(self.sketch, seed)
         self._dropout_acts = False
+        self.shares_kept: dict[str, float] = {}
         second = SecondOrderRisk(second_order == "corrected")
         highest, scaled, only_norms = keep == "highest", normalize == "rms", reduce == "norms"
-        self._ranking = Ranking(order, upper, gamma, highest, risk, scaled, only_norms, second)
+        self._ranking = Ranking(order, shares, gamma, highest, risk, scaled, only_norms, second)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -215,15 +210,17 @@ class Rose:
     def __call__(self, optimizer: torch.optim.Optimizer) -> dict[Parameter, float | Tensor]:
         """The multiplier of every target for this step, 0, gamma, 1 - gamma or 1."""
         targets = select_targets(optimizer, self.target_parameters)
+        self.shares_kept = {}
         if self._step < self.start_step:
             multipliers = [1.0] * len(targets)
         elif self._economy.due:
             multipliers, lasts = self._ranking(optimizer, targets, self._observation, self._step)
+            self.shares_kept = self._ranking.shares_kept
             if lasts:
                 self._economy.renew([name for name, _ in targets], multipliers)
         else:
             multipliers = self._economy.again([name for name, _ in targets])
-        self._recorder.add(targets, multipliers)
+        self._recorder.add(targets, multipliers, self.shares_kept)
         self._ranking.second_order.take(optimizer, targets, multipliers)
         self.discard()
         self._step += 1
