@@ -120,9 +120,9 @@ def thresholds(upper: float | str | Sequence[float | str]) -> tuple[float | str,
 
 
 def kept(n: int, risks: list[float] | None, upper: float | str, *, highest: bool, what: str, step: int) -> list[bool]:
-    """Which of n tensors are among the floor(upper n + 1e-9) of lowest risk, or of highest; "auto": see ``auto_count``.
+    """Which of n tensors are among the floor(upper n + 1e-9) of lowest risk, or of highest.
 
-    Ties follow the order given; a NaN ranks last.
+    Ties follow the order given; a NaN ranks last. For "auto" see :func:`auto_count`.
 
     Args:
         risks: None where there are none yet: all are kept.

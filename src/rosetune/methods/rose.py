@@ -144,10 +144,9 @@ class Rose:
         }
         ranked = set() if order == "second" else {"consistency" if risk == "consistency" else "task_loss"}
         self._ranked_by = frozenset(ranked if order == "first" else ranked | {"task_loss"})
-        self._step = 0
+        self._step, self._dropout_acts = 0, False
         self._observation, self._recorder = Observation(), Recorder(trace, AUTO in shares)
         self._project = SeededProjection(self.sketch, seed)
-        self._dropout_acts = False
         self.shares_kept: dict[str, float] = {}
         second = SecondOrderRisk(second_order == "corrected")
         highest, scaled, only_norms = keep == "highest", normalize == "rms", reduce == "norms"
@@ -162,10 +161,8 @@ class Rose:
         """Within this, tensors that stay frozen until the next refresh take no weight gradient.
 
         Where requires_grad cannot be switched (FSDP, torch.compile, DistributedDataParallel without
-        find_unused_parameters), gradients are computed and dropped, and the log says so once.
-
-        Args:
-            model: as it is called, with its wrappers.
+        find_unused_parameters), gradients are computed and dropped, and the log says so once. ``model`` is what is
+        called, with its wrappers.
         """
         return self._economy.resting(optimizer, model)
 
