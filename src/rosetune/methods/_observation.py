@@ -1,6 +1,7 @@
 """Gradients of losses that are looked at and not followed: kept for one step, averaged, reduced to norms."""
 
 import logging
+import math
 
 import torch
 from torch import Tensor
@@ -236,14 +237,20 @@ def norms(tensors: list[Tensor]) -> Tensor:
     dtype = torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
     if any(isinstance(tensor, DTensor) for tensor in tensors):
         squares = norms([t.to_local() if isinstance(t, DTensor) else t for t in tensors]).square()
-        # Each process has its own part of a sharded tensor, and all of any other.
-        sharded = [isinstance(t, DTensor) and any(p.is_shard() for p in t.placements) for t in tensors]
-        squares = torch.where(torch.tensor(sharded, device=squares.device), squares, squares / world_size())
+        squares /= torch.tensor([_copies(tensor) for tensor in tensors]).to(squares)
         torch.distributed.all_reduce(squares)
         return squares.sqrt()
     half = any(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in tensors)
     each = torch._foreach_norm(tensors, 2, dtype) if half else torch._foreach_norm(tensors, 2)
     return torch.stack([norm.to(dtype) for norm in each])
+
+
+def _copies(tensor: Tensor) -> int:
+    """How many processes hold each scalar of a tensor."""
+    if not isinstance(tensor, DTensor):
+        return world_size()
+    sizes = [tensor.device_mesh.size(i) for i, placement in enumerate(tensor.placements) if not placement.is_shard()]
+    return math.prod(sizes)
 
 
 def _marks(parameters: list[Parameter]) -> list[tuple[int, int] | None]:
