@@ -14,8 +14,8 @@ _FEATURES = {"linguistic": "linguistic_feature_label", "surface": "surface_featu
 def read_msgs(folder: str | os.PathLike[str], linguistic: str = "control_raising", surface: str = "length") -> Probe:
     """A probe from folders of JSON Lines as the authors publish them.
 
-    ``<linguistic>_<surface>/`` holds the ambiguous ``train.jsonl`` and a ``test.jsonl``, of which the rows whose labels
-    differ are the test; ``<linguistic>_control/`` and ``<surface>_control/`` hold the controls.
+    ``<linguistic>_<surface>/`` holds the ambiguous ``train.jsonl`` and a ``test.jsonl``, of which the rows whose
+    labels differ are the test; ``<linguistic>_control/`` and ``<surface>_control/`` hold the controls.
 
     Args:
         folder: of the unpacked archive.
