@@ -24,7 +24,11 @@ OBJECTIVE_OPTIONS = {
 }
 # Several variants of a method.
 MASK_OPTIONS = {
-    "rose": {**ROSES, "corrected": {"order": "ensemble", "second_order": "corrected", "trace": True}},
+    "rose": {
+        **ROSES,
+        "corrected": {"order": "ensemble", "second_order": "corrected", "trace": True},
+        "auto": {"upper": "auto"},
+    },
     "static": {"upper": {"upper": 0.5}, "frozen": {"frozen": "."}},
     "replay": {"": {"trace": TRACE}},
     "child_tuning": {"D": {"mode": "D"}, "F": {"mode": "F"}},
@@ -35,7 +39,7 @@ MASKS = {"none": {}} | {
     for variant, options in MASK_OPTIONS.get(name, {"": {}}).items()
 }
 # Further variants of a mask, which need not meet every objective.
-ONCE = ("rose-corrected", "static-frozen")
+ONCE = ("rose-corrected", "rose-auto", "static-frozen")
 PAIRS = [(o, m) for o in OBJECTIVES for m in MASKS if m not in ONCE or o == "cross_entropy"]
 
 

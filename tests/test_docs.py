@@ -34,6 +34,7 @@ SMALL = {"demo": "FacebookAI/roberta-base"}
 NOT_RUN = {
     "docs/how-to/elsewhere.md": 1,
     "docs/how-to/several-gpus.md": 1,
+    "docs/how-to/tables.md": 1,
     "docs/robustness.md": 2,
 }
 
@@ -163,7 +164,7 @@ def test_command_lines_are_real(name: str, words: list[str]) -> None:
 
 
 def check_rosetune(words: list[str]) -> None:
-    """Each flag is one of the verb's own, or of `train` one of the Trainer's; JSON is JSON; a recipe is there."""
+    """Each flag is the verb's own, or of `train` and `search` the Trainer's; JSON is JSON; a recipe is there."""
     from rosetune.cli import _parser, _underscored
     from rosetune.recipes import load_recipe
 
@@ -171,14 +172,18 @@ def check_rosetune(words: list[str]) -> None:
     if rest:
         from rosetune.arguments import RobustTrainingArguments
 
-        assert known.verb == "train", rest
+        assert known.verb in ("train", "search"), rest
         flags = {word.partition("=")[0].removeprefix("--") for word in rest if word.startswith("--")}
         assert flags <= {field.name for field in fields(RobustTrainingArguments)}
     for option, value in vars(known).items():
         if option.endswith("_kwargs"):
             assert isinstance(json.loads(value), dict)
-    if known.verb == "train" and known.recipe:
+    if known.verb in ("train", "search") and known.recipe:
         load_recipe(known.recipe)
+    if known.verb == "search":
+        from rosetune.experiments.search_space import read_space
+
+        assert read_space(known.space)
     if known.verb == "attack":
         from rosetune.robustness.attacks.recipes import RECIPES
 

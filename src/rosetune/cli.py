@@ -9,7 +9,20 @@ from difflib import get_close_matches
 from typing import NoReturn
 
 from rosetune import __version__
-from rosetune.verbs import analyze, attack, compare, controls, demo, evaluate, predict, train
+from rosetune.verbs import (
+    analyze,
+    attack,
+    compare,
+    controls,
+    demo,
+    evaluate,
+    predict,
+    reproduce,
+    search,
+    sweep,
+    table,
+    train,
+)
 from rosetune.verbs import list as listing
 
 _VERBS = {
@@ -18,6 +31,10 @@ _VERBS = {
     "attack": attack,
     "controls": controls,
     "compare": compare,
+    "sweep": sweep,
+    "reproduce": reproduce,
+    "table": table,
+    "search": search,
     "analyze": analyze,
     "predict": predict,
     "list": listing,
@@ -44,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if verb is not None and verb not in _VERBS:
         parser.error(f"there is no verb {verb!r}: {_guess(verb, _VERBS) or 'give one of ' + ', '.join(_VERBS)}")
     known, rest = parser.parse_known_args(words)
-    if rest and known.verb != "train":
+    if rest and known.verb not in ("train", "search"):  # whose further words are the Trainer's
         guess = _guess(rest[0].partition("=")[0], known.options)
         parser.error(f"unknown: {' '.join(rest)}" + (f": {guess}" if guess else ""))
     try:
@@ -52,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         sys.exit(141)
     except KeyboardInterrupt:
-        resumes = "" if known.verb in ("predict", "list") else "; the same command goes on where it stopped"
+        resumes = "" if known.verb in ("predict", "list", "table") else "; the same command goes on where it stopped"
         print(f"\nrosetune: interrupted{resumes}", file=sys.stderr)
         sys.exit(130)
     except Exception as error:

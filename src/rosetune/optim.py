@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim.adamw import adamw
 
-from rosetune.methods import ObservingMask, UpdateMask
+from rosetune.methods import ChoosingMask, ObservingMask, UpdateMask
 
 __all__ = ["SelectiveAdamW"]
 
@@ -41,8 +41,9 @@ class SelectiveAdamW(torch.optim.AdamW):
         clip_coefficient: what the gradients of this step were multiplied with after the backward pass (gradient
             clipping, loss scaling), for masks that compare another gradient with the moments. Set by
             :meth:`clip_grad_norm_` and by :class:`~rosetune.RobustTrainer`; back to 1 after every step.
-        density: after a step, the mean multiplier over the masked ``"tensors"`` and over their ``"scalars"``;
-            None where nothing was masked yet.
+        density: after a step, the mean multiplier over the masked ``"tensors"`` and over their ``"scalars"``, and the
+            shares of tensors that a :class:`~rosetune.methods.ChoosingMask` has chosen; None where nothing was masked
+            yet.
 
     Raises:
         TypeError: ``update_mask`` is no mask but, say, its name.
@@ -90,6 +91,8 @@ class SelectiveAdamW(torch.optim.AdamW):
         if mask is not None:
             self._check(multipliers, mask.freezes_update)
             self.density = _density(multipliers)
+            if isinstance(mask, ChoosingMask) and self.density is not None:
+                self.density |= mask.shares_kept
         for group in self.param_groups:
             self._step_group(group, multipliers, mask is None or mask.freezes_update)
         self.clip_coefficient = 1.0

@@ -158,6 +158,18 @@ class TracedMask(UpdateMask, Protocol):
 
 
 @runtime_checkable
+class ChoosingMask(UpdateMask, Protocol):
+    """An update mask that decides by itself how much it keeps (ROSE with ``upper="auto"``).
+
+    Attributes:
+        shares_kept: by name the share of its tensors that it has chosen for the last step; empty where it had none to
+            choose.
+    """
+
+    shares_kept: dict[str, float]
+
+
+@runtime_checkable
 class PreparedMask(UpdateMask, Protocol):
     """An update mask that must see the training data before the first step (Child-Tuning-D)."""
 

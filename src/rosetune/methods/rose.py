@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from rosetune.mask_trace import MaskTrace
+from rosetune.methods._auto_threshold import AUTO, auto_count
 from rosetune.methods._consistency import require_dropout
 from rosetune.methods._observation import Observation, norms
 from rosetune.methods._options import number, one_of, same_options, switch, whole
@@ -34,7 +35,9 @@ class Rose:
 
     Args:
         order: "first", "second" or "ensemble".
-        upper: share of the tensors that is kept, in (0, 1]; a pair (first, second) for the ensemble.
+        upper: share of the tensors that is kept, in (0, 1]; a pair (first, second) for the ensemble. "auto", for one
+            or both: in each step as many of the lowest risks as hold at most half of the squared risk,
+            sum_kept r_i^2 <= 1/2 sum_i r_i^2, and at least one tensor; the shares are logged.
         gamma: weight of the first-order mask in the ensemble, in [0, 1].
         target_parameters: regular expression (``re.search`` on the parameter's name) of the tensors that may be
             frozen; all others are always updated. Default: every weight inside an encoder or decoder layer.
@@ -92,7 +95,7 @@ class Rose:
     def __init__(
         self,
         order: Literal["first", "second", "ensemble"] = "ensemble",
-        upper: float | Sequence[float] = 0.6,
+        upper: float | str | Sequence[float | str] = 0.6,
         gamma: float = 0.5,
         target_parameters: str = LAYER_WEIGHTS,
         keep: Literal["lowest", "highest"] = "lowest",
@@ -133,6 +136,10 @@ class Rose:
         self._untaken: dict[str, float] = {}  # prod_t (1 - (1 - beta1) M_t) by tensor name
         self._trace: list[list[float]] | None = [] if trace else None
         self._targets: tuple[tuple[str, ...], list[int]] = ((), [])  # names and sizes, for the trace
+        self.shares_kept: dict[str, float] = {}
+        self._chosen: list[list[float]] | None = (
+            [] if trace and AUTO in (self.upper_first, self.upper_second) else None
+        )
 
     def observe(
         self,
@@ -175,6 +182,7 @@ class Rose:
         targets = select_targets(optimizer, self.target_parameters)
         self._check_targets(targets)
         multipliers = [1.0] * len(targets)
+        self.shares_kept = {}
         if self._step >= self.start_step:
             multipliers = self._mask(optimizer, targets)
         self._record(optimizer, targets, multipliers)
@@ -194,6 +202,8 @@ class Rose:
             names, sizes = self._targets
             multipliers = torch.tensor(self._trace, dtype=torch.float32)
             state["trace"] = {"names": list(names), "sizes": list(sizes), "multipliers": multipliers}
+            if self._chosen is not None:
+                state["trace"]["chosen"] = torch.tensor(self._chosen, dtype=torch.float32)
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -204,6 +214,8 @@ class Rose:
         if self._trace is not None:
             self._targets = tuple(state["trace"]["names"]), list(state["trace"]["sizes"])
             self._trace = state["trace"]["multipliers"].tolist()
+            if self._chosen is not None:
+                self._chosen = state["trace"]["chosen"].tolist()
         self.discard()
 
     @property
@@ -212,7 +224,8 @@ class Rose:
         if not self._trace:
             return None
         names, sizes = self._targets
-        return MaskTrace(names, np.array(sizes), np.array(self._trace, dtype=np.float32))
+        chosen = None if self._chosen is None else np.array(self._chosen, dtype=np.float32)
+        return MaskTrace(names, np.array(sizes), np.array(self._trace, dtype=np.float32), chosen)
 
     def _mask(self, optimizer: torch.optim.Optimizer, targets: Targets) -> list[float]:
         norms_of: list[Tensor] = []
@@ -288,9 +301,11 @@ class Rose:
             )
         self._targets = names, [parameter.numel() for _, parameter in targets]
 
-    def _keep(self, risks: list[float] | None, upper: float, name: str) -> list[bool]:
+    def _keep(self, risks: list[float] | None, upper: float | str, name: str) -> list[bool]:
         n = len(self._targets[0])
-        count = kept_count(upper, n)
+        count = kept_count(upper, n) if not isinstance(upper, str) else n if risks is None else auto_count(risks)
+        if upper == AUTO:
+            self.shares_kept[name.partition("-")[0]] = count / n
         if count == 0:
             raise ValueError(
                 f"upper={upper} keeps none of the {n} target tensors: it must be at least 1/{n} = {1 / n:.4f}"
@@ -315,6 +330,8 @@ class Rose:
     def _record(self, optimizer: torch.optim.Optimizer, targets: Targets, multipliers: list[float]) -> None:
         if self._trace is not None:
             self._trace.append(multipliers)
+        if self._chosen is not None:
+            self._chosen.append([self.shares_kept.get(name, math.nan) for name in ("first", "second")])
         if self.second_order == "corrected":
             beta1 = {p: group["betas"][0] for group in optimizer.param_groups for p in group["params"]}
             for (name, parameter), m in zip(targets, multipliers, strict=True):
@@ -325,9 +342,15 @@ def _gradient(parameter: Parameter) -> Tensor:
     return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
 
 
-def _thresholds(upper: float | Sequence[float]) -> tuple[float, float]:
+def _thresholds(upper: float | str | Sequence[float | str]) -> tuple[float | str, float | str]:
     pair = tuple(upper) if isinstance(upper, list | tuple) else (upper, upper)
     if len(pair) != 2:
-        raise ValueError(f"upper must be a share in (0, 1], or a pair of them (first, second), not {upper!r}")
-    first, second = (number("upper", value, most=1.0, positive=True) for value in pair)
+        raise ValueError(
+            f'upper must be a share in (0, 1] or "auto", or a pair of them (first, second), not {upper!r}'
+        )
+    if any(isinstance(value, str) and value != AUTO for value in pair):
+        raise ValueError(
+            f'upper must be a share in (0, 1] or "auto", or a pair of them (first, second), not {upper!r}'
+        )
+    first, second = (v if v == AUTO else number("upper", v, most=1.0, positive=True) for v in pair)
     return first, second
