@@ -27,7 +27,7 @@ MASK_OPTIONS = {
     "rose": {
         **ROSES,
         "corrected": {"order": "ensemble", "second_order": "corrected", "trace": True},
-        "auto": {"upper": "auto"},
+        "auto": {"upper": "auto", "trace": True},
     },
     "static": {"upper": {"upper": 0.5}, "frozen": {"frozen": "."}},
     "replay": {"": {"trace": TRACE}},
