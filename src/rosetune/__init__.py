@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rosetune.methods.smart import Smart
     from rosetune.optim import SelectiveAdamW
     from rosetune.robustness.face import attack, compare, evaluate
+    from rosetune.runs.averages import averages
     from rosetune.runs.run import Run, find_runs
     from rosetune.runs.table import examples, scores
     from rosetune.trainer import RobustTrainer
@@ -70,6 +71,7 @@ _HOME = {
     "evaluate": "rosetune.robustness.face",
     "Run": "rosetune.runs.run",
     "find_runs": "rosetune.runs.run",
+    "averages": "rosetune.runs.averages",
     "scores": "rosetune.runs.table",
     "examples": "rosetune.runs.table",
 }
@@ -105,6 +107,7 @@ __all__ = [
     "UpdateMask",
     "__version__",
     "attack",
+    "averages",
     "compare",
     "evaluate",
     "examples",

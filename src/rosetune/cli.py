@@ -9,7 +9,20 @@ from difflib import get_close_matches
 from typing import NoReturn
 
 from rosetune import __version__
-from rosetune.verbs import attack, compare, controls, demo, evaluate, predict, search, train
+from rosetune.verbs import (
+    analyze,
+    attack,
+    compare,
+    controls,
+    demo,
+    evaluate,
+    predict,
+    reproduce,
+    search,
+    sweep,
+    table,
+    train,
+)
 from rosetune.verbs import list as listing
 
 _VERBS = {
@@ -18,7 +31,11 @@ _VERBS = {
     "attack": attack,
     "controls": controls,
     "compare": compare,
+    "sweep": sweep,
+    "reproduce": reproduce,
+    "table": table,
     "search": search,
+    "analyze": analyze,
     "predict": predict,
     "list": listing,
     "demo": demo,
@@ -52,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         sys.exit(141)
     except KeyboardInterrupt:
-        resumes = "" if known.verb in ("predict", "list") else "; the same command goes on where it stopped"
+        resumes = "" if known.verb in ("predict", "list", "table") else "; the same command goes on where it stopped"
         print(f"\nrosetune: interrupted{resumes}", file=sys.stderr)
         sys.exit(130)
     except Exception as error:

@@ -14,7 +14,7 @@ from rosetune._torch import unwrap
 from rosetune.arguments import RobustTrainingArguments, build_objective, build_update_mask
 from rosetune.data.balance import ClassBalancedSampler
 from rosetune.methods import Objective, ObjectiveOutput, ObservingMask, PreparedMask, StatefulObjective, UpdateMask
-from rosetune.methods._state import keep_with
+from rosetune.methods._state import keep_with, require_state
 from rosetune.methods.cross_entropy import CrossEntropy
 from rosetune.optim import SelectiveAdamW, require_same_mask
 
@@ -160,6 +160,15 @@ class RobustTrainer(Trainer):
                 inner.register_load_state_dict_pre_hook(lambda _, state: require_same_mask(state, None))
             self._kept_with = inner
         return optimizer
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """The Trainer's, which goes on with a fresh optimizer in silence where a checkpoint holds none."""
+        if checkpoint is not None and not self.is_deepspeed_enabled:
+            objective = self.training_objective
+            mask = ["the update mask"] if self._is_masked(self.args) else []
+            own = [type(objective).__name__] if isinstance(objective, StatefulObjective) else []
+            require_state(checkpoint, [*mask, *own])
+        super()._load_optimizer_and_scheduler(checkpoint)
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """The Trainer's, with a look at whether a subclass's ``compute_loss`` came here."""

@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from rosetune.experiments.quick import option_error
@@ -10,7 +11,7 @@ from rosetune.recipes import load_recipe
 from rosetune.runs.config import RUN_DEFAULTS, RUN_OPTIONS, RunConfig
 from rosetune.runs.values import RunError, as_mapping, read_yaml
 
-__all__ = ["make_config", "parse_training", "training_help"]
+__all__ = ["make_config", "merged_layers", "parse_training", "training_help"]
 
 # What a layer below says of its own files means nothing to a named task.
 _OF_OWN_DATA = (
@@ -52,7 +53,7 @@ def make_config(
     if config_file is not None:
         layers.append(_typed(read_yaml(config_file), f"{config_file}: ", parse))
     layers.append({**_typed(options or {}, "", parse), **parse({}, arguments)})
-    merged = _merge(layers)
+    merged = merged_layers(layers)
     for name in ("task", "model_name_or_path"):
         if name not in merged:
             raise RunError(f"--{name} is missing: give it here, in --config, or through a --recipe")
@@ -67,9 +68,7 @@ def parse_training(options: Mapping[str, Any], arguments: Sequence[str] = ()) ->
     Raises:
         RunError: an unknown option or a value of the wrong type.
     """
-    parser = _training_parser()
-    for action in parser._actions:
-        action.default = argparse.SUPPRESS
+    parser = _silent_parser()
     known = {action.dest: action for action in parser._actions}
     words = []
     for name, value in options.items():
@@ -89,6 +88,15 @@ def training_help() -> str:
     parser = _training_parser()
     parser.set_defaults(**RUN_DEFAULTS)
     return "arguments of the Trainer:\n" + parser.format_help().partition("options:\n")[2]
+
+
+@cache
+def _silent_parser() -> argparse.ArgumentParser:
+    """The same without defaults: it returns what is given alone."""
+    parser = _training_parser()
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS
+    return parser
 
 
 def _training_parser() -> argparse.ArgumentParser:
@@ -113,7 +121,8 @@ def _typed(options: Mapping[str, Any], source: str, parse: Parse) -> dict[str, A
     return {**nothing, **run, **training}
 
 
-def _merge(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def merged_layers(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Options of several layers, the later on top, as :func:`make_config` says; what is None in the end is left out."""
     merged: dict[str, Any] = {}
     for given in layers:
         layer = dict(given)

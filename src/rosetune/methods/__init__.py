@@ -89,8 +89,11 @@ def build(axis: str, name: str, options: Mapping[str, Any] | str | None = None, 
     known = inspect.signature(table[name]).parameters
     unknown = [option for option in options if option not in known]
     if unknown:
+        near = get_close_matches(unknown[0], known, n=1)
+        guess = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(
-            f"{axis} {name!r} has no option {', '.join(map(repr, unknown))}: it takes {', '.join(known) or 'none'}"
+            f"{axis} {name!r} has no option {', '.join(map(repr, unknown))}: {guess}it takes "
+            f"{', '.join(known) or 'none'}"
         )
     given = {key: value for key, value in defaults.items() if key in known and key not in options}
     try:

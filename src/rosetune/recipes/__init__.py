@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["load_recipe", "recipe_names", "recipe_text"]
+__all__ = ["load_recipe", "method_axes", "method_names", "recipe_names", "recipe_text"]
 
 _SHARED, _TASKS = "shared", "tasks"
 # Options of these groups come first in a recipe's text, a blank line between groups.
@@ -56,13 +56,20 @@ def load_recipe(name: str) -> dict[str, Any]:
     Raises:
         ValueError: there is no such recipe; the message has the nearest names.
     """
-    recipe: dict[str, Any] = {}
-    for path, entry in _merged(_known(name)).items():
-        options = recipe
-        for key in path[:-1]:
-            options = options[key]
-        options[path[-1]] = entry.value.copy() if isinstance(entry.value, list | dict) else entry.value
-    return recipe
+    return _tree(_merged(_known(name)))
+
+
+def method_axes(method: str) -> dict[str, Any] | None:
+    """Objective and update mask of a method with the options that all its recipes share; None for an unknown name."""
+    if method not in _methods():
+        return None
+    shared = _tree(_read(method), (_SHARED,))
+    return {key: shared[key] for group in _GROUPS[1:] for key in group if key in shared}
+
+
+def method_names() -> list[str]:
+    """The methods that there are recipes of, sorted."""
+    return sorted(_methods())
 
 
 def recipe_text(name: str) -> str:
@@ -83,6 +90,20 @@ def recipe_text(name: str) -> str:
         block = [line for key in group for path in entries if path[0] == key for line in _lines(path, entries[path])]
         lines += ["", *block] if block else []
     return "\n".join(lines) + "\n"
+
+
+def _tree(entries: dict[Path, _Entry], below: Path = ()) -> dict[str, Any]:
+    """Entries as nested mappings, those below a path."""
+    tree: dict[str, Any] = {}
+    for path, entry in entries.items():
+        own = path[len(below) :]
+        if path[: len(below)] != below or not own:
+            continue
+        options = tree
+        for key in own[:-1]:
+            options = options[key]
+        options[own[-1]] = entry.value.copy() if isinstance(entry.value, list | dict) else entry.value
+    return tree
 
 
 def _known(name: str) -> str:

@@ -86,7 +86,7 @@ class ClaimedRun:
     @property
     def replay_source(self) -> RunConfig:
         """The claim with the next seed."""
-        return self.with_training({**self.training, "seed": self.run.seed + 1}, self.folder / "replay_source")
+        return self.with_training({**self.training, "seed": self.config.seed + 1}, self.folder / "replay_source")
 
     def with_training(self, training: Training, folder: Path) -> RunConfig:
         """A run of the claim's data and model with other training arguments."""

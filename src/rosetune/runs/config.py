@@ -143,6 +143,9 @@ class RunConfig:
         self._check_held_out()
         self.model_kwargs = plain(as_mapping("model_kwargs", self.model_kwargs)) or None
         self.training = {name: plain(as_mapping(name, value)) for name, value in self.training.items()}
+        for name in ("objective", "update_mask"):
+            if not isinstance(self.training.get(name), str | None):
+                raise RunError(f"{name} must be a method's name, not {self.training[name]!r}")
 
     def _check_held_out(self) -> None:
         if self.held_out is None:
@@ -185,7 +188,11 @@ class RunConfig:
     @property
     def seed(self) -> int:
         """Of the training."""
-        return int(self.training.get("seed", DEFAULT_SEED))
+        seed = self.training.get("seed", DEFAULT_SEED)
+        try:
+            return int(seed)
+        except (TypeError, ValueError) as error:
+            raise RunError(f"seed must be a whole number, not {seed!r}") from error
 
     def method(self) -> str:
         """A short name of objective and mask, such as "vanilla", "rose-ensemble", "r-drop+child-tuning-d".
@@ -231,15 +238,15 @@ class RunConfig:
         identity |= {name: getattr(self, name) for name in _LATER if getattr(self, name)}
         return json.loads(json.dumps(identity))
 
-    def folder(self, identity: Mapping[str, Any]) -> Path:
-        """``output_dir``, or ``runs/<task>/<method>/seed-<seed>-<hash of the identity>``.
+    def folder(self, identity: Mapping[str, Any], root: str | os.PathLike[str] = "runs") -> Path:
+        """``output_dir``, or ``<root>/<task>/<method>/seed-<seed>-<hash of the identity>``.
 
         A folder of the version before, whose name was the hash alone, is found again.
         """
         if self.output_dir is not None:
             return Path(self.output_dir).expanduser()
         digest = identity_hash(identity)
-        of_task = Path("runs") / folder_name(identity["task"])
+        of_task = Path(root).expanduser() / folder_name(identity["task"])
         return next(of_task.glob(f"*/{digest}"), of_task / self.method() / f"seed-{self.seed}-{digest}")
 
     def as_yaml(self) -> str:
@@ -256,7 +263,9 @@ class RunConfig:
             if value not in (None, "demo") and Path(value).expanduser().exists():
                 options[name] = str(Path(value).expanduser().resolve())
         unsaid = ("output_dir", "hub_token")
-        training = {name: with_absolute_paths(value) for name, value in self.training.items() if name not in unsaid}
+        training = {
+            name: with_absolute_paths(value, name) for name, value in self.training.items() if name not in unsaid
+        }
         header = "# One run of rosetune; `rosetune train --config` takes this file.\n"
         return header + yaml.safe_dump({**options, **training}, sort_keys=True, allow_unicode=True)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from rosetune.robustness.attacks.run import attack_row, read_results
 from rosetune.runs.config import RunConfig
-from rosetune.runs.files import Rows, read_identity, read_json, read_lines, rows_by_set
+from rosetune.runs.files import Rows, read_fingerprints, read_identity, read_json, read_lines, rows_by_set
 from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError
 
@@ -45,7 +45,7 @@ class Run:
             raise RunError(f"there is no folder {path}: give the folder of a finished run")
         if not (run.folder / "metrics.json").is_file():
             raise RunError(f"{path} is no finished run (no metrics.json): start or resume it with `rosetune train`")
-        _ = run.metrics, run.identity, run.config
+        _ = run.metrics, run.identity, run.method, run.seed
         return run
 
     def __str__(self) -> str:
@@ -55,7 +55,8 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """All metrics by evaluation set; written last, so that it says that the run is done."""
         metrics = read_json(self.folder / "metrics.json", "evaluate again with `rosetune evaluate`")
-        if not isinstance(metrics, dict) or not isinstance(metrics.get("sets"), dict):
+        sets = metrics.get("sets") if isinstance(metrics, dict) else None
+        if not isinstance(sets, dict) or not all(isinstance(part, dict) for part in sets.values()):
             raise RunError(f"{self.folder}/metrics.json holds no metrics: evaluate again with `rosetune evaluate`")
         return metrics
 
@@ -75,9 +76,9 @@ class Run:
         return self.config.method()
 
     @property
-    def seed(self) -> int:
-        """Of its training."""
-        return self.config.seed
+    def seed(self) -> int | None:
+        """Of its training; None for a model that was not trained here."""
+        return None if self.config.given else self.config.seed
 
     @property
     def task(self) -> str:
@@ -139,6 +140,8 @@ class Run:
         for path in sorted((self.folder / "attacks").glob("*.jsonl")):
             beside = path.with_suffix(".json")
             about = read_json(beside, "remove it and attack again") if beside.is_file() else {}
+            if not isinstance(about, dict):
+                raise RunError(f"{beside} describes no attack: remove it and attack again")
             originals = about.pop("originals", {})
             try:
                 header, results = read_results(path)
@@ -149,6 +152,11 @@ class Run:
                 results = [{**result, "original_id": originals.get(str(result["id"]))} for result in results]
             found[path.stem] = ({**about, **header, "finished": finished}, results)
         return found
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """By set a hash of what was predicted: ids, texts, labels; empty of a run of an earlier version."""
+        return read_fingerprints(self.folder / "predictions")
 
     def sets(self, step: int | None = None) -> list[str]:
         """The names of the sets that it was evaluated on, finished attacks among them; or those of a checkpoint."""

@@ -1,0 +1,168 @@
+"""How long a plan takes on this machine, from a few measured steps of each of its methods."""
+
+import math
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rosetune._files import write_json
+from rosetune.data.rows import TaskData
+from rosetune.experiments.data import load_data
+from rosetune.experiments.executors import LocalExecutor
+from rosetune.experiments.models import quiet_libraries
+from rosetune.experiments.planned import PlannedRun
+from rosetune.experiments.training import Training, training_arguments
+from rosetune.methods import PreparedMask
+from rosetune.robustness.evaluation import predict
+from rosetune.robustness.sets import evaluation_sets
+from rosetune.runs.config import RunConfig
+from rosetune.runs.files import read_json
+from rosetune.runs.values import RunError
+
+__all__ = ["Measured", "Probe", "measure"]
+
+STEPS, ROWS = 6, 64  # measured steps, of which the first warms up; rows that are predicted
+# What a step's cost depends on beside task, model and method.
+_COST = ("per_device_train_batch_size", "gradient_accumulation_steps", "objective_kwargs", "update_mask_kwargs")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds of one kind of run.
+
+    Attributes:
+        run: the one that was measured.
+        runs: how many of its kind are left.
+        step: of an optimizer step.
+        steps: that its training takes.
+        total: of one run: data, model, what the mask prepares, training, evaluation; without attacks.
+    """
+
+    run: PlannedRun
+    runs: int
+    step: float
+    steps: int
+    total: float
+
+
+def measure(runs: Sequence[PlannedRun], jobs: int = 1, threads: int | None = None) -> list[Measured]:
+    """Train each kind of run for some steps, as many at a time as the sweep would.
+
+    Args:
+        runs: those that are left.
+        jobs, threads: as in :class:`~rosetune.experiments.executors.LocalExecutor`.
+
+    Raises:
+        RunError: a kind cannot be trained; the message has the last line of what it said.
+    """
+    kinds: dict[str, list[PlannedRun]] = {}
+    for run in runs:
+        kinds.setdefault(_kind(run), []).append(run)
+    executor, found = LocalExecutor(jobs, threads), []
+    with tempfile.TemporaryDirectory(prefix="rosetune-") as place:
+        waiting = {str(number): of_kind for number, of_kind in enumerate(kinds.values())}
+        left = list(waiting)
+        try:
+            while left or not executor.has_room() or len(found) < len(kinds):
+                while left and executor.has_room():
+                    key = left.pop(0)
+                    probe = Probe(waiting[key][0].config, str(Path(place, key)))
+                    Path(place, f"{key}.log").touch()
+                    executor.start_work(key, probe, Path(place, f"{key}.log"))
+                for key, error in executor.finished(1.0).items():
+                    if error is not None:
+                        said = Path(place, f"{key}.log").read_text(encoding="utf-8").strip().splitlines()[-1:]
+                        raise RunError(f"{waiting[key][0]} cannot be measured: {' '.join(said) or error}")
+                    found.append(_measured(waiting[key], read_json(Path(place, key, "probe.json"), "measure again")))
+        finally:
+            executor.stop()
+    return found
+
+
+def _kind(run: PlannedRun) -> str:
+    config = run.config
+    options = [config.training.get(name) for name in _COST]
+    return repr((run.task, run.model, run.method, config.max_length, config.sets, options))
+
+
+def _measured(runs: Sequence[PlannedRun], told: Mapping[str, float]) -> Measured:
+    each = [told["fixed"] + told["prepare_row"] * _rows(run) + told["step"] * _steps(run) for run in runs]
+    return Measured(runs[0], len(runs), told["step"], _steps(runs[0]), sum(each) / len(each))
+
+
+def _rows(run: PlannedRun) -> int:
+    config, rows = run.config, len(run.data.splits["train"])
+    rows = min(rows, config.max_train_samples or rows)
+    return rows - round(rows * (config.validation_from_train or 0))
+
+
+def _steps(run: PlannedRun) -> int:
+    args = training_arguments(_probed(run.config, steps=None))
+    if args.max_steps > 0:
+        return args.max_steps
+    batches = math.ceil(_rows(run) / args.train_batch_size)
+    return math.ceil(max(1, math.ceil(batches / args.gradient_accumulation_steps)) * args.num_train_epochs)
+
+
+def _probed(config: RunConfig, steps: int | None) -> RunConfig:
+    """The same run, without what is written down, and short where a number of steps is given."""
+    kept = {"save_strategy": "no", "report_to": "none", "disable_tqdm": True}
+    training = {**config.training, **kept, **({"max_steps": steps} if steps else {})}
+    kwargs = training.get("update_mask_kwargs") or {}
+    if isinstance(kwargs.get("trace"), dict | str):
+        # The trace is not there yet: what a mask withholds costs the same whichever tensors these are.
+        training |= {"update_mask": "random", "update_mask_kwargs": {}}
+    return replace(config, validation_from_train=None, training=training)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Some steps of a run, in a process of its own, on its own data and with its own batches.
+
+    ``probe.json`` in the folder then holds seconds: ``step``, ``prepare_row`` (of a mask that looks at the training
+    data first, for each row of it) and ``fixed`` (data, model, evaluation).
+    """
+
+    config: RunConfig
+    folder: str
+
+    def __call__(self) -> None:
+        """Measure."""
+        quiet_libraries()
+        start = time.perf_counter()
+        config = _probed(self.config, STEPS)
+        data = load_data(config)
+        args = training_arguments(config)
+        args.output_dir = self.folder
+        rows = STEPS * args.train_batch_size * args.gradient_accumulation_steps
+        rows = min(rows, config.max_train_samples or rows, len(data.splits["train"]))
+        training = Training(replace(config, max_train_samples=rows), data, args)
+        ready = time.perf_counter()
+        training.run(None)
+        trained = time.perf_counter()
+        seconds = training.step_seconds
+        prepared = isinstance(training.trainer.update_mask, PreparedMask)
+        aside = (trained - ready - sum(seconds)) if prepared else 0.0
+        write_json(
+            Path(self.folder, "probe.json"),
+            {
+                "step": sum(seconds[1:]) / max(1, len(seconds) - 1),
+                "prepare_row": aside / rows,
+                "fixed": ready - start + self._evaluation(data, training.trainer),
+            },
+        )
+
+    def _evaluation(self, data: TaskData, trainer: Any) -> float:
+        """Seconds for all sets, from some rows of the clean one."""
+        sets = [
+            part.dataset
+            for kind in self.config.sets
+            for part in evaluation_sets(data, kind, data_dir=self.config.data_dir).values()
+        ]
+        rows = sets[0].select(range(min(ROWS, len(sets[0]))))
+        start = time.perf_counter()
+        predict(trainer.model, trainer.processing_class, rows, data.text_columns)
+        return (time.perf_counter() - start) / len(rows) * sum(map(len, sets))

@@ -1,0 +1,161 @@
+"""A plan: tasks, models, methods, seeds and grids, from which runs follow."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+from rosetune.data.tasks import find_task
+from rosetune.experiments.attack_options import AttackOptions
+from rosetune.experiments.marked import Marked, Place
+from rosetune.recipes import load_recipe, method_axes
+from rosetune.runs.values import RunError
+
+__all__ = ["AXES", "Options", "Part", "Plan", "Selection", "nested", "reference"]
+
+Options = dict[str, Any]
+AXES = ("objective_kwargs", "update_mask_kwargs")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A task, a model or a method of a plan.
+
+    Attributes:
+        name: as the plan calls it.
+        options: what it adds to the options of a run.
+        place: where it stands in the plan.
+        recipe: of a method, the recipe below its options: its method, or its whole name.
+        grid: of a method, further grids.
+        tasks: of a method, options by task.
+        select: of a method, values by option to choose from after those of the plan.
+    """
+
+    name: str
+    options: Options
+    place: Place
+    recipe: str | None = None
+    grid: dict[str, list[Any]] = field(default_factory=dict)
+    tasks: dict[str, Options] = field(default_factory=dict)
+    select: dict[str, list[Any]] = field(default_factory=dict)
+
+    def references(self) -> set[str]:
+        """The methods that its options refer to."""
+        layers = (self.options, *self.tasks.values())
+        values = [v for options in layers for axis in AXES for v in (options.get(axis) or {}).values()]
+        return {name for name in map(reference, values) if name is not None}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How a plan chooses options of each method and task, before its own runs.
+
+    Attributes:
+        seed: of the trials.
+        options: of the trials, on top of the plan's; ``held_out`` among them.
+        grid: values by option; one option is chosen after the other.
+    """
+
+    seed: int
+    options: Options
+    grid: dict[str, list[Any]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a plan names, checked one by one; :func:`~rosetune.experiments.planned.planned_runs` makes runs of it.
+
+    A run's options come from, the later on top: the method's recipe (where it names one), the objective and mask that
+    the method's name stands for, ``options``, the model's, the task's, the method's, the method's for the task, and
+    the point of the grid. Each method's grid is that of the plan with its own on top.
+
+    Attributes:
+        output_dir: the folder of all runs.
+        tasks, models, methods: by name.
+        seeds: of the trainings.
+        options: of every run.
+        grid: values by option, such as ``learning_rate`` or ``update_mask_kwargs.upper``, of every method.
+        attacks: on each run, once it is trained.
+        threads: of each run; the last bits of a result depend on it. None: left to where it runs.
+        select: what is chosen on held-out training rows first; None: nothing is.
+        title: what the plan is.
+        left_out: what it leaves out, in sentences.
+        table: how its result is shown, as arguments of the table's function.
+        marked: the file, for messages.
+    """
+
+    output_dir: str
+    tasks: dict[str, Part]
+    models: dict[str, Part]
+    methods: dict[str, Part]
+    seeds: list[int]
+    options: Options
+    grid: dict[str, list[Any]]
+    attacks: tuple[AttackOptions, ...]
+    threads: int | None
+    select: Selection | None
+    title: str
+    left_out: tuple[str, ...]
+    table: dict[str, Any]
+    marked: Marked
+
+    def points(self, method: Part) -> list[dict[str, Any]]:
+        """The points of a method's grid; one without a value where it has no grid."""
+        grid = {**self.grid, **method.grid}
+        return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+
+    def layers(self, task: Part, model: Part, method: Part, point: Mapping[str, Any]) -> list[Options]:
+        """The layers of a run's options, the lowest first."""
+        named = method.options.keys() & {"objective", "update_mask"} or method.recipe
+        axes = {} if named else method_axes(method.name) or {}
+        layers = [axes, self.options, model.options, task.options, method.options, method.tasks.get(task.name, {})]
+        if method.recipe is not None:
+            layers.insert(0, self._recipe(task, model, method))
+        return [*layers, *(nested(option, value) for option, value in point.items())]
+
+    def _recipe(self, task: Part, model: Part, method: Part) -> Options:
+        known = find_task(str(task.options["task"]))
+        name = str(method.recipe)
+        if "/" not in name:
+            size = str(model.options["model_name_or_path"]).rpartition("/")[2]
+            name = f"{name}/{size}/{known.name if known else task.name}"
+        try:
+            recipe = load_recipe(name)
+        except ValueError as error:
+            raise self.marked.error(error, *method.place, "recipe") from error
+        return {key: value for key, value in recipe.items() if key not in ("task", "model_name_or_path")}
+
+    def narrowed(
+        self,
+        tasks: Sequence[str] | None = None,
+        models: Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None,
+    ) -> "Plan":
+        """The plan with some of its tasks, with other models, with other seeds; None leaves them as they are.
+
+        Raises:
+            RunError: the plan has no such task.
+        """
+        changes: dict[str, Any] = {}
+        if tasks is not None:
+            for name in tasks:
+                if name not in self.tasks:
+                    raise RunError(f"{self.marked.source} has no task {name!r}: give some of {', '.join(self.tasks)}")
+            changes["tasks"] = {name: self.tasks[name] for name in tasks}
+        if models is not None:
+            changes["models"] = {name: Part(name, {"model_name_or_path": name}, ("models",)) for name in models}
+        if seeds is not None:
+            changes["seeds"] = list(seeds)
+        return dataclasses.replace(self, **changes)
+
+
+def nested(option: str, value: Any) -> Options:
+    """``update_mask_kwargs.upper`` as a mapping in a mapping."""
+    name, dot, part = option.partition(".")
+    return {name: {part: value}} if dot else {name: value}
+
+
+def reference(value: Any) -> str | None:
+    """The method whose value, or whose run's trace, is meant by ``{method: NAME}``; None of any other value."""
+    return str(value["method"]) if isinstance(value, Mapping) and value.keys() == {"method"} else None

@@ -1,0 +1,110 @@
+"""What a process of a sweep does, wherever it runs: one run from its training to its attacks."""
+
+import gc
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import Any
+
+import sklearn.metrics  # noqa: F401 (loaded once, in the process that all jobs are forked from)
+import transformers.models.bert  # noqa: F401
+
+from rosetune.experiments.attack import attack_runs
+from rosetune.experiments.attack_options import AttackOptions
+from rosetune.experiments.train import train_run
+from rosetune.runs.config import RunConfig
+from rosetune.runs.run import Run
+
+__all__ = ["Job", "run_in_process", "share_threads"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that is to be done, in words that another process understands.
+
+    Attributes:
+        key: of the run.
+        config: with its folder.
+        attacks: on it, once it is trained.
+        log: what it says goes there; the file is there before the job starts.
+    """
+
+    key: str
+    config: RunConfig
+    attacks: tuple[AttackOptions, ...]
+    log: Path
+
+    def do(self) -> None:
+        """Train, evaluate and attack; what is done is not repeated, and what was killed goes on."""
+        folder = train_run(self.config, _say)
+        for options in self.attacks:
+            attack_runs([Run.open(folder)], options, _say)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def share_threads(threads: int) -> None:
+    """Let this process use so many threads."""
+    import torch
+
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    torch.set_num_threads(threads)
+
+
+def run_in_process(work: Callable[[], Any], log: Path, threads: int, device: str | None) -> None:
+    """Do some work in this process, which was started for it; exit code 1 where it fails.
+
+    It dies with the process that started it, however that ends, and leaves Ctrl-C to it.
+
+    Args:
+        log: takes what is printed, and the error.
+        threads: the process's share.
+        device: the only GPU that it sees; None: what there is.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()  # what is imported need not be looked through at every collection
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    if device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
+    with log.open("a", encoding="utf-8") as file:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        share_threads(threads)
+        if not logged(work):
+            sys.exit(1)
+
+
+def logged(work: Callable[[], Any]) -> bool:
+    """Whether some work succeeds; what it raises is printed, in one line where a user can act on it."""
+    _say(f"--- {datetime.now():%Y-%m-%d %H:%M:%S}, process {os.getpid()}")
+    try:
+        work()
+    except (ValueError, OSError) as error:
+        _say(f"error: {error}")
+        return False
+    except Exception:
+        traceback.print_exc()
+        return False
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return True
+
+
+def _die_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,187 @@
+"""The paper's tables from finished runs: what stands where, for the terminal and for every file format."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from rosetune.report.console import BREAK, Grid, print_grid
+from rosetune.report.published import SOURCE, paper_models, published
+from rosetune.report.sheets import Entry, Printed, Sheet, by_method, by_value, is_option
+from rosetune.runs.aggregate import DROP, Aggregate, aggregate
+from rosetune.runs.figures import METRICS
+from rosetune.runs.groups import value_text
+from rosetune.runs.run import Run
+from rosetune.runs.tested import Row
+from rosetune.runs.values import RunError, flat, guess
+
+__all__ = ["LAYOUTS", "PaperTable", "print_table", "table"]
+
+LAYOUTS = ("table1", "table2", "table3")
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """What :func:`table` found: sheets to show, notes below them, and the measured and printed figures behind both."""
+
+    layout: str
+    sheets: list[Sheet]
+    notes: list[str]
+    found: Aggregate
+    printed: Printed
+
+
+def table(
+    runs: Iterable[Run],
+    layout: str = "table1",
+    *,
+    sets: Sequence[str] | None = None,
+    metric: Sequence[str] = ("accuracy",),
+    baseline: str | None = None,
+    test: str = "welch",
+    option: str = "gamma",
+    paper: bool | str = False,
+    held_out: bool = False,
+) -> PaperTable:
+    """Finished runs in the layout of one of the paper's tables.
+
+    ``table1``: a line per method, and for each task its sets; average and drop over tasks; the controls apart.
+    ``table2``: the same of a method and of what is added to it: r-drop and r-drop+rose-ensemble.
+    ``table3``: average and drop of each method, a column per value of an option.
+
+    Args:
+        runs: from :func:`rosetune.find_runs`.
+        sets, metric, test, held_out: see :func:`~rosetune.runs.aggregate.aggregate`.
+        baseline: as there; None: vanilla, and in table2 r-drop.
+        option: of table3, such as "gamma" or "update_mask_kwargs.upper".
+        paper: whether the paper's own figures stand beside those of the same model, method and task; or the name of
+            its model whose figures do.
+
+    Raises:
+        RunError: an unknown layout, nothing to show, or what :func:`~rosetune.runs.aggregate.aggregate` raises.
+
+    Example:
+        print_table(console(), table(find_runs("runs/**"), "table1", baseline="vanilla"))
+    """
+    if layout not in LAYOUTS:
+        raise RunError(f"no layout is called {layout!r}: choose one of {', '.join(LAYOUTS)}")
+    runs = list(runs)
+    if layout == "table2":
+        baseline = baseline or "r-drop"
+    found = aggregate(
+        runs,
+        sets=sets,
+        metric=metric,
+        baseline=baseline,
+        test=test,
+        told=(option,) if layout == "table3" else (),
+        chosen=_chosen(layout, runs, baseline, option),
+        held_out=held_out,
+    )
+    models = list(dict.fromkeys(row.group.model for row in found.rows))
+    theirs = paper_models(models, paper) if paper else {}
+    # Of several rows of a method, which of them the paper's is, is not known: it comes once, after the last.
+    last = {(row.group.model, row.group.method, _gamma(row, layout, option)): row.group.name for row in found.rows}
+    printed = {
+        (model, name): published(theirs[model], method, found.columns, found.averaged, gamma)
+        for (model, method, gamma), name in last.items()
+        if model in theirs
+    }
+    sheets = []
+    for model in models:
+        rows = [row for row in found.rows if row.group.model == model]
+        if layout == "table3":
+            sheets += by_value(found, model, rows, printed, option)
+        else:
+            sheets += by_method(found, model, rows, printed, added=layout == "table2")
+    notes = [*_legend(found), *found.notes, *_said_of_paper(found, theirs, layout)]
+    return PaperTable(layout, sheets, notes, found, printed)
+
+
+def print_table(out: Console, shown: PaperTable) -> None:
+    """Every sheet on a terminal of any width, and the notes."""
+    for sheet in shown.sheets:
+        heads = (f"{task}\n{head}" if task else head for task, head in sheet.heads)
+        lines: list[tuple[str, ...] | None] = []
+        for i, block in enumerate(sheet.blocks):
+            lines += [None] if i else []
+            lines += [(escape(name), *map(_markup, entries)) for name, entries in block]
+        print_grid(out, Grid(sheet.title, ("", *heads), lines))
+    for note in shown.notes:
+        out.print(Text(note))
+
+
+def _markup(entry: Entry | None) -> str:
+    if entry is None:
+        return "-"
+    text = f"[bold]{escape(entry.text)}[/bold]" if entry.bold else escape(entry.text)
+    spread = f"{BREAK}[dim]{escape(entry.spread)}[/dim]" if entry.spread else ""
+    return f"{text}{entry.mark}{spread}"
+
+
+def _chosen(layout: str, runs: Sequence[Run], baseline: str | None, option: str) -> Callable[[Run], bool] | None:
+    """Which runs a layout shows."""
+    base = (baseline or "vanilla").partition(" (")[0]
+    if layout == "table2":
+        return lambda run: run.method == base or run.method.startswith(f"{base}+")
+    if layout == "table3":
+        having = {run.method for run in runs if any(is_option(option, name) for name in flat(run.identity))}
+        if not having:
+            known = sorted({name.rpartition(".")[2] for run in runs for name in flat(run.identity)})
+            raise RunError(f"no run has the option {option}: {guess(option, known)}")
+        return lambda run: run.method in having or run.method == base
+    return None
+
+
+def _gamma(row: Row, layout: str, option: str) -> str | None:
+    """The value of gamma of a line of Table 3."""
+    if layout != "table3":
+        return None
+    values = [
+        value for name, value in row.group.options.items() if is_option(option, name) and option.endswith("gamma")
+    ]
+    return value_text(values[0]) if values else ""
+
+
+def _legend(found: Aggregate) -> list[str]:
+    """What the figures and the marks are."""
+    raw = {*found.metrics.values()} & {"mse", "brier"}
+    less = METRICS[next(iter(found.metrics.values()))][2] < 0
+    said = [
+        f"Means over seeds{'' if raw else ', in percent'}, with the standard deviation"
+        + (" (less is better)." if less else ".")
+    ]
+    tasks = ", ".join(found.averaged)
+    if DROP in found.columns:
+        said.append(
+            f"average: of clean and robust, over {tasks}. drop: clean minus robust, less is better; other sentences, "
+            "where the robust set is AdvGLUE."
+        )
+    if not found.baselines:
+        return said
+    tests = sum(tested.p is not None for row in found.rows for tested in row.tests.values())
+    how = {
+        "welch": "Welch's, of independent samples: the paper says no more than 1-tailed t-test over 5 seeds",
+        "paired": "paired by seed; the paper says no more than 1-tailed t-test over 5 seeds",
+    }[found.test]
+    return [
+        *said,
+        f"* better than {' / '.join(dict.fromkeys(found.baselines.values()))} by a one-tailed t-test ({how}), p < "
+        f"0.05. ** also after Holm's correction over the table's {tests} t-tests. The sign-flip test is exact, "
+        "one-tailed, paired by seed and not corrected. Every test is about the luck of the seed: the examples are "
+        "taken as given (`rosetune compare` draws them too).",
+    ]
+
+
+def _said_of_paper(found: Aggregate, theirs: Mapping[str, str], layout: str) -> list[str]:
+    if not theirs:
+        return []
+    said = [f"the paper: {SOURCE}"]
+    said += [f"Beside {ours} stand its figures of {name}." for ours, name in theirs.items() if ours.lower() != name]
+    if layout == "table3":
+        said.append("Its Table 3 is over SST-2, RTE, QNLI and QQP.")
+    elif {*found.averaged} < {"sst2", "rte", "qnli", "qqp"}:
+        said.append(f"Its average and drop are computed from its figures on {', '.join(found.averaged)}.")
+    return said

@@ -1,0 +1,163 @@
+"""What a reader of a table over many runs must know of its figures, as sentences."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rosetune.runs.compare import OF_THE_SEED
+from rosetune.runs.config import METHOD
+from rosetune.runs.figures import Column, Figure
+from rosetune.runs.groups import Group, value_text
+from rosetune.runs.run import Run
+from rosetune.runs.sets import SetName
+from rosetune.runs.tested import Row
+from rosetune.runs.values import flat
+
+__all__ = ["notes_on"]
+
+Figures = Mapping[Run, Mapping[str, Figure]]
+ALPHA = 0.05
+_DATA = ("data_fingerprint", "text_columns", "max_train_samples", "validation_from_train", "label_noise", "imbalance")
+_PLACE = ("task", "model_name_or_path")
+
+
+def notes_on(
+    rows: Sequence[Row],
+    figures: Figures,
+    columns: Sequence[Column],
+    made: Mapping[Column, str],
+    averaged: Sequence[str],
+    baselines: Mapping[str, str],
+) -> list[str]:
+    """In the order of their weight: what is left out, what the rows differ in, what the tests can say."""
+    found = [*_made_otherwise(figures, made), *_undefined(figures, columns)]
+    aside = [task for task in dict.fromkeys(column.task for column in columns) if task not in averaged]
+    if aside:
+        found.append(
+            f"Average and drop are without {_and(map(str, aside))}, where a clean or a robust set is missing."
+        )
+    found += _incomplete(rows, columns, averaged)
+    groups = [row.group for row in rows]
+    found += [*_other_data(groups), *_chosen_by_task(groups), *_beside_the_method(groups)]
+    return [*found, *_seeds(rows, baselines), *_limits(rows)]
+
+
+def _and(names: Iterable[str]) -> str:
+    *most, last = list(names)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _called(column: Column) -> str:
+    return f"{SetName.parse(column.set).title} ({column.task})" if column.task else column.set
+
+
+def _made_otherwise(figures: Figures, made: Mapping[Column, str]) -> list[str]:
+    counts: dict[Column, int] = {}
+    for run, own in figures.items():
+        for name, figure in own.items():
+            column = Column(run.task, name)
+            if figure.made != made[column]:
+                counts[column] = counts.get(column, 0) + 1
+    return [
+        f"{n} {'figure' if n == 1 else 'figures'} on {_called(column)} left out: of other examples, or of another "
+        "attack, than most."
+        for column, n in counts.items()
+    ]
+
+
+def _undefined(figures: Figures, columns: Sequence[Column]) -> list[str]:
+    counts = dict.fromkeys(columns, 0)
+    for run, own in figures.items():
+        for name, figure in own.items():
+            counts[Column(run.task, name)] += figure.value is None
+    return [f"On {_called(column)} the metric is undefined for {n} of the runs." for column, n in counts.items() if n]
+
+
+def _incomplete(rows: Sequence[Row], columns: Sequence[Column], averaged: Sequence[str]) -> list[str]:
+    needed = [column for column in columns if column.task in averaged]
+    lacking = [row.group.name for row in rows if any(column not in row.cells for column in needed)]
+    apart = [
+        row.group.name
+        for row in rows
+        if row.group.name not in lacking and len({row.cells[column].seeds for column in needed}) > 1
+    ]
+    said = []
+    if lacking:
+        said.append(f"No average of {_and(dict.fromkeys(lacking))}, where a figure is missing.")
+    if apart:
+        said.append(f"Average and drop of {_and(dict.fromkeys(apart))} are over the seeds that all figures have.")
+    return said
+
+
+def _other_data(groups: Sequence[Group]) -> list[str]:
+    """Rows of one task that were not trained on the same data."""
+    said = []
+    for option in _DATA:
+        by_task: dict[tuple[str, str], dict[str, list[str]]] = {}
+        for group in groups:
+            for task, runs in group.runs.items():
+                value = value_text(runs[0].identity.get(option))
+                by_task.setdefault((group.model, task), {}).setdefault(value, []).append(group.name)
+        said += [
+            f"{task}: not all rows were trained on the same data. {option}: "
+            + "; ".join(f"{value} ({', '.join(names)})" for value, names in values.items())
+            + "."
+            for (_, task), values in by_task.items()
+            if len(values) > 1
+        ]
+    return said
+
+
+def _chosen_by_task(groups: Sequence[Group]) -> list[str]:
+    """Options that the tasks of a row do not share."""
+    by_names: dict[tuple[str, ...], list[str]] = {}
+    for group in groups:
+        every = [flat(runs[0].identity, (*OF_THE_SEED, *_DATA, *_PLACE)) for runs in group.runs.values()]
+        if names := tuple(_differing(every)):
+            by_names.setdefault(names, []).append(group.name)
+    return [
+        f"Not the same for all tasks of a row: {', '.join(names)} ({', '.join(dict.fromkeys(rows))})."
+        for names, rows in by_names.items()
+    ]
+
+
+def _beside_the_method(groups: Sequence[Group]) -> list[str]:
+    """Options beside the method that the rows of a task do not share; those of controls are theirs."""
+    by_task: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for group in groups:
+        for task, runs in group.runs.items() if not group.control else ():
+            options = flat(runs[0].identity, (*OF_THE_SEED, *METHOD, *_DATA, *_PLACE))
+            by_task.setdefault((group.model, task), []).append(options)
+    names = dict.fromkeys(name for every in by_task.values() for name in _differing(every))
+    return [f"Not the same for all rows of a task: {', '.join(names)}. JSON has the options."] if names else []
+
+
+def _differing(every: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = sorted({name for options in every for name in options})
+    return [name for name in names if any(options.get(name) != every[0].get(name) for options in every)]
+
+
+def _seeds(rows: Sequence[Row], baselines: Mapping[str, str]) -> list[str]:
+    """Rows with other seeds than their baseline."""
+    apart = [
+        row.group.name
+        for row in rows
+        if any(len(tested.common) < row.cells[column].n for column, tested in row.tests.items())
+        or any(
+            len(row.tests[column].common) < base.cells[column].n
+            for base in rows
+            if base.group.model == row.group.model and base.group.name == baselines.get(row.group.model)
+            for column in row.tests
+        )
+    ]
+    names = _and(dict.fromkeys(apart)) if apart else ""
+    return [f"{names}: not the seeds of the baseline. Tests by pairs are over the common seeds."] if apart else []
+
+
+def _limits(rows: Sequence[Row]) -> list[str]:
+    """How small the p of the sign-flip test can become."""
+    counts = sorted({len(tested.common) for row in rows for tested in row.tests.values() if tested.common})
+    if not counts:
+        return []
+    limits = ", ".join(f"{0.5**n:.5g} with {n} seed{'s' if n > 1 else ''}" for n in counts)
+    never = " so that it never falls below 0.05" if 0.5 ** counts[-1] > ALPHA else ""
+    return [f"The sign-flip test's p is at least {limits}{',' if never else ''}{never}."]

@@ -1,0 +1,139 @@
+"""What the verbs share that do the runs of a plan."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+
+def add_executor_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of whatever does many runs."""
+    group = parser.add_argument_group("where it runs")
+    group.add_argument("--jobs", type=int, metavar="N", default=1, help="runs at a time (default: 1)")
+    group.add_argument(
+        "--threads", type=int, metavar="N", help="of each run (default: the plan's, or the cores over --jobs)"
+    )
+    group.add_argument("--shard", metavar="I/N", help="only the i-th of n shares of the runs, by what they are")
+    group.add_argument(
+        "--executor", choices=("local", "ray"), default="local", help="processes here, or Ray (default: local)"
+    )
+    group.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster (default: one is started here)")
+    group.add_argument(
+        "--gpus", type=float, metavar="X", help="GPU share of a run on Ray (default: 1 if there are any)"
+    )
+
+
+def check_executor(known: argparse.Namespace) -> None:
+    """What can be said of the flags before anything is loaded.
+
+    Raises:
+        RunError: a value out of its range, or flags that do not go together.
+    """
+    from rosetune.runs.values import RunError
+
+    for name in ("jobs", "threads"):
+        value = getattr(known, name)
+        if value is not None and value < 1:
+            raise RunError(f"--{name} must be at least 1, not {value}")
+    for name in ("address", "gpus"):
+        if getattr(known, name) is not None and known.executor != "ray":
+            raise RunError(f"--{name} is for Ray: give --executor ray as well")
+    if known.gpus is not None and known.gpus < 0:
+        raise RunError(f"--gpus must be at least 0, not {known.gpus:g}")
+    _shard(known.shard)
+
+
+def _shard(text: str | None) -> tuple[int, int]:
+    """``3/8`` as two numbers; all runs where none is given."""
+    from rosetune.runs.values import RunError
+
+    if text is None:
+        return 1, 1
+    number, slash, shards = text.partition("/")
+    if not slash or not number.isdigit() or not shards.isdigit() or not 1 <= int(number) <= int(shards):
+        raise RunError(f"--shard must be such as 3/8, the third of eight, not {text!r}")
+    return int(number), int(shards)
+
+
+def do_plan(known: argparse.Namespace, plan: Any) -> Sequence[Any] | None:
+    """Choose what the plan chooses, then do its runs.
+
+    Returns:
+        All runs of the plan, those of other shards among them; None where one failed, or where another shard's are
+        not done that were needed for a choice.
+    """
+    from rosetune.experiments.selection import choose
+    from rosetune.report.console import console
+    from rosetune.report.sweep import print_choices
+
+    if plan.select is not None:
+        found = choose(
+            plan, lambda trials: _stage(known, trials, f"{plan.title}: trials on held-out rows", whole=True)
+        )
+        if found is None:
+            return None
+        plan, choices = found
+        print_choices(console(), [(c.task, c.method, c.option, c.value, c.scores) for c in choices])
+    return _stage(known, plan, plan.title, whole=False)
+
+
+def _stage(known: argparse.Namespace, plan: Any, title: str, *, whole: bool) -> Sequence[Any] | None:
+    """Do the shard's share of the runs.
+
+    Args:
+        whole: whether the runs of the other shards are needed too.
+    """
+    from rosetune.experiments.planned import planned_runs, shard_of
+    from rosetune.experiments.sweep import Sweep, log_file
+    from rosetune.report.console import console, print_grid
+    from rosetune.report.sweep import Watcher, print_failures, sweep_grid
+
+    all_runs, out = planned_runs(plan), console()
+    runs = shard_of(all_runs, *_shard(known.shard))
+    sweep, about = Sweep(runs), {run.key: (run.task, run.method, str(run)) for run in runs}
+    if "left" in sweep.state.values():
+        with Watcher(title, about) as watcher:
+            sweep.run(
+                _executor(known, known.threads or plan.threads),
+                lambda now, run: watcher.see(now.state, now.started, run and run.key),
+            )
+    print_grid(out, sweep_grid(title, sweep.state, about))
+    failures = {str(run): (sweep.failures[run.key], log_file(run)) for run in runs if run.key in sweep.failures}
+    print_failures(out, failures)
+    if failures:
+        return None
+    if whole and len(runs) < len(all_runs) and not all(run.is_done() for run in all_runs):
+        out.print("Other shards have trials left, on which the choice depends: give this command again after them.")
+        return None
+    return all_runs
+
+
+def _executor(known: argparse.Namespace, threads: int | None) -> Any:
+    if known.executor == "ray":
+        from rosetune.experiments.ray_executor import RayExecutor
+
+        return RayExecutor(known.address, jobs=known.jobs, threads=threads, gpus=known.gpus)
+    from rosetune.experiments.executors import LocalExecutor
+
+    return LocalExecutor(known.jobs, threads)
+
+
+def show_plan(known: argparse.Namespace, plan: Any) -> None:
+    """How many runs there are, and about how long they take: some steps of each method are measured."""
+    from rosetune.experiments.estimate import measure
+    from rosetune.experiments.planned import planned_runs, shard_of
+    from rosetune.experiments.selection import number_of_trials
+    from rosetune.experiments.sweep import Sweep
+    from rosetune.report.console import console, print_grid
+    from rosetune.report.sweep import print_estimate, sweep_grid
+
+    out, runs = console(), shard_of(planned_runs(plan), *_shard(known.shard))
+    sweep, about = Sweep(runs), {run.key: (run.task, run.method, str(run)) for run in runs}
+    print_grid(out, sweep_grid(plan.title, sweep.state, about))
+    left = [run for run in runs if sweep.state[run.key] == "left"]
+    kinds = measure(left, known.jobs, known.threads or plan.threads)
+    trials = {name: number_of_trials(plan, method) for name, method in plan.methods.items()}
+    lines = [
+        (f"{kind.run.task} {kind.run.method}", kind.runs, trials[kind.run.method], kind.step, kind.steps, kind.total)
+        for kind in kinds
+    ]
+    print_estimate(out, lines, known.jobs, bool(plan.attacks))

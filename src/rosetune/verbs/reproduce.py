@@ -1,0 +1,106 @@
+"""Do the plan behind one of the papers' tables, and show the table."""
+
+import argparse
+import sys
+from typing import Any
+
+from rosetune.verbs._plans import add_executor_arguments
+
+EPILOG = """\
+table1        ROSE and others on GLUE and AdvGLUE
+table2        ROSE on top of R-Drop
+table3        gamma, which weighs the two risks of ROSE-Ensemble
+rift          RIFT against adversarial training, under genetic and PWWS
+match_tuning  Match-Tuning under attack, with rare and with flipped labels
+table4, figure1 ... figure4 take analyses that are not in this version
+
+Scales: smoke ends within minutes and shows that the plan works; small takes
+MiniLM and hours of a few cores; paper is the papers' protocol. What a scale
+leaves out is printed below its result. Options are chosen on held-out training
+rows. The plan resumes like any other: see `rosetune sweep --help`.
+
+examples:
+  rosetune reproduce table1 --scale smoke
+  rosetune reproduce table1 --data_dir glue/ --tasks sst2,rte --seeds 1,2,3 --dry_run
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's flags."""
+    parser.add_argument("name", metavar="NAME", help="of the result, see below")
+    parser.add_argument("--scale", metavar="NAME", default="small", help="smoke, small (default) or paper")
+    parser.add_argument("--model_name_or_path", metavar="MODEL", help="in the place of the plan's")
+    parser.add_argument("--tasks", metavar="A,B", help="some of the plan's (default: all)")
+    parser.add_argument("--seeds", metavar="N,N", help="in the place of the plan's")
+    parser.add_argument(
+        "--data_dir", metavar="DIR", help="folder with GLUE's and AdvGLUE's files; without it, the hub"
+    )
+    parser.add_argument("--synonyms", metavar="FILE", help="of attacks and of RIFT: a JSON file, or wordnet")
+    parser.add_argument("--output_dir", metavar="DIR", help="the folder of all runs (default: runs)")
+    parser.add_argument("--dry_run", action="store_true", help="show the plan and measure how long it takes")
+    parser.add_argument("--show_plan", action="store_true", help="print the plan's YAML, for `rosetune sweep`")
+    add_executor_arguments(parser)
+
+
+def run(known: argparse.Namespace, rest: list[str]) -> None:
+    """Do the plan and print its table."""
+    import dataclasses
+
+    from rosetune.experiments.reproduce import plan_text, reproduction
+    from rosetune.runs.values import names
+    from rosetune.verbs._plans import check_executor, do_plan, show_plan
+
+    check_executor(known)
+    if known.show_plan:
+        print(plan_text(known.name, known.scale), end="")
+        return
+    plan = reproduction(
+        known.name,
+        known.scale,
+        model=known.model_name_or_path,
+        tasks=names("tasks", known.tasks),
+        seeds=_seeds(known.seeds),
+        data_dir=known.data_dir,
+        synonyms=known.synonyms,
+    )
+    if known.output_dir is not None:
+        plan = dataclasses.replace(plan, output_dir=known.output_dir)
+    if known.dry_run:
+        show_plan(known, plan)
+        _print_left_out(plan)
+        return
+    runs = do_plan(known, plan)
+    if runs is None:
+        sys.exit(1)
+    _print_result(plan, runs)
+
+
+def _seeds(text: str | None) -> list[int] | None:
+    from rosetune.runs.values import RunError, names
+
+    parts = names("seeds", text)
+    if parts is None:
+        return None
+    if not parts or not all(part.isdigit() for part in parts) or len({*parts}) < len(parts):
+        raise RunError(f"--seeds takes different whole numbers with commas between, not {text!r}")
+    return [int(part) for part in parts]
+
+
+def _print_result(plan: Any, runs: Any) -> None:
+    from rosetune.report.console import console
+    from rosetune.report.paper import print_table, table
+    from rosetune.runs.run import Run
+
+    done = [Run.open(run.folder()) for run in runs if run.is_done()]
+    if len(done) < len(runs):
+        print(f"{len(runs) - len(done)} of {len(runs)} runs are not done: they belong to other shards")
+    if done:
+        print_table(console(), table(done, **plan.table))
+    _print_left_out(plan)
+
+
+def _print_left_out(plan: Any) -> None:
+    if plan.left_out:
+        print(f"\n{plan.title} leaves out:")
+        for line in plan.left_out:
+            print(f"- {line}")

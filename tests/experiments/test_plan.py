@@ -1,0 +1,174 @@
+"""Plans: what they stand for, and each mistake with its line and the nearest right name, before anything is trained."""
+
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+import tiny_run
+from rosetune.experiments.plan_reader import parse_plan, read_plan
+from rosetune.experiments.planned import PlannedRun, planned_runs
+from rosetune.experiments.train import train_run
+from rosetune.runs.values import RunError
+
+PLAN = """\
+output_dir: out
+tasks: [my.csv]
+models: [./model]
+seeds: [1, 2]
+options: {max_steps: 6, save_steps: 2}
+methods:
+  vanilla:
+  rose-ensemble: {update_mask_kwargs: {upper: 0.6, trace: true}}
+"""
+STATIC = "  static: {update_mask: static, update_mask_kwargs: {trace: {method: %s}}}\n"
+MISTAKES = [
+    ("[my.csv]", "[sst3]", 2, "did you mean sst2?"),
+    ("[my.csv]", "[nope.csv]", 2, "there is no file nope.csv"),
+    ("[my.csv]", "[my.csv, my.csv]", 2, "stands here twice"),
+    ("[my.csv]", "{my.csv: {text_columns: txt}}", 2, "no column 'txt'"),
+    ("[my.csv]", "[]", 2, "tasks is missing"),
+    ("./model", "./modell", 3, "no folder ./modell"),
+    ("models", "model", 3, "did you mean models?"),
+    ("[1, 2]", "[1, 1]", 4, "has 1 twice"),
+    ("[1, 2]", "[]", 4, "whole numbers such as [1, 2, 3]"),
+    ("[1, 2]", "[1, two]", 4, "whole numbers such as [1, 2, 3]"),
+    ("max_steps: 6", "max_step: 6", 5, "did you mean max_steps?"),
+    ("max_steps: 6", "max_steps: six", 5, "invalid int value: 'six'"),
+    ("max_steps: 6", "max_length: 0.5", 5, "max_length must be a whole number"),
+    ("max_steps: 6", "seed: 6", 5, "a plan has seeds"),
+    ("max_steps: 6", "sets: clan", 5, "not clan"),
+    ("vanilla:", "vanila:", 7, "did you mean vanilla?"),
+    ("upper:", "uppr:", 8, "did you mean 'upper'?"),
+    ("upper: 0.6", "upper: 1.6", 8, "upper must be a finite number in (0, 1], not 1.6"),
+    ("rose-ensemble:", "vanilla:", 8, "stands here again, after line 7"),
+    ("", "grid: {learning_rate: []}\n", 9, "at least one value"),
+    ("", "grid:\n  learning_rate: [1e-5, 1.0e-5]\n", 10, "has 1e-05 twice"),
+    ("", "grid:\n  learning_rat: [1e-5]\n", 10, "did you mean learning_rate?"),
+    ("", "grid:\n  update_mask_kwargs.upper: [0.5]\n", 7, "without update_mask"),
+    ("", "  plain: {objective: cross_entropy}\n", 9, "the same run as vanilla on my.csv (line 7)"),
+    ("", STATIC % "rose-ensembl", 9, "did you mean rose-ensemble?"),
+    ("", STATIC % "static", 9, "needs its own trace"),
+    ("", STATIC % "vanilla", 7, "vanilla records no trace"),
+    ("", "  x: {recipe: rose-ensembl}\n", 9, "did you mean rose-ensemble?"),
+    ("", "  x: {recipe: rose-ensemble/roberta-base/rt}\n", 9, "did you mean rose-ensemble/roberta-base/rte"),
+    ("", "  x: {objective: r_drop, tasks: {my.cvs: {seed: 1}}}\n", 9, "seed is no option here"),
+    ("", "  x: {objective: r_drop, tasks: {my.cvs: {max_steps: 1}}}\n", 9, "did you mean my.csv?"),
+    ("", "attack: {attack: pwsw}\n", 9, "did you mean pwws?"),
+    ("", "attack: {attack: deepwordbug, example: 3}\n", 9, "did you mean examples?"),
+    ("", "attack: {attack: pwws}\n", 9, "give synonyms"),
+    ("", "threads: 0\n", 9, "threads must be"),
+    ("tasks: [", "tasks: [[", 3, "not valid YAML"),
+]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    tiny_run.write_csv(folder / "my.csv")
+    tiny_run.write_csv(folder / "other.csv", seed=1)
+    tiny_run.write_model(folder / "model")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+
+
+def runs_of(text: str) -> list[PlannedRun]:
+    return planned_runs(parse_plan(text, "plan.yaml"))
+
+
+@pytest.mark.parametrize(("right", "wrong", "line", "said"), MISTAKES, ids=[wrong[:40] for _, wrong, _, _ in MISTAKES])
+def test_a_mistake_has_its_line_and_the_right_name(right: str, wrong: str, line: int, said: str) -> None:
+    text = PLAN.replace(right, wrong, 1) if right else PLAN + wrong
+    with pytest.raises(RunError) as error:
+        runs_of(text)
+    assert str(error.value).startswith(f"plan.yaml, line {line}")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_mistake_ends_the_verb_before_anything_is_written(rosetune: Callable[..., tuple[int, str, str]]) -> None:
+    Path("wrong.yaml").write_text(PLAN.replace("upper:", "uppr:"), encoding="utf-8")
+    code, out, err = rosetune("sweep", "wrong.yaml")
+    assert (code, out) == (2, "")
+    assert "wrong.yaml, line 8: " in err
+    assert not Path("out").exists()
+    assert "--shard must be such as 3/8" in rosetune("sweep", "wrong.yaml", "--shard", "9/8")[2]
+    assert "cannot read" in rosetune("sweep", "absent.yaml")[2]
+
+
+def test_a_plan_is_the_product_of_its_parts() -> None:
+    text = PLAN.replace("[my.csv]", "[my.csv, other.csv]") + "grid: {learning_rate: [1e-5, 3e-5, 1e-4]}\n"
+    runs = runs_of(text)
+    found = {(r.task, r.method, r.config.seed, r.config.training["learning_rate"]) for r in runs}
+    wanted = product(("my.csv", "other.csv"), ("vanilla", "rose-ensemble"), (1, 2), (1e-5, 3e-5, 1e-4))
+    assert found == {*wanted}
+    assert len(runs) == len({run.key for run in runs}) == len({run.folder() for run in runs}) == 24
+
+
+def test_the_nearer_option_wins() -> None:
+    text = """
+tasks: {my.csv: {learning_rate: 2e-5, warmup_steps: 2}, other.csv: {}}
+models: [./model]
+options: {learning_rate: 1e-5, max_steps: 6, weight_decay: 0.1}
+methods:
+  vanilla: {warmup_steps: 3, tasks: {other.csv: {learning_rate: 4e-5, weight_decay: null}}}
+  r-drop: {objective_kwargs: {alpha: 2.0}, grid: {weight_decay: [0.2]}}
+"""
+    names = ("learning_rate", "warmup_steps", "weight_decay", "objective_kwargs")
+    found = {(r.task, r.method): [r.config.training.get(name) for name in names] for r in runs_of(text)}
+    assert found == {
+        ("my.csv", "vanilla"): [2e-5, 3, 0.1, None],
+        ("other.csv", "vanilla"): [4e-5, 3, None, None],
+        ("my.csv", "r-drop"): [2e-5, 2, 0.2, {"alpha": 2}],
+        ("other.csv", "r-drop"): [1e-5, None, 0.2, {"alpha": 2}],
+    }
+
+
+def test_a_recipe_is_the_lowest_layer() -> None:
+    text = """
+tasks: {sst2: {task: my.csv}}
+models: {roberta: {model_name_or_path: ./model}}
+options: {warmup_steps: 7}
+methods:
+  published: {recipe: rose-ensemble/roberta-base/sst2}
+"""
+    (run,) = runs_of(text)
+    assert run.config.training["update_mask_kwargs"] == {"order": "ensemble", "gamma": 0.5, "upper": 0.4}
+    assert run.config.training["learning_rate"] == 5e-5
+    assert run.config.training["warmup_steps"] == 7
+    assert (run.config.task, run.config.model_name_or_path) == ("my.csv", "./model")
+
+
+def test_a_trace_is_that_of_the_same_seed_and_point() -> None:
+    runs = runs_of(PLAN + STATIC % "rose-ensemble" + "grid: {learning_rate: [1e-5, 3e-5]}\n")
+    static = [run for run in runs if run.method == "static"]
+    assert len(static) == 4
+    for run in static:
+        assert run.needs is not None
+        assert runs.index(run.needs) < runs.index(run)
+        assert (run.needs.method, run.needs.config.seed, run.needs.point) == (
+            "rose-ensemble",
+            run.config.seed,
+            run.point,
+        )
+        assert run.folder() is None  # which depends on the trace
+
+
+def test_a_plan_finds_what_train_has_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """The folders are those of `rosetune train` without --output_dir."""
+    monkeypatch.chdir(tmp_path)
+    text = PLAN.replace("out\n", "runs\n").replace("./model", f"{home}/model").replace("[my.csv]", f"[{home}/my.csv]")
+    Path("plan.yaml").write_text(text.replace("max_steps: 6", "max_steps: 2"), encoding="utf-8")
+    first, *others = planned_runs(read_plan("plan.yaml"))
+    assert not first.is_done()
+    config = tiny_run.config(home, "", training={})
+    config.output_dir, config.training = None, dict(first.config.training)
+    with tiny_run.quick():
+        assert train_run(config, tiny_run.silent) == first.folder()
+    assert first.is_done()
+    assert not any(run.is_done() for run in others)

@@ -1,0 +1,204 @@
+"""A plan comes to the same results however it is run: at once, in shares, killed and started again."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import tiny_run
+from rosetune.experiments.executors import LocalExecutor
+from rosetune.experiments.plan_reader import parse_plan
+from rosetune.experiments.planned import planned_runs, shard_of
+from rosetune.experiments.train import train_run
+
+PLAN = """
+output_dir: {out}
+threads: 1
+tasks: [my.csv]
+models: [./model]
+seeds: [1, 2]
+options: {{max_steps: {steps}, save_steps: 2, per_device_train_batch_size: 8, learning_rate: 2e-3, sets: clean}}
+methods:
+  vanilla:
+  static: {{update_mask: static, update_mask_kwargs: {{trace: {{method: rose-ensemble}}, upper: 0.5}}}}
+  rose-ensemble: {{update_mask_kwargs: {{upper: 0.5, trace: true}}}}
+"""
+ATTACK = "attack: {attack: deepwordbug, examples: 4, budget: 20}\n"
+Verb = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    tiny_run.write_csv(folder / "my.csv")
+    tiny_run.write_model(folder / "model")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+
+
+def plan(out: str, steps: int = 4, more: str = "") -> str:
+    """The plan's file."""
+    Path(f"{out}.yaml").write_text(PLAN.format(out=out, steps=steps) + more, encoding="utf-8")
+    return f"{out}.yaml"
+
+
+def results(out: str) -> dict[str, dict[str, bytes]]:
+    """What each run must share with its repetitions; a configuration names the trace by its path."""
+    found = {str(path.parent.relative_to(out)): tiny_run.contents(path.parent) for path in Path(out).rglob("run.json")}
+    return {run: {n: data for n, data in files.items() if n != "config.yaml"} for run, files in found.items()}
+
+
+@pytest.fixture(scope="module")
+def alone(home: Path) -> dict[str, dict[str, bytes]]:
+    """The plan's runs in this process, one after the other, without any executor."""
+    text = PLAN.format(out=home / "alone", steps=4).replace("[my.csv]", f"[{home}/my.csv]")
+    with tiny_run.quick():
+        for run in planned_runs(parse_plan(text.replace("./model", f"{home}/model"))):
+            now = run.now()
+            assert now is not None
+            train_run(now[0], tiny_run.silent)
+    return results(str(home / "alone"))
+
+
+def test_jobs_at_a_time_and_shards(rosetune: Verb, alone: dict[str, dict[str, bytes]]) -> None:
+    code, out, err = rosetune("sweep", plan("two"), "--jobs", 2)
+    assert code == 0, err
+    assert results("two") == alone
+    assert len(alone) == 6
+    shares = []
+    for number in (1, 2):
+        assert rosetune("sweep", plan("shards"), "--shard", f"{number}/2")[0] == 0
+        shares.append({*results("shards")})
+    assert shares[0] < shares[1] == {*alone}
+    assert results("shards") == alone
+
+
+def test_what_is_done_is_not_started(
+    rosetune: Verb, alone: dict[str, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalExecutor, "start", None)
+    before = tiny_run.snapshot(Path("alone"))
+    code, out, _ = rosetune("sweep", plan("alone"))
+    assert code == 0
+    assert out.splitlines()[-2].split() == ["all", "6", "6", "-", "-", "-", "-"]
+    assert tiny_run.snapshot(Path("alone")) == before
+
+
+def test_a_run_that_fails_leaves_the_others_alone(rosetune: Verb) -> None:
+    failing = "  broken: {update_mask: static, update_mask_kwargs: {frozen: no_such_tensor}}\n"
+    text = PLAN.format(out="failing", steps=2).replace("seeds: [1, 2]", "seeds: [1]") + failing
+    blocked = text.replace("{upper: 0.5, trace: true}", "{upper: 0.5, trace: true, target_parameters: no_such_tensor}")
+    Path("failing.yaml").write_text(blocked + ATTACK, encoding="utf-8")
+    code, out, _ = rosetune("sweep", "failing.yaml", "--jobs", 2)
+    assert code == 1
+    told = " ".join(out.split())
+    assert "all 4 - 1 - 3 -" in told
+    assert "my.csv static seed 1: it needs the trace of my.csv rose-ensemble seed 1, which failed" in told
+    (log,) = Path("failing/logs").glob("my-static-seed-1*.log")
+    assert f"all of it: {log}" in told
+    assert "no_such_tensor" in log.read_text(encoding="utf-8")
+    assert log.read_text(encoding="utf-8").strip().splitlines()[-1] in out
+    (trained,) = Path("failing").rglob("metrics.json")
+    assert trained.parent.parent.name == "vanilla"
+    assert list((trained.parent / "attacks").glob("deepwordbug*.jsonl"))
+
+
+def start(file: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "rosetune", "sweep", file, "--jobs", "2"]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+def at_work(out: str) -> set[int]:
+    """The processes that hold a run's folder."""
+    numbers = [path.read_text().strip() for path in Path(out).rglob(".lock")]
+    return {int(number) for number in numbers if number and Path(f"/proc/{number}").is_dir()}
+
+
+def kill_while_it_trains(sweep: subprocess.Popen[bytes], out: str, ready: Callable[[], bool]) -> None:
+    """SIGKILL to the sweep alone: what it has started must end by itself."""
+    limit = time.monotonic() + 300
+    while not ready() and sweep.poll() is None and time.monotonic() < limit:
+        time.sleep(0.05)
+    workers = at_work(out)
+    sweep.kill()
+    sweep.wait()
+    while workers & at_work(out) and time.monotonic() < limit:
+        time.sleep(0.05)
+    assert not workers & at_work(out), "a process of the sweep lives on"
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="looks for processes in /proc")
+def test_a_killed_sweep_goes_on(rosetune: Verb) -> None:
+    for name in ("killed", "undisturbed"):
+        file = Path(plan(name, steps=40))
+        file.write_text(file.read_text(encoding="utf-8").replace("[1, 2]", "[1]"), encoding="utf-8")
+    sweep = start("killed.yaml")
+    kill_while_it_trains(sweep, "killed", lambda: bool(list(Path("killed").rglob("checkpoint-*/trainer_state.json"))))
+    assert sweep.returncode == -signal.SIGKILL
+    assert len(list(Path("killed").rglob("metrics.json"))) < 3
+    assert rosetune("sweep", "killed.yaml", "--jobs", 2)[0] == 0
+    resumed = [p for p in Path("killed").rglob("timing.json") if '"resumed_from": "checkpoint' in p.read_text()]
+    assert resumed
+    assert rosetune("sweep", "undisturbed.yaml", "--jobs", 2)[0] == 0
+    assert results("killed") == results("undisturbed")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="looks for processes in /proc")
+def test_a_sweep_that_is_killed_again_and_again(rosetune: Verb) -> None:
+    chance, file = random.Random(0), plan("often", 40, ATTACK)
+    for _ in range(5):
+        sweep, seconds = start(file), chance.uniform(0.2, 8)
+        began: list[float] = []
+
+        def ready(seconds: float = seconds, began: list[float] = began) -> bool:
+            if not began and at_work("often"):
+                began.append(time.monotonic())
+            return bool(began) and time.monotonic() - began[0] > seconds
+
+        kill_while_it_trains(sweep, "often", ready)
+    assert rosetune("sweep", file, "--jobs", 2)[0] == 0
+    assert rosetune("sweep", plan("never", 40, ATTACK), "--jobs", 2)[0] == 0
+    assert results("often") == results("never")
+    assert len(results("never")) == 6
+
+
+@pytest.mark.slow
+def test_ray_comes_to_the_same_and_replaces_a_killed_worker(alone: dict[str, dict[str, bytes]]) -> None:
+    pytest.importorskip("ray")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "rosetune", "sweep", plan("ray"), "--executor", "ray", "--jobs", "2"]
+    with subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as sweep:
+        limit = time.monotonic() + 300
+        while not at_work("ray") and sweep.poll() is None and time.monotonic() < limit:
+            time.sleep(0.05)
+        (killed, *_) = at_work("ray")
+        os.kill(killed, signal.SIGKILL)
+        said = sweep.communicate(timeout=600)
+    assert sweep.returncode == 0, said
+    assert results("ray") == alone
+
+
+def test_a_shard_holds_what_its_runs_need() -> None:
+    runs = planned_runs(parse_plan(PLAN.format(out="out", steps=4).replace("[1, 2]", str([*range(12)]))))
+    shares = [shard_of(runs, number, 5) for number in range(1, 6)]
+    assert sorted(run.key for share in shares for run in share) == sorted(run.key for run in runs)
+    for share in shares:
+        before: set[str] = set()
+        for run in share:
+            assert run.needs is None or run.needs.key in before
+            before.add(run.key)
+    assert min(map(len, shares)) > 0
