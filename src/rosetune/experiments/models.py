@@ -71,7 +71,7 @@ def load_classifier(
     Raises:
         RunError: the model cannot be loaded, lacks most of its weights or does not know an option.
     """
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoConfig, AutoModelForSequenceClassification
 
     if task_type == "regression":
         head = {"num_labels": 1, "problem_type": "regression"}
@@ -80,11 +80,17 @@ def load_classifier(
         head = {"num_labels": len(labels), "problem_type": "single_label_classification"}
         head |= {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
     before = config_of(name)
+    options = model_options(name, before, model_kwargs or {})
+    dtype = options.pop("dtype", "float32")
+    config = load(AutoConfig, name, **options, **head)
+    for option, value in options.items():
+        if not hasattr(config, option):  # DeBERTa's cls_dropout: from_pretrained sets only what is there
+            setattr(config, option, value)
     model, info = load(
         AutoModelForSequenceClassification,
         name,
-        **{"dtype": "float32", **model_options(name, before, model_kwargs or {})},
-        **head,
+        config=config,
+        dtype=dtype,
         ignore_mismatched_sizes=True,
         output_loading_info=True,
     )
@@ -189,7 +195,9 @@ def save_trained(model: Any, tokenizer: Any, folder: Path) -> None:
 def quiet_libraries() -> None:
     """No progress bars for what takes a second (loading, saving, mapping); the Trainer's own stays.
 
-    Nor that checkpoints which were saved within a second are sorted by their numbers: that is their order.
+    Nor two lines of the Trainer: that checkpoints which were saved within a second are sorted by their numbers, which
+    is their order; and that the model's configuration has taken over BOS and EOS from the tokenizer, which no
+    classifier reads. Another padding token is news.
     """
     import datasets
     from transformers import trainer_utils
@@ -202,7 +210,9 @@ def quiet_libraries() -> None:
 
 class _News(Filter):
     def filter(self, record: LogRecord) -> bool:
-        return not record.getMessage().startswith("mtime may not be reliable")
+        said = record.getMessage()
+        tokens = said.startswith("The tokenizer has new PAD/BOS/EOS tokens") and "pad_token_id" not in said
+        return not (tokens or said.startswith("mtime may not be reliable"))
 
 
 _NEWS = _News()
