@@ -29,7 +29,7 @@ MASK_OPTIONS = {
         "corrected": {"order": "ensemble", "second_order": "corrected", "trace": True},
         "sketched": {"order": "first", "upper": 0.5, "sketch": 4, "trace": True},
         "economy": {"order": "first", "upper": 0.5, "refresh": 2, "trace": True},
-        "auto": {"upper": "auto"},
+        "auto": {"upper": "auto", "trace": True},
     },
     "static": {"upper": {"upper": 0.5}, "frozen": {"frozen": "."}},
     "replay": {"": {"trace": TRACE}},

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rosetune.methods import (
         OBJECTIVES,
         UPDATE_MASKS,
+        ChoosingMask,
         Objective,
         ObjectiveOutput,
         ObservingMask,
@@ -55,6 +56,7 @@ _HOME = {
     "Rift": "rosetune.methods.rift",
     "MatchTuning": "rosetune.methods.match_tuning",
     "R3F": "rosetune.methods.r3f",
+    "ChoosingMask": "rosetune.methods",
     "Objective": "rosetune.methods",
     "ObjectiveOutput": "rosetune.methods",
     "ObservingMask": "rosetune.methods",
@@ -80,6 +82,7 @@ __all__ = [
     "R3F",
     "UPDATE_MASKS",
     "ChildTuning",
+    "ChoosingMask",
     "CrossEntropy",
     "FreeLB",
     "LayerNormOnly",

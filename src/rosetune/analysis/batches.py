@@ -15,7 +15,7 @@ def make_batches(
     model: Any,
     tokenizer: Any,
     texts: Sequence[list[str]],
-    labels: Sequence[float] | None = None,
+    labels: Sequence[float],
     batch_size: int | None = None,
 ) -> list[dict[str, Tensor]]:
     """Inputs with ``labels`` on the model's device, sorted by length: the longest rows come first.
@@ -32,7 +32,5 @@ def make_batches(
     size = batch_size or (BATCH_ON_CPU if model.device.type == "cpu" else BATCH)
     batches = []
     for chosen, batch in padded_batches(model, tokenizer, encode(model, tokenizer, texts), size):
-        if labels is not None:
-            batch["labels"] = torch.tensor([labels[i] for i in chosen], device=model.device)
-        batches.append(batch)
+        batches.append({**batch, "labels": torch.tensor([labels[i] for i in chosen], device=model.device)})
     return batches

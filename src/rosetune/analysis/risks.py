@@ -75,7 +75,9 @@ def measure_risks(
         tuple(targets),
         np.array([p.numel() for p in targets.values()]),
         np.array([float(p.detach().double().norm()) for p in targets.values()]),
-        *(np.stack(each) for each in (first, again, half)),
+        np.stack(first),
+        np.stack(again),
+        np.stack(half),
         second,
     )
 

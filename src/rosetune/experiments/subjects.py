@@ -110,7 +110,7 @@ def place(kind: str, subject: Subject, settings: Mapping[str, Any]) -> tuple[Pat
     """Where an analysis with these settings is kept, and what is known of its model."""
     decided = {**settings, "step": subject.step}
     run = subject.run
-    about = {"kind": kind, "name": str(subject), "method": run.method, "task": run.task, "run_seed": run.seed}
+    about: dict[str, Any] = {"kind": kind, "name": str(subject), "method": run.method, "task": run.task, "run_seed": run.seed}
     about["guess"] = math.log(len(run.labels)) if run.labels else None
     return analysis_file(run.folder, kind, decided), {**about, "settings": decided}
 
@@ -154,19 +154,20 @@ class Material:
         data = self._data
         dataset = data.splits["train"] if self._options.split == "train" else data.clean[1]
         ids, labels = dataset["id"][:], dataset["label"][:]
-        place = {(ids[i],): i for i, label in enumerate(labels) if label not in (None, -1)}
-        if not place:
+        absent = (None, -1) if data.labels else (None,)
+        where: dict[tuple[str, ...], int] = {(ids[i],): i for i, label in enumerate(labels) if label not in absent}
+        if not where:
             raise RunError(f"no row of the split {self._options.split!r} has a label: choose another --split")
-        chosen = [place[key] for key in shuffled([*place], self._options.seed)[: self._options.examples]]
+        chosen = [where[key] for key in shuffled([*where], self._options.seed)[: self._options.examples]]
         part = dataset[chosen]
         return [part[column] for column in data.text_columns], part["label"]
 
-    def model_and_batches(self, subject: Subject, *, eager: bool = False, labelled: bool = True) -> tuple[Any, Any]:
+    def model_and_batches(self, subject: Subject, *, eager: bool = False) -> tuple[Any, Any]:
         """A subject's model, and the rows as its tokenizer has them."""
         quiet_libraries()
         texts, labels = self.rows
         model, tokenizer, _ = load_trained(subject.model, "eager" if eager else None)
-        return model, make_batches(model, tokenizer, texts, labels if labelled else None, self._options.batch_size)
+        return model, make_batches(model, tokenizer, texts, labels, self._options.batch_size)
 
     def training_batches(self, subject: Subject, size: int) -> tuple[Any, list[dict[str, Any]]]:
         """A subject's model, and the rows in batches of a size as training would see them: not sorted by length."""

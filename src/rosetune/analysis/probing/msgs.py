@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from rosetune.analysis.probing.items import Item, Part, Probe
 
@@ -54,12 +55,12 @@ def _read(path: Path) -> list[Item]:
     return items
 
 
-def _label(value: object) -> int | None:
+def _label(value: Any) -> int | None:
     if value is None:
         return None
     if value not in (0, 1):
         raise ValueError(f"a label is {value!r}")
-    return int(value)  # type: ignore[call-overload]
+    return int(value)
 
 
 def _labelled(items: list[Item], feature: str, place: Path) -> tuple[tuple[str, int], ...]:
