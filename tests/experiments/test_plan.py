@@ -1,4 +1,4 @@
-"""Plans: what they stand for, and each mistake with its line and the nearest right name, before anything is trained."""
+"""Plans: what they stand for, and each mistake with its line and the nearest right name."""
 
 from collections.abc import Callable
 from itertools import product
@@ -151,7 +151,11 @@ def test_a_trace_is_that_of_the_same_seed_and_point() -> None:
     for run in static:
         assert run.needs is not None
         assert runs.index(run.needs) < runs.index(run)
-        assert (run.needs.method, run.needs.config.seed, run.needs.point) == ("rose-ensemble", run.config.seed, run.point)
+        assert (run.needs.method, run.needs.config.seed, run.needs.point) == (
+            "rose-ensemble",
+            run.config.seed,
+            run.point,
+        )
         assert run.folder() is None  # which depends on the trace
 
 

@@ -71,7 +71,7 @@ def alone(home: Path) -> dict[str, dict[str, bytes]]:
 
 
 def test_jobs_at_a_time_and_shards(rosetune: Verb, alone: dict[str, dict[str, bytes]]) -> None:
-    code, out, err = rosetune("sweep", plan("two"), "--jobs", 2)
+    code, _, err = rosetune("sweep", plan("two"), "--jobs", 2)
     assert code == 0, err
     assert results("two") == alone
     assert len(alone) == 6
@@ -179,7 +179,9 @@ def test_ray_comes_to_the_same_and_replaces_a_killed_worker(alone: dict[str, dic
     pytest.importorskip("ray")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "rosetune", "sweep", plan("ray"), "--executor", "ray", "--jobs", "2"]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as sweep:
+    with subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as sweep:
         limit = time.monotonic() + 300
         while not at_work("ray") and sweep.poll() is None and time.monotonic() < limit:
             time.sleep(0.05)

@@ -62,7 +62,6 @@ class Selection:
     grid: dict[str, list[Any]]
 
 
-
 @dataclass(frozen=True)
 class Plan:
     """What a plan names, checked one by one; :func:`~rosetune.experiments.planned.planned_runs` makes runs of it.
@@ -128,7 +127,10 @@ class Plan:
         return {key: value for key, value in recipe.items() if key not in ("task", "model_name_or_path")}
 
     def narrowed(
-        self, tasks: Sequence[str] | None = None, models: Sequence[str] | None = None, seeds: Sequence[int] | None = None
+        self,
+        tasks: Sequence[str] | None = None,
+        models: Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None,
     ) -> "Plan":
         """The plan with some of its tasks, with other models, with other seeds; None leaves them as they are.
 

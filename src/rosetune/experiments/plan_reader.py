@@ -241,7 +241,10 @@ class _Reader:
         for task in part.tasks:
             if task not in tasks:
                 raise marked.unknown("task in this plan", task, tasks, *part.place, "tasks", task)
-        for options, place in ((part.options, part.place), *((o, (*part.place, "tasks", t)) for t, o in part.tasks.items())):
+        for options, place in (
+            (part.options, part.place),
+            *((o, (*part.place, "tasks", t)) for t, o in part.tasks.items()),
+        ):
             for axis in AXES:
                 for option, value in (options.get(axis) or {}).items():
                     other = reference(value)
@@ -288,5 +291,3 @@ def _attack_values(options: Mapping[str, Any]) -> Options:
     if values.get("column") is not None:
         values["column"] = str(values["column"])
     return values
-
-

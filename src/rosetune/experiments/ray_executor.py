@@ -44,7 +44,9 @@ class RayExecutor:
         options: dict[str, Any] = {"include_dashboard": False, "num_cpus": self.threads * jobs}
         if address is None:
             # Paths of sockets must be short, which a folder for temporary files need not be.
-            self._own = options["_temp_dir"] = tempfile.mkdtemp(prefix="ray-", dir="/tmp" if os.name == "posix" else None)
+            self._own = options["_temp_dir"] = tempfile.mkdtemp(
+                prefix="ray-", dir="/tmp" if os.name == "posix" else None
+            )
         try:
             ray.init(**({"address": address} if address else options), log_to_driver=False, logging_level="error")
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -114,7 +116,9 @@ def _do(job: Job, threads: int) -> str | None:
 def _absolute(config: RunConfig) -> RunConfig:
     """With paths that mean the same in another folder, and on another node."""
     paths = {name: getattr(config, name) for name in _PATHS}
-    there = {name: str(Path(p).expanduser().resolve()) for name, p in paths.items() if p and Path(p).expanduser().exists()}
+    there = {
+        name: str(Path(p).expanduser().resolve()) for name, p in paths.items() if p and Path(p).expanduser().exists()
+    }
     training = {name: with_absolute_paths(value) for name, value in config.training.items()}
     output_dir = str(Path(str(config.output_dir)).expanduser().resolve())
     return replace(config, **there, output_dir=output_dir, training=training)

@@ -38,7 +38,7 @@ def trial_score(run: Run) -> float:
         kind: [metrics.get("accuracy") for name, metrics in sets.items() if SetName.parse(name).kind == kind]
         for kind in ("clean", "noise")
     }
-    if not all(of_kind.values()) or None in sum(of_kind.values(), []):
+    if not all(of_kind.values()) or None in of_kind["clean"] + of_kind["noise"]:
         raise RunError(f"{run} has no accuracy on clean and noisy rows: only options of a classification are chosen")
     clean, noise = (math.fsum(values) / len(values) for values in of_kind.values())
     return (clean + noise) / 2
@@ -62,9 +62,7 @@ def _started_with(plan: Plan, method: Part, option: str) -> Any:
     return (value or {}).get(part) if part else value
 
 
-def choose(
-    plan: Plan, do: Callable[[Plan], Sequence[PlannedRun] | None]
-) -> tuple[Plan, list[Choice]] | None:
+def choose(plan: Plan, do: Callable[[Plan], Sequence[PlannedRun] | None]) -> tuple[Plan, list[Choice]] | None:
     """Choose the options of a plan, one after the other, each with the best values so far.
 
     A method that refers to another comes after it, and its trials take the trace and the values of that one's choice.
