@@ -11,7 +11,7 @@ from command_line import run_python
 from rosetune.methods import OBJECTIVES, UPDATE_MASKS
 from rosetune.runs.config import RunConfig
 
-VERBS = ("train", "evaluate", "attack", "controls", "compare", "predict", "list", "demo")
+VERBS = ("train", "evaluate", "attack", "controls", "compare", "sweep", "reproduce", "predict", "list", "demo")
 HEAVY = ("torch", "transformers", "datasets", "numpy", "rich", "yaml")
 
 
