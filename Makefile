@@ -58,4 +58,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@"$(BIN)/python" -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv "$(VENV)"
 	@echo "Installing into $(VENV) (a few minutes the first time) ..."
 	@"$(BIN)/python" -m pip install -qq -c constraints.txt -e ".[demo,test,dev]"
+	@# A reference of the tests. With its dependencies it would bring a torchvision that fits no CPU build of torch.
+	@"$(BIN)/python" -m pip install -qq --no-deps -c constraints.txt curvlinops-for-pytorch backpack-for-pytorch unfoldNd
 	@touch "$@"

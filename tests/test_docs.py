@@ -178,7 +178,7 @@ def test_command_lines_are_real(name: str, words: list[str]) -> None:
 
 
 def check_rosetune(words: list[str]) -> None:
-    """Each flag is one of the verb's own, or of `train` one of the Trainer's; JSON is JSON; a recipe is there."""
+    """Each flag is the verb's own, or of `train` and `search` the Trainer's; JSON is JSON; a recipe is there."""
     from rosetune.cli import _parser, _underscored
     from rosetune.recipes import load_recipe
 
@@ -186,14 +186,18 @@ def check_rosetune(words: list[str]) -> None:
     if rest:
         from rosetune.arguments import RobustTrainingArguments
 
-        assert known.verb == "train", rest
+        assert known.verb in ("train", "search"), rest
         flags = {word.partition("=")[0].removeprefix("--") for word in rest if word.startswith("--")}
         assert flags <= {field.name for field in fields(RobustTrainingArguments)}
     for option, value in vars(known).items():
         if option.endswith("_kwargs"):
             assert isinstance(json.loads(value), dict)
-    if known.verb == "train" and known.recipe:
+    if known.verb in ("train", "search") and known.recipe:
         load_recipe(known.recipe)
+    if known.verb == "search":
+        from rosetune.experiments.search_space import read_space
+
+        assert read_space(known.space)
     if known.verb == "attack":
         from rosetune.robustness.attacks.recipes import RECIPES
 
@@ -235,6 +239,18 @@ def test_the_tables_of_methods_are_complete() -> None:
     text = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
     assert sorted(listed) == sorted([*OBJECTIVES, *UPDATE_MASKS])
+
+
+def test_every_cell_of_the_support_table_names_a_test_or_says_what_is_not_proven() -> None:
+    section = (ROOT / "docs/support.md").read_text(encoding="utf-8").partition("## Methods and features\n")[2]
+    table, _, rest = section.partition("\n\n- ")
+    tests = re.findall(r"^(?:- )?(\w+): `([\w/]+\.py)::(\w+)`", rest, re.MULTILINE)
+    for _, file, function in tests:
+        assert f"def {function}(" in (ROOT / file).read_text(encoding="utf-8")
+    allowed = {word for word, _, _ in tests} | {"**unproven**", "refused", "differs", "exact", "dropped"}
+    rows = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("| ")]
+    assert {len(row) for row in rows} == {9}
+    assert {word.strip() for row in rows[1:] for cell in row[1:] for word in cell.split(",")} == allowed
 
 
 def test_the_table_of_attacks_is_complete() -> None:

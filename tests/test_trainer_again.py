@@ -148,6 +148,30 @@ def test_a_resume_without_the_mask_or_with_one_more_is_refused(tmp_path, then, h
         go(here, str(tmp_path / "checkpoint-3"))
 
 
+@pytest.mark.parametrize(
+    ("kwargs", "what"),
+    [
+        ({"update_mask": "rose"}, "the update mask would start anew"),
+        ({"objective": "smart"}, "Smart would start anew"),
+        ({"objective": "smart", "update_mask": "child_tuning"}, "the update mask and Smart would start anew"),
+    ],
+)
+def test_a_checkpoint_without_state_is_no_place_to_resume_from(tmp_path, kwargs, what):
+    """The Trainer would go on in silence, its moments, mask and objective fresh in the middle of the schedule."""
+    saving = {"save_strategy": "steps", "save_steps": 3, "save_only_model": True}
+    train(make_model(), arguments(tmp_path / "a", **kwargs, **saving), dataset())
+    checkpoint = str(tmp_path / "a" / "checkpoint-3")
+    with pytest.raises(ValueError, match=f"checkpoint-3 holds no state of optimizer and schedule.*: {what}"):
+        train(make_model(), arguments(tmp_path / "b", **kwargs, **saving), dataset(), checkpoint)
+
+
+def test_without_a_method_a_checkpoint_without_state_is_warned_of(tmp_path):
+    saving = {"save_strategy": "steps", "save_steps": 3, "save_only_model": True}
+    train(make_model(), arguments(tmp_path / "a", **saving), dataset())
+    with pytest.warns(UserWarning, match="training goes on with a fresh optimizer and schedule"):
+        train(make_model(), arguments(tmp_path / "b", **saving), dataset(), str(tmp_path / "a" / "checkpoint-3"))
+
+
 class Weighted(RobustTrainer):
     """The usual idiom for class weights."""
 

@@ -9,8 +9,22 @@ from difflib import get_close_matches
 from typing import NoReturn
 
 from rosetune import __version__
-from rosetune.verbs import attack, compare, controls, demo, evaluate, predict, reproduce, sweep, table, train
+from rosetune.verbs import (
+    analyze,
+    attack,
+    compare,
+    controls,
+    demo,
+    evaluate,
+    predict,
+    reproduce,
+    search,
+    sweep,
+    table,
+    train,
+)
 from rosetune.verbs import list as listing
+from rosetune.verbs import report as reporting
 
 _VERBS = {
     "train": train,
@@ -18,9 +32,12 @@ _VERBS = {
     "attack": attack,
     "controls": controls,
     "compare": compare,
+    "report": reporting,
     "sweep": sweep,
     "reproduce": reproduce,
     "table": table,
+    "search": search,
+    "analyze": analyze,
     "predict": predict,
     "list": listing,
     "demo": demo,
@@ -46,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if verb is not None and verb not in _VERBS:
         parser.error(f"there is no verb {verb!r}: {_guess(verb, _VERBS) or 'give one of ' + ', '.join(_VERBS)}")
     known, rest = parser.parse_known_args(words)
-    if rest and known.verb != "train":
+    if rest and known.verb not in ("train", "search"):  # whose further words are the Trainer's
         guess = _guess(rest[0].partition("=")[0], known.options)
         parser.error(f"unknown: {' '.join(rest)}" + (f": {guess}" if guess else ""))
     try:

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.nn import Parameter
 from torch.optim.adamw import adamw
 
-from rosetune.methods import ObservingMask, UpdateMask
+from rosetune.methods import ChoosingMask, ObservingMask, UpdateMask
 
 __all__ = ["SelectiveAdamW"]
 
@@ -41,8 +42,9 @@ class SelectiveAdamW(torch.optim.AdamW):
         clip_coefficient: what the gradients of this step were multiplied with after the backward pass (gradient
             clipping, loss scaling), for masks that compare another gradient with the moments. Set by
             :meth:`clip_grad_norm_` and by :class:`~rosetune.RobustTrainer`; back to 1 after every step.
-        density: after a step, the mean multiplier over the masked ``"tensors"`` and over their ``"scalars"``;
-            None where nothing was masked yet.
+        density: after a step, the mean multiplier over the masked ``"tensors"`` and over their ``"scalars"``, and the
+            shares of tensors that a :class:`~rosetune.methods.ChoosingMask` has chosen; None where nothing was masked
+            yet.
 
     Raises:
         TypeError: ``update_mask`` is no mask but, say, its name.
@@ -90,6 +92,8 @@ class SelectiveAdamW(torch.optim.AdamW):
         if mask is not None:
             self._check(multipliers, mask.freezes_update)
             self.density = _density(multipliers)
+            if isinstance(mask, ChoosingMask) and self.density is not None:
+                self.density |= mask.shares_kept
         for group in self.param_groups:
             self._step_group(group, multipliers, mask is None or mask.freezes_update)
         self.clip_coefficient = 1.0
@@ -99,6 +103,7 @@ class SelectiveAdamW(torch.optim.AdamW):
         """Clip the global gradient norm and remember the coefficient; returns the norm before clipping."""
         parameters = [p for group in self.param_groups for p in group["params"]]
         norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm)
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm  # of shards
         self.clip_coefficient = torch.clamp(max_norm / (norm + 1e-6), max=1.0)
         return norm
 

@@ -3,6 +3,7 @@
 import copy
 import inspect
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -13,8 +14,16 @@ from rosetune._means import Means
 from rosetune._torch import unwrap
 from rosetune.arguments import RobustTrainingArguments, build_objective, build_update_mask
 from rosetune.data.balance import ClassBalancedSampler
-from rosetune.methods import Objective, ObjectiveOutput, ObservingMask, PreparedMask, StatefulObjective, UpdateMask
-from rosetune.methods._state import keep_with
+from rosetune.methods import (
+    Objective,
+    ObjectiveOutput,
+    ObservingMask,
+    PreparedMask,
+    SparingMask,
+    StatefulObjective,
+    UpdateMask,
+)
+from rosetune.methods._state import keep_with, require_state
 from rosetune.methods.cross_entropy import CrossEntropy
 from rosetune.optim import SelectiveAdamW, require_same_mask
 
@@ -48,8 +57,10 @@ class RobustTrainer(Trainer):
 
     Logs:
         Each term of the objective (mean since the last log), ``mask_density_tensors`` and ``mask_density_scalars``
-        (mean multiplier over the masked tensors and over their scalars) and ``nonfinite_steps``, the number of
-        micro-batches since the last log whose loss was not finite (where there were any); all of the main process.
+        (mean multiplier over the masked tensors and over their scalars), under ``upper="auto"`` of ``Rose``
+        ``mask_density_first`` and ``mask_density_second`` (mean share of tensors that it kept), and
+        ``nonfinite_steps``, the number of micro-batches since the last log whose loss was not finite (where there were
+        any); all of the main process.
 
     Deviates:
         From a Trainer whose loop is left alone in one more place than the objective needs: ``_clip_grad_norm`` is
@@ -92,6 +103,9 @@ class RobustTrainer(Trainer):
                 "update masks rank whole tensors and do not work on the shards of DeepSpeed or FSDP: use one device "
                 "or DistributedDataParallel (accelerate launch)"
             )
+        if self._is_masked(args) and args.torch_compile:
+            # A compiled backward pass otherwise overwrites what the gradients that rank need as well.
+            torch._functorch.config.donated_buffer = False
         # Sequence-classification heads take num_items_in_batch and drop it.
         self.model_accepts_loss_kwargs = False
 
@@ -159,10 +173,24 @@ class RobustTrainer(Trainer):
             self._kept_with = inner
         return optimizer
 
-    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """The Trainer's, which goes on with a fresh optimizer in silence where a checkpoint holds none."""
+        if checkpoint is not None and not self.is_deepspeed_enabled:
+            objective = self.training_objective
+            mask = ["the update mask"] if self._is_masked(self.args) else []
+            own = [type(objective).__name__] if isinstance(objective, StatefulObjective) else []
+            require_state(checkpoint, [*mask, *own])
+        super()._load_optimizer_and_scheduler(checkpoint)
+
+    def training_step(self, model: Any, *args: Any, **kwargs: Any) -> Tensor:
         """The Trainer's, with a look at whether a subclass's ``compute_loss`` came here."""
         self._asked = False
-        loss = super().training_step(*args, **kwargs)
+        optimizer, mask = self._selective_adamw(), self.update_mask
+        resting: AbstractContextManager[None] = nullcontext()
+        if isinstance(mask, SparingMask) and optimizer is not None:
+            resting = mask.resting(optimizer, model)
+        with resting:
+            loss = super().training_step(model, *args, **kwargs)
         if not self._asked and (self._is_masked(self.args) or self.training_objective != CrossEntropy()):
             raise ValueError(
                 f"{type(self).__name__}.compute_loss bypasses objective and update mask, since it does not call "
@@ -186,7 +214,9 @@ class RobustTrainer(Trainer):
                 "None where the mask was named after a first train()"
             )
         self._begin_step(model, optimizer, mask)
-        wants_consistency = mask is not None and "consistency" in mask.needs
+        wants_consistency: float = mask is not None and "consistency" in mask.needs
+        if wants_consistency and isinstance(mask, SparingMask):
+            wants_consistency = mask.consistency_share
         out = self.training_objective(model, inputs, consistency=wants_consistency, backward=self._backward)
         if optimizer is not None and mask is not None and mask.needs:
             self._observe(mask, optimizer, out)
@@ -269,7 +299,8 @@ class RobustTrainer(Trainer):
         optimizer.clip_coefficient = 1.0 / scale
         consistency = None if out.consistency is None else out.consistency * scale
         task_loss = None if out.task_loss is out.loss else out.task_loss * scale
-        mask.observe(optimizer, consistency=consistency, task_loss=task_loss)
+        weight = {"consistency_weight": out.consistency_weight} if isinstance(mask, SparingMask) else {}
+        mask.observe(optimizer, consistency=consistency, task_loss=task_loss, **weight)
 
     def _loss_scale(self) -> float:
         scaler = self.accelerator.scaler

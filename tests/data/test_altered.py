@@ -78,3 +78,12 @@ def test_rare_labels_keep_their_share_of_the_last_label_and_all_others():
 def test_no_row_left_is_refused():
     with pytest.raises(DataError, match="none of the 100 rows of the label 'yes'"):
         rare_labels(rows(200), 0.001, ["no", "yes"], seed=1)
+
+
+def test_a_training_row_that_is_reported_too_is_never_held_out():
+    reported = ["Text  number 3", "text number 4", "text number 5"]  # equal but for case and spaces
+    validation = make_dataset(["a", "b", "c"], {"text": reported}, [0, 1, 0])
+    data = make_task_data("t", ["text"], ["no", "yes"], {"train": rows(10), "validation": validation})
+    held = hold_out_rows(data, 6)
+    assert not {"text number 3", "text number 4", "text number 5"} & {*held.splits["validation"]["text"]}
+    assert {"text number 3", "text number 4", "text number 5"} < {*held.splits["train"]["text"]}

@@ -26,6 +26,7 @@ from rosetune.robustness.attacks.summary import Transferred
 from rosetune.robustness.statistics import Estimate
 from rosetune.robustness.transformers_classifier import TransformersClassifier
 from rosetune.runs.attacked import Attacked
+from rosetune.runs.compare import not_compared
 from rosetune.runs.run import Run, RunError
 from tiny_run import Killed
 
@@ -241,7 +242,7 @@ def test_a_second_call_asks_no_model(runs: Path, attacks: Any, monkeypatch: pyte
     first = attacks(*words, "--json")
     assert first[0] == 0, first[2]
     table = attacks(*words)
-    before = {name: tiny_run.contents(runs / name) for name in ("one", "two")}
+    before = {name: tiny_run.snapshot(runs / name) for name in ("one", "two")}
     kept = {name: json.loads((runs / name / "attacks/transfer.json").read_text()) for name in ("one", "two")}
     assert [len(part) for part in kept.values()] == [4, 4]  # two attacks on each of two runs
     monkeypatch.setattr(TransformersClassifier, "__call__", None)  # no text may reach the model
@@ -249,7 +250,7 @@ def test_a_second_call_asks_no_model(runs: Path, attacks: Any, monkeypatch: pyte
     second = attacks(*words)
     assert second[:2] == table[:2]
     assert second[2].count("was done before") == 4
-    assert {name: tiny_run.contents(runs / name) for name in ("one", "two")} == before
+    assert {name: tiny_run.snapshot(runs / name) for name in ("one", "two")} == before  # nor is a file written
 
 
 def test_more_rows_are_tried_on_the_other_again(runs: Path, attacks: Any) -> None:
@@ -470,3 +471,24 @@ def test_a_hostile_file_from_training_to_table(home: Path, tmp_path: Path, attac
         assert sorted(result["id"] for result in results) == sorted(map(str, range(len(HOSTILE))))
         assert header["finished"]
     assert "\x1b" not in out
+
+
+def test_compare_refuses_other_limits_but_not_another_unknown_word(runs: Path, attacks: Any) -> None:
+    """The constraints are in the file, whatever it is called; the unknown word belongs to the model's tokenizer."""
+    one, two = runs / "one", runs / "two"
+    for run, share in ((one, 0.5), (two, 0.3)):
+        assert attacks(run, "--attack", "pwws", "--examples", 6, "--max_share", share)[0] == 0
+    [path] = (one / "attacks").glob("pwws-*.jsonl")
+    header = read_results(path)[0]
+    assert header["attack"]["constraints"]["max_share"] == 0.5
+    for kind in (".jsonl", ".json"):
+        next((two / "attacks").glob(f"pwws-*{kind}")).rename(two / "attacks" / f"{path.stem}{kind}")
+    name = f"attack:{path.stem}"
+    assert "attack.constraints.max_share" in not_compared([Run(one)], [Run(two)])[name]
+    other = two / "attacks" / path.name
+    other.write_text(path.read_text().replace('"unk": "[UNK]"', '"unk": "<unk>"'))
+    (two / "attacks" / f"{path.stem}.json").write_bytes((one / "attacks" / f"{path.stem}.json").read_bytes())
+    assert "<unk>" in other.read_text()
+    assert name not in not_compared([Run(one)], [Run(two)])
+    other.write_text(path.read_text().replace('"texts": ["', '"texts": ["Another '))
+    assert "not the same texts" in not_compared([Run(one)], [Run(two)])[name]

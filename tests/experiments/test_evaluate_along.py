@@ -156,7 +156,8 @@ def test_killed_before_any_file_of_a_step(kept: Path, tmp_path: Path, monkeypatc
             break
         except KeyboardInterrupt:
             pass
-    assert len(stopped) == 1 + 2 * 3  # the end; and of two steps what they are, and both kinds
+    # The end; and of two steps what they are, what their sets are made of, and both kinds.
+    assert len(stopped) == 1 + 2 * 4
     assert counted.calls == 6
     assert predicted(kept) == predicted(whole)
 

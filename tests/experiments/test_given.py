@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import tiny_run
 from command_line import one_line
+from rosetune import scores
 from rosetune.experiments import given
 from rosetune.experiments.given import evaluate_given
 from rosetune.runs.config import RunConfig
@@ -197,3 +198,29 @@ def test_a_second_process_takes_nothing_from_the_first(
     monkeypatch.setattr(given, "save_trained", second)
     evaluate_given(config, tiny_run.silent)
     assert Run.open(tmp_path / "run").sets() == ["clean"]
+
+
+def test_it_has_no_seed(library: Library, tmp_path: Path, rosetune: Any) -> None:
+    """Nothing was drawn for it: no table says 42."""
+    run, own = tmp_path / "run", library.learned()
+    assert rosetune(*words(library, saved(library, tmp_path / "model", ("bad", "good")), run))[0] == 0
+    assert Run.open(run).seed is None
+    table = scores([Run.open(run), Run.open(own)])
+    assert table.seed.isna().tolist() == [True, False]
+    code, out, err = rosetune("compare", run, own)
+    assert code == 0, err
+    assert "A: given. B: vanilla, seed 1." in " ".join(out.split())
+
+
+def test_texts_that_are_cut_are_said(library: Library, tmp_path: Path, rosetune: Any) -> None:
+    """Of a given model and of a further file: how many of how many, and the longest."""
+    model = saved(library, tmp_path / "model", ("bad", "good"))
+    code, _, err = rosetune(*words(library, model, tmp_path / "run", "--max_length", 8))
+    assert code == 0, err
+    n = Run.open(tmp_path / "run").metrics["sets"]["clean"]["n"]
+    assert f"clean: {n} of {n} texts are cut at 8 tokens; the longest has 10\n" in err  # eight words, [CLS] and [SEP]
+    file = tmp_path / "long.csv"
+    file.write_text(f"text,label\n{'film ' * 70},good\na dull film,bad\n", encoding="utf-8")
+    code, _, err = rosetune("evaluate", library.copy(library.learned(), tmp_path / "own"), "--test_file", file)
+    assert code == 0, err
+    assert "long: 1 of 2 texts is cut at 64 tokens; the longest has 72\n" in err

@@ -1,6 +1,7 @@
 """Models as they come: precision, heads, label names, lengths, segments, options; and what cannot be used."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -215,9 +216,38 @@ def test_the_head_without_dropout_and_the_rest_with_it(tmp_path: Path) -> None:
     model = load_classifier(albert, LABELS, load_tokenizer(albert), model_kwargs=kwargs)
     assert model.dropout.p == 0.0
     assert model.albert.embeddings.dropout.p == 0.2
-    deberta = saved(tmp_path / "deberta", make_model("deberta"))
-    model = load_classifier(deberta, LABELS, load_tokenizer(deberta), model_kwargs={"cls_dropout": 0.3})
-    assert model.dropout.p == 0.3
+
+
+@pytest.mark.parametrize("kind", ["deberta", "deberta-v2"])
+def test_an_option_that_the_checkpoint_does_not_name(kind: str, tmp_path: Path) -> None:
+    """DeBERTa's head reads cls_dropout from a configuration that lists no such field, as published ones do not."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    sizes = {"vocab_size": 100, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = AutoConfig.for_model(kind, **sizes, intermediate_size=16, max_position_embeddings=32)
+    model = AutoModelForSequenceClassification.from_config(config)
+    assert not hasattr(model.config, "cls_dropout")
+    name = saved(tmp_path / kind, model)
+    tokenizer = load_tokenizer(name)
+    assert load_classifier(name, LABELS, tokenizer).dropout.p == 0.1  # that of the hidden layers
+    changed = load_classifier(name, LABELS, tokenizer, model_kwargs={"cls_dropout": 0.3, "hidden_dropout_prob": 0.2})
+    assert (changed.dropout.p, changed.config.hidden_dropout_prob) == (0.3, 0.2)
+    changed.save_pretrained(tmp_path / "kept")
+    assert AutoConfig.from_pretrained(tmp_path / "kept").cls_dropout == 0.3
+    with pytest.raises(RunError, match="between 0 and 1, but got 3"):
+        load_classifier(name, LABELS, tokenizer, model_kwargs={"cls_dropout": 3.0})
+
+
+def test_only_lines_that_say_nothing_are_silenced() -> None:
+    """Of the tokens that the Trainer takes over from the tokenizer, padding is one that a classifier reads."""
+    from transformers import trainer_utils
+
+    quiet_libraries()
+    start = "The tokenizer has new PAD/BOS/EOS tokens that differ from the model config. Updated tokens: "
+    said = ("mtime may not be reliable", f"{start}{{'bos_token_id': 2}}.", f"{start}{{'pad_token_id': 1}}.", "other")
+    for line in said:
+        passes = trainer_utils.logger.filter(logging.LogRecord("x", logging.WARNING, "", 0, line, (), None))
+        assert bool(passes) == (line in said[2:])
 
 
 def test_options_that_a_configuration_does_not_know(tmp_path: Path) -> None:

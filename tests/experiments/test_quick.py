@@ -8,7 +8,7 @@ import pytest
 from transformers import TrainingArguments
 
 from rosetune.experiments.options import make_config, parse_training
-from rosetune.experiments.quick import finished, parse_words, trainer_defaults
+from rosetune.experiments.quick import check_length, finished, parse_words, trainer_defaults
 from rosetune.experiments.training import training_defaults
 from rosetune.runs.values import RunError
 from rosetune.trainer import RobustTrainingArguments
@@ -78,7 +78,7 @@ def test_a_run_is_finished_as_asked_for_or_not(library: Library, monkeypatch: py
         config = RunConfig.read(run)
         own = {name: changes.pop(name) for name in ("sets",) if name in changes}
         config = dataclasses.replace(config, output_dir=str(run), training={**config.training, **changes}, **own)
-        return finished(config, load_data)
+        return finished(config, load_data(config))
 
     assert asked() == run
     assert asked(logging_steps=1, weight_decay=0.0) == run
@@ -100,9 +100,25 @@ def test_a_set_that_is_predicted_but_not_counted_is_not_finished(library: Librar
     before = (run / "metrics.json").read_bytes()
     config = dataclasses.replace(RunConfig.read(run), output_dir=str(run), sets=("clean", "noise"))
     evaluate_again(run, ("noise",))
-    assert finished(config, load_data) == run
+    data = load_data(config)
+    assert finished(config, data) == run
     (run / "metrics.json").write_bytes(before)
-    assert finished(config, load_data) is None
+    assert finished(config, data) is None
     train_run(config, lambda line: None)
     assert [*Run.open(run).metrics["sets"]] == ["clean", "typos_1", "typos_2"]
-    assert finished(config, load_data) == run
+    assert finished(config, data) == run
+
+
+@pytest.mark.parametrize(
+    ("epochs", "max_steps", "refused"),
+    [(3, -1, False), (0.01, -1, False), (0, 5, False), (-1, 5, False), (0, -1, True), (0, 0, True), (-2.5, -1, True)],
+)
+def test_a_training_without_a_step_is_refused(epochs: float, max_steps: int, refused: bool) -> None:
+    """Steps that are given go before epochs, as in the Trainer."""
+    if refused:
+        with pytest.raises(
+            RunError, match=f"num_train_epochs={epochs:g} trains nothing.*rosetune evaluate --model_name"
+        ):
+            check_length(epochs, max_steps)
+    else:
+        check_length(epochs, max_steps)

@@ -80,3 +80,15 @@ def test_a_checkpoint_is_chosen_by_its_squared_error(home: Path) -> None:
 def test_no_attack_on_a_number(home: Path, rosetune: Any) -> None:
     run = trained(home, "plain")
     one_line(rosetune("attack", run.folder, "--attack", "deepwordbug"), "is a regression")
+
+
+def test_no_curve_over_training_of_a_number(library: Library, home: Path, tmp_path: Path, rosetune: Any) -> None:
+    """Refused before anything is evaluated for it, whichever run it is."""
+    folders = {"number": trained(home, "plain").folder, "label": library.learned()}
+    number, label = (library.copy(run, tmp_path / name) for name, run in folders.items())
+    before = {run: tiny_run.snapshot(run) for run in (number, label)}
+    for runs in ((number,), (label, number)):
+        words = ("evaluate", *runs, "--along_training", "--sets", "clean,noise")
+        one_line(rosetune(*words), f"{number} is a regression: a curve over training needs accuracies")
+    one_line(rosetune("evaluate", label, "--along_training", "--sets", "noise"), "keeps no checkpoints")
+    assert {run: tiny_run.snapshot(run) for run in (number, label)} == before

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
 
 import tiny_run
+from rosetune.data.sources import load_task
 from rosetune.data.tables import DataError
 from rosetune.experiments.data import load_data
 from rosetune.experiments.evaluate import evaluate_again
@@ -42,7 +42,8 @@ def test_a_run_writes_its_files_and_is_the_same_again(library: Library, tmp_path
     names = {path.name for path in (tmp_path / "once").iterdir()}
     assert names == {*tiny_run.SAME, "environment.json", "timing.json", "model", "predictions"}
     files = {path.name for path in (tmp_path / "once/predictions").iterdir()}
-    assert files == {"clean.jsonl", "clean.json", "typos_1.jsonl", "typos_2.jsonl", "noise.json"}
+    own = {"clean.json", "noise.json", "fingerprints.json"}
+    assert files == {"clean.jsonl", "typos_1.jsonl", "typos_2.jsonl", *own}
     assert tiny_run.contents(tmp_path / "once") == tiny_run.contents(tmp_path / "twice")
     run = Run.open(tmp_path / "once")
     assert list(run.metrics["sets"]) == ["clean", "typos_1", "typos_2"]
@@ -104,11 +105,13 @@ def test_choosing_at_the_end_of_epochs(library: Library, tmp_path: Path) -> None
 
 
 def test_no_training_at_all(library: Library, tmp_path: Path) -> None:
-    """A fine-tuned model is evaluated as it is."""
-    start, nothing = library.run("vanilla"), {"max_steps": -1, "num_train_epochs": 0}
-    train_run(clean(library, tmp_path / "as-it-is", nothing, model_name_or_path=str(start)), silent)
-    before, after = (load_file(folder / "model/model.safetensors") for folder in (start, tmp_path / "as-it-is"))
-    assert all(torch.equal(before[name], after[name]) for name in before)
+    """The head of a pre-trained model would stay random; of a fine-tuned one, evaluate makes a run as it is."""
+    nothing = {"max_steps": -1, "num_train_epochs": 0}
+    with pytest.raises(RunError, match=r"num_train_epochs=0 trains nothing.*rosetune evaluate --model_name_or_path"):
+        train_run(clean(library, tmp_path / "as-it-is", nothing), silent)
+    assert not (tmp_path / "as-it-is").exists()
+    train_run(clean(library, tmp_path / "steps", {"max_steps": 1, "num_train_epochs": 0}), silent)
+    assert json.loads((tmp_path / "steps/timing.json").read_text())["steps"] == 1  # steps go before epochs
 
 
 def test_nothing_is_chosen_on_what_is_reported(library: Library, tmp_path: Path) -> None:
@@ -204,7 +207,10 @@ def test_texts_longer_than_the_model_can_read_are_cut(library: Library, tmp_path
     lines: list[str] = []
     train_run(config, lines.append)
     assert json.loads((tmp_path / "run/model/tokenizer_config.json").read_text())["model_max_length"] == 64
-    assert any(line.startswith("100.0% of the training texts are cut at 64 tokens") for line in lines)
+    # [CLS] and [SEP], 100 words, and the number, of which the tokenizer knows nothing.
+    n = len(load_task(str(tmp_path / "long.csv")).splits["train"])
+    assert f"{n} of {n} training texts are cut at 64 tokens (--max_length); the longest has 103" in lines
+    assert "clean: 4 of 4 texts are cut at 64 tokens; the longest has 103" in lines  # of 40, a tenth
 
 
 # --- several processes ------------------------------------------------------------------------------------------

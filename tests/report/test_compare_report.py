@@ -7,6 +7,7 @@ import pytest
 
 from made_runs import ROSE, make_rows, number_rows, outcomes, write_attack, write_run
 from rosetune.cli import main
+from rosetune.runs.attacked import results_digest
 from rosetune.runs.compare import compare
 from rosetune.runs.run import Run
 
@@ -161,6 +162,36 @@ class TestRegression:
         assert "typing errors 1. rose-ensemble gains +0.758 of squared error" in said(text)
         assert "On the clean set rose-ensemble is better than vanilla." in said(text)
         assert "Calibration" not in text
+
+
+def test_what_fooled_one_tried_on_the_other(tmp_path, call):
+    """Of several pairs of seeds pooled; where nobody has tried, nothing is said."""
+    cells = {1: (6, 0.5), 2: (4, 1.0)}
+    for name, training in (("a", {}), ("b", ROSE)):
+        for seed in cells:
+            run = write_run(tmp_path / f"{name}{seed}", {"clean": outcomes(8, 2)}, {"seed": seed, **training})
+            write_attack(run, ["success"] * 10)
+    for seed, (n, value) in cells.items():
+        source, target = (Run.open(tmp_path / f"{name}{seed}") for name in "ab")
+        fooled = {"n": n, "value": value, "low": 0.0, "high": 1.0}
+        kept = {results_digest(source.attacks["pwws"][1]): {"fooled": fooled, "accuracy": None}}
+        (target.folder / "attacks/transfer.json").write_text(json.dumps(kept))
+    sides = [",".join(str(tmp_path / f"{name}{seed}") for seed in cells) for name in "ab"]
+    found = json.loads(call(*sides, "--json"))["transfer"]
+    assert found == {"attack:pwws": {"found_on_a": 0.7, "found_on_b": None}}  # 3 of 6 and 4 of 4
+    text = call(*sides)
+    line = next(line for line in text.splitlines() if line.strip().startswith("under pwws") and "100.0" in line)
+    assert line.split()[-2:] == ["70.0", "-"]
+    assert "tried on B %" in text
+
+
+def test_a_further_file_is_neither_clean_nor_robust(tmp_path, call):
+    sets = {"clean": outcomes(80, 20), "file_other": outcomes(40, 60)}
+    runs = both(tmp_path, sets, {**sets, "file_other": outcomes(80, 20)})
+    found = json.loads(call(*runs, "--json"))
+    assert found["sets"]["file_other"]["verdict"] == 1
+    assert found["controls"] == found["verdicts"] == {}
+    assert "On other rose-ensemble is better than vanilla." in said(call(*runs))
 
 
 def test_a_mistake_is_one_line(tmp_path, capsys):

@@ -5,8 +5,9 @@ import sys
 import pytest
 
 from made_runs import ROSE, outcomes, write_run
-from rosetune.report import figures
-from rosetune.report.figures import check_figure, draw_curve
+from rosetune.report import drawing, figures
+from rosetune.report.drawing import check_figure
+from rosetune.report.figures import draw_curve
 from rosetune.runs.along import Followed
 from rosetune.runs.values import RunError
 
@@ -64,7 +65,7 @@ def test_what_cannot_be_drawn_is_refused(monkeypatch):
         with pytest.raises(RunError, match=r"\.svg, \.png or \.pdf"):
             check_figure(path)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setattr(figures, "find_spec", lambda name: None)
+    monkeypatch.setattr(drawing, "find_spec", lambda name: None)
     with pytest.raises(RunError, match=r"pip install 'rosetune\[plots\]'"):
         check_figure("curve.svg")
 

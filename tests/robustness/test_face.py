@@ -343,6 +343,15 @@ class TestCompare:
             rosetune.compare(a, b)
         with pytest.raises(ValueError, match="different budgets, 1000 and 3: attack both with the same"):
             rosetune.compare(a, rosetune.attack(share_of_a, **options, budget=3))
+        limited = rosetune.attack(share_of_a, **options, max_share=0.5, protected=["film"])
+        assert (limited.max_share, limited.protected) == (0.5, ("film",))
+        assert (a.max_share, a.protected) == (None, ())
+        with pytest.raises(ValueError, match=r"differ in constraints\.max_share, constraints\.protected; attack both"):
+            rosetune.compare(a, limited)
+        synonyms = ({"film": ("movie",)}, {"film": ("picture",)})
+        pair = [rosetune.attack(share_of_a, **options, attack="pwws", synonyms=words) for words in synonyms]
+        with pytest.raises(ValueError, match=r"differ in transformation\.\w+; attack both alike"):
+            rosetune.compare(*pair)
         steady = rosetune.attack(lambda texts: [[0.5, 0.5 + 1e-9]] * len(texts), **options)
         table = rosetune.compare(a, steady)
         assert table.loc[0, ["a", "b"]].tolist() == [side.summary["accuracy_under_attack"] for side in (a, steady)]

@@ -3,7 +3,12 @@ import math
 import numpy as np
 import pytest
 
-from rosetune.robustness.flip_control import flip_control, flipped_accuracy, robust_at_equal_clean
+from rosetune.robustness.flip_control import (
+    flip_control,
+    flip_control_under_attack,
+    flipped_accuracy,
+    robust_at_equal_clean,
+)
 
 
 def outcomes(both, only_a, only_b, neither):
@@ -100,3 +105,34 @@ class TestEqualClean:
         for points, level in (([], 0.5), ([(0.5, math.nan)], 0.5), ([(0.5, 0.5)], math.nan)):
             with pytest.raises(ValueError, match="finite"):
                 robust_at_equal_clean(points, level)
+
+
+class TestFlipsUnderAttack:
+    @pytest.mark.parametrize("classes", [2, 3])
+    def test_against_flips_that_are_really_drawn(self, classes):
+        """Rows right before, of which some withstand; a flip answers the whole neighbourhood of a row otherwise."""
+        rng = np.random.default_rng(0)
+        n, q = 400_000, 0.2
+        right = rng.random(n) < 0.85
+        withstood = right & (rng.random(n) < 0.3)
+        flips = rng.random(n) < q
+        to_the_right_one = rng.random(n) < 1 / (classes - 1)
+        right_after = np.where(flips, ~right & to_the_right_one, right)
+        # A row that a flip makes right was attacked by nobody, and counts as withstood: the most there can be.
+        withstood_after = np.where(flips, right_after, withstood)
+        result = flip_control_under_attack(right, right_after, withstood, ~right, withstood_after, classes)
+        assert result.flip_rate == pytest.approx(q, abs=0.005)
+        assert result.flipped == pytest.approx(withstood_after.mean(), abs=0.003)
+        assert result.low < result.excess < result.high
+
+    def test_by_hand(self):
+        # 100 clean rows of which 90 and 82 are right: q = (90 - 82) / (2 (90 - 50)) = 0.1.
+        clean, after = (np.repeat([1, 0], counts) for counts in ((90, 10), (82, 18)))
+        withstood, wrong, robust = (np.repeat([1, 0], counts) for counts in ((4, 16), (4, 16), (8, 12)))
+        wrong = wrong[::-1]
+        result = flip_control_under_attack(clean, after, withstood, wrong, robust, 2)
+        assert result.flip_rate == pytest.approx(0.1)
+        assert result.flipped == pytest.approx(0.9 * 4 / 20 + 0.1 * 4 / 20)
+        assert result.excess == pytest.approx(8 / 20 - 0.2)
+        free = flip_control_under_attack(clean, clean, withstood, wrong, robust, 2)
+        assert (free.flip_rate, free.flipped) == (0, 0.2)  # nothing was paid

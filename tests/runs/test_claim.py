@@ -105,6 +105,24 @@ class TestUnderAttack:
         assert found["c"].difference == pytest.approx(2 / 3)
         assert found["c"].clean is None
 
+    def test_flips_leave_at_most_so_much(self, tmp_path):
+        """A loss of 4 of the 40 points above chance flips one row in twenty; two rows were wrong before."""
+        a = write_run(tmp_path / "a", {"clean": CLEAN})
+        b = write_run(tmp_path / "b", {"clean": outcomes(86, 14)}, ROSE)
+        write_attack(a, ["failed"] * 2 + ["success"] * 6 + ["skipped"] * 2)
+        write_attack(b, ["failed"] * 8 + ["skipped"] * 2)
+        flip = found_on(control_results([a], [b], {}), "attack:pwws")["flip"]
+        assert flip.accuracy == pytest.approx(0.95 * 0.2 + 0.05 * 0.2)
+        assert (flip.clean, flip.difference) == (pytest.approx(0.86), pytest.approx(0.6))
+        assert flip.answer == "no"
+
+    def test_no_checkpoint_was_attacked(self, tmp_path):
+        a = write_run(tmp_path / "a", {"clean": CLEAN}, steps={10: {"clean": CLEAN}})
+        b = write_run(tmp_path / "b", {"clean": CLEAN}, ROSE)
+        for run in (a, b):
+            write_attack(run, ["success"] * 4)
+        assert found_on(control_results([a], [b], {}), "attack:pwws").keys() == {"constant", "flip"}
+
 
 class TestSeveralSeeds:
     def test_those_seeds_that_a_control_has(self, tmp_path):

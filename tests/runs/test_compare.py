@@ -1,10 +1,13 @@
 """Two groups of runs on the same examples: known outcomes, attacks, seeds, clusters, and what is left out and why."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest, ttest_rel
 
 from made_runs import ROSE, make_rows, number_rows, outcomes, write_attack, write_run
+from rosetune.robustness import statistics
 from rosetune.robustness.significance import sign_flip_test, sign_test
 from rosetune.robustness.statistics import Estimate, difference, difference_of_errors, estimate
 from rosetune.runs.compare import by_attack, common_success, compare, not_compared, open_group, paired
@@ -311,6 +314,29 @@ def test_each_side_has_its_own_interval(tmp_path):
     assert isinstance(d.b, Estimate)
     assert (d.b.value, d.b.high) == (1.0, 1.0)
     assert d.b.low == pytest.approx(0.025 ** (1 / 10))  # Clopper-Pearson of 10 of 10
+
+
+def test_the_intervals_of_the_sides_are_those_of_an_estimate_and_drawn_when_asked_for(tmp_path, monkeypatch):
+    """Of many sets few are asked for: each takes as long as that of the difference."""
+    rng = np.random.default_rng(0)
+    right = {name: rng.random((3, 60)) < p for name, p in (("a", 0.6), ("b", 0.7))}
+    for name, rows in right.items():
+        for seed, row in enumerate(rows, 1):
+            write_run(tmp_path / f"{name}{seed}", {"clean": row, "ocr@0.5": row[::-1]}, {"seed": seed})
+    a, b = (open_group(",".join(str(tmp_path / f"{name}{seed}") for seed in (1, 2, 3))) for name in "ab")
+    drawn = []
+
+    def draw(*args, **kwargs):
+        drawn.append(1)
+        return estimate(*args, **kwargs)
+
+    monkeypatch.setattr(statistics, "estimate", draw)
+    found = compare(a, b)
+    assert [d.a.value for d in found.values()] == pytest.approx([right["a"].mean()] * 2)
+    assert drawn == []
+    assert found["ocr@0.5"].a == estimate(right["a"][:, ::-1])
+    assert dataclasses.asdict(found["clean"].b) == dataclasses.asdict(estimate(right["b"]))
+    assert len(drawn) == 2
 
 
 def test_labels_in_another_order_are_named(tmp_path):

@@ -1,5 +1,7 @@
 """The configuration of a run: its identity, the folder and the names that follow, and its file."""
 
+import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -102,6 +104,39 @@ def test_a_file_among_the_options_counts_by_its_contents(tmp_path: Path) -> None
     assert identity(**options(here)) != identity(**options(moved))
     relative = config(**options(Path(os.path.relpath(moved))))
     assert yaml.safe_load(relative.as_yaml())["objective_kwargs"] == {"synonyms": str(moved)}
+
+
+@pytest.mark.parametrize("name", ["deepspeed", "fsdp_config", "accelerator_config"])
+def test_a_training_argument_that_is_a_file_counts_by_its_contents(name: str, tmp_path: Path) -> None:
+    here, moved = tmp_path / "here.json", tmp_path / "moved.json"
+    for path in (here, moved):
+        path.write_text('{"zero_optimization": {"stage": 2}}')
+
+    def of(value: Any) -> dict[str, Any]:
+        return identity(training={name: value})["training"]
+
+    assert of(str(here)) == of(str(moved))
+    moved.write_text('{"zero_optimization": {"stage": 3}}')
+    assert of(str(here)) != of(str(moved))
+    assert of({"stage": 2})[name] == {"stage": 2}  # given in place
+    assert of("gone.json")[name] == "gone.json"
+    relative = config(training={name: os.path.relpath(here)})
+    assert yaml.safe_load(relative.as_yaml())[name] == str(here)
+
+
+def test_no_word_is_taken_for_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name of a schedule, where a file of that name lies here."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "linear").write_text("")
+    assert identity(training={"lr_scheduler_type": "linear"})["training"]["lr_scheduler_type"] == "linear"
+
+
+def test_the_hash_of_a_plain_identity_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the folder in which a finished run is found again."""
+    monkeypatch.chdir(tmp_path)
+    digest = hashlib.sha256(json.dumps(identity(), sort_keys=True).encode()).hexdigest()[:12]
+    assert config().folder(identity()) == Path(f"runs/sst2/vanilla/seed-42-{digest}")
+    assert digest == "afc1ad3ab772"
 
 
 def test_a_folder_with_a_model_counts_by_its_weights(tmp_path: Path) -> None:

@@ -26,15 +26,16 @@ MAY = {
     "trainer": {*GROUND, "data", "methods", "optim", "arguments"},
     "recipes": {*GROUND},
     "robustness": {*GROUND, "data"},
+    "analysis": {*GROUND, "data", "methods", "optim", "robustness"},
     "runs": {*GROUND, "data", "robustness"},
-    "report": {*GROUND, "data", "robustness", "runs"},
-    "experiments": {*GROUND, "data", "methods", "trainer", "arguments", "recipes", "robustness", "runs"},
+    "report": {*GROUND, "data", "robustness", "analysis", "runs"},
+    "experiments": {*GROUND, "data", "methods", "trainer", "arguments", "recipes", "robustness", "analysis", "runs"},
     "verbs": {*GROUND, "data", "methods", "arguments", "recipes", "robustness", "runs", "report", "experiments"},
     "cli": {"verbs"},
     "__main__": {"cli"},
 }
 # Public names are imported when they are asked for, and a package's own version is no import of it.
-MAY |= {room: MAY[room] | {"rosetune"} for room in ("cli", "experiments")}
+MAY |= {room: MAY[room] | {"rosetune"} for room in ("cli", "experiments", "report")}
 MAY["rosetune"] = {*MAY} - {"experiments", "verbs", "cli", "__main__", "report"}
 # `rosetune list methods` prints docstrings of the classes, imported only then. A finished run holds its card.
 EXCEPTIONS = {

@@ -21,7 +21,7 @@ NAMES = [
         *("advglue_originals_mismatched", "advglue", None, None, True, True, False, "clean_mismatched"),
         "its originals, mism.",
     ),
-    ("file_my-other", "file", None, None, False, False, True, "clean", "my-other"),
+    ("file_my-other", "file", None, None, False, False, False, "clean", "my-other"),
     ("attack:pwws", "attack", None, None, False, False, True, "clean", "under pwws"),
 ]
 

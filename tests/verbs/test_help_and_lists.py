@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from command_line import run_python
+from rosetune.cli import _VERBS
 from rosetune.methods import OBJECTIVES, UPDATE_MASKS
 from rosetune.runs.config import RunConfig
 
-VERBS = ("train", "evaluate", "attack", "controls", "compare", "sweep", "reproduce", "predict", "list", "demo")
+VERBS = tuple(_VERBS)
 HEAVY = ("torch", "transformers", "datasets", "numpy", "rich", "yaml")
 
 

@@ -7,7 +7,8 @@ import pytest
 
 import tiny_run
 from command_line import one_line
-from rosetune.experiments import training
+from rosetune.data.sources import load_task
+from rosetune.experiments import data, training
 from rosetune.runs.run import Run, find_runs
 from tiny_run import Library
 
@@ -96,3 +97,22 @@ def test_longer_and_overwrite(library: Library, tmp_path: Path, rosetune: Any) -
     assert Run.open(tmp_path / "run").timing["steps"] == 3
     assert rosetune(*longer, "--overwrite")[0] == 0  # also where it is finished
     assert tiny_run.snapshot(tmp_path / "run") != before
+
+
+def test_the_data_is_read_once(
+    library: Library, tmp_path: Path, rosetune: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several seeds, with a folder and without."""
+    read = []
+
+    def load(*args: Any, **kwargs: Any) -> Any:
+        read.append(args)
+        return load_task(*args, **kwargs)
+
+    monkeypatch.setattr(data, "load_task", load)
+    monkeypatch.chdir(tmp_path)
+    for folder in (None, tmp_path / "runs-of-mine"):
+        read.clear()
+        code, _, err = rosetune(*words(library, folder, "--seed", "1,2", "--max_steps", 1))
+        assert code == 0, err
+        assert len(read) == 1

@@ -109,6 +109,7 @@ def test_what_cannot_be_trained_gives_one_line(
 def test_what_needs_no_model_is_said_without_torch(library: Library, tmp_path: Path) -> None:
     """A mistyped verb or option, what is not there, and a finished run."""
     run, trained = library.run("vanilla"), library.config_words("vanilla")
+    data = ["--task", str(library.home / "my.csv"), "--model_name_or_path", str(library.home / "model")]
     calls = [
         (["trian"], 2, "did you mean train?"),
         (["evaluate", str(run), "--jsno"], 2, "did you mean --json?"),
@@ -122,6 +123,15 @@ def test_what_needs_no_model_is_said_without_torch(library: Library, tmp_path: P
         (["attack", str(run), "--attack", "deepwordbugs"], 2, "did you mean deepwordbug?"),
         (["attack", str(run), "--recipe", "pwws"], 2, f"rosetune attack {run} --attack pwws"),
         (["compare", f"{tmp_path}/nowhere", str(run)], 2, "there is no folder"),
+        (["train", *data, "--label_column", "gold"], 2, "has no column 'gold'"),
+        (["train", *data, "--label_column", "gold", "--output_dir", f"{tmp_path}/new"], 2, "has no column 'gold'"),
+        (["train", *data, "--label_column", "gold", "--bf16"], 2, "has no column 'gold'"),
+        (["train", *data, "--num_train_epochs", "0"], 2, "num_train_epochs=0 trains nothing"),
+        (["train", *data, "--num_train_epochs=-1"], 2, "num_train_epochs=-1 trains nothing"),
+        (["evaluate", *data, "--label_column", "gold"], 2, "has no column 'gold'"),
+        (["evaluate", str(run), "--test_file", str(library.home / "pairs.csv")], 2, "'text'"),
+        (["predict", str(run), "--input_file", data[1], "--text_columns", "body"], 2, "'body'"),
+        (["predict", "./nowhere", "--text", "a film"], 2, "there is no folder ./nowhere"),
         (["controls", str(run)], 2, "is plain fine-tuning, which claims nothing"),
     ]
     code = f"""

@@ -18,8 +18,9 @@ _SPLIT_SEED = 0  # not the training's: trials that differ in their seed are judg
 def hold_out_rows(data: TaskData, amount: float) -> TaskData:
     """The task whose evaluation data is a part of its training rows; its own evaluation data is gone.
 
-    Options that are chosen on what this returns have seen nothing that is reported. Texts that are equal stay on one
-    side. The split depends on the texts alone, neither on their order nor on a run's seed.
+    Options that are chosen on what this returns have seen nothing that is reported: a training row whose text is in
+    the evaluation data too is never held out. Texts that are equal stay on one side. The split depends on the texts
+    alone, neither on their order nor on a run's seed.
 
     Args:
         amount: a share of the distinct texts below 1, or from 1 on their number.
@@ -29,7 +30,10 @@ def hold_out_rows(data: TaskData, amount: float) -> TaskData:
     """
     train = data.splits["train"]
     keys = text_keys(train, data.text_columns)
-    order = shuffled(keys, _SPLIT_SEED)
+    reported = {
+        key for name, rows in data.splits.items() if name != "train" for key in text_keys(rows, data.text_columns)
+    }
+    order = [key for key in shuffled(keys, _SPLIT_SEED) if key not in reported]
     chosen = set(order[: round(amount * len(order)) if amount < 1 else int(amount)])
     if not 0 < len(chosen) < len(order):
         raise DataError(

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from datasets import Dataset
 
-from rosetune.data.gaps import Gaps, empty_texts, refuse_gaps
+from rosetune.data.gaps import Gaps, empty_texts, refuse_gaps, without_label
 from rosetune.data.labels import UNLABELLED, check_classes, in_order, label_cells, label_name, numbers_of
 from rosetune.data.options import ReadOptions
 from rosetune.data.rows import RESERVED, TaskData, make_dataset, make_task_data, take, text_keys
@@ -63,7 +63,7 @@ def assemble(
         split: Gaps(
             part.table,
             empty_texts(texts, part.texts),
-            _without_label(part.labels, column, mark),
+            without_label(part.labels, column, mark),
             options,
             frozenset(row for row, cell in enumerate(part.labels) if on_hub and cell is None),
         )
@@ -98,16 +98,6 @@ def _mark(cells: Sequence[str | None], options: ReadOptions, classes: Sequence[s
     names = {label_name(cell) for cell in cells if cell is not None} if classes is None else {*classes}
     known = UNLABELLED in names and (classes is not None or names == {UNLABELLED, "1"})
     return None if known or options.task_type == "regression" else UNLABELLED
-
-
-def _without_label(cells: Sequence[str | None], column: str, mark: str | None) -> dict[int, str]:
-    missing = {}
-    for row, cell in enumerate(cells):
-        if cell is None:
-            missing[row] = f"no label in column {column!r}"
-        elif mark is not None and label_name(cell) == mark:
-            missing[row] = f"label {mark} means unlabelled (a class needs another name)"
-    return missing
 
 
 def _targets(

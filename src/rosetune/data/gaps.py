@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rosetune.data.labels import label_name
 from rosetune.data.options import ReadOptions
 from rosetune.data.tables import DataError, Table, some
 
-__all__ = ["Gaps", "empty_texts", "refuse_gaps"]
+__all__ = ["Gaps", "empty_texts", "refuse_gaps", "without_label"]
 
 
 @dataclass(frozen=True)
@@ -97,3 +98,20 @@ def empty_texts(
         elif not (any(filled) if allowed == "one" else all(filled)):
             gaps[row] = f"the text in column {names[filled.index(False)]!r} is empty"
     return gaps
+
+
+def without_label(cells: Sequence[str | None], column: str, mark: str | None) -> dict[int, str]:
+    """The rows that have no label, and how it is missing.
+
+    Args:
+        cells: of the label column.
+        column: its name.
+        mark: the label that stands for a missing one; None where there is no such mark.
+    """
+    missing = {}
+    for row, cell in enumerate(cells):
+        if cell is None:
+            missing[row] = f"no label in column {column!r}"
+        elif mark is not None and label_name(cell) == mark:
+            missing[row] = f"label {mark} means unlabelled (a class needs another name)"
+    return missing

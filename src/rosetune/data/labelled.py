@@ -7,8 +7,8 @@ from typing import NamedTuple
 from datasets import Dataset
 
 from rosetune.data.assemble import OBVIOUS_LABEL
-from rosetune.data.gaps import Gaps, empty_texts, refuse_gaps
-from rosetune.data.labels import label_cells, label_name, numbers_of
+from rosetune.data.gaps import Gaps, empty_texts, refuse_gaps, without_label
+from rosetune.data.labels import UNLABELLED, label_cells, label_name, numbers_of
 from rosetune.data.options import ReadOptions
 from rosetune.data.readers import read_table
 from rosetune.data.rows import make_dataset
@@ -50,7 +50,8 @@ def load_labelled_file(
     remedy = "; the file needs the columns that the model was trained on"
     texts, column = table.texts(text_columns, remedy), label_column or OBVIOUS_LABEL
     cells = label_cells(table, column, remedy)
-    unlabelled = {row: f"column {column!r} holds no label" for row, cell in enumerate(cells) if cell is None}
+    mark = UNLABELLED if labels and UNLABELLED not in labels else None  # as in the files of the task itself
+    unlabelled = without_label(cells, column, mark)
     gaps = Gaps(table, empty_texts(text_columns, texts), unlabelled, options, frozenset())
     refuse_gaps([gaps])
     kept = gaps.kept()

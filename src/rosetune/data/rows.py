@@ -20,6 +20,7 @@ __all__ = [
     "make_dataset",
     "make_task_data",
     "remove_shared",
+    "set_fingerprint",
     "shuffled_subset",
     "take",
     "text_key",
@@ -99,6 +100,18 @@ def _fingerprint(text_columns: Sequence[str], labels: Sequence[str], splits: Map
         columns = splits[split].to_dict()
         digest.update(json.dumps([split, [columns[c] for c in ("id", *text_columns, "label")]]).encode())
     return digest.hexdigest()
+
+
+def set_fingerprint(ds: Dataset, text_columns: Sequence[str], labels: Sequence[str]) -> str:
+    """What one evaluation set is made of: a hash of its ids, texts, labels and label names, in their order.
+
+    Args:
+        ds: with or without a column `label`.
+        labels: label names; none in a regression.
+    """
+    columns = ["id", *text_columns, *(["label"] if "label" in ds.column_names else [])]
+    rows = [ds[column][:] for column in columns]
+    return hashlib.sha256(json.dumps([list(labels), rows]).encode()).hexdigest()[:16]
 
 
 def make_dataset(

@@ -11,6 +11,7 @@ from typing import Any
 from rosetune._files import write_json
 from rosetune.data.synonyms import load_synonyms
 from rosetune.experiments.attack_options import BUDGET, TEXTATTACK, AttackOptions
+from rosetune.experiments.evaluate import write_card
 from rosetune.experiments.lock import locked
 from rosetune.experiments.models import load_trained, quiet_libraries
 from rosetune.experiments.targets import Target, find_targets
@@ -20,7 +21,7 @@ from rosetune.robustness.attacks.run import attack, described, read_results
 from rosetune.robustness.attacks.summary import Transferred, summary, transfer
 from rosetune.robustness.statistics import Estimate
 from rosetune.robustness.transformers_classifier import TransformersClassifier
-from rosetune.runs.attacked import Attacked
+from rosetune.runs.attacked import TRANSFER, Attacked, results_digest
 from rosetune.runs.files import read_json
 from rosetune.runs.run import Run
 
@@ -73,6 +74,7 @@ def attack_runs(runs: Sequence[Run], options: AttackOptions, say: Say = print, *
                 found = _attack(target, victim, name, _recipe(name, options, synonyms, unk), path, options, say)
                 results[run][name] = found
                 figures[run][name] = {"file": str(path), **summary(found, options.budget)}
+            write_card(Run(target.run.folder), target.run.metrics)
     matrices = _transfer(targets, results, options, say)
     labels = {str(target.run): target.data.labels for target in targets}
     return Attacked(options.attack, options.set, options.budget, results, figures, matrices, labels)
@@ -146,8 +148,8 @@ def _transfer(
 
 def _onto(run: Run, sources: Mapping[str, Results], batch_size: int | None) -> dict[str, Transferred]:
     """What adversarial examples found on some runs do to another; what was tried before is kept in its folder."""
-    path = run.folder / "attacks" / "transfer.json"
-    keys = {source: _digest(part) for source, part in sources.items()}
+    path = run.folder / "attacks" / TRANSFER
+    keys = {source: results_digest(part) for source, part in sources.items()}
     kept = read_json(path, "remove it") if path.is_file() else {}
     new = {source: part for source, part in sources.items() if keys[source] not in kept}
     if new:
@@ -161,12 +163,6 @@ def _onto(run: Run, sources: Mapping[str, Results], batch_size: int | None) -> d
         source: Transferred(**{name: value and Estimate(**value) for name, value in kept[key].items()})
         for source, key in keys.items()
     }
-
-
-def _digest(results: Results) -> str:
-    names = ("id", "status", "gold", "texts", "perturbed", "original_id")
-    told = json.dumps([[result.get(name) for name in names] for result in results])
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def _victim(run: Run, batch_size: int | None) -> tuple[TransformersClassifier, str | None]:

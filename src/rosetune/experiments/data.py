@@ -5,12 +5,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rosetune.data.altered import hold_out_rows
+from rosetune.data.labelled import LabelledFile, load_labelled_file
+from rosetune.data.options import ReadOptions
 from rosetune.data.rows import TaskData
 from rosetune.data.sources import load_task
+from rosetune.data.tasks import find_task
 from rosetune.runs.config import RunConfig
 from rosetune.runs.run import Run, RunError
+from rosetune.runs.texts import reading_of
 
-__all__ = ["checked_data", "config_now", "load_data"]
+__all__ = ["checked_data", "config_now", "further_file", "load_data"]
 
 
 def load_data(config: RunConfig) -> TaskData:
@@ -52,3 +56,17 @@ def checked_data(run: Run, config: RunConfig, loaded: TaskData | None = None) ->
             "--data_dir, --validation_file and --test_file to the same files, or train anew"
         )
     return data
+
+
+def further_file(run: Run, path: str, reading: Mapping[str, Any] | None = None) -> LabelledFile:
+    """Another labelled file, read as the run's own files are.
+
+    Args:
+        reading: fields of :class:`~rosetune.data.options.ReadOptions` that are others for this file.
+
+    Raises:
+        DataError: the file cannot be read, or has other columns or labels.
+    """
+    options = ReadOptions(**{**reading_of(run.config), **(reading or {})})
+    columns, numbered = tuple(run.identity["text_columns"]), find_task(run.config.task) is not None
+    return load_labelled_file(path, columns, run.config.label_column, run.labels, options, numbered=numbered)

@@ -9,51 +9,76 @@ from datasets import Dataset
 
 from rosetune._files import as_json, write_json, write_json_lines, write_text
 from rosetune._progress import progress
-from rosetune.data.rows import TaskData
+from rosetune.data.rows import TaskData, set_fingerprint
 from rosetune.experiments.checkpoints import checkpoints_of, end_step, read_state, step_of
 from rosetune.experiments.data import checked_data, config_now
+from rosetune.experiments.lengths import cut_texts
 from rosetune.experiments.lock import locked
 from rosetune.experiments.models import load_trained, quiet_libraries
 from rosetune.experiments.upgrade import bring_up_to_date
 from rosetune.report.card import model_card
-from rosetune.robustness.evaluation import predict
+from rosetune.robustness.evaluation import default_length, predict
 from rosetune.robustness.rows import prediction_rows
 from rosetune.robustness.sets import EvaluationSet, evaluation_sets
+from rosetune.runs.files import FINGERPRINTS, read_fingerprints, read_json
 from rosetune.runs.metrics import run_metrics
 from rosetune.runs.run import Run, RunError
 from rosetune.runs.sets import SetName
 
-__all__ = ["evaluate_again", "evaluate_along", "evaluate_run", "predict_rows", "predict_sets", "write_metrics"]
+__all__ = [
+    "evaluate_again",
+    "evaluate_along",
+    "evaluate_run",
+    "predict_rows",
+    "predict_sets",
+    "write_card",
+    "write_metrics",
+]
 
 MANY = 10_000  # rows of which the person who waits is told also where there is no bar
+_WITH_TEXTS_OF_ITS_OWN = ("clean", "advglue", "file")  # those of noise are as long
 Report = Callable[[str], Any]
 
 
+def _on_standard_error(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
 def evaluate_run(
-    folder: str | Path, data: TaskData, kinds: Iterable[str], *, data_dir: str | None = None
+    folder: str | Path,
+    data: TaskData,
+    kinds: Sequence[str],
+    *,
+    data_dir: str | None = None,
+    report: Report = _on_standard_error,
 ) -> list[str]:
     """Evaluate a run's model and bring its ``metrics.json`` up to date; what was predicted before is kept.
 
     Args:
         kinds: of :data:`~rosetune.runs.sets.KINDS`.
         data_dir: of AdvGLUE's file.
+        report: takes a line of text for the person who waits.
 
     Returns:
         The kinds that were not there before.
 
     Raises:
-        RunError: the folder holds no trained model, or one with other labels than the data.
+        RunError: the folder holds no trained model, one with other labels than the data, or predictions that were
+            made on other texts.
     """
     folder = Path(folder)
     bring_up_to_date(folder)
-    missing = _missing(folder / "predictions", kinds)
+    place = folder / "predictions"
+    missing, known = _missing(place, kinds), read_fingerprints(place)
+    # What lies there is looked at too, as far as it says what it was made of.
+    there = [kind for kind in kinds if kind not in missing and any(SetName.parse(n).kind == kind for n in known)]
+    quiet_libraries()
+    sets = {kind: evaluation_sets(data, kind, data_dir=data_dir) for kind in (*missing, *there)}
+    predict_sets(folder / "model", place, data, sets, report)
     if missing:
-        quiet_libraries()
-        sets = {kind: evaluation_sets(data, kind, data_dir=data_dir) for kind in missing}
-        predict_sets(folder / "model", folder / "predictions", data, sets)
         # Its presence says that all sets of the kind are there.
         for kind in missing:
-            write_json(folder / "predictions" / f"{kind}.json", {n: s.left_out for n, s in sets[kind].items()})
+            write_json(place / f"{kind}.json", {n: s.left_out for n, s in sets[kind].items()})
     write_metrics(folder, data.labels)
     return missing
 
@@ -122,14 +147,18 @@ def evaluate_along(run: str | Path, kinds: Sequence[str] | str, report: Report =
             predict_sets(checkpoints[step], place, data, missing)
             if not (place / "step.json").is_file():
                 write_json(place / "step.json", {"epoch": read_state(checkpoints[step])["epoch"], "end": False})
-            for kind in missing:  # last: with these the step is done
-                write_json(place / f"{kind}.json", {})
+            for kind, parts in missing.items():  # last: with these the step is done
+                write_json(place / f"{kind}.json", dict.fromkeys(parts, 0))
         report(f"{run}: {checkpoints[step].name} evaluated ({number} of {len(todo)})")
     return Run.open(run)
 
 
 def predict_sets(
-    model_folder: Path, place: Path, data: TaskData, sets: Mapping[str, Mapping[str, EvaluationSet]]
+    model_folder: Path,
+    place: Path,
+    data: TaskData,
+    sets: Mapping[str, Mapping[str, EvaluationSet]],
+    report: Report | None = None,
 ) -> None:
     """Predict the sets that a folder lacks, each into a file of its own: a file that is there is whole.
 
@@ -137,19 +166,36 @@ def predict_sets(
         model_folder: of the end of a run, or a checkpoint.
         place: where the predictions go.
         sets: by kind and name.
+        report: is told of texts that are cut.
 
     Raises:
-        RunError: no model in the folder, or one with other labels than the data.
+        RunError: no model in the folder, one with other labels than the data, or predictions that were made on other
+            texts.
     """
     rows = {name: part.dataset for sets_of_kind in sets.values() for name, part in sets_of_kind.items()}
-    predict_rows(model_folder, place, rows, data.text_columns, data.labels)
+    predict_rows(model_folder, place, rows, data.text_columns, data.labels, report)
 
 
 def predict_rows(
-    model_folder: Path, place: Path, sets: Mapping[str, Dataset], text_columns: Sequence[str], labels: Sequence[str]
+    model_folder: Path,
+    place: Path,
+    sets: Mapping[str, Dataset],
+    text_columns: Sequence[str],
+    labels: Sequence[str],
+    report: Report | None = None,
 ) -> None:
     """:func:`predict_sets` for rows at hand, by the name of their set."""
+    made_of = {name: set_fingerprint(dataset, text_columns, labels) for name, dataset in sets.items()}
     todo = {name: dataset for name, dataset in sets.items() if not (place / f"{name}.jsonl").is_file()}
+    noted = read_fingerprints(place)
+    others = [name for name in sets if name not in todo and noted.get(name, made_of[name]) != made_of[name]]
+    if others:
+        files = ", ".join(f"{name}.jsonl" for name in others)
+        raise RunError(
+            f"{place}: {files} {'was' if len(others) == 1 else 'were'} predicted on other texts or labels than "
+            f"{SetName.parse(others[0]).title} holds here (other data, or noise of another version): name the data of "
+            "then, or remove these files to predict anew"
+        )
     if not todo:
         return
     quiet_libraries()
@@ -163,6 +209,14 @@ def predict_rows(
         title = SetName.parse(name).title
         if len(dataset) > MANY:
             print(f"evaluating {len(dataset)} rows of {title}", file=sys.stderr)
+        cut = None
+        if report is not None and SetName.parse(name).kind in _WITH_TEXTS_OF_ITS_OWN:
+            cut = cut_texts(tokenizer, dataset, text_columns, default_length(model, tokenizer))
+        if cut is not None and report is not None:
+            report(f"{title}: {cut.sentence('texts')}")
+        # Before the predictions: a file that is there was made of what stands here.
+        if read_fingerprints(place).get(name) != made_of[name]:
+            write_json(place / FINGERPRINTS, {**read_fingerprints(place), name: made_of[name]})
         with progress(f"evaluating {title}") as bar:
             logits = predict(model, tokenizer, dataset, text_columns, progress=bar)
         write_json_lines(place / f"{name}.jsonl", prediction_rows(name, dataset, logits, known))
@@ -173,12 +227,25 @@ def write_metrics(folder: Path, labels: Sequence[str]) -> None:
     metrics = run_metrics(folder, labels)
     path, text = folder / "metrics.json", as_json(metrics)
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        write_text(folder / "model" / "README.md", model_card(Run(folder), metrics))
+        write_card(Run(folder), metrics)
+        write_text(path, text)
+
+
+def write_card(run: Run, metrics: Mapping[str, Any]) -> None:
+    """Bring the model card beside the weights up to date; one that says the same is left alone."""
+    path, text = run.folder / "model" / "README.md", model_card(run, metrics)
+    if path.parent.is_dir() and not (path.is_file() and path.read_text(encoding="utf-8") == text):
         write_text(path, text)
 
 
 def _missing(place: Path, kinds: Iterable[str]) -> list[str]:
-    return [kind for kind in kinds if not (place / f"{kind}.json").is_file()]
+    """The kinds that are not there, or of which a set was removed."""
+
+    def whole(path: Path) -> bool:
+        names = read_json(path, "remove it") if path.is_file() else None
+        return names is not None and all((place / f"{name}.jsonl").is_file() for name in names)
+
+    return [kind for kind in kinds if not whole(place / f"{kind}.json")]
 
 
 def _step_folder(folder: Path, step: int) -> Path:

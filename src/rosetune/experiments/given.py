@@ -7,13 +7,11 @@ from typing import Any
 from datasets import Dataset
 
 from rosetune._files import write_json
-from rosetune.data.labelled import load_labelled_file
-from rosetune.data.options import ReadOptions
+from rosetune.data.labelled import LabelledFile
 from rosetune.data.rows import TaskData, text_keys
 from rosetune.data.summary import shared_texts, summarise
 from rosetune.data.tables import DataError
-from rosetune.data.tasks import find_task
-from rosetune.experiments.data import checked_data, load_data
+from rosetune.experiments.data import checked_data, further_file, load_data
 from rosetune.experiments.evaluate import evaluate_run, predict_rows, write_metrics
 from rosetune.experiments.folder import claim_folder, give_back, holds, make_folder
 from rosetune.experiments.lock import locked
@@ -36,12 +34,13 @@ from rosetune.runs.values import RunError
 __all__ = ["evaluate_file", "evaluate_given"]
 
 
-def evaluate_given(config: RunConfig, report: Callable[[str], Any] = print) -> Path:
+def evaluate_given(config: RunConfig, report: Callable[[str], Any] = print, *, data: TaskData | None = None) -> Path:
     """Make a run of a model that was trained elsewhere: evaluated, and kept in the folder, as if trained here.
 
     Args:
         config: with ``given``.
         report: takes a line of text for the person who waits.
+        data: of the configuration, where it has been read already.
 
     Returns:
         The run's folder.
@@ -51,7 +50,7 @@ def evaluate_given(config: RunConfig, report: Callable[[str], Any] = print) -> P
         DataError: the data cannot be read.
     """
     quiet_libraries()
-    data = load_data(config)
+    data = load_data(config) if data is None else data
     identity = config.identity(
         task=data.name, text_columns=data.text_columns, fingerprint=data.fingerprint, defaults={}
     )
@@ -86,10 +85,17 @@ def _evaluate(
         claim_folder(folder, config, identity)
         model = load_classifier(name, data.labels, tokenizer, task_type=data.task_type)
         save_trained(model, tokenizer, folder / "model")
-    evaluate_run(folder, data, config.sets, data_dir=config.data_dir)
+    evaluate_run(folder, data, config.sets, data_dir=config.data_dir, report=report)
 
 
-def evaluate_file(run: str | Path, path: str, report: Callable[[str], Any] = print) -> Run:
+def evaluate_file(
+    run: str | Path,
+    path: str,
+    report: Callable[[str], Any] = print,
+    *,
+    reading: Mapping[str, Any] | None = None,
+    read: LabelledFile | None = None,
+) -> Run:
     """Evaluate a finished run on another labelled file, as a set by the name of the file.
 
     The set is kept with a hash of the file: the same file is not predicted again, another one of that name is refused.
@@ -97,17 +103,17 @@ def evaluate_file(run: str | Path, path: str, report: Callable[[str], Any] = pri
     Args:
         path: a file with the columns and label names of the training data.
         report: takes a line of text for the person who waits.
+        reading: fields of :class:`~rosetune.data.options.ReadOptions`, where the file is to be read otherwise than the
+            run's own files.
+        read: what :func:`~rosetune.experiments.data.further_file` has read of it already.
 
     Raises:
         RunError: the run is not finished, or was evaluated on another file of that name.
         DataError: the file cannot be read, or has other labels.
     """
     finished, file = Run.open(run), Path(path).expanduser()
-    config = finished.config
-    options = ReadOptions(config.drop_empty, config.drop_unlabelled, config.encoding, config.delimiter)
-    columns = tuple(finished.identity["text_columns"])
-    numbered = find_task(config.task) is not None
-    read = load_labelled_file(path, columns, config.label_column, finished.labels, options, numbered=numbered)
+    config, columns = finished.config, tuple(finished.identity["text_columns"])
+    read = further_file(finished, path, reading) if read is None else read
     for reason, count in read.left_out.items():
         report(f"{path}: {count} rows left out ({reason})")
     name = SetName.of_file(folder_name(str(file))).name
@@ -123,8 +129,10 @@ def evaluate_file(run: str | Path, path: str, report: Callable[[str], Any] = pri
         if not (place / f"{name}.jsonl").is_file():
             if not config.given:  # whose training data is not known
                 report(_seen(finished, read.rows, path))
-            write_json(about, {"file": str(file.resolve()), "sha256": digest})
-            predict_rows(finished.folder / "model", place, {name: read.rows}, columns, finished.labels)
+            write_json(
+                about, {"file": str(file.resolve()), "sha256": digest, **({"reading": reading} if reading else {})}
+            )
+        predict_rows(finished.folder / "model", place, {name: read.rows}, columns, finished.labels, report)
         write_metrics(finished.folder, finished.labels)
     return Run.open(run)
 

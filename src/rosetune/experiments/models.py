@@ -15,6 +15,7 @@ from rosetune.runs.values import RunError
 __all__ = [
     "is_unnamed",
     "load_classifier",
+    "load_pretrained",
     "load_tokenizer",
     "load_trained",
     "quiet_libraries",
@@ -65,7 +66,7 @@ def load_classifier(
     Raises:
         RunError: the model cannot be loaded, lacks most of its weights or does not know an option.
     """
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoConfig, AutoModelForSequenceClassification
 
     if task_type == "regression":
         head = {"num_labels": 1, "problem_type": "regression"}
@@ -74,11 +75,17 @@ def load_classifier(
         head = {"num_labels": len(labels), "problem_type": "single_label_classification"}
         head |= {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
     before = config_of(name)
+    options = model_options(name, before, model_kwargs or {})
+    dtype = options.pop("dtype", "float32")
+    config = load(AutoConfig, name, **options, **head)
+    for option, value in options.items():
+        if not hasattr(config, option):  # DeBERTa's cls_dropout: from_pretrained sets only what is there
+            setattr(config, option, value)
     model, info = load(
         AutoModelForSequenceClassification,
         name,
-        **{"dtype": "float32", **model_options(name, before, model_kwargs or {})},
-        **head,
+        config=config,
+        dtype=dtype,
         ignore_mismatched_sizes=True,
         output_loading_info=True,
     )
@@ -102,11 +109,16 @@ def load_classifier(
     return model
 
 
-def load_trained(run: str | os.PathLike[str]) -> tuple[Any, Any, tuple[str, ...]]:
+def load_trained(
+    run: str | os.PathLike[str], attn_implementation: str | None = None
+) -> tuple[Any, Any, tuple[str, ...]]:
     """Model, tokenizer and label names of a run's folder, any folder with a saved classifier, or a hub id.
 
     The model is on the GPU where there is one. Weights in half precision are computed with in float32, in which what
     else is in the batch does not move the logits.
+
+    Args:
+        attn_implementation: "eager" where attention must be differentiated twice.
 
     Returns:
         A regression model has no label names.
@@ -118,7 +130,8 @@ def load_trained(run: str | os.PathLike[str]) -> tuple[Any, Any, tuple[str, ...]
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     name = _trained_source(run)
-    model, info = load(AutoModelForSequenceClassification, name, output_loading_info=True)
+    attention = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
+    model, info = load(AutoModelForSequenceClassification, name, output_loading_info=True, **attention)
     if info["missing_keys"]:
         raise RunError(
             f"{run} holds no trained classifier: {_some(info['missing_keys'])} would be random; fine-tune it with "
@@ -130,6 +143,27 @@ def load_trained(run: str | os.PathLike[str]) -> tuple[Any, Any, tuple[str, ...]
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer, _trained_labels(run, model.config)
+
+
+def load_pretrained(name: str, num_labels: int) -> tuple[Any, set[str]]:
+    """A pre-trained model as a classifier, and which of its weights are new, whatever the global random state.
+
+    Raises:
+        RunError: it cannot be loaded.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    with torch.random.fork_rng():
+        model, info = load(
+            AutoModelForSequenceClassification,
+            name,
+            dtype="float32",
+            num_labels=num_labels,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    return model, {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
 
 
 def trained_labels(run: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -156,7 +190,9 @@ def save_trained(model: Any, tokenizer: Any, folder: Path) -> None:
 def quiet_libraries() -> None:
     """No progress bars for what takes a second (loading, saving, mapping); the Trainer's own stays.
 
-    Nor that checkpoints which were saved within a second are sorted by their numbers: that is their order.
+    Nor two lines of the Trainer: that checkpoints which were saved within a second are sorted by their numbers, which
+    is their order; and that the model's configuration has taken over BOS and EOS from the tokenizer, which no
+    classifier reads. Another padding token is news.
     """
     import datasets
     from transformers import trainer_utils
@@ -169,7 +205,9 @@ def quiet_libraries() -> None:
 
 class _News(Filter):
     def filter(self, record: LogRecord) -> bool:
-        return not record.getMessage().startswith("mtime may not be reliable")
+        said = record.getMessage()
+        tokens = said.startswith("The tokenizer has new PAD/BOS/EOS tokens") and "pad_token_id" not in said
+        return not (tokens or said.startswith("mtime may not be reliable"))
 
 
 _NEWS = _News()

@@ -16,8 +16,8 @@ from rosetune.data.assemble import obvious_texts
 from rosetune.data.inputs import read_columns, read_inputs, split_lines
 from rosetune.data.rows import make_dataset
 from rosetune.data.tables import DataError, names_of
-from rosetune.experiments.models import is_unnamed, load_trained, quiet_libraries
-from rosetune.robustness.evaluation import default_length, predict
+from rosetune.experiments.lengths import Cut, cut_texts
+from rosetune.experiments.quick import check_model
 from rosetune.runs.files import read_identity
 from rosetune.runs.values import RunError, names
 
@@ -79,7 +79,7 @@ def predict_texts(
     if batch_size is not None and batch_size < 1:
         raise RunError(f"--batch_size must be at least 1, not {batch_size}")
     say = report or (lambda line: print(line, file=sys.stderr))
-    quiet_libraries()
+    check_model(model)
     columns = _given_columns(model, text_columns)
     kept: dict[str, Any] = {}
     if texts is not None:
@@ -94,10 +94,17 @@ def predict_texts(
         dataset = read_inputs(str(input_file), columns, encoding=encoding, delimiter=delimiter)
     if not len(dataset):
         return Predictions([], columns)
+    # After the texts: what is wrong with these is said before torch is loaded.
+    from rosetune.experiments.models import is_unnamed, load_trained, quiet_libraries
+    from rosetune.robustness.evaluation import default_length, predict
+
+    quiet_libraries()
     classifier, tokenizer, labels = load_trained(model)
     if is_unnamed(labels):
         say(f"{model} does not name its labels: they are shown as {labels[0]} to {labels[-1]}")
-    _say_cut(classifier, tokenizer, dataset, columns, say)
+    cut = cut_texts(tokenizer, dataset, columns, default_length(classifier, tokenizer))
+    if cut is not None:
+        say(_said_of(cut, columns))
     with progress("predicting") as bar:
         logits = predict(classifier, tokenizer, dataset, columns, batch_size=batch_size, progress=bar)
     if not np.isfinite(logits).all():
@@ -142,18 +149,14 @@ def _called(kept: Collection[str], own: set[str], say: Callable[[str], Any]) -> 
     return called
 
 
-def _say_cut(model: Any, tokenizer: Any, dataset: Dataset, columns: Sequence[str], say: Callable[[str], Any]) -> None:
-    """Say how many texts are longer than what the model sees of them."""
-    limit = default_length(model, tokenizer)
-    whole = tokenizer(*(dataset[column][:] for column in columns), truncation=False, verbose=False)["input_ids"]
-    cut = [len(ids) for ids in whole if len(ids) > limit]
-    if cut:
-        what = ("texts" if len(columns) == 1 else "pairs") + (" is" if len(cut) == 1 else " are")
-        whose = "it is predicted from its" if len(cut) == 1 else "they are predicted from their"
-        say(
-            f"{len(cut)} of {len(dataset)} {what} longer than the {limit} tokens that the model reads (the longest "
-            f"{max(cut)}): {whose} beginning"
-        )
+def _said_of(cut: Cut, columns: Sequence[str]) -> str:
+    """How many texts are longer than what the model sees of them."""
+    what = ("texts" if len(columns) == 1 else "pairs") + (" is" if cut.cut == 1 else " are")
+    whose = "it is predicted from its" if cut.cut == 1 else "they are predicted from their"
+    return (
+        f"{cut.cut} of {cut.total} {what} longer than the {cut.limit} tokens that the model reads (the longest "
+        f"{cut.longest}): {whose} beginning"
+    )
 
 
 def _standard_input(encoding: str | None) -> str:

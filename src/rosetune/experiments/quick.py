@@ -1,21 +1,34 @@
 """What can be said of a command before transformers and torch are loaded, which takes seconds."""
 
 import ast
+import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rosetune.data.tasks import find_task
 from rosetune.runs.config import RUN_OPTIONS, RunConfig
-from rosetune.runs.files import read_json
+from rosetune.runs.files import read_fingerprints, read_json
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError, as_mapping
 
-__all__ = ["check_paths", "finished", "finished_as", "option_error", "parse_words", "trainer_defaults"]
+if TYPE_CHECKING:
+    from rosetune.data.rows import TaskData
+
+__all__ = [
+    "check_length",
+    "check_model",
+    "check_paths",
+    "finished",
+    "finished_as",
+    "option_error",
+    "parse_words",
+    "trainer_defaults",
+]
 
 _SOURCES = (
     ("transformers", "training_args.py", "TrainingArguments"),
@@ -106,25 +119,49 @@ def check_paths(config: RunConfig) -> None:
         value = getattr(config, option)
         if value is not None and not Path(value).expanduser().exists():
             raise RunError(f"there is no file or folder {value}: correct --{option}")
-    model = config.model_name_or_path
+    check_model(config.model_name_or_path)
+
+
+def check_model(model: str) -> None:
+    """What looks like the path of a model.
+
+    Raises:
+        RunError: it is not there.
+    """
     if (model.startswith((".", "/", "~")) or model.count("/") > 1) and not Path(model).expanduser().is_dir():
         raise RunError(f"there is no folder {model}: give a folder with a saved model, or a hub id such as user/model")
 
 
-def finished(config: RunConfig, load: Callable[[RunConfig], Any]) -> Path | None:
+def check_length(epochs: float, max_steps: int) -> None:
+    """Refuse a training that would not take a step; ``max_steps`` above 0 goes before epochs.
+
+    Raises:
+        RunError: see there.
+    """
+    if not math.isfinite(epochs):
+        raise RunError(f"num_train_epochs must be a number of epochs, not {epochs}")
+    if max_steps <= 0 and epochs <= 0:
+        raise RunError(
+            f"num_train_epochs={epochs:g} trains nothing, and the head of the model would stay random: give more, or "
+            "`rosetune evaluate --model_name_or_path MODEL --task TASK` for a model as it is"
+        )
+
+
+def finished(config: RunConfig, data: "TaskData") -> Path | None:
     """The folder of a run that is finished as asked for; None where that takes a closer look.
 
     Args:
-        load: reads the data of a configuration.
+        data: of the configuration.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 or (config.output_dir and not Path(config.output_dir).is_dir()):
         return None
-    data = load(config)
     identity = config.identity(
         task=data.name, text_columns=data.text_columns, fingerprint=data.fingerprint, defaults=trainer_defaults()
     )
     folder = config.folder(identity)
-    return folder if finished_as(folder, identity, config.sets) else None
+    if not finished_as(folder, identity, config.sets):
+        return None
+    return folder if _same_advglue(config, data, read_fingerprints(folder / "predictions")) else None
 
 
 def finished_as(folder: Path, identity: Mapping[str, Any], kinds: Sequence[str]) -> bool:
@@ -136,6 +173,18 @@ def finished_as(folder: Path, identity: Mapping[str, Any], kinds: Sequence[str])
         return False
     # A call that was killed when it had predicted more sets has not counted them.
     return {path.stem for path in (folder / "predictions").glob("*.jsonl")} == {*Run.open(folder).metrics["sets"]}
+
+
+def _same_advglue(config: RunConfig, data: "TaskData", known: Mapping[str, str]) -> bool:
+    """Whether AdvGLUE's file is the one that was predicted: its texts are no part of a run's identity."""
+    if "advglue" not in config.sets or config.data_dir is None:
+        return True
+    from rosetune.data.rows import set_fingerprint
+    from rosetune.robustness.sets import evaluation_sets
+
+    sets = evaluation_sets(data, "advglue", data_dir=config.data_dir)
+    now = {name: set_fingerprint(part.dataset, data.text_columns, data.labels) for name, part in sets.items()}
+    return all(known.get(name, of_set) == of_set for name, of_set in now.items())
 
 
 def _looks_like_path(task: str) -> bool:

@@ -27,7 +27,9 @@ def run_all(configs: Iterable[RunConfig], report: Report = print) -> list[Path]:
     return [train_run(config, report) for config in configs]
 
 
-def train_run(config: RunConfig, report: Report = print, *, overwrite: bool = False) -> Path:
+def train_run(
+    config: RunConfig, report: Report = print, *, overwrite: bool = False, data: TaskData | None = None
+) -> Path:
     """Train, evaluate and write down one run; resume it where it was killed; do nothing where it is done.
 
     Files: ``run.json`` (the identity), ``config.yaml``, ``environment.json``, ``log.jsonl`` (as it goes),
@@ -38,6 +40,7 @@ def train_run(config: RunConfig, report: Report = print, *, overwrite: bool = Fa
     Args:
         report: takes a line of text for the person who waits.
         overwrite: delete a run that the folder holds, whatever its configuration, and train anew.
+        data: of the configuration, where it has been read already.
 
     Returns:
         The run's folder.
@@ -49,7 +52,7 @@ def train_run(config: RunConfig, report: Report = print, *, overwrite: bool = Fa
     """
     quiet_libraries()
     args = training_arguments(config)
-    data = load_data(config)
+    data = load_data(config) if data is None else data
     identity = config.identity(
         task=data.name,
         text_columns=data.text_columns,
@@ -79,7 +82,7 @@ def train_run(config: RunConfig, report: Report = print, *, overwrite: bool = Fa
             _train(config, data, args, identity, say)
         if not finished and "save_total_limit" not in config.training:
             remove_checkpoints(folder)
-        added = evaluate_run(folder, data, config.sets, data_dir=config.data_dir)
+        added = evaluate_run(folder, data, config.sets, data_dir=config.data_dir, report=say)
     if finished:
         say(f"{folder} is finished; " + (f"evaluated {', '.join(added)}" if added else "nothing to do"))
     return folder

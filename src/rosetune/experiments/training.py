@@ -20,7 +20,9 @@ from rosetune.data.summary import summarise
 from rosetune.data.tasks import find_task
 from rosetune.experiments.callbacks import LogFile, LogWithCheckpoint, Progress, StepTimer, log_lines
 from rosetune.experiments.errors import reworded
+from rosetune.experiments.lengths import cut_texts
 from rosetune.experiments.models import load_classifier, load_tokenizer, save_trained
+from rosetune.experiments.quick import check_length
 from rosetune.methods import TracedMask
 from rosetune.robustness.metrics import classification_metrics, regression_metrics
 from rosetune.runs.config import RUN_DEFAULTS, RunConfig
@@ -91,8 +93,7 @@ def _check_numbers(args: RobustTrainingArguments) -> None:
     for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
         if getattr(args, name) < 1:
             raise RunError(f"{name} must be at least 1, not {getattr(args, name)}")
-    if not math.isfinite(args.num_train_epochs):
-        raise RunError(f"num_train_epochs must be a number of epochs, not {args.num_train_epochs}")
+    check_length(args.num_train_epochs, args.max_steps)
     if args.optim_args and not all("=" in part for part in args.optim_args.split(",")):
         raise RunError(f"optim_args must be such as momentum=0.9,nesterov=true, not {args.optim_args!r}")
     stand_in = torch.optim.SGD([torch.zeros(1)], lr=1.0)
@@ -123,9 +124,10 @@ class Training:
         train, held_out = _training_rows(config, data, args.seed)
         _follow_length(args, config.training, len(train))
         encoded = _encode(train, data.text_columns, tokenizer)
-        self.summary = dataclasses.replace(
-            summarise(data), truncation=_truncation(train, encoded, data.text_columns, tokenizer)
-        )
+        kept = [len(ids) for ids in encoded["input_ids"][:]]
+        cut = cut_texts(tokenizer, train, data.text_columns, tokenizer.model_max_length, kept)
+        said = "" if cut is None else cut.sentence("training texts", "--max_length")
+        self.summary = dataclasses.replace(summarise(data), truncation=said)
         self._timer, self._log = StepTimer(), LogFile(Path(str(args.output_dir)) / "log.jsonl")
         with reworded(RuntimeError):
             self.trainer = RobustTrainer(
@@ -234,22 +236,6 @@ def _follow_length(args: RobustTrainingArguments, given: dict[str, Any], rows: i
 def _encode(dataset: Dataset, text_columns: tuple[str, ...], tokenizer: Any) -> Dataset:
     encoded = tokenizer(*(dataset[column][:] for column in text_columns), truncation=True)
     return Dataset.from_dict({**encoded, "labels": dataset["label"][:]})
-
-
-def _truncation(dataset: Dataset, encoded: Dataset, text_columns: tuple[str, ...], tokenizer: Any) -> str:
-    """Which share of the texts is cut, and how long the longest is; nothing where none is."""
-    limit = tokenizer.model_max_length
-    full = [row for row, ids in enumerate(encoded["input_ids"][:]) if len(ids) >= limit]
-    if not full:
-        return ""
-    whole = tokenizer(*(take(dataset, full)[column][:] for column in text_columns), truncation=False, verbose=False)
-    lengths = [len(ids) for ids in whole["input_ids"] if len(ids) > limit]
-    if not lengths:
-        return ""
-    return (
-        f"{len(lengths) / len(dataset):.1%} of the training texts are cut at {limit} tokens (--max_length), the "
-        f"longest has {max(lengths)}"
-    )
 
 
 def _selection_metrics(gold: Any, predicted: Any, labels: tuple[str, ...]) -> dict[str, Any]:

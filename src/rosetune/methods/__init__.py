@@ -10,10 +10,12 @@ from difflib import get_close_matches
 from typing import Any
 
 from rosetune.methods._contracts import (
+    ChoosingMask,
     Objective,
     ObjectiveOutput,
     ObservingMask,
     PreparedMask,
+    SparingMask,
     StatefulObjective,
     TracedMask,
     UpdateMask,
@@ -33,10 +35,12 @@ from rosetune.methods.smart import Smart
 __all__ = [
     "OBJECTIVES",
     "UPDATE_MASKS",
+    "ChoosingMask",
     "Objective",
     "ObjectiveOutput",
     "ObservingMask",
     "PreparedMask",
+    "SparingMask",
     "StatefulObjective",
     "TracedMask",
     "UpdateMask",

@@ -1,6 +1,10 @@
 """An objective's state travels in the optimizer's state dict, and so in every checkpoint."""
 
 import dataclasses
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,6 +44,27 @@ def keep_with(optimizer: torch.optim.Optimizer, objective: Objective) -> None:
 
     optimizer.register_state_dict_post_hook(save)
     optimizer.register_load_state_dict_pre_hook(load)
+
+
+def require_state(checkpoint: str | os.PathLike[str], kept: Sequence[str]) -> None:
+    """A checkpoint to resume from holds the optimizer's state, and with it that of mask and objective.
+
+    Args:
+        kept: what has a state of its own there. With nothing of the kind a missing state is only warned of.
+
+    Raises:
+        ValueError: there is none (as ``save_only_model`` leaves it), and it matters.
+    """
+    names = [path.name for path in Path(checkpoint).iterdir()] if Path(checkpoint).is_dir() else []
+    if any("optimizer" in name for name in names) and any("scheduler" in name for name in names):
+        return
+    lacks = f"{checkpoint} holds no state of optimizer and schedule, as save_only_model leaves it"
+    if kept:
+        raise ValueError(
+            f"{lacks}: {' and '.join(kept)} would start anew in the middle; resume from a checkpoint that was saved "
+            "without save_only_model, or start a new run from its weights"
+        )
+    warnings.warn(f"{lacks}: training goes on with a fresh optimizer and schedule", stacklevel=3)
 
 
 def _options(objective: Objective) -> dict[str, Any]:

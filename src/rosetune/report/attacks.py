@@ -13,9 +13,19 @@ from rich.text import Text
 from rosetune.report.console import Grid, interval_cell, percent, print_grid, set_title
 from rosetune.robustness.attacks.summary import Transferred
 from rosetune.robustness.attacks.text import Text as Words
-from rosetune.runs.attacked import Attacked
+from rosetune.runs.attacked import Attacked, transferred
+from rosetune.runs.compare import common_success
+from rosetune.runs.run import Run
 
-__all__ = ["attack_grid", "example_lines", "print_attacks", "transfer_grid"]
+__all__ = [
+    "TRIED_ON_THE_OTHER",
+    "attack_grid",
+    "example_lines",
+    "fooled_share",
+    "print_attacks",
+    "success_grid",
+    "transfer_grid",
+]
 
 SHOWN = 3  # adversarial examples
 AROUND = 60  # characters of unchanged text beside a change
@@ -29,6 +39,11 @@ _EXPLAINED = "success, queries (mean): of the rows that the model gets right; wo
 _TRANSFER = (
     "Left: the run they were found on; above: the run they are tried on. % fooled, of so many whose unchanged text it "
     "gets right."
+)
+TRIED_ON_THE_OTHER = (
+    "Tried on the other: of the examples that fooled one, the share that fools the other, where that gets the "
+    "unchanged text right (-: `rosetune attack A B` has not tried). Where few are found on a model, but those found "
+    "on the other fool it, the search stalled on its confidence: that is no robustness."
 )
 _FLAT = "A search by confidence stalls on a model whose confidence is merely flat, robust or not"
 _OTHERS = "then few examples are found on it, but those found on others fool it."
@@ -102,6 +117,29 @@ def transfer_grid(matrices: Mapping[str, Mapping[str, Mapping[str, Transferred]]
             cells = (_transferred(row.get(run)) if run != source else "" for run in runs)
             grid.rows.append((escape(f"  {names[source]}"), *cells))
     return grid
+
+
+def success_grid(a: Sequence[Run], b: Sequence[Run], titles: Mapping[str, str]) -> Grid:
+    """Attacks on two groups of runs, and what was found on each tried on the other.
+
+    Args:
+        titles: of the attacks, by the names of their sets.
+    """
+    columns = ("", "rows", "on A %", "on B %", "found on A,\ntried on B %", "found on B,\ntried on A %")
+    grid = Grid("Attack success on the rows that both get right", columns)
+    for name, title in titles.items():
+        n, rate_a, rate_b = common_success(a, b, name)
+        across = (percent(fooled_share(*sides, name)) for sides in ((a, b), (b, a)))
+        grid.rows.append((escape(title), str(n), percent(rate_a), percent(rate_b), *across))
+    return grid
+
+
+def fooled_share(sources: Sequence[Run], targets: Sequence[Run], name: str) -> float | None:
+    """Of what an attack found on the sources, the share that fools the targets; pooled over pairs of seeds."""
+    cells = [transferred(source, target, name) for source, target in zip(sources, targets, strict=True)]
+    fooled = [cell.fooled for cell in cells if cell is not None and cell.fooled is not None]
+    n = sum(e.n for e in fooled)
+    return sum(e.n * e.value for e in fooled) / n if n and len(fooled) == len(cells) else None
 
 
 def example_lines(attacked: Attacked) -> Iterator[tuple[str, Text]]:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from rosetune.report.attacks import TRIED_ON_THE_OTHER, fooled_share, success_grid
 from rosetune.report.console import (
     Grid,
     difference_cell,
@@ -41,6 +42,10 @@ def compared_as_json(a: Group, b: Group, trained: Mapping[str, Group]) -> dict[s
         "sets": {name: {**dataclasses.asdict(d), "verdict": d.verdict} for name, d in compared.items()},
         "not_compared": not_compared(a, b),
         "common_success": {name: common_success(a, b, name) for name in _attacks(compared)},
+        "transfer": {
+            name: {"found_on_a": fooled_share(a, b, name), "found_on_b": fooled_share(b, a, name)}
+            for name in _attacks(compared)
+        },
         "advglue": {
             name: {group: dataclasses.asdict(d) for group, d in by_attack(a, b, name).items()}
             for name in compared
@@ -60,11 +65,12 @@ def print_compared(out: Console, a: Group, b: Group, trained: Mapping[str, Group
     """The comparison, AdvGLUE by attack, the noise curve, calibration, the controls, and what they leave of a gain."""
     compared, controls = compare(a, b), control_results(a, b, trained)
     plain = {name: d for name, d in compared.items() if not SetName.parse(name).on_curve}
-    seeds = [f"seed{'s' if len(group) > 1 else ''} {', '.join(str(run.seed) for run in group)}" for group in (a, b)]
-    out.print(Text(f"A: {a[0].method}, {seeds[0]}. B: {b[0].method}, {seeds[1]}. Paired on the same examples."))
+    named = " ".join(f"{side}: {group[0].method}{_seeds(group)}." for side, group in (("A", a), ("B", b)))
+    out.print(Text(f"{named} Paired on the same examples."))
     print_grid(out, _sets_grid(a, plain))
     if _attacks(plain):
-        print_grid(out, _success_grid(a, b, _attacks(plain)))
+        print_grid(out, success_grid(a, b, {name: _title(a, name) for name in _attacks(plain)}))
+        out.print(Text(TRIED_ON_THE_OTHER))
     for name in plain:
         parsed = SetName.parse(name)
         groups = by_attack(a, b, name) if parsed.kind == "advglue" and not parsed.is_original else {}
@@ -89,6 +95,12 @@ def print_compared(out: Console, a: Group, b: Group, trained: Mapping[str, Group
         out.print(Text(note))
 
 
+def _seeds(group: Group) -> str:
+    """The seeds of a group; nothing of a given model, which has none."""
+    seeds = [str(run.seed) for run in group if run.seed is not None]
+    return f", seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}" if seeds else ""
+
+
 def _attacks(names: Mapping[str, Any]) -> list[str]:
     return [name for name in names if SetName.parse(name).attack is not None]
 
@@ -105,14 +117,6 @@ def _sets_grid(a: Group, compared: Mapping[str, Difference]) -> Grid:
         tests = ["-" if p is None else p_text(p).removeprefix("= ") for p in (d.p, d.p_b_better)]
         spread = [] if d.sd is None else [mean_cell(d.sd, regression)]
         grid.rows.append((escape(_title(a, name)), str(d.n), *sides, difference_cell(d, regression), *tests, *spread))
-    return grid
-
-
-def _success_grid(a: Group, b: Group, names: Sequence[str]) -> Grid:
-    grid = Grid("Attack success on the rows that both get right", ("", "rows", "on A %", "on B %"))
-    for name in names:
-        n, rate_a, rate_b = common_success(a, b, name)
-        grid.rows.append((escape(_title(a, name)), str(n), percent(rate_a), percent(rate_b)))
     return grid
 
 
@@ -216,13 +220,18 @@ def _print_verdicts(
             out.print(Text(f"{_title(a, name)}. ", style="bold") + Text(sentence, style="none"))
         else:
             none.append(name)
-    clean = compared.get("clean")
-    if clean is not None and clean.verdict:
-        said = "better" if clean.verdict > 0 else "worse"
-        out.print(Text(f"On the clean set {b[0].method} is {said} than {a[0].method}."))
+    for name, d in compared.items():
+        parsed = SetName.parse(name)
+        if d.verdict and (name == "clean" or parsed.kind == "file"):
+            where = "the clean set" if name == "clean" else parsed.title
+            said = "better" if d.verdict > 0 else "worse"
+            out.print(Text(f"On {where} {b[0].method} is {said} than {a[0].method}."))
     if none:
-        titles = ", ".join(_title(a, name) for name in none)
-        out.print(Text(f"{b[0].method} is not shown to be better or worse than {a[0].method} on {titles}."))
+        titles = [_title(a, name) for name in none]
+        plain = ", ".join(title for title in titles if not title.startswith("under "))
+        attacks = ", ".join(title for title in titles if title.startswith("under "))
+        where = ", ".join(filter(None, (plain and f"on {plain}", attacks)))
+        out.print(Text(f"{b[0].method} is not shown to be better or worse than {a[0].method} {where}."))
     few = {name: compared[name].n for name in none if compared[name].n < FEW}
     if few:
         said = ", ".join(f"{_title(a, name)} ({n})" for name, n in few.items())

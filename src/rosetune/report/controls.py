@@ -1,5 +1,6 @@
 """The named set of controls, and what those of a claim have come to, as a person reads it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,12 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from rosetune.report.console import Grid, accuracy_grid
+from rosetune.robustness.attacks.summary import summary
 from rosetune.runs.claimed_run import ClaimedRun
+from rosetune.runs.compare import not_compared
 from rosetune.runs.controls import CONTROLS, found_controls, left_out
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 
-__all__ = ["control_states", "left_out_lines", "named_set_table", "results_grid"]
+__all__ = ["control_states", "left_out_lines", "named_set_table", "not_attacked", "results_grid"]
 
 
 def control_states(claim: ClaimedRun) -> dict[str, dict[str, Any]]:
@@ -56,12 +59,47 @@ def left_out_lines(states: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def results_grid(claim: Run, controls: Mapping[str, Run]) -> Grid:
-    """A line for the claim and for each of its controls: accuracy on each evaluation set."""
+    """A line for the claim and for each of its controls: accuracy on each evaluation set, and under each attack."""
     names = [n for n in claim.metrics["sets"] if not (SetName.parse(n).on_curve or SetName.parse(n).is_original)]
+    attacks = _attacks(claim)
     lines: Sequence[tuple[str, Any] | None] = [
-        ("the claim", claim.metrics["sets"]),
+        ("the claim", _results(claim, claim, attacks)),
         None,
-        *((name, run.metrics["sets"]) for name, run in controls.items()),
+        *((name, _results(run, claim, attacks)) for name, run in controls.items()),
     ]
     what = "Accuracy in %" if claim.labels else "Mean squared error"
-    return accuracy_grid(f"{what} [95%] of {claim} and its controls", lines, names)
+    return accuracy_grid(f"{what} [95%] of {claim} and its controls", lines, [*names, *attacks])
+
+
+def not_attacked(claim: Run, controls: Mapping[str, Run]) -> list[str]:
+    """For each attack on a claim the command that attacks those controls alike that were not, in a sentence."""
+    said = []
+    for name in _attacks(claim):
+        lacking = [str(run) for run in controls.values() if name in not_compared([claim], [run])]
+        if lacking:
+            recipe = claim.attacks[SetName.parse(name).attack or ""][0].get("recipe", "NAME")
+            command = f"rosetune attack {' '.join(lacking)} --attack {recipe}"
+            said.append(f"Not attacked as the claim was: `{command}`, with its other options, does that.")
+    return said
+
+
+def _attacks(run: Run) -> list[str]:
+    return [name for name in run.sets() if SetName.parse(name).attack is not None]
+
+
+def _results(run: Run, claim: Run, attacks: Sequence[str]) -> dict[str, Any]:
+    """The metrics of each set, and what came of those attacks that the claim has suffered too."""
+    found = dict(run.metrics["sets"])
+    apart = {} if run is claim else not_compared([claim], [run])
+    for name in attacks:
+        if name not in apart:
+            header, results = run.attacks[SetName.parse(name).attack or ""]
+            figures = summary(results, header.get("budget"))
+            kept = {"n": "n", "accuracy": "accuracy_under_attack", "low": "accuracy_under_attack_low"}
+            found[name] = {key: figures[figure] for key, figure in kept.items()}
+            most = max(Counter(result["gold"] for result in results).values())
+            found[name] |= {
+                "high": figures["accuracy_under_attack_high"],
+                "constant": {"accuracy": most / len(results)},
+            }
+    return found

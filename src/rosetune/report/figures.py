@@ -2,40 +2,23 @@
 
 import math
 from collections.abc import Sequence
-from importlib.util import find_spec
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rosetune._files import replacing
 from rosetune.report.console import set_title
+from rosetune.report.drawing import drawing
 from rosetune.robustness.flip_control import flipped_accuracy
 from rosetune.runs.along import Followed, accuracy, end_of
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
-from rosetune.runs.values import RunError
 
-__all__ = ["check_figure", "draw_curve"]
+__all__ = ["draw_curve"]
 
-# Without a date the same rows give the same file.
-_FORMATS: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
 # Okabe and Ito's colours, told apart with any colour vision, in other markers for grey print.
 _STYLES = (("#333333", "o"), ("#D55E00", "s"), ("#0072B2", "^"), ("#009E73", "D"), ("#CC79A7", "v"), ("#E69F00", "P"))
 _GREY = "#8a8a8a"
-
-
-def check_figure(path: str) -> None:
-    """Find out before evaluating whether the figure can be drawn.
-
-    Raises:
-        RunError: another suffix than svg, png and pdf, or matplotlib is not installed.
-    """
-    if Path(path).suffix.lower().removeprefix(".") not in _FORMATS:
-        raise RunError(f"--figure {path}: name a file that ends in .svg, .png or .pdf")
-    if find_spec("matplotlib") is None:
-        raise RunError("--figure needs matplotlib: pip install 'rosetune[plots]'")
 
 
 def draw_curve(followed: Followed, path: str) -> None:
@@ -51,25 +34,14 @@ def draw_curve(followed: Followed, path: str) -> None:
         path: of an svg, png or pdf file.
 
     Raises:
-        RunError: as :func:`check_figure`.
+        RunError: as :func:`~rosetune.report.drawing.check_figure`.
     """
-    check_figure(path)
-    import matplotlib
-    from matplotlib.figure import Figure
-
     names = followed.robust
     columns = min(len(names), 3)
     lines = math.ceil(len(names) / columns)
     size = (6.4, 4.9) if len(names) == 1 else (4.2 * columns, 3.9 * lines + 0.7)
-    style: dict[Any, Any] = {
-        "font.size": 10,
-        "legend.fontsize": 9,
-        "svg.hashsalt": "rosetune",
-        "svg.fonttype": "none",
-        "pdf.fonttype": 42,
-    }
-    with matplotlib.rc_context(style):
-        figure = Figure(figsize=size, layout="constrained")
+    with drawing(path) as figure:
+        figure.set_size_inches(*size)
         panels = figure.subplots(lines, columns, squeeze=False).flat
         for name, axes in zip(names, panels, strict=False):
             _panel(axes, followed, name)
@@ -87,9 +59,6 @@ def draw_curve(followed: Followed, path: str) -> None:
         for name, axes in zip(names, figure.axes, strict=False):
             places = _places(followed.reference, name, steps)
             _label_steps(axes, steps, places, _obstacles(axes, followed, name))
-        suffix = Path(path).suffix.lower().removeprefix(".")
-        with replacing(Path(path).expanduser()) as partial:
-            figure.savefig(partial, format=suffix, dpi=200, metadata=_FORMATS[suffix])
 
 
 def _places(run: Run, name: str, steps: Sequence[int | None]) -> np.ndarray:

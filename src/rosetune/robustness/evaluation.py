@@ -1,7 +1,7 @@
 """Predict once and keep a row per example; all else is computed from the rows, in ``rows.py``, without the model."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 import numpy as np
@@ -50,13 +50,13 @@ def predict(
         ValueError: not one or two text columns, a missing column, or a padding token that is not set or not the same
             in tokenizer and model.
     """
-    _check_padding(model, tokenizer)
+    check_padding(model, tokenizer)
     missing = [column for column in text_columns if column not in dataset.column_names]
     if len(text_columns) not in (1, 2) or missing:
         raise ValueError(f"one or two of the columns {dataset.column_names} hold the text, not {list(text_columns)}")
     plain = dataset.with_format(None)
     texts = [plain[column][:] for column in text_columns]  # iterating over a column decodes row by row
-    return _forward(model, tokenizer, _encode(model, tokenizer, texts, max_length), batch_size, progress)
+    return _forward(model, tokenizer, encode(model, tokenizer, texts, max_length), batch_size, progress)
 
 
 def predict_texts(
@@ -72,8 +72,8 @@ def predict_texts(
     Raises:
         ValueError: a padding token that is not set or not the same in tokenizer and model.
     """
-    _check_padding(model, tokenizer)
-    encoded = _encode(model, tokenizer, [list(column) for column in zip(*texts, strict=True)], max_length)
+    check_padding(model, tokenizer)
+    encoded = encode(model, tokenizer, [list(column) for column in zip(*texts, strict=True)], max_length)
     places: dict[tuple[tuple[int, ...], ...], int] = {}
     where = [places.setdefault(tuple(map(tuple, row.values())), len(places)) for row in encoded]
     different = list(dict(zip(where, encoded, strict=True)).values())
@@ -91,32 +91,47 @@ def _forward(
         batch_size = BATCH_ON_CPU if model.device.type == "cpu" else BATCH
     dtype: type[np.floating] = np.float64 if model.dtype == torch.float64 else np.float32
     logits = np.empty((len(encoded), cast(int, model.config.num_labels)), dtype=dtype)
-    # Longest first: what does not fit in memory fails at once, not at the end.
-    order = sorted(range(len(encoded)), key=lambda i: -len(encoded[i]["input_ids"]))
+    done = 0
     with evaluating(model), torch.inference_mode():
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            batch = pad_without_fast_tokenizer_warning(
-                tokenizer,
-                [encoded[i] for i in chosen],
-                # The side that suits the architecture, not the one a user has set for generation: padding on the left
-                # would shift the absolute positions of GPT-2, by as much as the longest row of the batch.
-                padding_side=type(tokenizer).padding_side,
-                return_tensors="pt",
-            )
-            output = logits_of(model(**batch.to(model.device)))
+        for chosen, batch in padded_batches(model, tokenizer, encoded, batch_size):
+            output = logits_of(model(**batch))
             if output.shape != logits[chosen].shape:
                 raise ValueError(
                     f"{type(model).__name__} gives logits of shape {tuple(output.shape)} for {len(chosen)} texts and "
                     f"{logits.shape[1]} labels: load it with AutoModelForSequenceClassification"
                 )
             logits[chosen] = output.to(torch.float64 if dtype is np.float64 else torch.float32).cpu().numpy()
+            done += len(chosen)
             if progress is not None:
-                progress(start + len(chosen), len(order))
+                progress(done, len(encoded))
     return logits
 
 
-def _check_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def padded_batches(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, encoded: Encoded, batch_size: int
+) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
+    """Rows of about one length together, as the numbers of the rows and inputs on the model's device."""
+    # Longest first: what does not fit in memory fails at once, not at the end.
+    order = sorted(range(len(encoded)), key=lambda i: -len(encoded[i]["input_ids"]))
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        batch = pad_without_fast_tokenizer_warning(
+            tokenizer,
+            [encoded[i] for i in chosen],
+            # The side that suits the architecture, not the one a user has set for generation: padding on the left
+            # would shift the absolute positions of GPT-2, by as much as the longest row of the batch.
+            padding_side=type(tokenizer).padding_side,
+            return_tensors="pt",
+        )
+        yield chosen, dict(batch.to(model.device))
+
+
+def check_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """See that rows can be padded.
+
+    Raises:
+        ValueError: no padding token, or not the same in tokenizer and model.
+    """
     expected = model.config.get_text_config().pad_token_id
     if tokenizer.pad_token_id is None or expected is None:
         raise ValueError(
@@ -155,8 +170,11 @@ def input_names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> l
     return [name for name in tokenizer.model_input_names if name not in refused and (any_name or name in taken)]
 
 
-def _encode(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[list[str]], max_length: int | None
+def encode(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[list[str]],
+    max_length: int | None = None,
 ) -> Encoded:
     """Rows of token ids, from one or two columns of texts."""
     if not texts or not texts[0]:

@@ -10,6 +10,7 @@ from rosetune.data.synonyms import load_synonyms
 from rosetune.robustness.attacks.driver import Row
 from rosetune.robustness.attacks.recipes import build_recipe
 from rosetune.robustness.attacks.run import attack as run_attack
+from rosetune.robustness.attacks.run import described, differing
 from rosetune.robustness.classifier import Classifier, as_classifier
 from rosetune.robustness.examples import TEXT_COLUMNS, class_names, read_examples, with_gold
 from rosetune.robustness.results import AttackResult, Evaluation
@@ -130,7 +131,7 @@ def attack(
     if "original_id" in dataset.column_names:
         originals = dataset["original_id"][:]
         results = [{**result, "original_id": originals[at]} for result, at in zip(results, chosen, strict=True)]
-    return AttackResult(attack, results, names, budget)
+    return AttackResult(attack, results, names, budget, described(recipe))
 
 
 def compare(a: Any, b: Any) -> pd.DataFrame:
@@ -146,16 +147,15 @@ def compare(a: Any, b: Any) -> pd.DataFrame:
         side has gets a row without numbers.
 
     Raises:
-        ValueError: no common set, other examples on either side, or attacks with different budgets.
+        ValueError: no common set, other examples on either side, or attacks with other budgets, limits or synonyms.
 
     Example:
         before, after = (rosetune.evaluate(pipe, texts=texts, labels=labels) for pipe in (plain, robust))
         rosetune.compare(before, after)
     """
     side_a, side_b = (_sides(side) for side in (a, b))
-    if isinstance(a, AttackResult) and isinstance(b, AttackResult) and a.budget != b.budget:
-        budgets = " and ".join("none" if side.budget is None else str(side.budget) for side in (a, b))
-        raise ValueError(f"the two attacks had different budgets, {budgets}: attack both with the same")
+    if isinstance(a, AttackResult) and isinstance(b, AttackResult):
+        _check_same_attack(a, b)
     if not side_a.keys() & side_b.keys():
         raise ValueError(f"no set is on both sides: {', '.join(side_a)} on a, {', '.join(side_b)} on b")
     rows: list[dict[str, Any]] = []
@@ -171,6 +171,15 @@ def compare(a: Any, b: Any) -> pd.DataFrame:
         rows.append({"set": name, **numbers, "p": d.p, "verdict": d.verdict})
     columns = ("set", "n", "a", "b", "difference", "low", "high", "p", "verdict")
     return pd.DataFrame(rows, columns=list(columns)).astype({"n": "Int64", "verdict": "Int64"})
+
+
+def _check_same_attack(a: AttackResult, b: AttackResult) -> None:
+    if a.budget != b.budget:
+        budgets = " and ".join("none" if side.budget is None else str(side.budget) for side in (a, b))
+        raise ValueError(f"the two attacks had different budgets, {budgets}: attack both with the same")
+    other = differing(a.recipe, b.recipe)
+    if a.name == b.name and other:
+        raise ValueError(f"the two attacks are not the same: they differ in {', '.join(other)}; attack both alike")
 
 
 def _read(

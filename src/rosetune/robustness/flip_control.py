@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from rosetune.robustness.resampling import Floats, check_level, cluster_sums, quantiles, resampled_means
 from rosetune.robustness.significance import correctness
 
-__all__ = ["FlipControl", "flip_control", "flipped_accuracy", "robust_at_equal_clean"]
+__all__ = ["FlipControl", "flip_control", "flip_control_under_attack", "flipped_accuracy", "robust_at_equal_clean"]
 
 
 def flipped_accuracy(clean: float, clean_after: float, adversarial: float, classes: int) -> float:
@@ -113,6 +113,67 @@ def flip_control(
     gain_low, _ = quantiles(flips - drawn[2], level)
     lost = min(max(before - after, 0.0), before - 1 / classes) / (before - 1 / classes)
     return FlipControl(flipped, robust, robust - flipped, low, high, lost * (classes - 1) / classes, gain_low)
+
+
+def flip_control_under_attack(
+    clean_plain: ArrayLike,
+    clean_robust: ArrayLike,
+    withstood_plain: ArrayLike,
+    wrong_plain: ArrayLike,
+    withstood_robust: ArrayLike,
+    classes: int,
+    *,
+    clusters: Sequence[Hashable] | None = None,
+    level: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> FlipControl:
+    """At most what label flips that cost as much clean accuracy would leave of accuracy under attack.
+
+    The flipped model answers with another label on a share q of the examples, on each of them for every change of
+    its text. Where the plain model withstood the attack it is then wrong from the start; where it was wrong it is
+    right with probability 1 / (C - 1), and nobody has attacked it there: such a row counts as withstood. So with r the
+    share that withstood and w the share that was wrong before the attack
+
+        r' <= (1 - q) r + q w / (C - 1),    q = (C - 1) / C (clean - clean_after) / (clean - 1 / C)
+
+    which is no more than r unless more rows are wrong than withstand. A row that was broken stays so.
+
+    Args:
+        clean_plain, clean_robust, classes: as in :func:`flip_control`.
+        withstood_plain, withstood_robust: shape (m,), 1 where the plain, the robust model withstood the attack.
+        wrong_plain: 1 where the plain model was wrong before it.
+        clusters, level, resamples, seed: as there.
+
+    Raises:
+        ValueError: as there.
+    """
+    check_level(level)
+    clean = np.concatenate(correctness(clean_plain, clean_robust))
+    attacked = np.concatenate(
+        [*correctness(withstood_plain, withstood_robust), correctness(wrong_plain, wrong_plain)[0]]
+    )
+    before, after, plain, robust, wrong = (float(side.mean()) for side in (*clean, *attacked))
+    flipped_accuracy(before, after, plain, classes)  # which refuses what is out of range
+
+    def rate(clean: Floats, after: Floats) -> Floats:
+        above = clean - 1 / classes
+        kept = np.where(above > 0, (after - 1 / classes) / np.where(above > 0, above, 1), 1)
+        return (1 - np.clip(kept, 0, 1)) * (classes - 1) / classes
+
+    q = rate(np.array(before), np.array(after))
+    flipped = float((1 - q) * plain + q * wrong / (classes - 1))
+    rng = np.random.default_rng(seed)
+    drawn = [
+        means
+        for table, keys in ((clean, None), (attacked, clusters))
+        for means in resampled_means(*cluster_sums(table, keys), resamples, rng, lambda rows, count: rows @ count.T)
+    ]
+    rates = rate(drawn[0], drawn[1])
+    flips = (1 - rates) * drawn[2] + rates * drawn[4] / (classes - 1)
+    low, high = quantiles(drawn[3] - flips, level)
+    gain_low, _ = quantiles(flips - drawn[2], level)
+    return FlipControl(flipped, robust, robust - flipped, low, high, float(q), gain_low)
 
 
 def robust_at_equal_clean(points: Sequence[tuple[float, float]], clean: float) -> list[float]:

@@ -1,6 +1,6 @@
 """What came of evaluating or attacking a model in hand: rows per example, and tables of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -56,12 +56,25 @@ class AttackResult:
         results: one per attacked text, see :func:`rosetune.robustness.attacks.run.attack`.
         labels: class names.
         budget: of the attack.
+        recipe: what it was in full, as JSON can hold it: search, transformation (synonyms as a digest) and the
+            constraints that were used, such as ``recipe["constraints"]["max_share"]``.
     """
 
     name: str
     results: list[dict[str, Any]]
     labels: tuple[str, ...]
     budget: int | None
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def max_share(self) -> float | None:
+        """The largest share of a text's words that could change; None: no limit."""
+        return self.recipe.get("constraints", {}).get("max_share")
+
+    @property
+    def protected(self) -> tuple[str, ...]:
+        """The regular expressions whose matches were never changed."""
+        return tuple(self.recipe.get("constraints", {}).get("protected", ()))
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """How good a model is, and whether another is better: each number with its interval, and one rule for the verdict."""
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from functools import cached_property, partial
+from typing import Any
 
 from numpy.typing import ArrayLike
 
@@ -41,6 +43,33 @@ class Estimate:
     value: float
     low: float
     high: float
+
+
+class _Side(Estimate):
+    """One side of a difference: its interval, which few ask for, is drawn when it is asked for."""
+
+    _draw: Callable[[], Estimate]
+
+    def __init__(self, values: Floats, draw: Callable[[], Estimate]) -> None:
+        for name, value in (("n", values.shape[1]), ("value", float(values.mean())), ("_draw", draw)):
+            object.__setattr__(self, name, value)  # as a frozen dataclass does
+
+    @cached_property
+    def _drawn(self) -> Estimate:
+        return self._draw()
+
+    @property
+    def low(self) -> float:
+        return self._drawn.low
+
+    @property
+    def high(self) -> float:
+        return self._drawn.high
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Estimate) and astuple(self) == astuple(other)
+
+    __hash__ = Estimate.__hash__
 
 
 @dataclass(frozen=True)
@@ -222,9 +251,8 @@ def _difference(
     tests: PairedTTest | SignTest = each[0]
     if len(each) > 1:
         tests = paired_t_test((sign * a).mean(axis=1).tolist(), (sign * b).mean(axis=1).tolist(), level=level)
-    side_a, side_b = (
-        estimate(side, clusters=clusters, level=level, resamples=resamples, seed=seed) for side in (a, b)
-    )
+    options: dict[str, Any] = {"clusters": clusters, "level": level, "resamples": resamples, "seed": seed}
+    side_a, side_b = (_Side(side, partial(estimate, side, **options)) for side in (a, b))
     return Difference(
         n=a.shape[1],
         seeds=len(a),

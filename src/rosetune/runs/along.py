@@ -21,6 +21,7 @@ __all__ = [
     "Passage",
     "accuracy",
     "at_equal_clean",
+    "check_followed",
     "end_of",
     "names_of",
     "nearest_step",
@@ -148,24 +149,19 @@ class Followed:
     """
 
     def __init__(self, runs: Sequence[Run], kinds: Sequence[str]) -> None:
-        for run in runs:
-            if not run.labels:
-                raise RunError(f"{run} is a regression: a curve over training needs accuracies, of a classification")
+        check_followed(runs)
         self.runs, self.names = list(runs), dict(zip(map(str, runs), names_of(runs), strict=True))
         parsed = [SetName.parse(name) for name in runs[0].sets()]
         wanted = [part for part in parsed if part.kind in (*kinds, "clean") and not part.is_original]
         self.sets = [part.name for part in wanted if all(part.name in run.sets() for run in runs)]
-        self.robust = [name for name in self.sets if SetName.parse(name).kind != "clean"]
+        self.robust = [name for name in self.sets if SetName.parse(name).kind not in ("clean", "file")]
         if not self.robust:
             raise RunError(
                 "a curve over training needs robust sets beside the clean one, such as --sets clean,advglue"
             )
         curves = [run for run in runs if steps_with(run, *self.sets)]
         if not curves:
-            raise RunError(
-                f"{' and '.join(map(str, runs))} keeps no checkpoints, as a finished run deletes them: train it in "
-                "another --output_dir with --save_total_limit 20 (and --save_steps N)"
-            )
+            raise _without_checkpoints(runs)
         self.reference = curves[0]
         for run in runs[1:]:
             if any(_examples(run, name) != _examples(runs[0], name) for name in self.sets):
@@ -184,10 +180,36 @@ class Followed:
         return {name: set_metrics(run.rows(name, step), run.labels) for name in self.sets}
 
 
+def check_followed(runs: Sequence[Run]) -> None:
+    """Refuse what no curve over training can be made of, before anything is evaluated for it.
+
+    Raises:
+        RunError: a run is a regression, runs are of different tasks or data, or none keeps or has evaluated
+            checkpoints.
+    """
+    for run in runs:
+        if not run.labels:
+            raise RunError(f"{run} is a regression: a curve over training needs accuracies, of a classification")
+        if run.identity["data_fingerprint"] != runs[0].identity["data_fingerprint"]:
+            raise RunError(f"{runs[0]} and {run} are not of the same data: give runs of one task")
+    if not any(run.steps or [*run.folder.glob("checkpoint-*")] for run in runs):
+        raise _without_checkpoints(runs)
+
+
+def _without_checkpoints(runs: Sequence[Run]) -> RunError:
+    return RunError(
+        f"{' and '.join(map(str, runs))} keeps no checkpoints, as a finished run deletes them: train it in "
+        "another --output_dir with --save_total_limit 20 (and --save_steps N)"
+    )
+
+
 def names_of(runs: Sequence[Run]) -> list[str]:
     """What a person calls each run: its method, with seed and then folder where that is not enough."""
     names = [run.method for run in runs]
-    for further in ([f"seed {run.seed}" for run in runs], [str(run) for run in runs]):
+    for further in (
+        [str(run) if run.seed is None else f"seed {run.seed}" for run in runs],
+        [str(run) for run in runs],
+    ):
         counts = Counter(names)
         names = [f"{name} {more}" if counts[name] > 1 else name for name, more in zip(names, further, strict=True)]
     return names

@@ -1,11 +1,20 @@
 """What came of attacks on several runs in one call."""
 
 import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rosetune.robustness.attacks.summary import Transferred
+from rosetune.robustness.statistics import Estimate
+from rosetune.runs.files import read_json
+from rosetune.runs.run import Run
+from rosetune.runs.sets import SetName
 
-__all__ = ["Attacked"]
+__all__ = ["TRANSFER", "Attacked", "results_digest", "transferred"]
+
+TRANSFER = "transfer.json"  # among a run's attacks: what was found on other runs, tried on this one
 
 
 class Attacked(NamedTuple):
@@ -36,3 +45,26 @@ class Attacked(NamedTuple):
             for attack, matrix in self.transfer.items()
         }
         return {"runs": self.figures, "transfer": transfer}
+
+
+def results_digest(results: Sequence[Mapping[str, Any]]) -> str:
+    """A hash of adversarial examples, under which is kept what they do to another model."""
+    names = ("id", "status", "gold", "texts", "perturbed", "original_id")
+    told = json.dumps([[result.get(name) for name in names] for result in results])
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def transferred(source: Run, target: Run, name: str) -> Transferred | None:
+    """What an attack found on one run does to another; None where nobody has tried.
+
+    Args:
+        name: of the attack's set.
+
+    Raises:
+        RunError: a file is damaged.
+    """
+    _, results = source.attacks.get(SetName.parse(name).attack or "", ({}, []))
+    path = target.folder / "attacks" / TRANSFER
+    kept = read_json(path, "remove it") if results and path.is_file() else {}
+    cell = kept.get(results_digest(results))
+    return None if cell is None else Transferred(**{name: part and Estimate(**part) for name, part in cell.items()})

@@ -1,61 +1,23 @@
 """A claim beside its controls: what shows the same gain, and so may be its cause."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from rosetune.robustness.flip_control import flip_control
-from rosetune.robustness.metrics import constant_predictor
-from rosetune.robustness.rows import paired_correctness
-from rosetune.robustness.statistics import ALPHA, Difference, paired_t_test
-from rosetune.runs.along import accuracy, nearest_step
+from rosetune.robustness.statistics import Difference
+from rosetune.runs.along import accuracy
 from rosetune.runs.claimed_run import ClaimedRun
-from rosetune.runs.compare import check_seeds, common_rows, common_sets, paired, rows_difference, rows_of
+from rosetune.runs.compare import check_seeds, common_sets, paired, rows_of
+from rosetune.runs.computed import ControlResult, computed_controls, control_result
 from rosetune.runs.config import LENGTH, METHOD
 from rosetune.runs.controls import CONTROLS, found_controls, left_out
-from rosetune.runs.files import Rows
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError, differences
 
 __all__ = ["ControlResult", "control_results", "differing", "not_tried", "sentences", "trained_controls"]
 
-NEAR = 0.01  # of clean accuracy: what still counts as equal
-Results = dict[str, list["ControlResult"]]
-
-
-@dataclass(frozen=True)
-class ControlResult:
-    """One control beside the claim on one robust set.
-
-    Attributes:
-        control: its name in :data:`~rosetune.runs.controls.CONTROLS`, or that of a further run.
-        seeds: pairs of runs.
-        clean, accuracy: of the control; clean is None for what has none.
-        gain: control minus baseline. gains: whether that is shown to be above 0.
-        difference, low, high: claim minus control with its 95% interval, on the same examples.
-        claim_better: whether the claim is shown to be better than the control.
-    """
-
-    control: str
-    seeds: int
-    clean: float | None
-    accuracy: float
-    gain: float
-    gains: bool
-    difference: float
-    low: float
-    high: float
-    claim_better: bool
-
-    @property
-    def answer(self) -> str:
-        """Whether it shows a gain of the claim too: "yes", "in part", "no", or "not told apart"."""
-        if self.claim_better:
-            return "in part" if self.gains else "no"
-        return "yes" if self.gains else "not told apart"
+Results = dict[str, list[ControlResult]]
 
 
 def differing(a: Run, b: Run) -> list[str]:
@@ -93,9 +55,11 @@ def control_results(a: Sequence[Run], b: Sequence[Run], trained: Mapping[str, Se
     """Every control at hand beside the claim b on each robust set, with a as the baseline.
 
         constant         predicts the most frequent label; under an attack it keeps what has that label
-        flip             see :func:`~rosetune.robustness.flip_control.flip_control`; not under attacks
+        flip             see :func:`~rosetune.robustness.flip_control.flip_control`; under an attack the most that
+                         flips can leave, see :func:`~rosetune.robustness.flip_control.flip_control_under_attack`
         early_stopping   the checkpoint of the baseline whose clean accuracy is nearest to the claim's, if it lies
-                         within a point; of several seeds, of every one; not under attacks
+                         within a point; of several seeds, of every one; not under attacks, which search on the model
+                         at hand: no checkpoint was attacked, and what fools another model says little of it
         others           trained runs; of several seeds those that have the control
 
     A regression has only the trained ones. No clean accuracy is equal where there is none.
@@ -173,9 +137,7 @@ def _on_set(
 ) -> list[ControlResult]:
     found: list[ControlResult] = []
     if b[0].labels:
-        constant = [_constant(rows) for rows in rows_of(b, name)]
-        found = [_result("constant", None, rows_of(a, name), constant, rows_of(b, name), name)]
-        found += [*_flips(a, b, name), *_stopped(a, b, name)]
+        found = computed_controls(a, b, name)
     for control, runs in trained.items():
         own, claim = paired(check_seeds([*runs]), b)
         baseline = a if len(a) == 1 else [run for c in claim for run in a if run.seed == c.seed]
@@ -184,75 +146,5 @@ def _on_set(
             known = own[0].labels and all(clean in run.sets() for run in own)
             level = float(np.mean([accuracy(run, clean) for run in own])) if known else None
             before, middle, after = (rows_of(part, name) for part in (baseline, own, claim))
-            found.append(_result(control, level, before, middle, after, name))
+            found.append(control_result(control, level, before, middle, after, name))
     return found
-
-
-def _result(
-    control: str, clean: float | None, rows_a: list[Rows], rows_c: list[Rows], rows_b: list[Rows], name: str
-) -> ControlResult:
-    if SetName.parse(name).attack is not None:
-        rows_a, rows_c, rows_b = common_rows(rows_a, rows_c, rows_b)
-    gain, left = rows_difference(rows_a, rows_c, name), rows_difference(rows_c, rows_b, name)
-    return ControlResult(
-        control=control,
-        seeds=left.seeds,
-        clean=clean,
-        accuracy=left.a.value,
-        gain=gain.value,
-        gains=gain.verdict > 0,
-        difference=left.value,
-        low=left.low,
-        high=left.high,
-        claim_better=left.verdict > 0,
-    )
-
-
-def _constant(rows: Sequence[Mapping[str, Any]]) -> Rows:
-    """The rows as the most frequent label would have them; an attack cannot move it."""
-    if "label" in rows[0]:
-        label, _ = constant_predictor([row["label"] for row in rows])
-        return [{**row, "prediction": "robust" if row["label"] == label else "wrong"} for row in rows]
-    label, _ = constant_predictor([row["gold"] for row in rows if row["gold"] is not None])
-    return [{**row, "prediction": label} for row in rows]
-
-
-def _flips(a: Sequence[Run], b: Sequence[Run], name: str) -> list[ControlResult]:
-    clean, classes = SetName.parse(name).clean(a[0].sets()), len(a[0].labels)
-    if SetName.parse(name).attack is not None or not all(clean in run.sets() for run in (*a, *b)):
-        return []
-    each, level = [], []
-    for run_a, run_b in zip(a, b, strict=True):
-        (clean_a, clean_b), _ = paired_correctness(run_a.rows(clean), run_b.rows(clean))
-        (set_a, set_b), clusters = paired_correctness(run_a.rows(name), run_b.rows(name))
-        if np.mean(clean_a) <= 1 / classes:
-            return []
-        same = [row["id"] for row in run_a.rows(clean)] == [row["id"] for row in run_a.rows(name)]
-        each.append(flip_control(clean_a, clean_b, set_a, set_b, classes, clusters=clusters, same_examples=same))
-        level.append(min(np.mean(clean_a), np.mean(clean_b)))
-    flipped, robust = (float(np.mean([getattr(one, key) for one in each])) for key in ("flipped", "robust"))
-    plain = [accuracy(run, name) for run in a]
-    # Flips are computed, not observed: there is no exact test of them, and the interval alone decides for one seed.
-    low, high, better, gains = each[0].low, each[0].high, each[0].low > 0, each[0].gain_low > 0
-    if len(each) > 1:
-        t = paired_t_test([one.flipped for one in each], [one.robust for one in each])
-        low, high = (t.mean if end is None else end for end in (t.low, t.high))
-        better = t.b_better is not None and t.b_better <= ALPHA
-        own = paired_t_test(plain, [one.flipped for one in each]).b_better
-        gains = own is not None and own <= ALPHA
-    gain, excess = flipped - float(np.mean(plain)), robust - flipped
-    return [ControlResult("flip", len(each), float(np.mean(level)), flipped, gain, gains, excess, low, high, better)]
-
-
-def _stopped(a: Sequence[Run], b: Sequence[Run], name: str) -> list[ControlResult]:
-    clean, rows_c, levels = SetName.parse(name).clean(b[0].sets()), [], []
-    for run_a, run_b in zip(a, b, strict=True):
-        if SetName.parse(name).attack is not None or clean not in run_b.sets():
-            return []
-        wanted = accuracy(run_b, clean)
-        step = nearest_step(run_a, wanted, clean, name)
-        if step is None or abs(accuracy(run_a, clean, step) - wanted) > NEAR + 1e-9:
-            return []
-        rows_c.append(run_a.rows(name, step))
-        levels.append(accuracy(run_a, clean, step))
-    return [_result("early_stopping", float(np.mean(levels)), rows_of(a, name), rows_c, rows_of(b, name), name)]

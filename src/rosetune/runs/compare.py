@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rosetune.robustness.attacks.run import differing
 from rosetune.robustness.rows import paired_correctness, paired_errors
 from rosetune.robustness.statistics import Difference, difference, difference_of_errors
 from rosetune.runs.files import Rows
@@ -83,7 +84,7 @@ def paired(a: Sequence[Run], b: Sequence[Run]) -> tuple[list[Run], list[Run]]:
     if len(a) == len(b) == 1:
         return [*a], [*b]
     by_seed = [{run.seed: run for run in group} for group in (a, b)]
-    common = sorted({*by_seed[0]} & {*by_seed[1]})
+    common = sorted(seed for seed in {*by_seed[0]} & {*by_seed[1]} if seed is not None)
     if not common:
         seeds = " and ".join(", ".join(str(run.seed) for run in group) for group in (a, b))
         raise RunError(f"runs are paired by their seed, but none is on both sides: {seeds}")
@@ -148,13 +149,23 @@ def not_compared(a: Sequence[Run], b: Sequence[Run]) -> dict[str, str]:
         if missing:
             unfinished = any(name in attacks[run] for run in missing)
             reasons[name] = f"{'not finished' if unfinished else 'not there'} for {', '.join(map(str, missing))}"
-        elif any(header != headers[0] for header in headers):
-            keys = {key for header in headers for key in header}
-            differing = [key for key in keys if any(header.get(key) != headers[0].get(key) for header in headers)]
-            reasons[name] = f"not the same attack: it differs in {', '.join(sorted(differing))}"
+        elif other := sorted({key for header in headers for key in differing(headers[0], header)}):
+            reasons[name] = f"not the same attack: it differs in {', '.join(other)}"
+        elif any(_other_texts(runs[0], run, name) for run in runs[1:]):
+            reasons[name] = "not the same texts: other data, or noise of another version"
         elif not any(row["gold"] is not None for row in a[0].rows(name)):
             reasons[name] = "no row has a label"
     return reasons
+
+
+def _other_texts(a: Run, b: Run, name: str) -> bool:
+    """Whether a set is known to hold other texts for two runs; earlier versions did not keep what it was made of."""
+    attack = SetName.parse(name).attack
+    if attack is None:
+        made_of = [run.fingerprints[name] for run in (a, b) if name in run.fingerprints]
+        return len({*made_of}) > 1
+    texts = {result["id"]: result["texts"] for result in a.attacks[attack][1]}
+    return any(texts.get(result["id"], result["texts"]) != result["texts"] for result in b.attacks[attack][1])
 
 
 def attack_header(run: Run, name: str) -> dict[str, Any]:

@@ -263,7 +263,9 @@ class RunConfig:
             if value not in (None, "demo") and Path(value).expanduser().exists():
                 options[name] = str(Path(value).expanduser().resolve())
         unsaid = ("output_dir", "hub_token")
-        training = {name: with_absolute_paths(value) for name, value in self.training.items() if name not in unsaid}
+        training = {
+            name: with_absolute_paths(value, name) for name, value in self.training.items() if name not in unsaid
+        }
         header = "# One run of rosetune; `rosetune train --config` takes this file.\n"
         return header + yaml.safe_dump({**options, **training}, sort_keys=True, allow_unicode=True)
 

@@ -76,12 +76,12 @@ CONTROLS: dict[str, Control] = {
     "random_fresh": Control(
         "a random mask, drawn anew in each step, of the claim's mean share of scalars",
         "updating fewer scalars a step, not which",
-        lambda claim: claim.masked("random", match="scalars", upper=claim.density, seed=claim.run.seed),
+        lambda claim: claim.masked("random", match="scalars", upper=claim.density, seed=claim.config.seed),
     ),
     "random_fixed": Control(
         "a random mask, drawn once, of the claim's mean share of scalars",
         "training fewer scalars, not which",
-        lambda claim: claim.masked("static", match="scalars", upper=claim.density, seed=claim.run.seed),
+        lambda claim: claim.masked("static", match="scalars", upper=claim.density, seed=claim.config.seed),
     ),
     "static": Control(
         "the tensors that the claim updated most often, updated always, the others never",

@@ -7,9 +7,10 @@ from typing import Any
 from rosetune._files import read_json_lines
 from rosetune.runs.values import RunError
 
-__all__ = ["Rows", "read_identity", "read_json", "read_lines", "rows_by_set"]
+__all__ = ["FINGERPRINTS", "Rows", "read_fingerprints", "read_identity", "read_json", "read_lines", "rows_by_set"]
 
 Rows = list[dict[str, Any]]
+FINGERPRINTS = "fingerprints.json"  # in a folder of predictions: what each set was made of
 
 
 def read_identity(folder: Path) -> dict[str, Any]:
@@ -25,6 +26,22 @@ def read_identity(folder: Path) -> dict[str, Any]:
     if not isinstance(identity, dict) or not isinstance(identity.get("training"), dict) or "task" not in identity:
         raise RunError(f"{path} is not a run of rosetune: choose another --output_dir")
     return identity
+
+
+def read_fingerprints(place: Path) -> dict[str, str]:
+    """By set what its predictions were made of, as far as that is known: earlier versions did not keep it.
+
+    Args:
+        place: a folder of predictions.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    path = place / FINGERPRINTS
+    found = read_json(path, "remove it") if path.is_file() else {}
+    if not isinstance(found, dict):
+        raise RunError(f"{path} is damaged (it holds no JSON object): remove it")
+    return found
 
 
 def read_json(path: Path, remedy: str) -> Any:

@@ -126,7 +126,13 @@ def _once_a_seed(notes: list[str]) -> Callable[[Group], Group]:
         if not more:
             return group
         notes.extend(_twice(more, f"the row, {group.name}, and the seed"))
-        return replace(group, runs={task: sorted(runs, key=lambda run: run.seed) for task, runs in first.items()})
+        return replace(
+            group,
+            runs={
+                task: sorted(runs, key=lambda run: -1 if run.seed is None else run.seed)
+                for task, runs in first.items()
+            },
+        )
 
     return once
 
@@ -202,7 +208,7 @@ def _split(model: str, method: str, control: bool, runs: Sequence[Run], told: Se
 
 def _by_task(runs: Iterable[Run]) -> dict[str, list[Run]]:
     tasks: dict[str, list[Run]] = {}
-    for run in sorted(runs, key=lambda run: run.seed):
+    for run in sorted(runs, key=lambda run: -1 if run.seed is None else run.seed):
         tasks.setdefault(run.task, []).append(run)
     return tasks
 

@@ -22,6 +22,8 @@ _WRITING_DOWN = re.compile(
     "output_dir|logging_.*|log_.*|save_.*|report_to|run_name|disable_tqdm|push_to_hub|hub_.*|project|trackio_.*|"
     "dataloader_(?!drop_last).*|per_device_eval_batch_size|do_.*|skip_memory_metrics|include_num_input_tokens_seen"
 )
+# Training arguments that may name a file of options.
+_FILES = ("deepspeed", "fsdp_config", "accelerator_config")
 _WEIGHTS = (".safetensors", ".bin", ".json", ".txt", ".model")
 
 
@@ -49,7 +51,7 @@ def training_identity(training: Mapping[str, Any], defaults: Mapping[str, Any], 
         chooses: whether a checkpoint is chosen among those that are saved, so that saving decides too.
     """
     return {
-        name: _by_content(value)
+        name: _by_content(value, name)
         for name, value in sorted(training.items())
         if value != defaults.get(name)
         and (not _WRITING_DOWN.fullmatch(name) or (chooses and name in ("save_steps", "save_strategy")))
@@ -79,8 +81,10 @@ def model_identity(name: str) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def with_absolute_paths(value: Any) -> Any:
-    """A method's options with each file's absolute path."""
+def with_absolute_paths(value: Any, name: str = "") -> Any:
+    """A training argument with the absolute path of each file that it is, or that is among its options."""
+    if name in _FILES and _is_file(value):
+        return str(Path(value).resolve())
     if not isinstance(value, Mapping):
         return value
     return {name: str(Path(part).resolve()) if _is_file(part) else part for name, part in value.items()}
@@ -92,8 +96,10 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _by_content(value: Any) -> Any:
-    """A method's options with the hash of each file (a trace, synonyms) in the place of its path."""
+def _by_content(value: Any, name: str) -> Any:
+    """A training argument with the hash of each file (a trace, synonyms, DeepSpeed's options) in place of its path."""
+    if name in _FILES and _is_file(value):
+        return f"sha256:{file_hash(Path(value))}"
     if not isinstance(value, Mapping):
         return value
     return {name: f"sha256:{file_hash(Path(part))}" if _is_file(part) else part for name, part in value.items()}

@@ -11,11 +11,11 @@ from typing import Any
 
 from rosetune.robustness.attacks.run import attack_row, read_results
 from rosetune.runs.config import RunConfig
-from rosetune.runs.files import Rows, read_identity, read_json, read_lines, rows_by_set
+from rosetune.runs.files import Rows, read_fingerprints, read_identity, read_json, read_lines, rows_by_set
 from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError
 
-__all__ = ["Run", "RunError", "find_runs"]
+__all__ = ["Run", "RunError", "find_runs", "find_unfinished"]
 
 _PREDICTION = {"set", "id", "gold", "prediction"}
 
@@ -76,9 +76,9 @@ class Run:
         return self.config.method()
 
     @property
-    def seed(self) -> int:
-        """Of its training."""
-        return self.config.seed
+    def seed(self) -> int | None:
+        """Of its training; None for a model that was not trained here."""
+        return None if self.config.given else self.config.seed
 
     @property
     def task(self) -> str:
@@ -152,6 +152,11 @@ class Run:
                 results = [{**result, "original_id": originals.get(str(result["id"]))} for result in results]
             found[path.stem] = ({**about, **header, "finished": finished}, results)
         return found
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """By set a hash of what was predicted: ids, texts, labels; empty of a run of an earlier version."""
+        return read_fingerprints(self.folder / "predictions")
 
     def sets(self, step: int | None = None) -> list[str]:
         """The names of the sets that it was evaluated on, finished attacks among them; or those of a checkpoint."""
@@ -247,7 +252,14 @@ def find_runs(
     return list(found.values())
 
 
-def _folders(pattern: str) -> Sequence[Path]:
+def find_unfinished(patterns: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """The folders of runs that have begun and are not done, found as :func:`find_runs` finds those that are."""
+    found = [folder for pattern in patterns for folder in _folders(os.fspath(pattern), "run.json")]
+    return [folder for folder in dict.fromkeys(found) if not (folder / "metrics.json").is_file()]
+
+
+def _folders(pattern: str, file: str = "metrics.json") -> Sequence[Path]:
+    """The folders with that file that a pattern names, or that lie below a folder without it."""
     expanded = os.path.expanduser(pattern)
     named = (
         [Path(expanded)]
@@ -256,10 +268,10 @@ def _folders(pattern: str) -> Sequence[Path]:
     )
     found: list[Path] = []
     for path in named:
-        if (path / "metrics.json").is_file():
+        if (path / file).is_file():
             found.append(path)
         elif path.is_dir() and path == Path(expanded):
-            found += sorted(inner.parent for inner in path.rglob("metrics.json"))
+            found += sorted(inner.parent for inner in path.rglob(file))
     return found
 
 

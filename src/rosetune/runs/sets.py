@@ -90,8 +90,8 @@ class SetName:
 
     @property
     def robust(self) -> bool:
-        """Whether robustness is claimed on it: all but clean sets, AdvGLUE's originals and the noise curve."""
-        return self.kind not in ("clean", "noise_curve") and not self.is_original
+        """Whether robustness is claimed on it: not clean sets, AdvGLUE's originals, the noise curve, a user's file."""
+        return self.kind not in ("clean", "noise_curve", "file") and not self.is_original
 
     @property
     def sort_key(self) -> tuple[Any, ...]:

@@ -93,7 +93,7 @@ def examples(runs: Iterable[Run], *, texts: bool = False, steps: bool = False) -
 
 def _table(rows: list[dict[str, Any]], columns: Iterable[str]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=list(columns))
-    return table.astype({"step": "Int64"})
+    return table.astype({"step": "Int64", "seed": "Int64"})
 
 
 def _about(run: Run, name: str, step: int | None) -> dict[str, Any]:

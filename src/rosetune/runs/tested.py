@@ -69,8 +69,8 @@ def choose_baselines(groups: Sequence[Group], wanted: str | None) -> tuple[dict[
         else:
             notes.append(f"Nothing is tested for {model}: it has no row {asked}.")
     if wanted is not None and not found:
-        names = dict.fromkeys(group.name for group in groups)
-        raise RunError(f"no row is called {wanted!r}: {guess(wanted, names)}")
+        known = dict.fromkeys(group.name for group in groups)
+        raise RunError(f"no row is called {wanted!r}: {guess(wanted, known)}")
     return found, notes
 
 

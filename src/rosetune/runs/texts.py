@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rosetune.data.tasks import find_task
-from rosetune.runs.files import read_json
+from rosetune.runs.config import RunConfig
+from rosetune.runs.files import read_fingerprints, read_json
 from rosetune.runs.identity import file_hash
 from rosetune.runs.run import Run, RunError
 from rosetune.runs.sets import KINDS, SetName
@@ -13,7 +14,7 @@ from rosetune.runs.sets import KINDS, SetName
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["texts_of"]
+__all__ = ["reading_of", "texts_of"]
 
 Texts = dict[str, dict[str, str]]  # by id and text column
 
@@ -33,6 +34,11 @@ def texts_of(run: Run, names: Iterable[str]) -> dict[str, Texts]:
     return found | _of_task(run, kinds, columns)
 
 
+def reading_of(config: RunConfig) -> dict[str, Any]:
+    """How a run's own files are read, as fields of :class:`~rosetune.data.options.ReadOptions`."""
+    return {name: getattr(config, name) for name in ("drop_empty", "drop_unlabelled", "encoding", "delimiter")}
+
+
 def _attacked(run: Run, attack: str, columns: Sequence[str]) -> Texts:
     _, results = run.attacks[attack]
     kind = "perturbed" if all("perturbed" in result for result in results) else "texts"
@@ -42,14 +48,23 @@ def _attacked(run: Run, attack: str, columns: Sequence[str]) -> Texts:
 def _of_task(run: Run, kinds: Sequence[str], columns: Sequence[str]) -> dict[str, Texts]:
     if not kinds:
         return {}
+    from rosetune.data.rows import set_fingerprint
     from rosetune.data.sources import load_task
     from rosetune.robustness.sets import evaluation_sets
 
     data = load_task(run.config.task, **run.config.data_options())
     if data.fingerprint != run.identity["data_fingerprint"]:
         raise RunError(f"the data of {run.config.task} is not what {run} was trained on: its texts cannot be joined")
-    sets = [evaluation_sets(data, kind, data_dir=run.config.data_dir) for kind in kinds]
-    return {name: _by_id(part.dataset, columns) for of_kind in sets for name, part in of_kind.items()}
+    known, found = read_fingerprints(run.folder / "predictions"), {}
+    for kind in kinds:
+        for name, part in evaluation_sets(data, kind, data_dir=run.config.data_dir).items():
+            now = set_fingerprint(part.dataset, columns, run.labels)
+            if known.get(name, now) != now:
+                raise RunError(
+                    f"{SetName.parse(name).title} is not what {run} was evaluated on: no texts can be joined"
+                )
+            found[name] = _by_id(part.dataset, columns)
+    return found
 
 
 def _of_file(run: Run, name: str, columns: Sequence[str]) -> Texts:
@@ -60,7 +75,7 @@ def _of_file(run: Run, name: str, columns: Sequence[str]) -> Texts:
     file, config = Path(about["file"]), run.config
     if not file.is_file() or file_hash(file) != about["sha256"]:
         raise RunError(f"{file}, which {run} was evaluated on, has gone or changed: its texts cannot be joined")
-    options = ReadOptions(config.drop_empty, config.drop_unlabelled, config.encoding, config.delimiter)
+    options = ReadOptions(**{**reading_of(config), **about.get("reading", {})})
     numbered = find_task(config.task) is not None
     read = load_labelled_file(str(file), columns, config.label_column, run.labels, options, numbered=numbered)
     return _by_id(read.rows, columns)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from rosetune.runs.config import RunConfig
+from rosetune.runs.values import RunError
 
 _MOVED = ("task", "data_dir", "validation_file", "test_file")
 
@@ -57,4 +58,18 @@ def kinds_of(text: str) -> tuple[str, ...]:
     return RunConfig(task="-", model_name_or_path="-", sets=text).sets  # type: ignore[arg-type]
 
 
-__all__ = ["add_fields", "add_moved", "given_fields", "kinds_of", "moved_data"]
+def seeds_of(text: str | None) -> list[int]:
+    """The seeds in a comma-separated list; none where nothing is given.
+
+    Raises:
+        RunError: no whole numbers, or one of them twice.
+    """
+    if text is None:
+        return []
+    seeds = [part.strip() for part in text.split(",") if part.strip()]
+    if not seeds or not all(part.isdigit() for part in seeds) or len({*seeds}) < len(seeds):
+        raise RunError(f"--seed takes a whole number, or different ones with commas between, not {text!r}")
+    return [int(seed) for seed in seeds]
+
+
+__all__ = ["add_fields", "add_moved", "given_fields", "kinds_of", "moved_data", "seeds_of"]

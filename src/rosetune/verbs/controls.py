@@ -36,7 +36,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     from pathlib import Path
 
     from rosetune.report.console import console, print_grid
-    from rosetune.report.controls import control_states, left_out_lines, named_set_table, results_grid
+    from rosetune.report.controls import control_states, left_out_lines, named_set_table, not_attacked, results_grid
     from rosetune.runs.claimed_run import ClaimedRun
     from rosetune.runs.controls import found_controls
     from rosetune.runs.run import Run
@@ -61,5 +61,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         print(json.dumps({name: run.metrics for name, run in found.items()}, indent=2, ensure_ascii=False))
         return
     print_grid(out, results_grid(claim.run, found))
+    for line in not_attacked(claim.run, found):
+        out.print(line, markup=False)
     if names is None:
         out.print("\n".join(left_out_lines(states)))

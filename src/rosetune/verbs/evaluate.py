@@ -1,10 +1,12 @@
 """Evaluate finished runs, or a model that was trained elsewhere, on clean, noisy and adversarial sets."""
 
 import argparse
+import sys
 from pathlib import Path
+from typing import Any
 
 from rosetune.runs.config import RunConfig
-from rosetune.runs.values import RunError
+from rosetune.runs.values import RunError, flag
 from rosetune.verbs._shared import add_fields, given_fields, kinds_of
 
 EPILOG = """\
@@ -20,6 +22,7 @@ _GIVEN = (
     *("task_type", "encoding", "delimiter", "drop_empty", "drop_unlabelled", "max_length", "output_dir"),
 )
 _MOVED = ("task", "data_dir", "validation_file")
+_READING = ("drop_empty", "drop_unlabelled", "encoding", "delimiter")  # of a further file, if not as the run's own
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +44,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
     """Evaluate and print."""
-    import sys
-
     given = {name: value for name, value in given_fields(known, RunConfig).items() if name in _GIVEN}
     kinds = kinds_of("clean,noise" if known.sets is None else known.sets)
     if known.figure is not None and not known.along_training:
@@ -50,14 +51,22 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     if "model_name_or_path" in given:
         if known.runs or "task" not in given or known.along_training:
             raise RunError("--model_name_or_path takes a model that was trained elsewhere: give --task, and no run")
+        config = RunConfig(**given, sets=kinds, given=True)
+        from rosetune.experiments.quick import check_paths
+
+        check_paths(config)
+        from rosetune.experiments.data import load_data
+
+        data = load_data(config)  # what is wrong with it is said before torch is loaded
         from rosetune.experiments.given import evaluate_given
 
-        folder = evaluate_given(RunConfig(**given, sets=kinds, given=True), lambda line: print(line, file=sys.stderr))
+        folder = evaluate_given(config, _say, data=data)
         _print([str(folder)], kinds, known.json)
         return
     if not known.runs:
         raise RunError("name the folder of a finished run, or --model_name_or_path and --task")
-    strange = [name for name in given if name not in (*_MOVED, "test_file")]
+    reading = _reading(given) if "test_file" in given else {}
+    strange = [name for name in given if name not in (*_MOVED, "test_file", *reading)]
     if strange:
         raise RunError(f"--{strange[0]} belongs to the run, which knows it: leave it out")
     moved = {name: given.get(name) for name in _MOVED}
@@ -68,22 +77,54 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     if known.along_training:
         if "test_file" in given:
             raise RunError("--along_training follows the sets of --sets: evaluate on --test_file in a call of its own")
+        from rosetune.runs.along import check_followed
+
+        check_followed([Run.open(folder) for folder in known.runs])
         _along(known, kinds, moved)
         return
+    _evaluate(known, kinds, given.get("test_file"), reading, moved)
+    _print(known.runs, (*kinds, "file") if "test_file" in given else kinds, known.json)
+
+
+def _evaluate(
+    known: argparse.Namespace,
+    kinds: tuple[str, ...],
+    test_file: str | None,
+    reading: dict[str, Any],
+    moved: dict[str, str | None],
+) -> None:
+    """Evaluate runs on sets, and on a further file, or on their own test file where it lies now."""
+    from rosetune.experiments.data import further_file
+    from rosetune.runs.run import Run
+
+    read = {}
+    for run in map(Run.open, known.runs if test_file is not None else ()):
+        own = run.config.test_file
+        if reading or own is None or Path(own).exists():
+            read[str(run)] = further_file(run, str(test_file), reading)  # what is wrong is said before torch is loaded
     from rosetune.experiments.evaluate import evaluate_again
 
-    for folder in known.runs:
-        own = Run.open(folder).config.test_file
-        if "test_file" in given and own is not None and not Path(own).exists():
-            evaluate_again(folder, kinds, **moved, test_file=given["test_file"])  # the run's own, which has moved
+    for run in map(Run.open, known.runs):
+        folder = str(run)
+        if test_file is not None and folder not in read:
+            evaluate_again(folder, kinds, **moved, test_file=test_file)  # the run's own, which has moved
             continue
-        if "test_file" not in given or known.sets is not None:
+        if test_file is None or known.sets is not None:
             evaluate_again(folder, kinds, **moved)
-        if "test_file" in given:
+        if test_file is not None:
             from rosetune.experiments.given import evaluate_file
 
-            evaluate_file(folder, given["test_file"], lambda line: print(line, file=sys.stderr))
-    _print(known.runs, (*kinds, "file") if "test_file" in given else kinds, known.json)
+            evaluate_file(folder, test_file, _say, reading=reading, read=read[folder])
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _reading(given: dict[str, Any]) -> dict[str, Any]:
+    """How a further file is read, where that is not how the run's own files are."""
+    found = {name: given[name] for name in _READING if name in given}
+    return {name: flag(name, value) if name.startswith("drop_") else value for name, value in found.items()}
 
 
 def _print(folders: list[str], kinds: tuple[str, ...], as_json: bool) -> None:
@@ -114,9 +155,9 @@ def _print(folders: list[str], kinds: tuple[str, ...], as_json: bool) -> None:
 
 def _along(known: argparse.Namespace, kinds: tuple[str, ...], moved: dict[str, str | None]) -> None:
     import json
-    import sys
 
-    from rosetune.report.figures import check_figure, draw_curve
+    from rosetune.report.drawing import check_figure
+    from rosetune.report.figures import draw_curve
 
     if known.figure is not None:
         check_figure(known.figure)
@@ -126,7 +167,7 @@ def _along(known: argparse.Namespace, kinds: tuple[str, ...], moved: dict[str, s
     from rosetune.report.console import console
     from rosetune.runs.along import Followed
 
-    runs = [evaluate_along(run, kinds, lambda line: print(line, file=sys.stderr), **moved) for run in known.runs]
+    runs = [evaluate_along(run, kinds, _say, **moved) for run in known.runs]
     followed = Followed(runs, kinds)
     if known.figure is not None:
         draw_curve(followed, known.figure)

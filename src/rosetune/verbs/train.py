@@ -10,7 +10,7 @@ from typing import Any
 from rosetune._axes import AXES
 from rosetune.runs.config import RUN_OPTIONS, RunConfig
 from rosetune.runs.values import RunError
-from rosetune.verbs._shared import add_fields
+from rosetune.verbs._shared import add_fields, seeds_of
 
 EPILOG = """\
 Arguments of transformers' Trainer follow under their own names (--learning_rate 2e-5 ...);
@@ -48,7 +48,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     if known.help_all:
         _help_all()
         return
-    done = _done(known, rest)
+    done, data = _done(known, rest)
     if done is None:
         from rosetune._torch import is_main_process
         from rosetune.experiments.options import parse_training
@@ -57,7 +57,8 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         def say(line: str) -> None:
             print(line, file=sys.stderr)
 
-        done = [train_run(c, say, overwrite=known.overwrite) for c in _configs(known, rest, parse_training)]
+        configs = _configs(known, rest, parse_training)
+        done = [train_run(config, say, overwrite=known.overwrite, data=data) for config in configs]
         if not is_main_process():
             return
     from rosetune.report.console import console, print_grid
@@ -68,32 +69,39 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         print_grid(console(), metrics_grid(str(folder), Run.open(folder).metrics))
 
 
-def _done(known: argparse.Namespace, rest: list[str]) -> list[Path] | None:
-    """The folders of the runs where all are finished; what is wrong is said before transformers is loaded.
+def _done(known: argparse.Namespace, rest: list[str]) -> tuple[list[Path] | None, Any]:
+    """The folders of the runs where all are finished, and the data; what is wrong is said before torch is loaded.
 
     Raises:
-        RunError: an option that there is not, or a file or folder that is not there.
+        RunError: an option that there is not, a file or folder that is not there, or a training without a step.
+        DataError: the data cannot be read.
     """
-    from rosetune.experiments.quick import check_paths, finished, parse_words
+    from rosetune.experiments.quick import check_length, check_paths, finished, parse_words
 
+    plain = True
     try:
         configs = _configs(known, rest, parse_words)
     except RunError:
         raise
-    except (ValueError, KeyError):
-        return None  # a value that takes the Trainer's own parser
+    except (ValueError, KeyError):  # a value that takes the Trainer's own parser, which speaks first
+        try:
+            plain, configs = False, _configs(known, [], lambda options, words: {})
+        except RunError:
+            return None, None
     for config in configs:
         check_paths(config)
-    if known.overwrite:
-        return None
+        check_length(config.training.get("num_train_epochs", 1), config.training.get("max_steps", -1))
     from rosetune.experiments.data import load_data
 
-    folders = [finished(config, load_data) for config in configs]
+    data = load_data(configs[0])  # seeds share it
+    if known.overwrite or not plain:
+        return None, data
+    folders = [finished(config, data) for config in configs]
     if not all(folders):
-        return None
+        return None, data
     for folder in folders:
         print(f"{folder} is finished; nothing to do", file=sys.stderr)
-    return [folder for folder in folders if folder is not None]
+    return [folder for folder in folders if folder is not None], data
 
 
 def _configs(known: argparse.Namespace, rest: list[str], parse: Callable[..., dict[str, Any]]) -> list[RunConfig]:
@@ -102,16 +110,13 @@ def _configs(known: argparse.Namespace, rest: list[str], parse: Callable[..., di
 
     given = {name: value for name, value in vars(known).items() if name in (*_RUN, *AXES)}
 
-    def config(seed: str | None) -> RunConfig:
+    def config(seed: int | None) -> RunConfig:
         words = [*rest, *([] if seed is None else [f"--seed={seed}"])]
         return make_config(recipe=known.recipe, config_file=known.config, options=given, arguments=words, parse=parse)
 
     if known.seed is None:
         return [config(None)]
-    seeds = [part.strip() for part in known.seed.split(",") if part.strip()]
-    if not seeds or not all(part.isdigit() for part in seeds) or len({*seeds}) < len(seeds):
-        raise RunError(f"--seed takes a whole number, or different ones with commas between, not {known.seed!r}")
-    configs = [config(seed) for seed in seeds]
+    configs = [config(seed) for seed in seeds_of(known.seed)]
     if len(configs) > 1 and configs[0].output_dir is not None:
         return [dataclasses.replace(c, output_dir=f"{c.output_dir}/seed-{c.seed}") for c in configs]
     return configs

@@ -16,7 +16,7 @@ from rosetune.robustness.attacks.driver import Recipe, Row, Session, drive
 if TYPE_CHECKING:
     from rosetune.robustness.classifier import Victim
 
-__all__ = ["Row", "attack", "attack_header", "attack_row", "keep_results", "read_results"]
+__all__ = ["Row", "attack", "attack_header", "attack_row", "described", "differing", "keep_results", "read_results"]
 
 Result = dict[str, Any]
 _OUTCOMES = {"failed": "robust", "success": "broken", "skipped": "wrong"}
@@ -126,8 +126,10 @@ def keep_results(
     """
     results = {} if path is None else _resume(Path(path), header, rows)
     left = [row for row in rows if row.id not in results]
+    if path is not None and left:  # without a torn last line: it is appended to
+        _write(Path(path), header, [*results.values()])
     bar = tqdm(total=len(rows), initial=len(results), desc=desc, unit="row", disable=None if progress else True)
-    with bar, nullcontext() if path is None else open(path, "a", encoding="utf-8") as file:
+    with bar, nullcontext() if path is None or not left else open(path, "a", encoding="utf-8") as file:
         for result in attack(left):
             results[result["id"]] = result
             if file is not None:
@@ -176,6 +178,24 @@ def described(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | float) else type(value).__name__
 
 
+def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """What two described attacks differ in, such as "constraints.max_share"; the model's unknown word does not count.
+
+    Args:
+        a, b: from :func:`described`.
+    """
+    flat_a, flat_b = _flat(a), _flat(b)
+    names = [name for name in {**flat_a, **flat_b} if not name.endswith("search.unk")]
+    return [name for name in names if flat_a.get(name) != flat_b.get(name)]
+
+
+def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in options.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
 def _check_row(row: Row, column: int) -> int:
     if not all(isinstance(text, str) for text in row.texts):
         raise ValueError(f"row {row.id!r} holds a text that is no string: {row.texts!r}")
@@ -185,7 +205,7 @@ def _check_row(row: Row, column: int) -> int:
 
 
 def _resume(path: Path, header: dict[str, Any], rows: Sequence[Row]) -> dict[str | int, Result]:
-    """The results that are there already, in a file that is fit to be appended to."""
+    """The results that are there already."""
     found, results = read_results(path) if path.is_file() else ({}, [])
     if found and found != json.loads(json.dumps(header)):
         differing = [name for name in header if found.get(name) != json.loads(json.dumps(header[name]))]
@@ -197,14 +217,15 @@ def _resume(path: Path, header: dict[str, Any], rows: Sequence[Row]) -> dict[str
         row = by_id.get(result["id"])
         if row is None or list(row.texts) != result["texts"] or row.gold != result["gold"]:
             raise ValueError(f"{path} holds a row {result['id']!r} that is not among the rows: name another file")
-    _write(path, header, results)
     return {result["id"]: result for result in results}
 
 
 def _write(path: Path, header: dict[str, Any], results: Sequence[Result]) -> None:
-    with replacing(path) as partial, open(partial, "w", encoding="utf-8") as file:
-        file.write(_line(header))
-        file.writelines(_line(result) for result in results)
+    """The whole file; one that holds the same is left alone."""
+    text = "".join(map(_line, (header, *results))).encode()
+    if not path.is_file() or path.read_bytes() != text:
+        with replacing(path) as partial:
+            partial.write_bytes(text)
 
 
 def _line(value: Any) -> str:

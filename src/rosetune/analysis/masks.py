@@ -1,0 +1,66 @@
+"""The life of a mask: which tensors it keeps, how steady that is, and what the ranking is made of."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rosetune.analysis.layers import kind_of, layer_of, order_of_layers
+from rosetune.mask_trace import MaskTrace
+
+__all__ = ["agreement", "agreement_by_lag", "by_layer_and_kind", "chance_agreement", "kept_by", "over_time"]
+
+
+def kept_by(risk: np.ndarray, upper: float) -> np.ndarray:
+    """Shape (n,): 1 for the floor(upper n + 1e-9) tensors of lowest risk; ties follow the order, NaN is last."""
+    kept = np.zeros(len(risk))
+    kept[np.argsort(risk, kind="stable")[: int(upper * len(risk) + 1e-9)]] = 1.0  # as rosetune.methods keeps them
+    return kept
+
+
+def agreement(a: np.ndarray, b: np.ndarray) -> float:
+    """1 - mean |a - b| of two masks: of masks of zeros and ones the share of tensors that are treated alike."""
+    return float(1 - np.abs(a - b).mean())
+
+
+def chance_agreement(multipliers: np.ndarray) -> float:
+    """The agreement of a mask with itself after its tensors have been exchanged at random, a mean over steps.
+
+    For a mask that keeps a share p it is 1 - 2 p (1 - p).
+
+    Args:
+        multipliers: shape (steps, n).
+    """
+    ordered = np.sort(multipliers, axis=1)
+    n = ordered.shape[1]
+    # The mean of |a_i - a_j| over all pairs, from sorted values.
+    weights = 2 * np.arange(n) - n + 1
+    return float(1 - (2 * (ordered @ weights) / n**2).mean())
+
+
+def agreement_by_lag(trace: MaskTrace, lags: Sequence[int]) -> np.ndarray:
+    """Shape (lags,): the mean agreement of steps that lie so far apart; NaN where the trace is too short."""
+    m = trace.multipliers
+    return np.array([agreement(m[lag:], m[:-lag]) if 0 < lag < len(m) else np.nan for lag in lags])
+
+
+def over_time(trace: MaskTrace, windows: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """The mean multiplier of each tensor in stretches of equal length of the training.
+
+    Returns:
+        The step, counted from 1, in which each stretch begins, shape (w,), and the means, shape (w, n); w is at most
+        ``windows``.
+    """
+    parts = np.array_split(np.arange(len(trace.multipliers)), min(windows, len(trace.multipliers)))
+    return np.array([part[0] + 1 for part in parts]), np.stack(
+        [trace.multipliers[part].mean(axis=0) for part in parts]
+    )
+
+
+def by_layer_and_kind(names: Sequence[str], values: np.ndarray) -> tuple[list[str], list[str], np.ndarray]:
+    """Kinds of tensors, layers, and the mean value of each, shape (kinds, layers); NaN where a layer lacks a kind."""
+    kinds, layers = [*dict.fromkeys(map(kind_of, names))], order_of_layers(map(layer_of, names))
+    cells: dict[tuple[str, str], list[float]] = {}
+    for name, value in zip(names, values, strict=True):
+        cells.setdefault((kind_of(name), layer_of(name)), []).append(float(value))
+    table = [[np.mean(cells[k, la]) if (k, la) in cells else np.nan for la in layers] for k in kinds]
+    return kinds, layers, np.array(table)

@@ -1,0 +1,38 @@
+"""What a probe says."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["LEARNT", "Preference", "matthews"]
+
+LEARNT = 0.7  # Matthews correlation from which on a control counts as learnt; our choice
+
+
+def matthews(gold: Sequence[int], predicted: Sequence[int]) -> float:
+    """Matthews correlation of two-valued labels; 0 where one of them never changes.
+
+    (TP TN - FP FN) / sqrt((TP + FP) (TP + FN) (TN + FP) (TN + FN))
+    """
+    g, p = np.asarray(gold, dtype=float), np.asarray(predicted, dtype=float)
+    spread = g.std() * p.std()
+    return float(((g - g.mean()) * (p - p.mean())).mean() / spread) if spread else 0.0
+
+
+class Preference(NamedTuple):
+    """One model family's probe: Matthews correlations on the ambiguous part and on both controls.
+
+    Attributes:
+        score: 1 for syntax alone, -1 for the surface alone, 0 for neither.
+        linguistic, surface: of the controls.
+    """
+
+    score: float
+    linguistic: float
+    surface: float
+
+    @property
+    def readable(self) -> bool:
+        """Whether both features can be learnt at all; else the score tells nothing of a preference."""
+        return min(self.linguistic, self.surface) >= LEARNT

@@ -1,0 +1,174 @@
+"""Analyses of finished runs: models and rows are loaded, arrays are kept in ``analysis/`` of the run's folder."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from rosetune._progress import progress
+from rosetune.analysis.directions import random_direction
+from rosetune.analysis.disagreement import dropout_disagreement
+from rosetune.analysis.hessian import Hessian
+from rosetune.analysis.interpolation import interpolate, interpolation_axis
+from rosetune.analysis.landscape import landscape_rows
+from rosetune.analysis.surface import grid_axis
+from rosetune.experiments.analysis_options import AnalysisOptions
+from rosetune.experiments.analyze_training import drifts, masks
+from rosetune.experiments.lock import locked
+from rosetune.experiments.models import load_trained
+from rosetune.experiments.subjects import (
+    Material,
+    Subject,
+    equal_accuracy,
+    identity_of,
+    kept_steps,
+    last_step,
+    open_subjects,
+    place,
+)
+from rosetune.runs.analysed import Analysis
+from rosetune.runs.run import RunError
+
+__all__ = ["analyse", "disagreements", "hessians", "interpolation", "landscapes"]
+
+Moved = Mapping[str, str | None]
+
+
+def analyse(what: str, words: Sequence[str], options: AnalysisOptions, moved: Moved | None = None) -> list[Analysis]:
+    """One kind of analysis of some models; see the functions below.
+
+    Args:
+        what: "landscape", "interpolation", "hessian", "disagreement", "masks" or "drift".
+        words: RUN or RUN@STEP.
+
+    Raises:
+        RunError: a run that is not finished, or cannot be compared.
+        DataError: data cannot be read.
+    """
+    subjects = open_subjects(words)
+    if options.equal_accuracy:
+        subjects = equal_accuracy(subjects)
+    if what == "interpolation":
+        return [interpolation(subjects[0], subjects[1], options, moved)]
+    if what == "drift":
+        return drifts(subjects)
+    each = {"landscape": landscapes, "hessian": hessians, "disagreement": disagreements, "masks": masks}
+    return each[what](subjects, options, moved)
+
+
+def landscapes(subjects: Sequence[Subject], options: AnalysisOptions, moved: Moved | None = None) -> list[Analysis]:
+    """The loss around each model on a grid, with the same directions and rows for all of them.
+
+    A grid is kept row by row: a killed one goes on, and ends as if it had not been killed. A finished one is read.
+
+    Returns:
+        For each subject the arrays ``alpha``, ``beta``, ``loss`` and ``accuracy`` of
+        :class:`~rosetune.analysis.surface.Surface`.
+    """
+    material = Material(subjects, options, moved)
+    return [_landscape(subject, material, options) for subject in subjects]
+
+
+def _landscape(subject: Subject, material: Material, options: AnalysisOptions) -> Analysis:
+    grid = {"points": options.points, "span": options.span, "normalise": options.normalise}
+    path, about = place("landscape", subject, {**material.settings, **grid})
+    axis = grid_axis(options.span, options.points)
+    empty = np.full((len(axis), len(axis)), np.nan)
+    arrays = {"alpha": axis, "beta": axis, "loss": empty, "accuracy": empty.copy()}
+    found = Analysis.read(path) if path.is_file() else Analysis(path, about, arrays)
+    loss, accuracy = found.arrays["loss"], found.arrays["accuracy"]
+    todo = [row for row in range(len(axis)) if np.isnan(loss[row]).any()]
+    if todo:
+        with locked(subject.run.folder), progress(f"landscape of {subject}") as bar:
+            of = material.loss(subject)
+            seeds = 2 * options.seed, 2 * options.seed + 1
+            delta, eta = (random_direction(of, seed, options.normalise) for seed in seeds)
+            for row, losses, accuracies in landscape_rows(of, (delta, eta), axis, axis, todo):
+                # A diverged point must not look as if it were still to do.
+                loss[row], accuracy[row] = np.nan_to_num(losses, nan=np.inf, posinf=np.inf), accuracies
+                found.write()
+                bar(len(axis) * (row + 1), len(axis) ** 2)
+    return found
+
+
+def hessians(subjects: Sequence[Subject], options: AnalysisOptions, moved: Moved | None = None) -> list[Analysis]:
+    """For each model the arrays ``top`` (the largest eigenvalue), ``trace``, ``trace_error`` and ``trace_samples``."""
+    material = Material(subjects, options, moved)
+    return [_hessian(subject, material, options) for subject in subjects]
+
+
+def _hessian(subject: Subject, material: Material, options: AnalysisOptions) -> Analysis:
+    settings = {**material.settings, "samples": options.samples, "tolerance": options.tolerance}
+    path, about = place("hessian", subject, settings)
+    if path.is_file():
+        return Analysis.read(path)
+    with locked(subject.run.folder), progress(f"Hessian of {subject}") as bar:
+        # How many products the eigenvalue takes is not known before.
+        of = material.loss(subject, eager=True)
+        hessian = Hessian(of, lambda done: bar(done, done + options.samples))
+        top = hessian.top_eigenvalue(options.seed, options.tolerance)
+        trace = hessian.trace(options.samples, options.seed)
+        arrays = {"top": top, "trace": trace.value, "trace_error": trace.standard_error, "loss": of.measure().loss}
+        shaped = {**{name: np.array(value) for name, value in arrays.items()}, "trace_samples": trace.samples}
+        found = Analysis(path, {**about, "weights": hessian.size}, shaped)
+        found.write()
+    return found
+
+
+def interpolation(first: Subject, second: Subject, options: AnalysisOptions, moved: Moved | None = None) -> Analysis:
+    """The line from the first model (0) to the second (1), kept with the first: ``alpha``, ``loss``, ``accuracy``."""
+    material = Material([first, second], options, moved)
+    other = {"other": identity_of(second), "other_step": second.step}
+    path, about = place("interpolation", first, {**material.settings, "points": options.points, **other})
+    about |= {"other_name": str(second), "other_method": second.run.method}
+    if path.is_file():
+        return Analysis.read(path)
+    with locked(first.run.folder), progress(f"from {first} to {second}") as bar:
+        of, alpha = material.loss(first), interpolation_axis(options.points)
+        there = load_trained(second.model)[0]
+        measured = []
+        for point in interpolate(of, there, alpha):
+            measured.append(point)
+            bar(len(measured), len(alpha))
+        losses, accuracies = (np.array(column) for column in zip(*measured, strict=True))
+        found = Analysis(path, about, {"alpha": alpha, "loss": losses, "accuracy": accuracies})
+        found.write()
+    return found
+
+
+def disagreements(subjects: Sequence[Subject], options: AnalysisOptions, moved: Moved | None = None) -> list[Analysis]:
+    """For each run its kept checkpoints and its end, in the order of training; for RUN@STEP that step.
+
+    Returns:
+        Arrays ``share``, ``standard_error`` and ``rows``; ``about["at"]`` is the step.
+
+    Raises:
+        RunError: a step whose checkpoint is not kept, or a regression.
+    """
+    material = Material(subjects, options, moved)
+    if not subjects[0].run.labels:
+        raise RunError(f"{subjects[0].run} is a regression: it predicts no labels that could differ")
+    found: list[Analysis] = []
+    for subject in subjects:
+        end = last_step(subject.run)
+        steps: list[int | None] = [*(options.steps or kept_steps(subject.run))]
+        wanted = steps if options.steps or end in steps else [*steps, None]
+        if subject.step is not None:
+            wanted = [subject.step]
+        each = [Subject(subject.run, step) for step in wanted]
+        _ = [one.model for one in each]  # a step that is not kept is said before anything is computed
+        found += [_disagreement(one, material, options, end) for one in each]
+    return found
+
+
+def _disagreement(subject: Subject, material: Material, options: AnalysisOptions, end: int | None) -> Analysis:
+    path, about = place("disagreement", subject, {**material.settings, "pairs": options.pairs})
+    if path.is_file():
+        return Analysis.read(path)
+    with locked(subject.run.folder):
+        model, batches = material.model_and_batches(subject)
+        seen = dropout_disagreement(model, batches, options.pairs, options.seed)
+        about["at"] = end if subject.step is None else subject.step
+        arrays = {"share": np.array(seen.share), "standard_error": np.array(seen.standard_error), "rows": seen.rows}
+        found = Analysis(path, about, arrays)
+        found.write()
+    return found

@@ -1,0 +1,178 @@
+"""What a person reads of analyses: the figures that are read off their arrays."""
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+from scipy.stats import spearmanr
+
+from rosetune.analysis.layers import drift_by_layer
+from rosetune.analysis.masks import agreement, chance_agreement, kept_by
+from rosetune.analysis.surface import Surface
+from rosetune.report.console import Grid, percent, print_grid
+from rosetune.runs.analysed import Analysis
+
+__all__ = ["as_json", "figures_of", "level_of", "print_analyses", "surface_of", "titles"]
+
+NEAR = 0.1  # what counts as the model's own loss
+
+
+def titles(analyses: Sequence[Analysis]) -> list[str]:
+    """What a person calls each model: its method, with step, seed and then folder where that is not enough."""
+    names = [_with_step(analysis) for analysis in analyses]
+    for further in ([f"seed {a.about['run_seed']}" for a in analyses], [a.about["name"] for a in analyses]):
+        counts = Counter(names)
+        names = [f"{name}, {more}" if counts[name] > 1 else name for name, more in zip(names, further, strict=True)]
+    return names
+
+
+def _with_step(analysis: Analysis) -> str:
+    step = analysis.about["settings"].get("step")
+    return analysis.about["method"] + ("" if step is None else f", step {step}")
+
+
+def surface_of(analysis: Analysis) -> Surface:
+    """The grid of a landscape."""
+    return Surface(*(analysis.arrays[name] for name in ("alpha", "beta", "loss", "accuracy")))
+
+
+def level_of(analysis: Analysis, level: float | None) -> float:
+    """The loss below which a grid is counted: as asked for, or half of a guess's; of a regression twice the lowest."""
+    if level is not None:
+        return level
+    guess = analysis.about["guess"]
+    return 2 * float(analysis.arrays["loss"].min()) if guess is None else guess / 2
+
+
+def as_json(analyses: Sequence[Analysis], level: float | None = None) -> list[dict[str, Any]]:
+    """For each analysis its file, what it is of, and its figures."""
+    return [
+        {"file": str(a.path), "title": title, **a.about, "figures": figures_of(a, level)}
+        for a, title in zip(analyses, titles(analyses), strict=True)
+    ]
+
+
+def figures_of(analysis: Analysis, level: float | None = None) -> dict[str, Any]:
+    """What is read off the arrays of one analysis, by name."""
+    return _FIGURES[analysis.about["kind"]](analysis, level)
+
+
+def print_analyses(out: Console, analyses: Sequence[Analysis], drawn: Sequence[Path], level: float | None) -> None:
+    """A table of all models, and where arrays and pictures lie."""
+    found = as_json(analyses, level)
+    kind = found[0]["kind"]
+    columns = [*found[0]["figures"]]
+    grid = Grid(_TITLES[kind], ("", *(column.replace("_", " ") for column in columns)))
+    for one in found:
+        grid.rows.append((escape(one["title"]), *(_cell(column, one["figures"].get(column)) for column in columns)))
+    print_grid(out, grid)
+    for path in (*drawn, *(analysis.path for analysis in analyses)):
+        out.print(Text(str(path)), soft_wrap=True)
+
+
+def _cell(column: str, value: Any) -> str:
+    if value is None or value != value:
+        return "-"
+    if column.startswith(("share", "accuracy", "disagreement", "kept", "agreement")):
+        return percent(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _landscape(analysis: Analysis, level: float | None) -> dict[str, Any]:
+    surface, below = surface_of(analysis), level_of(analysis, level)
+    first, second = surface.curvature()
+    here = surface.accuracy[np.ix_(surface.beta == 0, surface.alpha == 0)]
+    return {
+        "loss": surface.centre,
+        "accuracy": float(here[0, 0]) if here.size else float("nan"),
+        "level": below,
+        "share_below_level": surface.share_below(below),
+        "share_near_own_loss": surface.share_below(surface.centre + NEAR),
+        "lowest": float(surface.loss.min()),
+        "curvature_1": first,
+        "curvature_2": second,
+    }
+
+
+def _interpolation(analysis: Analysis, level: float | None) -> dict[str, Any]:
+    alpha, loss, accuracy = (analysis.arrays[name] for name in ("alpha", "loss", "accuracy"))
+    between = (alpha >= 0) & (alpha <= 1)
+    ends = loss[alpha == 0][0], loss[alpha == 1][0]
+    return {
+        "loss_at_0": float(ends[0]),
+        "loss_at_1": float(ends[1]),
+        "accuracy_at_0": float(accuracy[alpha == 0][0]),
+        "accuracy_at_1": float(accuracy[alpha == 1][0]),
+        "barrier": float((loss[between] - ((1 - alpha) * ends[0] + alpha * ends[1])[between]).max()),
+        "loss_at_low_end": float(loss[0]),
+        "loss_at_high_end": float(loss[-1]),
+    }
+
+
+def _hessian(analysis: Analysis, level: float | None) -> dict[str, Any]:
+    arrays = analysis.arrays
+    return {
+        "loss": float(arrays["loss"]),
+        "largest_eigenvalue": float(arrays["top"]),
+        "trace": float(arrays["trace"]),
+        "standard_error": float(arrays["trace_error"]),
+    }
+
+
+def _disagreement(analysis: Analysis, level: float | None) -> dict[str, Any]:
+    arrays = analysis.arrays
+    return {
+        "step": analysis.about["at"],
+        "disagreement": float(arrays["share"]),
+        "disagreement_error": float(arrays["standard_error"]),
+    }
+
+
+def _masks(analysis: Analysis, level: float | None) -> dict[str, Any]:
+    arrays, upper = analysis.arrays, analysis.about["upper"]
+    first, again, half = ([kept_by(risk, upper) for risk in arrays[name]] for name in ("first", "again", "half"))
+    second = kept_by(arrays["second"], upper)
+
+    def mean(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
+        return float(np.mean([agreement(a, b) for a, b in pairs]))
+
+    return {
+        "kept": float(np.mean(first)),
+        "agreement_same_batch_other_dropout": mean(zip(first, again, strict=True)),
+        "agreement_half_the_batch": mean(zip(first, half, strict=True)),
+        "agreement_other_batch": mean(itertools.combinations(first, 2)),
+        "agreement_with_second_order": mean((mask, second) for mask in first),
+        "agreement_with_small_tensors": mean((mask, kept_by(arrays["sizes"], upper)) for mask in first),
+        "agreement_with_small_norms": mean((mask, kept_by(arrays["norms"], upper)) for mask in first),
+        "agreement_by_chance": chance_agreement(np.stack(first)),
+        "rank_correlation_with_size": float(spearmanr(arrays["first"].mean(axis=0), arrays["sizes"]).statistic),
+        "rank_correlation_with_norm": float(spearmanr(arrays["first"].mean(axis=0), arrays["norms"]).statistic),
+    }
+
+
+def _drift(analysis: Analysis, level: float | None) -> dict[str, Any]:
+    return drift_by_layer(*(analysis.arrays[name] for name in ("names", "distance", "norm")))
+
+
+_FIGURES: dict[str, Callable[[Analysis, float | None], dict[str, Any]]] = {
+    "landscape": _landscape,
+    "interpolation": _interpolation,
+    "hessian": _hessian,
+    "disagreement": _disagreement,
+    "masks": _masks,
+    "drift": _drift,
+}
+_TITLES = {
+    "landscape": "The loss around each model",
+    "interpolation": "The loss on the line through two models",
+    "hessian": "The second derivatives of the loss",
+    "disagreement": "Two dropout passes that predict different labels",
+    "masks": "Which tensors ROSE keeps: the agreement of a first-order mask with others",
+    "drift": "Relative distance from the pre-trained weights by layer",
+}

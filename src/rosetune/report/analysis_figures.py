@@ -1,0 +1,210 @@
+"""Figures of analyses, drawn from their arrays alone."""
+
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rosetune._files import write_text
+from rosetune.analysis.layers import drift_by_layer
+from rosetune.report.analyses import level_of, surface_of, titles
+from rosetune.report.drawing import check_figure, drawing
+from rosetune.report.mask_figures import draw_masks
+from rosetune.runs.analysed import Analysis
+from rosetune.runs.values import RunError
+
+__all__ = ["Pictures", "draw_analyses", "picture_of"]
+
+# Okabe and Ito's colours, told apart with any colour vision.
+_COLOURS = ("#333333", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
+_GREY = "#8a8a8a"
+CEILING = 20.0  # losses above are drawn as this
+
+
+class Pictures(NamedTuple):
+    """Where to draw; None: nowhere."""
+
+    figure: Path | None
+    surface: Path | None = None
+
+
+def picture_of(what: str, run: str, figure: str | None, surface: str | None = None) -> Pictures:
+    """Where the pictures go, found out before anything is computed.
+
+    Args:
+        run: folder of the first run, or RUN@STEP.
+        figure: as asked for; None: in the run's folder, where matplotlib is installed.
+        surface: an .html file.
+
+    Raises:
+        RunError: another suffix, or a library that was asked for is not installed.
+    """
+    if figure is not None:
+        check_figure(figure)
+    if surface is not None:
+        if Path(surface).suffix != ".html":
+            raise RunError(f"--surface {surface}: name a file that ends in .html")
+        if find_spec("plotly") is None:
+            raise RunError("--surface needs plotly: pip install 'rosetune[surface]'")
+    folder = Path(run) if Path(run).is_dir() else Path(run.rpartition("@")[0])
+    default = folder / "analysis" / f"{what}.svg" if find_spec("matplotlib") is not None else None
+    return Pictures(default if figure is None else Path(figure), None if surface is None else Path(surface))
+
+
+def draw_analyses(analyses: Sequence[Analysis], pictures: Pictures) -> list[Path]:
+    """Draw all models of one kind of analysis into one picture.
+
+    Returns:
+        The files.
+    """
+    drawn = []
+    if pictures.figure is not None:
+        with drawing(pictures.figure) as figure:
+            _DRAW[analyses[0].about["kind"]](figure, analyses)
+        drawn.append(pictures.figure)
+    if pictures.surface is not None:
+        write_text(pictures.surface, surface_page(analyses))
+        drawn.append(pictures.surface)
+    return drawn
+
+
+def _landscape(figure: Any, analyses: Sequence[Analysis]) -> None:
+    """Contours of all models at the same levels."""
+    surfaces = [surface_of(analysis) for analysis in analyses]
+    lowest = min(float(s.loss.min()) for s in surfaces)
+    highest = min(max(float(s.loss.max()) for s in surfaces), CEILING)
+    levels = _levels(lowest, highest)
+    figure.set_size_inches(3.5 * len(surfaces) + 1.0, 3.7)
+    panels = figure.subplots(1, len(surfaces), squeeze=False, sharex=True, sharey=True)[0]
+    for axes, surface, analysis, title in zip(panels, surfaces, analyses, titles(analyses), strict=True):
+        x, y, loss = surface.alpha, surface.beta, np.clip(surface.loss, levels[0], levels[-1])
+        filled = axes.contourf(x, y, loss, levels=levels, cmap="viridis", norm=_norm(levels))
+        lines = axes.contour(x, y, loss, levels=levels, colors="white", linewidths=0.5)
+        axes.clabel(lines, lines.levels[::3], fontsize=7, fmt="%.2f")
+        below = level_of(analysis, None)
+        if loss.min() < below < loss.max():
+            axes.contour(x, y, loss, levels=[below], colors="#D55E00", linewidths=1.4)
+        axes.plot(0, 0, "+", color="#D55E00", markersize=9)
+        axes.set_title(f"{title}\nloss {surface.centre:.3f}", fontsize=10)
+        axes.set_xlabel(r"$\alpha$")
+        axes.set_aspect("equal")
+    panels[0].set_ylabel(r"$\beta$")
+    figure.colorbar(filled, ax=list(panels), label="loss", shrink=0.85, format="%.2f")
+
+
+def _levels(lowest: float, highest: float) -> np.ndarray:
+    if highest <= lowest:
+        return np.array([lowest, lowest + 1e-6])
+    if lowest > 0 and highest > 8 * lowest:
+        return np.geomspace(lowest, highest, 16)
+    return np.linspace(lowest, highest, 16)
+
+
+def _norm(levels: np.ndarray) -> Any:
+    from matplotlib.colors import BoundaryNorm
+
+    return BoundaryNorm(levels, 256)
+
+
+def _interpolation(figure: Any, analyses: Sequence[Analysis]) -> None:
+    """Loss on the left axis, accuracy on the right one."""
+    (analysis,) = analyses
+    figure.set_size_inches(5.6, 3.8)
+    axes = figure.subplots()
+    alpha, loss, accuracy = (analysis.arrays[name] for name in ("alpha", "loss", "accuracy"))
+    axes.plot(alpha, np.minimum(loss, CEILING), color=_COLOURS[2], marker="o", markersize=2.5, label="loss")
+    axes.set_xlabel(r"$\alpha$")
+    axes.set_ylabel("loss", color=_COLOURS[2])
+    for at in (0, 1):
+        axes.axvline(at, color=_GREY, linewidth=0.8, linestyle=":")
+    names = titles([analysis])[0], analysis.about["other_method"]
+    axes.set_title(f"{names[0]} at 0, {names[1]} at 1", fontsize=10)
+    if not np.isnan(accuracy).all():
+        right = axes.twinx()
+        right.plot(alpha, 100 * accuracy, color=_COLOURS[1], linestyle="--", label="accuracy")
+        right.set_ylabel("accuracy (%)", color=_COLOURS[1])
+
+
+def _hessian(figure: Any, analyses: Sequence[Analysis]) -> None:
+    """Largest eigenvalue, and trace with its standard error."""
+    figure.set_size_inches(7.2, 1.4 + 0.4 * len(analyses))
+    left, right = figure.subplots(1, 2, sharey=True)
+    names, at = titles(analyses), np.arange(len(analyses))
+    colours = [_COLOURS[i % len(_COLOURS)] for i in at]
+    left.barh(at, [float(a.arrays["top"]) for a in analyses], color=colours)
+    traces = [float(a.arrays["trace"]) for a in analyses]
+    errors = [float(a.arrays["trace_error"]) for a in analyses]
+    right.barh(at, traces, xerr=errors, color=colours, capsize=3, ecolor=_GREY)
+    left.set_yticks(at, names)
+    left.invert_yaxis()
+    left.set_xlabel("largest eigenvalue")
+    right.set_xlabel("trace (one standard error)")
+
+
+def _disagreement(figure: Any, analyses: Sequence[Analysis]) -> None:
+    """Over the steps, a line for each run."""
+    figure.set_size_inches(5.6, 3.8)
+    axes = figure.subplots()
+    runs: dict[str, list[Analysis]] = {}
+    for analysis in analyses:
+        runs.setdefault(analysis.about["name"].rpartition("@")[0] or analysis.about["name"], []).append(analysis)
+    first = [{**each[0].about, "settings": {}} for each in runs.values()]
+    names = titles([Analysis(Path(), about, {}) for about in first])
+    for number, (name, each) in enumerate(zip(names, runs.values(), strict=True)):
+        each = sorted(each, key=lambda a: a.about["at"] or 0)
+        steps = [a.about["at"] or 0 for a in each]
+        shares, errors = ([100 * float(a.arrays[key]) for a in each] for key in ("share", "standard_error"))
+        colour = _COLOURS[number % len(_COLOURS)]
+        axes.errorbar(steps, shares, yerr=errors, color=colour, marker="o", markersize=4, capsize=2, label=name)
+    axes.set_xlabel("step")
+    axes.set_ylabel("different labels (%)")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+
+
+def _drift(figure: Any, analyses: Sequence[Analysis]) -> None:
+    """By layer, a line for each model."""
+    figure.set_size_inches(5.6, 3.8)
+    axes = figure.subplots()
+    for number, (analysis, name) in enumerate(zip(analyses, titles(analyses), strict=True)):
+        layers = drift_by_layer(*(analysis.arrays[key] for key in ("names", "distance", "norm")))
+        axes.plot(list(layers), list(layers.values()), color=_COLOURS[number % len(_COLOURS)], marker="o", label=name)
+    axes.set_xlabel("layer")
+    axes.set_ylabel("relative distance from the start")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+
+
+def surface_page(analyses: Sequence[Analysis]) -> str:
+    """A page with a 3-D surface for each model, which loads nothing from elsewhere."""
+    from plotly import graph_objects
+
+    figure = graph_objects.Figure()
+    for number, (analysis, name) in enumerate(zip(analyses, titles(analyses), strict=True)):
+        surface, colour = surface_of(analysis), _COLOURS[number % len(_COLOURS)]
+        figure.add_trace(
+            graph_objects.Surface(
+                x=surface.alpha,
+                y=surface.beta,
+                z=np.minimum(surface.loss, CEILING),
+                name=name,
+                showlegend=True,
+                showscale=False,
+                opacity=0.8,
+                colorscale=[[0, colour], [1, "#ffffff"]],
+            )
+        )
+    figure.update_layout(scene={"xaxis_title": "alpha", "yaxis_title": "beta", "zaxis_title": "loss"})
+    return str(figure.to_html(include_plotlyjs=True, full_html=True))
+
+
+_DRAW: dict[str, Callable[[Any, Sequence[Analysis]], None]] = {
+    "landscape": _landscape,
+    "interpolation": _interpolation,
+    "hessian": _hessian,
+    "disagreement": _disagreement,
+    "masks": draw_masks,
+    "drift": _drift,
+}

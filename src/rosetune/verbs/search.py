@@ -1,0 +1,94 @@
+"""Choose options on held-out training rows, and keep what is reported out of reach."""
+
+import argparse
+from typing import Any
+
+from rosetune._axes import AXES
+from rosetune.experiments.search_options import SearchOptions
+from rosetune.runs.config import RUN_OPTIONS, RunConfig
+from rosetune.verbs._shared import add_fields, given_fields, seeds_of
+
+EPILOG = """\
+A search holds a part of the training rows out and judges every trial on them alone.
+Arguments of transformers' Trainer follow under their own names, as in `rosetune train`; they
+are the same in every trial. A killed search goes on when the same command is given again.
+
+spaces:
+  paper                              the paper's grid: learning rate and one threshold
+  paper_each                         with a threshold for each mask of the ensemble
+  paper_rates                        the learning rates alone
+  learning_rate=log:1e-5:1e-4        a range; A:B for equal differences, A:B:STEP for steps
+  objective_kwargs.alpha=0.5,1,2     values
+  space.yaml                         such lines in YAML: `learning_rate: log:1e-5:1e-4`
+
+examples:
+  rosetune search --recipe rose-ensemble/roberta-base/rte --space paper --trials 30
+  rosetune search --task demo --model_name_or_path demo --update_mask rose --max_steps 60 \\
+      --space learning_rate=log:1e-5:1e-4 update_mask_kwargs.upper=0.1:0.9:0.1 --rungs 3
+  rosetune train --config SEARCH/best.yaml
+"""
+
+_RUN = tuple(name for name in RUN_OPTIONS if name not in ("given", "sets"))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's own flags; the Trainer's follow under their own names."""
+    parser.add_argument("--space", metavar="SPACE", nargs="+", default=[], help="what is tried (see below)")
+    add_fields(
+        parser,
+        SearchOptions,
+        trials={"type": int},
+        rungs={"type": int},
+        search_seed={"type": int},
+    )
+    parser.add_argument("--seed", metavar="N[,N]", help="of the training; several train one run each for every trial")
+    parser.add_argument("--config", metavar="FILE", help="YAML of a run's options; the command line goes on top")
+    parser.add_argument("--recipe", metavar="NAME", help="published values, e.g. rose-ensemble/roberta-base/rte")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_fields(
+        parser.add_argument_group("data, model and run"),
+        RunConfig,
+        _RUN,
+        output_dir={"help": "folder of the search (default: runs/<task>/search/<method>-<hash>)"},
+        held_out={"help": "share or number of training rows to judge on (default: a fifth, at most 1000)"},
+    )
+    group = parser.add_argument_group("method")
+    for name, text in AXES.items():
+        metavar = "JSON" if name.endswith("_kwargs") else "NAME"
+        group.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar=metavar, help=text)
+
+
+def run(known: argparse.Namespace, rest: list[str]) -> None:
+    """Search and print."""
+    import json
+    import sys
+
+    from rosetune.experiments.options import make_config, parse_training
+    from rosetune.experiments.quick import check_paths, parse_words
+    from rosetune.experiments.search_space import read_space
+
+    options, space = SearchOptions(**given_fields(known, SearchOptions)), read_space(known.space)
+    seeds = seeds_of(known.seed)
+    given = {name: value for name, value in vars(known).items() if name in (*_RUN, *AXES)}
+
+    def config(parse: Any) -> RunConfig:
+        return make_config(recipe=known.recipe, config_file=known.config, options=given, arguments=rest, parse=parse)
+
+    try:
+        check_paths(config(parse_words))  # before transformers is loaded
+    except (KeyError, ValueError) as error:
+        if type(error) not in (KeyError, ValueError):
+            raise
+    asked = config(parse_training)
+
+    from rosetune.experiments.search import run_search
+    from rosetune.report.console import console, print_grid
+    from rosetune.report.search import result_lines, trials_grid
+
+    found = run_search(asked, space, options, seeds, report=lambda line: print(line, file=sys.stderr))
+    if known.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    out = console()
+    print_grid(out, trials_grid(found))
+    out.print("\n".join(result_lines(found)), markup=False)

@@ -1,0 +1,223 @@
+"""Analyses of finished runs: what is kept, what goes on, what is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rosetune.experiments.analysis_options import AnalysisOptions
+from rosetune.experiments.analyze import analyse
+from rosetune.runs.analysed import Analysis, find_analyses
+from rosetune.runs.run import Run, RunError
+
+SMALL = {"examples": 12, "points": 3, "samples": 2, "tolerance": 0.1}
+
+
+@pytest.fixture
+def run(library, tmp_path):
+    return library.copy(library.run("plain"), tmp_path / "run")
+
+
+@pytest.fixture
+def kept(library, tmp_path):
+    return library.copy(library.run("kept", {"save_total_limit": 9}), tmp_path / "kept")
+
+
+@pytest.fixture
+def rose(library, tmp_path):
+    return library.copy(library.run("rose", {"update_mask": "rose"}), tmp_path / "rose")
+
+
+@pytest.fixture
+def options():
+    return AnalysisOptions(**SMALL)
+
+
+def weights(run: Path) -> bytes:
+    return (run / "model" / "model.safetensors").read_bytes()
+
+
+def test_a_landscape_is_kept_and_not_computed_again(run, options, monkeypatch):
+    before = weights(run)
+    (found,) = analyse("landscape", [str(run)], options)
+    assert found.arrays["loss"].shape == (3, 3)
+    assert np.isfinite(found.arrays["loss"]).all()
+    assert found.about["settings"] == {
+        **{"examples": 12, "split": "clean", "seed": 0, "points": 3, "span": 0.25, "normalise": "filter"},
+        **{"step": None, "data": Run.open(run).identity["data_fingerprint"][:16]},
+    }
+    assert weights(run) == before
+    monkeypatch.setattr("rosetune.experiments.subjects.load_trained", None)
+    (again,) = analyse("landscape", [str(run)], options)
+    assert (again.arrays["loss"] == found.arrays["loss"]).all()
+    assert [analysis.path for analysis in find_analyses(run, "landscape")] == [found.path]
+
+
+def test_its_middle_is_the_reported_model(run, options):
+    """The loss of the kept predictions, and their accuracy."""
+    wide = AnalysisOptions(**{**SMALL, "examples": 1000})
+    (found,) = analyse("landscape", [str(run)], wide)
+    rows, labels = Run.open(run).rows("clean"), list(Run.open(run).labels)
+    logits = torch.tensor([row["logits"] for row in rows]).double()
+    golds = torch.tensor([labels.index(row["gold"]) for row in rows])
+    assert found.arrays["loss"][1, 1] == pytest.approx(
+        torch.nn.functional.cross_entropy(logits, golds).item(), abs=1e-6
+    )
+    assert found.arrays["accuracy"][1, 1] == pytest.approx((logits.argmax(1) == golds).double().mean().item())
+
+
+def test_each_model_gets_the_same_noise_and_rows(run, rose, options):
+    one, two = analyse("landscape", [str(run), str(rose)], options)
+    (alone,) = analyse("landscape", [str(run)], options)
+    assert (one.arrays["loss"] == alone.arrays["loss"]).all()
+    assert one.about["settings"] == two.about["settings"]
+    assert not (one.arrays["loss"] == two.arrays["loss"]).any()
+
+
+def test_a_killed_landscape_goes_on_and_ends_the_same(run, library, tmp_path):
+    """SIGKILL after the first rows; the rows that are there are not computed again."""
+    other = library.copy(library.run("plain"), tmp_path / "other")
+    words = [
+        "analyze",
+        "landscape",
+        str(run),
+        "--examples",
+        "12",
+        "--points",
+        "41",
+        "--figure",
+        str(tmp_path / "f.svg"),
+    ]
+    code = "import sys; from rosetune.cli import main; main(sys.argv[1:])"
+    process = subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        found = find_analyses(run, "landscape")
+        if found and np.isfinite(found[0].arrays["loss"][:, 0]).sum() >= 2:
+            break
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    (found,) = find_analyses(run, "landscape")
+    done = np.isfinite(found.arrays["loss"][:, 0])
+    assert 2 <= done.sum() < 41
+    # What is there stays: a mark in a finished row survives.
+    found.arrays["accuracy"][0, 0] = 7.0
+    found.write()
+    options = AnalysisOptions(examples=12, points=41)
+    (resumed,), (whole,) = analyse("landscape", [str(run)], options), analyse("landscape", [str(other)], options)
+    assert resumed.arrays["accuracy"][0, 0] == 7.0
+    assert (resumed.arrays["loss"] == whole.arrays["loss"]).all()
+    assert resumed.arrays["accuracy"].ravel()[1:].tolist() == whole.arrays["accuracy"].ravel()[1:].tolist()
+
+
+def test_interpolation_from_one_run_to_another(run, rose, options):
+    (line,) = analyse("interpolation", [str(run), str(rose)], options)
+    assert line.arrays["alpha"].tolist() == [-0.5, 0.0, 0.5, 1.0, 1.5]
+    ends = [analyse("landscape", [str(each)], options)[0].arrays["loss"][1, 1] for each in (run, rose)]
+    assert line.arrays["loss"][[1, 3]].tolist() == ends
+    assert line.about["other_method"] == Run.open(rose).method
+
+
+def test_a_hessian(run, options):
+    (found,) = analyse("hessian", [str(run)], options)
+    assert found.arrays["trace_samples"].shape == (2,)
+    assert float(found.arrays["trace_error"]) > 0
+    assert np.isfinite(found.arrays["top"])
+
+
+def test_disagreement_over_the_kept_checkpoints(kept, options):
+    found = analyse("disagreement", [str(kept)], options)
+    assert [a.about["at"] for a in found] == [2, 4, 6]
+    assert all(a.arrays["rows"].shape == (1, 12) for a in found)
+    assert [float(a.arrays["share"]) for a in found] == [a.arrays["rows"].mean() for a in found]
+    chosen = analyse("disagreement", [str(kept)], AnalysisOptions(**SMALL, steps=(4,)))
+    assert [a.path for a in chosen] == [found[1].path]
+    at = analyse("disagreement", [f"{kept}@4"], options)
+    assert [a.path for a in at] == [found[1].path]
+    with pytest.raises(RunError, match=r"does not keep the checkpoint of step 3 \(kept: 2, 4, 6\)"):
+        analyse("disagreement", [str(kept)], AnalysisOptions(**SMALL, steps=(3,)))
+
+
+def test_a_run_without_checkpoints_has_its_end(run, options):
+    (found,) = analyse("disagreement", [str(run)], options)
+    assert found.about["at"] == 6
+
+
+def test_drift_by_layer(run, library, options):
+    (found,) = analyse("drift", [str(run)], options)
+    names = found.arrays["names"].tolist()
+    assert found.about["absent"] == []  # the tiny model has a trained head
+    assert "classifier.weight" in names
+    from safetensors.torch import load_file
+
+    before, after = (load_file(folder / "model.safetensors") for folder in (library.home / "model", run / "model"))
+    for name, distance in zip(names, found.arrays["distance"], strict=True):
+        assert distance == pytest.approx((after[name].double() - before[name].double()).norm().item(), rel=1e-6)
+
+
+def test_equal_clean_accuracy(kept, rose, options, library):
+    """The first run's checkpoint that is as accurate as the other's end."""
+    from rosetune.experiments.evaluate import evaluate_along
+    from rosetune.runs.along import accuracy, nearest_step
+
+    even = AnalysisOptions(**SMALL, equal_accuracy=True)
+    with pytest.raises(RunError, match=r"no checkpoint of .* was evaluated: .*--along_training"):
+        analyse("landscape", [str(kept), str(rose)], even)
+    first = evaluate_along(kept, ("clean",), lambda line: None)
+    step = nearest_step(first, accuracy(Run.open(rose), "clean"), "clean")
+    found = analyse("landscape", [str(kept), str(rose)], even)
+    expected = [None] if first.steps[step]["end"] else [None, None, step]
+    assert [a.about["settings"]["step"] for a in found] in (expected, [None, None])
+
+
+def test_runs_of_other_data_are_not_compared(run, library, options):
+    pairs = library.run("pairs", task=str(library.home / "pairs.csv"))
+    with pytest.raises(RunError, match="different data"):
+        analyse("landscape", [str(run), str(pairs)], options)
+
+
+def test_nothing_is_drawn_from_the_global_state(run, options):
+    states = torch.get_rng_state(), np.random.get_state()[1].copy()
+    for what in ("landscape", "hessian", "disagreement", "drift"):
+        analyse(what, [str(run)], options)
+        assert torch.equal(states[0], torch.get_rng_state()), what
+        assert (states[1] == np.random.get_state()[1]).all(), what
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"examples": 0}, "--examples must be at least 1, not 0"),
+        ({"points": 2}, "--points must be at least 3, not 2"),
+        ({"span": 0.0}, "--span must be above 0, not 0.0"),
+        ({"normalise": "layer"}, "--normalise must be one of filter, tensor, not 'layer'"),
+    ],
+)
+def test_wrong_options(given, said):
+    with pytest.raises(RunError) as caught:
+        AnalysisOptions(**given)
+    assert str(caught.value) == said
+
+
+def test_a_damaged_file_is_named(run, options):
+    (found,) = analyse("landscape", [str(run)], options)
+    found.path.write_bytes(b"PK")
+    with pytest.raises(RunError, match=r"is damaged .*: remove it and analyse again"):
+        analyse("landscape", [str(run)], options)
+
+
+def test_an_analysis_is_read_as_it_was_written(tmp_path):
+    path = tmp_path / "analysis" / "landscape-1.npz"
+    Analysis(path, {"kind": "landscape", "a": [1, None]}, {"x": np.arange(3.0)}).write()
+    found = Analysis.read(path)
+    assert found.about == {"kind": "landscape", "a": [1, None]}
+    assert found.arrays["x"].tolist() == [0, 1, 2]
+    assert json.loads(json.dumps(found.about)) == found.about

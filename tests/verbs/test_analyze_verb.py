@@ -1,0 +1,91 @@
+"""rosetune analyze: figures, pictures, files, errors."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FEW = ("--examples", 12)
+
+
+@pytest.fixture
+def run(library, tmp_path) -> Path:
+    return library.copy(library.run("kept", {"save_total_limit": 9}), tmp_path / "vanilla")
+
+
+@pytest.fixture
+def rose(library, tmp_path) -> Path:
+    return library.copy(
+        library.run("traced", {"update_mask": "rose", "update_mask_kwargs": {"trace": True}}), tmp_path / "rose"
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "flags", "figures"),
+    [
+        ("landscape", ("--points", 3), {"loss", "accuracy", "level", "share_below_level", "curvature_1"}),
+        ("interpolation", ("--points", 5), {"loss_at_0", "loss_at_1", "barrier"}),
+        ("hessian", ("--samples", 2, "--tolerance", 0.1), {"largest_eigenvalue", "trace", "standard_error"}),
+        ("disagreement", (), {"step", "disagreement"}),
+        ("masks", ("--batch_size", 4), {"agreement_half_the_batch", "agreement_by_chance"}),
+        ("drift", None, {"embeddings", "0", "1", "head"}),
+    ],
+)
+def test_each_analysis_writes_data_and_a_picture_and_draws_it_again(
+    what: str, flags: tuple[Any, ...] | None, figures: set[str], run: Path, rose: Path, rosetune: Any, monkeypatch: Any
+) -> None:
+    pytest.importorskip("matplotlib")
+    words = ("analyze", what, run, rose, *(() if flags is None else (*FEW, *flags)))
+    code, out, err = rosetune(*words, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert all(figures <= one["figures"].keys() for one in found)
+    assert all(Path(one["file"]).is_file() for one in found)
+    picture = run / "analysis" / f"{what}.svg"
+    drawn = picture.read_bytes()
+    picture.unlink()
+    monkeypatch.setattr("rosetune.experiments.subjects.load_trained", None)
+    monkeypatch.setattr("rosetune.experiments.analyze.load_trained", None)
+    code, out, err = rosetune(*words)
+    assert (code, err) == (0, "")
+    assert picture.read_bytes() == drawn
+    assert str(picture) in out
+    assert found[0]["title"] in out
+
+
+def test_a_surface_is_a_page_of_its_own(run: Path, rosetune: Any, tmp_path: Path) -> None:
+    pytest.importorskip("plotly")
+    page = tmp_path / "surface.html"
+    code, out, _ = rosetune("analyze", "landscape", run, *FEW, "--points", 3, "--surface", page)
+    assert code == 0
+    assert str(page) in out
+    text = page.read_text(encoding="utf-8")
+    assert "<script src=" not in text
+    assert '"type":"surface"' in text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("analyze",), "the following arguments are required: WHAT"),
+        (("analyze", "weather", "RUN"), "invalid choice: 'weather'"),
+        (("analyze", "landscape", "nowhere"), "there is no folder nowhere: give the folder of a finished run"),
+        (("analyze", "interpolation", "RUN"), "the following arguments are required: RUN"),
+        (("analyze", "landscape", "RUN@3"), "does not keep the checkpoint of step 3 (kept: 2, 4, 6)"),
+        (("analyze", "landscape", "RUN", "--points", 1), "--points must be at least 3, not 1"),
+        (("analyze", "landscape", "RUN", "--figure", "x.jpg"), "--figure x.jpg: name a file that ends in .svg"),
+        (("analyze", "landscape", "RUN", "--surface", "x.png"), "--surface x.png: name a file that ends in .html"),
+        (("analyze", "disagreement", "RUN", "--steps", "a"), "'a' is no list of steps such as 200,600"),
+        (("analyze", "landscape", "RUN", "--pionts", 5), "did you mean --points?"),
+    ],
+)
+def test_what_is_refused(words: tuple[Any, ...], said: str, run: Path, rosetune: Any) -> None:
+    code, out, err = rosetune(*(str(word).replace("RUN", str(run)) if "RUN" in str(word) else word for word in words))
+    if "RUN" in said:
+        assert "required: RUN" in err or "required" in err
+    else:
+        assert said in err
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert not (run / "analysis").exists()
