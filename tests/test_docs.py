@@ -6,6 +6,7 @@ An HTML comment above a block says what the reader does not see:
     <!-- run -->                            run these command lines too, one after the other
     <!-- refused -->                        likewise, and each must end with an error that a user can act on
     <!-- said -->                           each line of this text is one that the command lines before it said
+    <!-- file: plan.yaml -->               this YAML is a plan, which the command lines find under that name
     <!-- not run: why -->                   parsed, but not run here
 """
 
@@ -34,6 +35,7 @@ SMALL = {"demo": "FacebookAI/roberta-base"}
 NOT_RUN = {
     "docs/how-to/elsewhere.md": 1,
     "docs/how-to/several-gpus.md": 1,
+    "docs/how-to/sweeps.md": 1,
     "docs/how-to/tables.md": 1,
     "docs/robustness.md": 2,
 }
@@ -87,6 +89,15 @@ def ending(words: list[str]) -> Any:
     return 0
 
 
+def write_plan(file: Path, text: str) -> None:
+    """A plan that a page shows; nothing is wrong with it."""
+    from rosetune.experiments.plan_reader import read_plan
+    from rosetune.experiments.planned import planned_runs
+
+    file.write_text(text, encoding="utf-8")
+    assert planned_runs(read_plan(file))
+
+
 def lines_of(text: str) -> list[str]:
     """The lines of a text; what is indented goes on with the line before."""
     return [" ".join(line.split()) for line in re.sub(r"\n +", " ", text).splitlines()]
@@ -100,7 +111,7 @@ def test_fences_are_of_known_languages_and_marks(name: str) -> None:
     assert {block.language for block in found} <= {"python", "bash", "yaml", "text", "json"}
     comments = re.findall(r"<!-- (.*?) -->", text, re.DOTALL)
     assert all(
-        re.fullmatch(r"setup: docs/_setup/\w+\.py|run|refused|said|not run: .+|prints: rosetune .+", c)
+        re.fullmatch(r"setup: docs/_setup/\w+\.py|run|refused|said|file: \w+\.yaml|not run: .+|prints: rosetune .+", c)
         for c in comments
     )
     assert sum(map(not_run, found)) == NOT_RUN.get(name, 0)
@@ -124,6 +135,9 @@ def test_blocks_run(
         exec(compile(setup.read_text(encoding="utf-8"), str(setup), "exec"), names)
     said: list[str] = []
     for block in blocks_of(name):
+        for mark in block.marks:
+            if mark.startswith("file: "):
+                write_plan(Path(mark.removeprefix("file: ")), block.text)
         if "said" in block.marks:
             assert not {*lines_of(block.text)} - {*said}
         elif is_run(block) and block.language == "python":
@@ -195,6 +209,8 @@ def test_configurations_are_options_of_train(name: str, tmp_path: Path) -> None:
     from rosetune.experiments.options import make_config
 
     for number, block in enumerate(block for block in blocks_of(name) if block.language == "yaml"):
+        if any(mark.startswith("file: ") for mark in block.marks):
+            continue  # a plan, which is checked where it is used
         file = tmp_path / f"{number}.yaml"
         file.write_text(block.text, encoding="utf-8")
         make_config(config_file=str(file))

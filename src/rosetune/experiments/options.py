@@ -122,7 +122,7 @@ def _typed(options: Mapping[str, Any], source: str, parse: Parse) -> dict[str, A
 
 
 def merged_layers(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Options of several layers, the later on top, as :func:`make_config` says; what is None in the end is left out."""
+    """Options of several layers, the later on top, as :func:`make_config` says, without those that are None."""
     merged: dict[str, Any] = {}
     for given in layers:
         layer = dict(given)
