@@ -4,6 +4,7 @@ Each is one optimizer step on a batch, with our optimizer, so that only the arra
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,11 +19,14 @@ Step = Callable[[dict[str, Tensor]], None]
 
 
 class PublishedRose:
-    """ROSE's first-order mask: norms of what the KL left in .grad, and their quantile."""
+    """ROSE's first-order mask: norms of what the KL left in .grad, and their quantile; or the ensemble with it."""
 
     freezes_update = True
     needs: frozenset[str] = frozenset()
     norms: Tensor
+
+    def __init__(self, ensemble: bool = False) -> None:
+        self.ensemble = ensemble
 
     def read_gradients(self, optimizer: SelectiveAdamW) -> None:
         self.norms = torch.stack([p.grad.norm() for _, p in select_targets(optimizer, LAYER_WEIGHTS)])
@@ -30,7 +34,12 @@ class PublishedRose:
     def __call__(self, optimizer: SelectiveAdamW) -> dict:
         kept = self.norms <= torch.quantile(self.norms, 0.6)
         targets = select_targets(optimizer, LAYER_WEIGHTS)
-        return {p: float(k) for (_, p), k in zip(targets, kept.tolist(), strict=True)}
+        mask = kept.float()
+        if self.ensemble and optimizer.state:
+            pairs = [(p.grad.norm(), optimizer.state[p]["exp_avg"].norm()) for _, p in targets]
+            risks = torch.stack([(0.1 * g / m - 1).abs() for g, m in pairs])
+            mask = (mask + (risks <= torch.quantile(risks, 0.6))) / 2
+        return {p: k for (_, p), k in zip(targets, mask.tolist(), strict=True)}
 
     def observe(self, optimizer: SelectiveAdamW, **losses: Tensor) -> None:
         pass
@@ -52,9 +61,9 @@ def _features(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value for name, value in batch.items() if name != "labels"}
 
 
-def rose_first(model: torch.nn.Module) -> Step:
+def rose_first(model: torch.nn.Module, ensemble: bool = False) -> Step:
     """Two forwards, kl.backward(retain_graph=True), zero_grad, then the cross-entropy back through both."""
-    mask = PublishedRose()
+    mask = PublishedRose(ensemble)
     optimizer = SelectiveAdamW(model.named_parameters(), lr=1e-5, update_mask=mask, fused=True)
 
     def step(batch: dict[str, Tensor]) -> None:
@@ -115,6 +124,7 @@ def child_tuning_f(model: torch.nn.Module) -> Step:
 
 PUBLISHED: dict[str, Callable[[torch.nn.Module], Step]] = {
     "rose_first": rose_first,
+    "rose_ensemble": partial(rose_first, ensemble=True),
     "r_drop": r_drop,
     "r3f": r3f,
     "child_tuning_f": child_tuning_f,

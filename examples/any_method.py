@@ -5,6 +5,7 @@ python examples/any_method.py OBJECTIVE [UPDATE_MASK]
 
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Data
 from rosetune import SelectiveAdamW
 from rosetune.data.embedded import embedded_model_path
 from rosetune.data.sources import load_task
-from rosetune.methods import Objective, PreparedMask, StatefulObjective, UpdateMask, build
+from rosetune.methods import Objective, PreparedMask, SparingMask, StatefulObjective, UpdateMask, build
 
 
 def train(
@@ -52,19 +53,22 @@ def _accumulate(
     mask: UpdateMask | None,
     optimizer: SelectiveAdamW,
 ) -> float:
-    wants_consistency, parts = mask is not None and "consistency" in mask.needs, len(micro_batches)
-    total = 0.0
+    spares, parts, total = isinstance(mask, SparingMask), len(micro_batches), 0.0
+    # A mask may want to see the consistency in some steps only, or that of a share of the rows.
+    wanted = mask is not None and "consistency" in mask.needs and (mask.consistency_share if spares else True)
     for batch in micro_batches:
-        out = objective(
-            model,
-            batch,
-            consistency=wants_consistency,
-            backward=lambda loss: (loss / parts).backward(),  # for objectives of several passes
-        )
-        if mask is not None:
-            task_loss = None if out.task_loss is out.loss else out.task_loss
-            mask.observe(optimizer, consistency=out.consistency, task_loss=task_loss)
-        (out.loss / parts).backward()
+        with mask.resting(optimizer, model) if spares else nullcontext():
+            out = objective(
+                model,
+                batch,
+                consistency=wanted,
+                backward=lambda loss: (loss / parts).backward(),  # for objectives of several passes
+            )
+            if mask is not None:
+                task_loss = None if out.task_loss is out.loss else out.task_loss
+                weight = {"consistency_weight": out.consistency_weight} if spares else {}
+                mask.observe(optimizer, consistency=out.consistency, task_loss=task_loss, **weight)
+            (out.loss / parts).backward()
         total += out.loss.item() / parts
     return total
 

@@ -27,7 +27,9 @@ MASK_OPTIONS = {
     "rose": {
         **ROSES,
         "corrected": {"order": "ensemble", "second_order": "corrected", "trace": True},
-        "auto": {"upper": "auto"},
+        "sketched": {"order": "first", "upper": 0.5, "sketch": 4, "trace": True},
+        "economy": {"order": "first", "upper": 0.5, "refresh": 2, "trace": True},
+        "auto": {"upper": "auto", "trace": True},
     },
     "static": {"upper": {"upper": 0.5}, "frozen": {"frozen": "."}},
     "replay": {"": {"trace": TRACE}},
@@ -39,7 +41,8 @@ MASKS = {"none": {}} | {
     for variant, options in MASK_OPTIONS.get(name, {"": {}}).items()
 }
 # Further variants of a mask, which need not meet every objective.
-ONCE = ("rose-corrected", "rose-auto", "static-frozen")
+ONCE = ("rose-corrected", "rose-auto", "rose-sketched", "rose-economy", "static-frozen")
+ONCE = ("rose-corrected", "rose-auto", "rose-sketched", "rose-economy", "static-frozen")
 PAIRS = [(o, m) for o in OBJECTIVES for m in MASKS if m not in ONCE or o == "cross_entropy"]
 
 

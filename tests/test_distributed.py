@@ -2,13 +2,14 @@
 
 import io
 import os
-from contextlib import redirect_stderr
+from contextlib import nullcontext, redirect_stderr
 
 import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
 from torch import nn
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from transformers.utils import ModelOutput
 
@@ -22,6 +23,7 @@ from rosetune import (
     Rose,
     SelectiveAdamW,
     Smart,
+    SparingMask,
     StatefulObjective,
 )
 from rosetune.methods._fisher import diagonal_fisher
@@ -33,6 +35,17 @@ CASES = {
     "second": (CrossEntropy, lambda: Rose("second", upper=0.5, trace=True)),
     "ensemble": (CrossEntropy, lambda: Rose("ensemble", upper=0.5, trace=True)),
     "r-drop+ensemble": (RDrop, lambda: Rose("ensemble", upper=0.5, trace=True)),
+    "first, sketched": (CrossEntropy, lambda: Rose("first", upper=0.5, sketch=4, trace=True)),
+    "r-drop+ensemble, sketched": (RDrop, lambda: Rose("ensemble", upper=0.5, sketch=4, trace=True)),
+    "r-drop+ensemble, 3 labels": (RDrop, lambda: Rose("ensemble", upper=0.5, trace=True)),
+    "r-drop+ensemble, 3 labels, sketched": (RDrop, lambda: Rose("ensemble", upper=0.5, sketch=4, trace=True)),
+    "first, economy": (CrossEntropy, lambda: Rose("first", upper=0.5, refresh=2, consistency_share=0.5, trace=True)),
+    "second, economy": (CrossEntropy, lambda: Rose("second", upper=0.5, refresh=2, trace=True)),
+    "ensemble, economy": (CrossEntropy, lambda: Rose("ensemble", upper=0.5, refresh=4, agreement=0.5, trace=True)),
+    "r-drop+first, economy": (RDrop, lambda: Rose("first", upper=0.5, refresh=2, sketch=4, trace=True)),
+    "second, sharded": (CrossEntropy, lambda: Rose("second", upper=0.5, trace=True)),
+    "second, economy, sharded": (CrossEntropy, lambda: Rose("second", upper=0.5, refresh=2, trace=True)),
+    "random, sharded": (CrossEntropy, lambda: RandomMask(0.5)),
     "random": (CrossEntropy, lambda: RandomMask(0.5)),
     "smart+second": (
         lambda: Smart(epsilon=0.05, noise_std=0.0, step_size=0.1, bregman_weight=0.5),
@@ -42,24 +55,33 @@ CASES = {
     "child-tuning-d": (CrossEntropy, lambda: ChildTuning("D", fisher="example")),
     "child-tuning-f": (CrossEntropy, lambda: ChildTuning("F")),
 }
+# Here DistributedDataParallel waits for every gradient, so that those of frozen tensors are computed and dropped.
+WAITING = ("first, economy", "r-drop+first, economy")
 # No mask of these changes from step to step.
-FIXED = ("random", "child-tuning-d", "child-tuning-f")
+FIXED = ("random", "random, sharded", "child-tuning-d", "child-tuning-f")
 
 
-def batch(step):
+def batch(step, num_labels=2):
     generator = torch.Generator().manual_seed(step)
     ids = torch.randint(5, 100, (ROWS, 10), generator=generator)
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.arange(ROWS) % 2}
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.arange(ROWS) % num_labels}
 
 
 def train(case, rank=0, world=1):
     """The trained weights and the masks; each rank sees its share of the same global batch."""
     make_objective, make_mask = CASES[case]
-    model = RowNoise()
+    num_labels = 3 if "3 labels" in case else 2
+    model = RowNoise(num_labels)
     objective, mask = make_objective(), make_mask()
+    sharded = world > 1 and "sharded" in case
+    if sharded:
+        for layer in model.layer:
+            fully_shard(layer)
+        fully_shard(model)
     optimizer = SelectiveAdamW(model.named_parameters(), lr=1e-2, update_mask=mask)
-    wrapped = DistributedDataParallel(model) if world > 1 else model
-    shares = [{k: v[rank::world] for k, v in batch(step).items()} for step in range(STEPS)]
+    unused = "economy" in case and case not in WAITING
+    wrapped = DistributedDataParallel(model, find_unused_parameters=unused) if world > 1 and not sharded else model
+    shares = [{k: v[rank::world] for k, v in batch(step, num_labels).items()} for step in range(STEPS)]
     if isinstance(objective, StatefulObjective):
         objective.setup(model, total_steps=STEPS)
     if isinstance(mask, PreparedMask):
@@ -68,20 +90,21 @@ def train(case, rank=0, world=1):
     for share in shares:
         if isinstance(objective, StatefulObjective):
             objective.begin_step(model)
-        out = objective(wrapped, share, consistency="consistency" in mask.needs, backward=None)
-        mask.observe(
-            optimizer,
-            consistency=out.consistency,
-            task_loss=None if out.task_loss is out.loss else out.task_loss,
-        )
-        out.loss.backward()
+        spares = isinstance(mask, SparingMask)
+        with mask.resting(optimizer, wrapped) if spares else nullcontext():
+            wanted = "consistency" in mask.needs and (mask.consistency_share if spares else True)
+            out = objective(wrapped, share, consistency=wanted, backward=None)
+            weight = {"consistency_weight": out.consistency_weight} if spares else {}
+            task_loss = None if out.task_loss is out.loss else out.task_loss
+            mask.observe(optimizer, consistency=out.consistency, task_loss=task_loss, **weight)
+            out.loss.backward()
         optimizer.clip_grad_norm_(1.0)
         optimizer.step()
         optimizer.zero_grad()
         multipliers.append([float(mean) for mean in optimizer.density.values()])
     trace = getattr(mask, "trace", None)
     return {
-        "weights": torch.cat([p.detach().flatten() for p in model.parameters()]),
+        "weights": torch.cat([(p.full_tensor() if sharded else p).detach().flatten() for p in model.parameters()]),
         "masks": np.array(multipliers) if trace is None else trace.multipliers,
     }
 
@@ -108,10 +131,21 @@ def fisher(rank=0, world=1, left_out=None):
     return {"values": values, "shown": shown.getvalue()}
 
 
+def refused():
+    """What ROSE-First says to a model in shards."""
+    model, mask = RowNoise(), Rose("first", upper=0.5)
+    fully_shard(model)
+    optimizer = SelectiveAdamW(model.named_parameters(), update_mask=mask)
+    try:
+        mask.observe(optimizer, consistency=CrossEntropy()(model, batch(0), consistency=True).consistency)
+    except ValueError as error:
+        return str(error)
+
+
 def worker(rank, folder, cases):
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    found = {case: train(case, rank, 2) for case in cases} | {"fisher": fisher(rank, 2)}
+    found = {case: train(case, rank, 2) for case in cases} | {"fisher": fisher(rank, 2), "refused": refused()}
     torch.save(found, os.path.join(folder, f"{rank}.pt"))
     torch.distributed.destroy_process_group()
 
@@ -132,6 +166,10 @@ def test_two_processes_are_one(two_ranks, case):
     np.testing.assert_array_equal(zero["masks"], alone["masks"])
     torch.testing.assert_close(zero["weights"], alone["weights"], rtol=0, atol=1e-9)
     assert case in FIXED or len(np.unique(alone["masks"], axis=0)) > 1
+
+
+def test_what_cannot_be_ranked_in_shards_is_refused(two_ranks):
+    assert all("use DistributedDataParallel, or ROSE-Second" in rank["refused"] for rank in two_ranks)
 
 
 def test_the_fisher_pass_of_two_processes_is_that_of_one(two_ranks):

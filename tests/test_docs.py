@@ -225,6 +225,18 @@ def test_the_tables_of_methods_are_complete() -> None:
     assert sorted(listed) == sorted([*OBJECTIVES, *UPDATE_MASKS])
 
 
+def test_every_cell_of_the_support_table_names_a_test_or_says_what_is_not_proven() -> None:
+    section = (ROOT / "docs/support.md").read_text(encoding="utf-8").partition("## Methods and features\n")[2]
+    table, _, rest = section.partition("\n\n- ")
+    tests = re.findall(r"^(?:- )?(\w+): `([\w/]+\.py)::(\w+)`", rest, re.MULTILINE)
+    for _, file, function in tests:
+        assert f"def {function}(" in (ROOT / file).read_text(encoding="utf-8")
+    allowed = {word for word, _, _ in tests} | {"**unproven**", "refused", "differs", "exact", "dropped"}
+    rows = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("| ")]
+    assert {len(row) for row in rows} == {9}
+    assert {word.strip() for row in rows[1:] for cell in row[1:] for word in cell.split(",")} == allowed
+
+
 def test_the_table_of_attacks_is_complete() -> None:
     from rosetune.robustness.attacks.recipes import RECIPES
 

@@ -118,7 +118,7 @@ def test_r_drop_with_rose_ranks_by_the_separate_losses(tmp_path, tiny_model):
     seen = []
 
     class Watched(Rose):
-        def observe(self, optimizer, *, consistency=None, task_loss=None):
+        def observe(self, optimizer, *, consistency=None, task_loss=None, consistency_weight=None):
             seen.append((consistency.item(), task_loss.item()))
             super().observe(optimizer, consistency=consistency, task_loss=task_loss)
 

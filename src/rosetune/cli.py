@@ -24,6 +24,7 @@ from rosetune.verbs import (
     train,
 )
 from rosetune.verbs import list as listing
+from rosetune.verbs import report as reporting
 
 _VERBS = {
     "train": train,
@@ -31,6 +32,7 @@ _VERBS = {
     "attack": attack,
     "controls": controls,
     "compare": compare,
+    "report": reporting,
     "sweep": sweep,
     "reproduce": reproduce,
     "table": table,

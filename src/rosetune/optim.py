@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.nn import Parameter
 from torch.optim.adamw import adamw
 
@@ -102,6 +103,7 @@ class SelectiveAdamW(torch.optim.AdamW):
         """Clip the global gradient norm and remember the coefficient; returns the norm before clipping."""
         parameters = [p for group in self.param_groups for p in group["params"]]
         norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm)
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm  # of shards
         self.clip_coefficient = torch.clamp(max_norm / (norm + 1e-6), max=1.0)
         return norm
 

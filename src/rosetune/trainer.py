@@ -3,6 +3,7 @@
 import copy
 import inspect
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -13,7 +14,15 @@ from rosetune._means import Means
 from rosetune._torch import unwrap
 from rosetune.arguments import RobustTrainingArguments, build_objective, build_update_mask
 from rosetune.data.balance import ClassBalancedSampler
-from rosetune.methods import Objective, ObjectiveOutput, ObservingMask, PreparedMask, StatefulObjective, UpdateMask
+from rosetune.methods import (
+    Objective,
+    ObjectiveOutput,
+    ObservingMask,
+    PreparedMask,
+    SparingMask,
+    StatefulObjective,
+    UpdateMask,
+)
 from rosetune.methods._state import keep_with, require_state
 from rosetune.methods.cross_entropy import CrossEntropy
 from rosetune.optim import SelectiveAdamW, require_same_mask
@@ -94,6 +103,9 @@ class RobustTrainer(Trainer):
                 "update masks rank whole tensors and do not work on the shards of DeepSpeed or FSDP: use one device "
                 "or DistributedDataParallel (accelerate launch)"
             )
+        if self._is_masked(args) and args.torch_compile:
+            # A compiled backward pass otherwise overwrites what the gradients that rank need as well.
+            torch._functorch.config.donated_buffer = False
         # Sequence-classification heads take num_items_in_batch and drop it.
         self.model_accepts_loss_kwargs = False
 
@@ -170,10 +182,15 @@ class RobustTrainer(Trainer):
             require_state(checkpoint, [*mask, *own])
         super()._load_optimizer_and_scheduler(checkpoint)
 
-    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+    def training_step(self, model: Any, *args: Any, **kwargs: Any) -> Tensor:
         """The Trainer's, with a look at whether a subclass's ``compute_loss`` came here."""
         self._asked = False
-        loss = super().training_step(*args, **kwargs)
+        optimizer, mask = self._selective_adamw(), self.update_mask
+        resting: AbstractContextManager[None] = nullcontext()
+        if isinstance(mask, SparingMask) and optimizer is not None:
+            resting = mask.resting(optimizer, model)
+        with resting:
+            loss = super().training_step(model, *args, **kwargs)
         if not self._asked and (self._is_masked(self.args) or self.training_objective != CrossEntropy()):
             raise ValueError(
                 f"{type(self).__name__}.compute_loss bypasses objective and update mask, since it does not call "
@@ -197,7 +214,9 @@ class RobustTrainer(Trainer):
                 "None where the mask was named after a first train()"
             )
         self._begin_step(model, optimizer, mask)
-        wants_consistency = mask is not None and "consistency" in mask.needs
+        wants_consistency: float = mask is not None and "consistency" in mask.needs
+        if wants_consistency and isinstance(mask, SparingMask):
+            wants_consistency = mask.consistency_share
         out = self.training_objective(model, inputs, consistency=wants_consistency, backward=self._backward)
         if optimizer is not None and mask is not None and mask.needs:
             self._observe(mask, optimizer, out)
@@ -280,7 +299,8 @@ class RobustTrainer(Trainer):
         optimizer.clip_coefficient = 1.0 / scale
         consistency = None if out.consistency is None else out.consistency * scale
         task_loss = None if out.task_loss is out.loss else out.task_loss * scale
-        mask.observe(optimizer, consistency=consistency, task_loss=task_loss)
+        weight = {"consistency_weight": out.consistency_weight} if isinstance(mask, SparingMask) else {}
+        mask.observe(optimizer, consistency=consistency, task_loss=task_loss, **weight)
 
     def _loss_scale(self) -> float:
         scaler = self.accelerator.scaler

@@ -17,7 +17,7 @@ from rosetune.experiments.options import make_config
 from rosetune.experiments.train import train_run
 from rosetune.experiments.training import training_defaults
 from rosetune.mask_trace import MaskTrace
-from rosetune.runs.claimed_run import ClaimedRun
+from rosetune.runs.claimed_run import ClaimedRun, LeftOut
 from rosetune.runs.config import RunConfig
 from rosetune.runs.controls import CONTROLS, found_controls, left_out
 from rosetune.runs.run import Run, RunError
@@ -292,6 +292,18 @@ def test_the_same_compute_is_counted_in_passes(tmp_path: Path, objective: dict[s
         return
     run = write_claim(tmp_path / "run", trace=False, **method)
     assert claimed(run).step_cost() == passes_of_two_steps(tmp_path, method) / passes_of_two_steps(tmp_path, {})
+
+
+@pytest.mark.parametrize("objective", [{}, {"objective": "r_drop"}])
+def test_the_same_compute_of_a_mask_that_stays_in_force(tmp_path: Path, objective: dict[str, Any]) -> None:
+    """Steps three and four are one that makes a mask, from half of the rows, and one that does not."""
+    rose = {"order": "first", "refresh": 2, "consistency_share": 0.5}
+    method = {**objective, "update_mask": "rose", "update_mask_kwargs": rose}
+    run = write_claim(tmp_path / "run", trace=False, **method)
+    assert claimed(run).step_cost() == passes_of_two_steps(tmp_path, method) / passes_of_two_steps(tmp_path, {})
+    adaptive = {**method, "update_mask_kwargs": {**rose, "agreement": 0.5}}
+    with pytest.raises(LeftOut, match="give refresh without agreement"):
+        claimed(write_claim(tmp_path / "other", trace=False, **adaptive)).step_cost()
 
 
 def test_the_length_of_the_same_compute(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def train(home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple
     [
         (["--report_to", "wandb"], "wandb"),
         (["--report_to", "tensorboard"], "tensorboard"),
+        (["--report_to", "trackio"], "trackio"),
         (["--optim", "adamw_bnb_8bit"], "bitsandbytes"),
         (["--optim", "galore_adamw"], "galore_torch"),
         (["--deepspeed", "x.json"], "deepspeed"),
@@ -57,6 +59,8 @@ def train(home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple
     ],
 )
 def test_a_missing_package_is_one_line(words: list[str], package: str, train: Any, home: Path) -> None:
+    if find_spec(package.replace("-", "_")) is not None:
+        pytest.skip(f"{package} is installed")
     code, _, err = train(*words)
     assert code == 2
     assert err.splitlines()[-1].startswith("rosetune: error: ")
@@ -136,6 +140,32 @@ def test_only_what_is_named_is_reworded() -> None:
         raise RuntimeError("no luck")
     with pytest.raises(FileNotFoundError), reworded(Exception):
         raise FileNotFoundError("x")
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line(train: Any, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a network, and with one that is told not to be used; before anything is trained."""
+    from huggingface_hub import constants
+    from huggingface_hub.hf_api import HfApi
+
+    code, _, err = train("--push_to_hub", "true", "--hub_model_id", "me/mine")
+    assert code == 2
+    assert "offline mode is enabled" in err.splitlines()[-1]
+    assert not (home / "run").exists()
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+
+    def nowhere(*arguments: Any, **options: Any) -> Any:
+        # What create_repo does, at a place where nobody listens.
+        from huggingface_hub.utils import get_session
+
+        return get_session().post("http://127.0.0.1:9/api/repos/create", timeout=5)
+
+    monkeypatch.setattr(HfApi, "create_repo", nowhere)
+    code, _, err = train("--push_to_hub", "true", "--hub_model_id", "me/mine")
+    assert code == 2
+    assert "the hub cannot be reached (" in err.splitlines()[-1]
+    assert "or leave out --push_to_hub" in err.splitlines()[-1]
+    assert not (home / "run").exists()
 
 
 def test_processes_that_would_train_each_by_itself_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

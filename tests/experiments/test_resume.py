@@ -298,7 +298,8 @@ def test_an_evaluation_of_checkpoints_that_is_killed_after_each_file(
             break
         except Killed:
             sessions += 1
-    assert sessions == 3 + 1 + 2 * 6 - 1  # the end's, its mark, and six of each of two checkpoints
+    # The end's two sets, what each was made of, and their mark; the end's step; nine of each of two checkpoints.
+    assert sessions == 5 + 1 + 2 * 9 - 1
     assert tiny_run.contents(run) == tiny_run.contents(whole)
     assert Run.open(run).steps.keys() == {2, 4, 6}
 

@@ -144,6 +144,15 @@ def test_a_finished_search_trains_nothing_and_another_one_is_refused(found: dict
         run_search(config(library, folder, held_out=30), read_space(RATES), options, report=tiny_run.silent)
 
 
+def test_a_record_whose_last_line_broke_off_is_read(found: dict[str, Any], library: Library) -> None:
+    """As a full disk leaves it."""
+    with (Path(found["folder"]) / "journal.log").open("ab") as file:
+        file.write(b'{"op_code":4,"worker_id":"x')
+    options = SearchOptions(sampler="grid", objective_mix="clean=3,noise=1")
+    wanted = config(library, Path(found["folder"]), held_out=40)
+    assert run_search(wanted, read_space(RATES), options, report=tiny_run.silent) == found
+
+
 def test_best_options_are_a_config_of_an_ordinary_run(found: dict[str, Any], library: Library) -> None:
     path = Path(found["folder"]) / "best.yaml"
     best = make_config(config_file=str(path))

@@ -23,6 +23,7 @@ EXCEPT = {
     "norm_parameters": ("nonsense",),
     "sync_dropout": (True,),
     "balanced_batches": (True,),
+    "skip_gradients": (True,),
 }
 
 

@@ -70,11 +70,13 @@ def reference(model, batches, order):
     return masks
 
 
+@pytest.mark.parametrize("num_labels", [2, 3])
 @pytest.mark.parametrize("order", ["first", "second", "ensemble"])
-def test_risks_from_the_parts_and_the_update_from_the_aggregate(order):
-    ours = make_model().double()
+def test_risks_from_the_parts_and_the_update_from_the_aggregate(order, num_labels):
+    """With three labels the cross-entropy's gradient is that of the loss less the KL's."""
+    ours = make_model(num_labels=num_labels).double()
     theirs = copy.deepcopy(ours)
-    batches = [make_batch(seed=step) for step in range(STEPS)]
+    batches = [make_batch(seed=step, num_labels=num_labels) for step in range(STEPS)]
     expected = reference(theirs, batches, order)
     mask = Rose(order, upper=UPPER, trace=True)
     optimizer = SelectiveAdamW(ours.named_parameters(), lr=LR, weight_decay=DECAY, update_mask=mask)
@@ -82,7 +84,12 @@ def test_risks_from_the_parts_and_the_update_from_the_aggregate(order):
     for step, batch in enumerate(batches, 1):
         torch.manual_seed(step)
         out = objective(ours, batch, consistency="consistency" in mask.needs)
-        mask.observe(optimizer, consistency=out.consistency, task_loss=out.task_loss)
+        mask.observe(
+            optimizer,
+            consistency=out.consistency,
+            task_loss=out.task_loss,
+            consistency_weight=out.consistency_weight,
+        )
         out.loss.backward()
         optimizer.clip_grad_norm_(CLIP)
         optimizer.step()
@@ -91,6 +98,39 @@ def test_risks_from_the_parts_and_the_update_from_the_aggregate(order):
     assert len({tuple(row) for row in expected}) > 1  # the mask does change
     for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(p, q, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("options", [{}, {"sketch": 4}, {"reduce": "norms"}])
+def test_backward_passes_with_three_labels(options):
+    """One for the KL and one for the loss; a third where the norms of micro-batches are averaged."""
+    model, passes = make_model(num_labels=3).double(), []
+    model.bert.pooler.register_forward_hook(
+        lambda module, inputs, output: output.register_hook(lambda gradient: passes.append(1)) and None
+    )
+    rose = Rose("ensemble", upper=UPPER, **options)
+    optimizer = SelectiveAdamW(model.named_parameters(), lr=LR, update_mask=rose)
+    sums, parts = [], 2
+    for part in range(parts):
+        batch = make_batch(seed=part, num_labels=3)
+        torch.manual_seed(part)
+        out = RDrop(alpha=ALPHA)(model, batch, consistency=True)
+        weight = out.consistency_weight
+        rose.observe(optimizer, consistency=out.consistency, task_loss=out.task_loss, consistency_weight=weight)
+        (out.loss / parts).backward()
+        sums.append((part, batch))
+    assert len(passes) == parts * (3 if options.get("reduce") == "norms" else 2)
+    targets = [p for name, p in model.named_parameters() if ".layer." in name and name.endswith("weight")]
+    found = rose._observation.task_norms(targets, 1.0, options.get("reduce") == "norms")
+    expected = []
+    for part, batch in sums:
+        ce, _ = losses(model, batch, seed=part)
+        expected.append(torch.autograd.grad(ce, targets))
+    for i, (norm, target) in enumerate(zip(found, targets, strict=True)):
+        gradients = [each[i] for each in expected]
+        if options.get("sketch") and target.dim() == 2:
+            gradients = [g @ rose._project(g.shape[1], g) for g in gradients]
+        mean = sum(g.norm() for g in gradients) if options.get("reduce") == "norms" else sum(gradients).norm()
+        torch.testing.assert_close(norm, mean / parts, rtol=1e-8, atol=0)
 
 
 def test_the_aggregate_would_rank_otherwise():

@@ -103,7 +103,7 @@ def test_a_micro_batch_that_shares_no_backward_pass_adds_to_those_that_do():
         torch.manual_seed(draw)
         kl = CrossEntropy()(model, batch, consistency=True).consistency
         parts = torch.autograd.grad(kl, [p for _, p in select_targets(optimizer, rose.target_parameters)])
-        parts = [g @ rose._projection(g.shape[1], g) if g.dim() == 2 else g for g in parts]
+        parts = [g @ rose._project(g.shape[1], g) if g.dim() == 2 else g for g in parts]
         expected = parts if expected is None else [a + b for a, b in zip(expected, parts, strict=True)]
     torch.testing.assert_close(found, torch.stack([g.norm() / 2 for g in expected]), rtol=1e-9, atol=0)
 
@@ -160,7 +160,7 @@ def test_a_backward_pass_without_weight_gradients(architecture, num_labels, obje
     for norm, gradient, (name, _) in zip(found, expected, targets, strict=True):
         gradient = gradient.t() if "c_" in name else gradient  # GPT-2's Conv1D holds (in, out)
         if gradient.dim() == 2 and "embed" not in name:
-            gradient = gradient @ rose._projection(gradient.shape[1], gradient)
+            gradient = gradient @ rose._project(gradient.shape[1], gradient)
         torch.testing.assert_close(norm, gradient.norm() / 2, rtol=1e-9, atol=1e-12)
 
 

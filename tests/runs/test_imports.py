@@ -35,7 +35,7 @@ MAY = {
     "__main__": {"cli"},
 }
 # Public names are imported when they are asked for, and a package's own version is no import of it.
-MAY |= {room: MAY[room] | {"rosetune"} for room in ("cli", "experiments")}
+MAY |= {room: MAY[room] | {"rosetune"} for room in ("cli", "experiments", "report")}
 MAY["rosetune"] = {*MAY} - {"experiments", "verbs", "cli", "__main__", "report"}
 # `rosetune list methods` prints docstrings of the classes, imported only then. A finished run holds its card.
 EXCEPTIONS = {

@@ -11,6 +11,7 @@ from typing import Any
 from rosetune._files import write_json
 from rosetune.data.synonyms import load_synonyms
 from rosetune.experiments.attack_options import BUDGET, TEXTATTACK, AttackOptions
+from rosetune.experiments.evaluate import write_card
 from rosetune.experiments.lock import locked
 from rosetune.experiments.models import load_trained, quiet_libraries
 from rosetune.experiments.targets import Target, find_targets
@@ -73,6 +74,7 @@ def attack_runs(runs: Sequence[Run], options: AttackOptions, say: Say = print, *
                 found = _attack(target, victim, name, _recipe(name, options, synonyms, unk), path, options, say)
                 results[run][name] = found
                 figures[run][name] = {"file": str(path), **summary(found, options.budget)}
+            write_card(Run(target.run.folder), target.run.metrics)
     matrices = _transfer(targets, results, options, say)
     labels = {str(target.run): target.data.labels for target in targets}
     return Attacked(options.attack, options.set, options.budget, results, figures, matrices, labels)

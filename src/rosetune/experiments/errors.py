@@ -8,12 +8,15 @@ from rosetune.runs.values import RunError
 
 __all__ = ["first_line", "reworded"]
 
+_NETWORK = ("httpx", "httpx2")  # huggingface_hub's clients, whose errors are no OSError
+
 
 @contextmanager
 def reworded(*kinds: type[Exception]) -> Iterator[None]:
     """Turns a missing package, and errors of these kinds, into a :class:`RunError`.
 
-    It stands where nothing but the user's values or machine can be the cause: a fault of ours must keep its traceback.
+    So it does with a hub that cannot be reached. It stands where nothing but the user's values or machine can be the
+    cause: a fault of ours must keep its traceback.
     ``ValueError`` and ``OSError``, which the command line shows in one line, pass.
     """
     try:
@@ -23,6 +26,10 @@ def reworded(*kinds: type[Exception]) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, (ImportError, *kinds)):
             raise RunError(first_line(error)) from error
+        if type(error).__module__.partition(".")[0] in _NETWORK:
+            raise RunError(
+                f"the hub cannot be reached ({first_line(error)}): try again later, or leave out --push_to_hub"
+            ) from error
         raise
 
 

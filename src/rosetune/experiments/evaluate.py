@@ -25,7 +25,15 @@ from rosetune.runs.metrics import run_metrics
 from rosetune.runs.run import Run, RunError
 from rosetune.runs.sets import SetName
 
-__all__ = ["evaluate_again", "evaluate_along", "evaluate_run", "predict_rows", "predict_sets", "write_metrics"]
+__all__ = [
+    "evaluate_again",
+    "evaluate_along",
+    "evaluate_run",
+    "predict_rows",
+    "predict_sets",
+    "write_card",
+    "write_metrics",
+]
 
 MANY = 10_000  # rows of which the person who waits is told also where there is no bar
 _WITH_TEXTS_OF_ITS_OWN = ("clean", "advglue", "file")  # those of noise are as long
@@ -219,7 +227,14 @@ def write_metrics(folder: Path, labels: Sequence[str]) -> None:
     metrics = run_metrics(folder, labels)
     path, text = folder / "metrics.json", as_json(metrics)
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        write_text(folder / "model" / "README.md", model_card(Run(folder), metrics))
+        write_card(Run(folder), metrics)
+        write_text(path, text)
+
+
+def write_card(run: Run, metrics: Mapping[str, Any]) -> None:
+    """Bring the model card beside the weights up to date; one that says the same is left alone."""
+    path, text = run.folder / "model" / "README.md", model_card(run, metrics)
+    if path.parent.is_dir() and not (path.is_file() and path.read_text(encoding="utf-8") == text):
         write_text(path, text)
 
 

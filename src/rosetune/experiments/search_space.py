@@ -116,7 +116,7 @@ def _dimension(name: str, given: Any) -> Dimension:
     match = _RANGE.fullmatch(str(given).replace(" ", ""))
     if match is None:
         return _choices(name, [_scalar(part) for part in str(given).split(",") if part.strip()])
-    low, high, step = (None if text is None else _scalar(text) for text in match.groups()[1:])
+    low, high, step = _scalar(match[2]), _scalar(match[3]), None if match[4] is None else _scalar(match[4])
     if not low < high:
         raise RunError(f"--space {name}={given}: the range ends before it begins, at {high}")
     if match[1] and (low <= 0 or step is not None):

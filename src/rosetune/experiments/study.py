@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ def open_study(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     given = options.storage or str(folder / "journal.log")
+    if "://" not in given:
+        _mend(Path(given).expanduser())
     try:
         storage = given if "://" in given else JournalStorage(JournalFileBackend(str(Path(given).expanduser())))
         return optuna.create_study(
@@ -42,6 +45,15 @@ def open_study(
         raise RunError(f"--storage {given} needs the driver of that database: {error}") from error
     except Exception as error:  # of a database: each has errors of its own
         raise RunError(f"--storage {given} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def _mend(journal: Path) -> None:
+    """Cut off a last line that a full disk has left unfinished: Optuna would refuse the whole file for it."""
+    if not journal.is_file() or Path(f"{journal}.lock").is_symlink():  # which is there while another process writes
+        return
+    text = journal.read_bytes()
+    if not text.endswith(b"\n"):
+        os.truncate(journal, text.rfind(b"\n") + 1)
 
 
 def study_result(study: Any, space: Mapping[str, Dimension], folder: Path) -> dict[str, Any]:

@@ -110,7 +110,13 @@ def place(kind: str, subject: Subject, settings: Mapping[str, Any]) -> tuple[Pat
     """Where an analysis with these settings is kept, and what is known of its model."""
     decided = {**settings, "step": subject.step}
     run = subject.run
-    about = {"kind": kind, "name": str(subject), "method": run.method, "task": run.task, "run_seed": run.seed}
+    about: dict[str, Any] = {
+        "kind": kind,
+        "name": str(subject),
+        "method": run.method,
+        "task": run.task,
+        "run_seed": run.seed,
+    }
     about["guess"] = math.log(len(run.labels)) if run.labels else None
     return analysis_file(run.folder, kind, decided), {**about, "settings": decided}
 

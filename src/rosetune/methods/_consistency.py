@@ -1,5 +1,6 @@
 """Two stochastic passes of the same input, and the divergence between them."""
 
+import math
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from rosetune.methods._shared_backward import mark_logits
 
 
 def two_passes(
-    model: torch.nn.Module, inputs: dict[str, Any], shared: bool = False
+    model: torch.nn.Module, inputs: dict[str, Any], shared: bool = False, share: float = 1.0
 ) -> tuple[Tensor, Tensor, ModelOutput]:
     """Two dropout passes of the same rows, in one forward of the doubled batch.
 
@@ -23,28 +24,29 @@ def two_passes(
         inputs: without labels; tensors of shape (batch, ...).
         shared: the loss that is followed will depend on the model through both of these logits and nothing else, so
             that its backward pass can serve the consistency as well (see ``_shared_backward``).
+        share: of the rows that take the second pass, the first ceil(share batch).
 
     Returns:
-        Logits of the first and of the second pass, each (batch, ...), and the outputs of the first pass.
+        Logits of the first pass (batch, ...) and of the second (ceil(share batch), ...), and the first one's outputs.
     """
     batch = batch_size(inputs)
-    logits = forward(model, doubled(inputs)).logits
+    logits = forward(model, doubled(inputs, math.ceil(share * batch - 1e-9))).logits
     if shared:
         mark_logits(logits)
     return logits[:batch], logits[batch:], ModelOutput(logits=logits[:batch])
 
 
-def doubled(inputs: dict[str, Any]) -> dict[str, Any]:
-    """The same rows twice, one set after the other."""
+def doubled(inputs: dict[str, Any], rows: int | None = None) -> dict[str, Any]:
+    """The same rows twice, one set after the other; the second time only the first ``rows`` of them."""
     batch = batch_size(inputs)
     return {
-        name: torch.cat([x, x]) if isinstance(x, Tensor) and x.dim() > 0 and x.shape[0] == batch else x
+        name: torch.cat([x, x[:rows]]) if isinstance(x, Tensor) and x.dim() > 0 and x.shape[0] == batch else x
         for name, x in inputs.items()
     }
 
 
 def clean_pass(
-    model: torch.nn.Module, inputs: dict[str, Any], consistency: bool, apart: bool = False
+    model: torch.nn.Module, inputs: dict[str, Any], consistency: float, apart: bool = False
 ) -> tuple[Any, Tensor | None]:
     """The outputs of one clean pass and, where a consistency is asked for, the logits of a second dropout pass.
 

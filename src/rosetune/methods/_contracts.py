@@ -1,6 +1,7 @@
 """The two axes: what an objective returns, what an update mask is asked."""
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -22,6 +23,8 @@ class ObjectiveOutput:
         outputs: the model's outputs for the clean pass.
         consistency: symmetric KL of two dropout passes of the clean input, or None where it was not asked for.
         terms: each component, detached, by the name under which it is logged.
+        consistency_weight: a number w where the loss is exactly task_loss + w consistency (R-Drop), so that a mask
+            can tell the gradient of one from those of the others; else None.
     """
 
     loss: Tensor
@@ -29,6 +32,7 @@ class ObjectiveOutput:
     outputs: Any
     consistency: Tensor | None = None
     terms: dict[str, Tensor] = field(default_factory=dict)
+    consistency_weight: float | None = None
 
 
 class Objective(Protocol):
@@ -39,7 +43,7 @@ class Objective(Protocol):
         model: torch.nn.Module,
         inputs: dict[str, Any],
         *,
-        consistency: bool,
+        consistency: float,
         backward: Callable[[Tensor], None] | None,
     ) -> ObjectiveOutput:
         """The loss of one micro-batch.
@@ -48,7 +52,8 @@ class Objective(Protocol):
             model: any callable that takes the inputs without ``labels`` and returns ``logits``.
             inputs: tensors of shape (batch, ...) with ``labels`` of shape (batch,), or (batch, tokens) for token-level
                 outputs.
-            consistency: whether the symmetric KL of two dropout passes of the clean input is wanted as well.
+            consistency: whether the symmetric KL of two dropout passes of the clean input is wanted as well: False, or
+                the share of the rows that it may be limited to, True for all of them.
             backward: for objectives with several ascent passes: back-propagates a part of the loss at once, divided
                 by the accumulation steps. None: ``loss.backward()``.
         """
@@ -101,11 +106,13 @@ class UpdateMask(Protocol):
     Attributes:
         freezes_update: True where a masked tensor is neither moved nor decayed (ROSE); False where the mask only
             scales the gradient (Child-Tuning).
-        needs: the losses whose gradient the mask wants to see, of {"consistency", "task_loss"}.
+        needs: the losses whose gradient the mask wants to see in the coming step, of {"consistency", "task_loss"}.
     """
 
     freezes_update: bool
-    needs: frozenset[str]
+
+    @property
+    def needs(self) -> frozenset[str]: ...
 
     def observe(
         self,
@@ -144,6 +151,36 @@ class ObservingMask(UpdateMask, Protocol):
 
     def discard_used(self, optimizer: torch.optim.Optimizer) -> None:
         """Forget it if a backward pass has run since: then a gradient scaler has skipped the step it was for."""
+        ...
+
+
+@runtime_checkable
+class SparingMask(UpdateMask, Protocol):
+    """An update mask that can do with less of a step than all of it (ROSE).
+
+    Attributes:
+        consistency_share: of the rows of a micro-batch whose consistency it wants to see, in (0, 1].
+    """
+
+    consistency_share: float
+
+    def observe(
+        self,
+        optimizer: torch.optim.Optimizer,
+        *,
+        consistency: Tensor | None = None,
+        task_loss: Tensor | None = None,
+        consistency_weight: float | None = None,
+    ) -> None:
+        """As for any mask; ``consistency_weight`` is that of :class:`ObjectiveOutput`."""
+        ...
+
+    def resting(self, optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> AbstractContextManager[None]:
+        """Around forward and backward pass of every micro-batch: what this step does not update takes no gradient.
+
+        Args:
+            model: as it is called, with its wrappers.
+        """
         ...
 
 

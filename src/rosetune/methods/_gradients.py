@@ -32,12 +32,18 @@ def gradients(
         of, reaching: loss and tensors in words, for the errors.
 
     Raises:
-        ValueError: none of the tensors is reached, or the forward ran under reentrant checkpointing.
+        ValueError: none of the tensors is reached, or the forward ran under reentrant checkpointing, or was compiled
+            for a single backward pass.
     """
     outputs: Any = [loss]
     try:
         found = torch.autograd.grad(outputs, tensors, [seed], retain_graph=retain_graph, allow_unused=True)
     except RuntimeError as error:
+        if "donated" in str(error):
+            raise ValueError(
+                f"the gradient of {of} alone needs the buffers that torch.compile frees in a backward pass: set "
+                "torch._functorch.config.donated_buffer = False before the first step, as RobustTrainer does"
+            ) from error
         if "use_reentrant" not in str(error):
             raise
         raise ValueError(

@@ -1,13 +1,15 @@
 """Gradients of losses that are looked at and not followed: kept for one step, averaged, reduced to norms."""
 
 import logging
+import math
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.nn import Parameter
 
 from rosetune._torch import world_size
-from rosetune.methods._gradients import gradients
+from rosetune.methods._gradients import gradients, words
 from rosetune.methods._shared_backward import SharedBackward, share_backward
 from rosetune.methods._sketch import sketched_gradients
 from rosetune.methods._uses import Projection, projected
@@ -31,8 +33,11 @@ class Observation:
         self._pending: list[tuple[SharedBackward, dict[str, list[Tensor]] | None, bool]] = []
         self._names: set[str] = set()
         self._own: set[str] = set()  # sums that are nobody else's tensors
+        self._totals: dict[str, tuple[list[Tensor], int]] = {}
         self._checked: set[int] = set()  # numbers of rows
         self._differs = False
+        self._weight: float | None = None  # of the consistency in a loss whose rest is the task's
+        self._projection: Projection | None = None
         self._sides: list[str | None] | None = None
         self._said: set[str] = set()
 
@@ -45,6 +50,7 @@ class Observation:
         parameters: list[Parameter],
         only_norms: bool = False,
         projection: Projection | None = None,
+        weight: float | None = None,
     ) -> None:
         """Take the gradients of one micro-batch's losses, before its backward pass.
 
@@ -54,15 +60,27 @@ class Observation:
             only_norms: keep the norms, and average those.
             projection: random numbers that the gradients of linear layers are multiplied with; those of a step are
                 alike.
+            weight: the loss that is followed is the task loss plus this times the consistency. Where neither comes
+                with its backward pass, the gradient of the task loss is then taken as the difference.
         """
         if not losses:
             return
+        if any(isinstance(parameter, DTensor) for parameter in parameters):
+            raise ValueError(
+                f"no process has the gradient of {words(next(iter(losses)))} under FSDP: use DistributedDataParallel, "
+                "or ROSE-Second with cross-entropy, whose gradients are those of the step"
+            )
         self._settle(complete=True)
         self._names.update(losses)
         if self._micro_batches and self._sides is None:
             projection = None  # as the step began
-        shared = self._share(losses, parameters, projection)
+        self._projection = projection
+        shared = None if self._weight is not None else self._share(losses, parameters, projection)
         if shared is None:
+            if weight is not None and len(losses) == 2 and not only_norms and not self._micro_batches:
+                self._weight = weight
+            if self._weight is not None:
+                losses = {"consistency": losses["consistency"]}
             self._sum(self._by_themselves(losses, parameters, projection), only_norms)
         else:
             whole = None if shared.rows in self._checked else shared.by_itself()
@@ -72,19 +90,40 @@ class Observation:
 
     def norms(self, name: str, only_norms: bool = False) -> Tensor:
         """Shape (parameters,): the norm of the mean gradient, or the mean norm."""
+        total, parts = self._total(name)
+        return (total[0] if only_norms else norms(total)) / parts
+
+    def task_norms(self, parameters: list[Parameter], clip: float | Tensor, only_norms: bool = False) -> Tensor:
+        """Shape (parameters,): those of the task loss, in the units of ``.grad``.
+
+        Args:
+            clip: what ``.grad`` was multiplied with since its backward pass.
+        """
+        if "task_loss" in self and self._weight is None:
+            return self.norms("task_loss", only_norms) * clip
+        taken = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        if self._weight is not None:
+            taken = [self._projected(gradient, i, self._projection) for i, gradient in enumerate(taken)]
+            total, parts = self._total("consistency")
+            taken = list(torch._foreach_sub(taken, torch._foreach_mul(total, self._weight * clip / parts)))
+        return norms(taken)
+
+    def _total(self, name: str) -> tuple[list[Tensor], int]:
+        """The sum over the micro-batches and ranks of the step, and how many they are."""
         self._settle()
-        seen, parts = self._sums[name], self._micro_batches
-        if world_size() > 1:
-            seen = [tensor.clone() for tensor in seen] if parts == 1 else seen  # see _sum
-            for work in [torch.distributed.all_reduce(tensor, async_op=True) for tensor in seen]:
-                work.wait()
-            parts *= world_size()
-        return (seen[0] if only_norms else norms(seen)) / parts
+        if name not in self._totals:
+            total, parts = self._sums[name], self._micro_batches
+            if world_size() > 1:
+                total = [tensor.clone() for tensor in total] if parts == 1 else total  # see _sum
+                for work in [torch.distributed.all_reduce(tensor, async_op=True) for tensor in total]:
+                    work.wait()
+            self._totals[name] = total, parts * world_size()
+        return self._totals[name]
 
     def discard(self) -> None:
         """Forget what was added since the last step."""
         self._sums, self._micro_batches, self._pending = {}, 0, []
-        self._names, self._own = set(), set()
+        self._names, self._own, self._totals, self._weight = set(), set(), {}, None
 
     def discard_used(self, parameters: list[Parameter]) -> None:
         """Forget it if a backward pass has run since: then the step that it was for has been skipped."""
@@ -196,9 +235,22 @@ class Observation:
 def norms(tensors: list[Tensor]) -> Tensor:
     """Shape (n,): Frobenius norms, in at least single precision."""
     dtype = torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
+    if any(isinstance(tensor, DTensor) for tensor in tensors):
+        squares = norms([t.to_local() if isinstance(t, DTensor) else t for t in tensors]).square()
+        squares /= torch.tensor([_copies(tensor) for tensor in tensors]).to(squares)
+        torch.distributed.all_reduce(squares)
+        return squares.sqrt()
     half = any(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in tensors)
     each = torch._foreach_norm(tensors, 2, dtype) if half else torch._foreach_norm(tensors, 2)
     return torch.stack([norm.to(dtype) for norm in each])
+
+
+def _copies(tensor: Tensor) -> int:
+    """How many processes hold each scalar of a tensor."""
+    if not isinstance(tensor, DTensor):
+        return world_size()
+    sizes = [tensor.device_mesh.size(i) for i, placement in enumerate(tensor.placements) if not placement.is_shard()]
+    return math.prod(sizes)
 
 
 def _marks(parameters: list[Parameter]) -> list[tuple[int, int] | None]:

@@ -1,14 +1,39 @@
 """Random projections of a loss's gradients, by a backward pass that computes no gradient of a weight."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
 from torch.nn import Parameter
 
 from rosetune.methods._uses import Projection, Use, contribution, find_uses, nodes, projectable_sides, projection_of
+
+
+class SeededProjection:
+    """Shape (width, columns) of independent normal entries of variance 1 / columns, by (seed, step, width) alone.
+
+    So it is the same in every micro-batch and on every rank of a step.
+
+    Attributes:
+        step: whose projection is asked for.
+    """
+
+    def __init__(self, columns: int, seed: int) -> None:
+        self.step = 0
+        self._columns, self._seed = columns, seed
+        self._drawn: dict[tuple[int, int], Tensor] = {}  # by step and width
+
+    def __call__(self, width: int, like: Tensor) -> Tensor:
+        """In the precision and on the device of ``like``."""
+        if (self.step, width) not in self._drawn:
+            self._drawn = {key: z for key, z in self._drawn.items() if key[0] == self.step}
+            draw = np.random.default_rng([self._seed, self.step, width]).standard_normal((width, self._columns))
+            self._drawn[self.step, width] = torch.from_numpy(draw / math.sqrt(self._columns)).to(like)
+        return self._drawn[self.step, width].to(like)
 
 
 def sketched_gradients(

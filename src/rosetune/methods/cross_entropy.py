@@ -23,7 +23,8 @@ class CrossEntropy(TaskLoss):
         passes: how many dropout passes the loss averages over, 1 or 2. None takes one, and both where the update
             mask asks for two passes anyway: the authors train ROSE-First that way, while their ROSE-Second takes one.
             ``passes=1`` keeps the second pass out of the loss; ``passes=2`` without a mask is the control that tells
-            the averaging from the mask.
+            the averaging from the mask. Where a mask asks for two passes of a share of the rows, the loss averages
+            over the passes that each row has.
 
     Raises:
         ValueError: an option outside its values, or logits and labels of shapes that do not fit.
@@ -44,7 +45,7 @@ class CrossEntropy(TaskLoss):
         model: torch.nn.Module,
         inputs: dict[str, Any],
         *,
-        consistency: bool = False,
+        consistency: float = False,
         backward: Callable[[Tensor], None] | None = None,
     ) -> ObjectiveOutput:
         """The loss of one micro-batch; ``backward`` is not used."""
@@ -53,10 +54,16 @@ class CrossEntropy(TaskLoss):
             outputs = forward(model, features)
             loss = self.task_loss(outputs.logits, labels)
             return ObjectiveOutput(loss, loss, outputs, terms={"task_loss": loss.detach()})
-        first, second, outputs = two_passes(model, features, shared=consistency and self.passes != 1)
+        share = 1.0 if self.passes == 2 else float(consistency)
+        shared = bool(consistency) and self.passes != 1
+        first, second, outputs = two_passes(model, features, shared, share)
+        rows, tokens = len(second), scored_tokens(model, features, labels)
         loss = self.task_loss(first, labels)
-        if self.passes != 1:
+        if self.passes != 1 and rows == len(first):
             loss = (loss + self.task_loss(second, labels)) / 2
-        kl = symmetric_kl(first, second, scored_tokens(model, features, labels))
+        elif self.passes != 1:  # the mean over the passes of each row; those with one have it twice
+            both = torch.cat([first, second, first[rows:]])
+            loss = self.task_loss(both, torch.cat([labels, labels]))
+        kl = symmetric_kl(first[:rows], second, None if tokens is None else tokens[:rows])
         terms = {"task_loss": loss.detach(), "consistency": kl.detach()}
         return ObjectiveOutput(loss, loss, outputs, kl if consistency else None, terms)

@@ -137,7 +137,7 @@ class FreeLB(TaskLoss):
         model: torch.nn.Module,
         inputs: dict[str, Any],
         *,
-        consistency: bool = False,
+        consistency: float = False,
         backward: Callable[[Tensor], None] | None = None,
     ) -> ObjectiveOutput:
         """The loss of one micro-batch; all passes but the last are back-propagated here."""

@@ -71,7 +71,7 @@ class R3F(TaskLoss):
         model: torch.nn.Module,
         inputs: dict[str, Any],
         *,
-        consistency: bool = False,
+        consistency: float = False,
         backward: Callable[[Tensor], None] | None = None,
     ) -> ObjectiveOutput:
         """The loss of one micro-batch; ``backward`` is not used."""
@@ -90,7 +90,7 @@ class R3F(TaskLoss):
         return ObjectiveOutput(loss, task, outputs, kl, terms)
 
     def _passes(
-        self, model: torch.nn.Module, features: dict[str, Any], consistency: bool
+        self, model: torch.nn.Module, features: dict[str, Any], consistency: float
     ) -> tuple[Any, Tensor | None, Tensor | None]:
         """The clean outputs, the logits of a second clean pass where asked for, and those of the noised pass."""
         if not self.noise_weight:

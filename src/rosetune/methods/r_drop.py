@@ -54,16 +54,17 @@ class RDrop(TaskLoss):
         model: torch.nn.Module,
         inputs: dict[str, Any],
         *,
-        consistency: bool = False,
+        consistency: float = False,
         backward: Callable[[Tensor], None] | None = None,
     ) -> ObjectiveOutput:
         """The loss of one micro-batch; ``backward`` is not used."""
         features, labels = split_labels(model, inputs)
-        first, second, outputs = two_passes(model, features, shared=consistency)
+        first, second, outputs = two_passes(model, features, shared=bool(consistency))
         kl = symmetric_kl(first, second, scored_tokens(model, features, labels))
         self._dropout_acts = self._dropout_acts or require_dropout(kl)
         ce = (self.task_loss(first, labels) + self.task_loss(second, labels)) / 2
         # symmetric_kl is the sum of both directions, or for regression the squared difference itself.
-        loss = ce + self.alpha * (kl if first.shape[-1] == 1 else kl / 2)
+        weight = self.alpha * (1.0 if first.shape[-1] == 1 else 0.5)
+        loss = ce + weight * kl
         terms = {"task_loss": ce.detach(), "consistency": kl.detach()}
-        return ObjectiveOutput(loss, ce, outputs, kl if consistency else None, terms)
+        return ObjectiveOutput(loss, ce, outputs, kl if consistency else None, terms, weight)

@@ -169,7 +169,7 @@ class Rift(TaskLoss):
         model: nn.Module,
         inputs: dict[str, Any],
         *,
-        consistency: bool = False,
+        consistency: float = False,
         backward: Callable[[Tensor], None] | None = None,
     ) -> ObjectiveOutput:
         """The loss of one micro-batch; ``backward`` is not used.

@@ -1,25 +1,27 @@
 """ROSE: update only the tensors whose risk is low at this step (Jiang et al., EMNLP 2022)."""
 
-import logging
-import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
 from rosetune.mask_trace import MaskTrace
-from rosetune.methods._auto_threshold import AUTO, auto_count
+from rosetune.methods._auto_threshold import AUTO
 from rosetune.methods._consistency import require_dropout
-from rosetune.methods._observation import Observation, norms
-from rosetune.methods._options import number, one_of, same_options, switch, whole
-from rosetune.methods._targets import LAYER_WEIGHTS, check_pattern, kept_count, select_targets
+from rosetune.methods._economy import Economy
+from rosetune.methods._observation import Observation
+from rosetune.methods._options import number, same_options, switch, whole
+from rosetune.methods._ranking import Ranking, check_rules, thresholds
+from rosetune.methods._recorder import Recorder
+from rosetune.methods._second_order import SecondOrderRisk
+from rosetune.methods._sketch import SeededProjection
+from rosetune.methods._targets import LAYER_WEIGHTS, check_pattern, select_targets
 
-logger = logging.getLogger(__name__)
-
-Targets = list[tuple[str, Parameter]]
+# Options that a state from before them lacks.
+_ABSENT = {"sketch": 0, "refresh": 1, "agreement": 0.0, "consistency_share": 1.0, "skip_gradients": True}
 
 
 class Rose:
@@ -56,6 +58,12 @@ class Rose:
             that of the gradient without bias, off by about sqrt(2/S) of itself and less where the gradient has no
             single direction. An approximation: near ties may fall otherwise. 16 does well.
         seed: with the step's number, of that projection.
+        refresh: steps that a mask stays in force, at most (see Economy); 1 makes one in every step.
+        agreement: 0 for always ``refresh`` steps. Else 1 step at first, doubled at each new mask whose Jaccard index
+            with the last one reaches ``agreement``, and halved at every other.
+        consistency_share: share of the rows of a micro-batch, the first of it, whose consistency ranks, in (0, 1]. For
+            cross-entropy, whose other rows then take one pass; other objectives give the consistency of all rows.
+        skip_gradients: tensors with M = 0 get no weight gradient until the next refresh.
         start_step: the mask acts after this many steps; before, everything is updated.
         trace: record the multipliers of every step (see :meth:`trace`).
 
@@ -63,6 +71,13 @@ class Rose:
         ValueError: an option outside its values; later: no target matches, no tensor would be kept, no dropout acts
             (the KL of the first micro-batch is exactly zero), a first-order step that observed nothing, targets that
             change under a trace, or the state of a Rose with other options.
+
+    Economy:
+        ``refresh`` above 1 is an approximation. Until the next refresh :attr:`needs` is empty, so that cross-entropy
+        takes one pass (R-Drop keeps two), and within :meth:`resting` frozen tensors take no gradient. The norm that
+        gradient clipping sees lacks theirs, so that it clips less than the published code, which takes it over all;
+        ``skip_gradients=False`` computes them all and clips as published. The mask of a step with a risk that is not
+        finite, or without any moment, is in force for that step alone.
 
     Skipped steps:
         What was observed for a step that a gradient scaler skips is discarded by ``optimizer.zero_grad()`` after it
@@ -107,39 +122,49 @@ class Rose:
         trace: bool = False,
         sketch: int = 0,
         seed: int = 0,
+        refresh: int = 1,
+        agreement: float = 0.0,
+        consistency_share: float = 1.0,
+        skip_gradients: bool = True,
     ) -> None:
-        one_of("order", order, ("first", "second", "ensemble"))
-        one_of("keep", keep, ("lowest", "highest"))
-        one_of("reduce", reduce, ("gradients", "norms"))
-        one_of("risk", risk, ("consistency", "task"))
-        one_of("normalize", normalize, ("norm", "rms"))
-        one_of("second_order", second_order, ("paper", "corrected"))
-        gamma, start_step = number("gamma", gamma, most=1.0), whole("start_step", start_step)
-        switch("trace", trace)
-        self.sketch, self.seed = whole("sketch", sketch), whole("seed", seed)
-        self.order, self.gamma, self.keep, self.reduce, self.risk = order, gamma, keep, reduce, risk
-        self.normalize, self.second_order, self.start_step = normalize, second_order, start_step
-        self.upper_first, self.upper_second = _thresholds(upper)
-        self._options = {
-            **{"order": order, "upper": [self.upper_first, self.upper_second], "gamma": gamma, "keep": keep},
-            **{"target_parameters": target_parameters, "reduce": reduce, "risk": risk, "normalize": normalize},
-            **{"second_order": second_order, "start_step": start_step, "trace": trace},
-            **({"sketch": self.sketch, "seed": self.seed} if self.sketch else {"sketch": 0}),
-        }
+        rules = {"order": order, "keep": keep, "reduce": reduce, "risk": risk, "normalize": normalize}
+        check_rules({**rules, "second_order": second_order})
+        self.order, self.reduce, self.start_step = order, reduce, whole("start_step", start_step)
+        gamma, shares = number("gamma", gamma, most=1.0), thresholds(upper)
         self.target_parameters = check_pattern(target_parameters)
-        needs = set() if order == "second" else {"consistency" if risk == "consistency" else "task_loss"}
-        self.needs = frozenset(needs if order == "first" else needs | {"task_loss"})
-        self._step = 0
-        self._observation = Observation()
-        self._projections: dict[tuple[int, int], Tensor] = {}  # by step and width
-        self._dropout_acts = False
-        self._untaken: dict[str, float] = {}  # prod_t (1 - (1 - beta1) M_t) by tensor name
-        self._trace: list[list[float]] | None = [] if trace else None
-        self._targets: tuple[tuple[str, ...], list[int]] = ((), [])  # names and sizes, for the trace
+        self.sketch, seed = whole("sketch", sketch), whole("seed", seed)
+        self.consistency_share = number("consistency_share", consistency_share, most=1.0, positive=True)
+        self._economy = Economy(refresh, agreement, skip_gradients)
+        self._options = {
+            **{**rules, "upper": list(shares), "gamma": gamma, "target_parameters": target_parameters},
+            **{"second_order": second_order, "start_step": self.start_step, "trace": switch("trace", trace)},
+            **({"sketch": self.sketch, "seed": seed} if self.sketch else {"sketch": 0}),
+            **{"refresh": self._economy.refresh, "agreement": self._economy.agreement},
+            **{"consistency_share": self.consistency_share, "skip_gradients": skip_gradients},
+        }
+        ranked = set() if order == "second" else {"consistency" if risk == "consistency" else "task_loss"}
+        self._ranked_by = frozenset(ranked if order == "first" else ranked | {"task_loss"})
+        self._step, self._dropout_acts = 0, False
+        self._observation, self._recorder = Observation(), Recorder(trace, AUTO in shares)
+        self._project = SeededProjection(self.sketch, seed)
         self.shares_kept: dict[str, float] = {}
-        self._chosen: list[list[float]] | None = (
-            [] if trace and AUTO in (self.upper_first, self.upper_second) else None
-        )
+        second = SecondOrderRisk(second_order == "corrected")
+        highest, scaled, only_norms = keep == "highest", normalize == "rms", reduce == "norms"
+        self._ranking = Ranking(order, shares, gamma, highest, risk, scaled, only_norms, second)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The losses that the mask of the coming step is ranked by; none where the last one stays in force."""
+        return self._ranked_by if self._economy.due else frozenset()
+
+    def resting(self, optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> AbstractContextManager[None]:
+        """Within this, tensors that stay frozen until the next refresh take no weight gradient.
+
+        Where requires_grad cannot be switched (FSDP, torch.compile, DistributedDataParallel without
+        find_unused_parameters), gradients are computed and dropped, and the log says so once. ``model`` is what is
+        called, with its wrappers.
+        """
+        return self._economy.resting(optimizer, model)
 
     def observe(
         self,
@@ -147,9 +172,10 @@ class Rose:
         *,
         consistency: Tensor | None = None,
         task_loss: Tensor | None = None,
+        consistency_weight: float | None = None,
     ) -> None:
         """Take the gradient of one micro-batch's losses, leaving ``.grad`` alone; call it before the backward pass."""
-        if self._step < self.start_step:
+        if self._step < self.start_step or not self._economy.due:
             return
         parameters = [parameter for _, parameter in select_targets(optimizer, self.target_parameters)]
         losses = {}
@@ -163,8 +189,9 @@ class Rose:
             losses["consistency"] = consistency
         if "task_loss" in self.needs and task_loss is not None:
             losses["task_loss"] = task_loss
-        projection = self._projection if self.sketch else None
-        self._observation.add(losses, parameters, self.reduce == "norms", projection)
+        self._project.step = self._step
+        projection = self._project if self.sketch else None
+        self._observation.add(losses, parameters, self.reduce == "norms", projection, consistency_weight)
 
     def discard(self) -> None:
         """Forget what was observed since the last step."""
@@ -180,177 +207,44 @@ class Rose:
     def __call__(self, optimizer: torch.optim.Optimizer) -> dict[Parameter, float | Tensor]:
         """The multiplier of every target for this step, 0, gamma, 1 - gamma or 1."""
         targets = select_targets(optimizer, self.target_parameters)
-        self._check_targets(targets)
-        multipliers = [1.0] * len(targets)
         self.shares_kept = {}
-        if self._step >= self.start_step:
-            multipliers = self._mask(optimizer, targets)
-        self._record(optimizer, targets, multipliers)
+        if self._step < self.start_step:
+            multipliers = [1.0] * len(targets)
+        elif self._economy.due:
+            multipliers, lasts = self._ranking(optimizer, targets, self._observation, self._step)
+            self.shares_kept = self._ranking.shares_kept
+            if lasts:
+                self._economy.renew([name for name, _ in targets], multipliers)
+        else:
+            multipliers = self._economy.again([name for name, _ in targets])
+        self._recorder.add(targets, multipliers, self.shares_kept)
+        self._ranking.second_order.take(optimizer, targets, multipliers)
         self.discard()
         self._step += 1
         return {parameter: m for (_, parameter), m in zip(targets, multipliers, strict=True)}
 
     def state_dict(self) -> dict[str, Any]:
-        """Options, step count, what each moment has taken in, and the trace so far."""
-        state: dict[str, Any] = {
+        """Options, step count, what each moment has taken in, the mask in force, and the trace so far."""
+        return {
             "options": dict(self._options),
             "step": self._step,
             "dropout_acts": self._dropout_acts,
-            "untaken": dict(self._untaken),
+            "untaken": dict(self._ranking.second_order.untaken),
+            "economy": self._economy.state_dict(),
+            **self._recorder.state_dict(),
         }
-        if self._trace is not None:
-            names, sizes = self._targets
-            multipliers = torch.tensor(self._trace, dtype=torch.float32)
-            state["trace"] = {"names": list(names), "sizes": list(sizes), "multipliers": multipliers}
-            if self._chosen is not None:
-                state["trace"]["chosen"] = torch.tensor(self._chosen, dtype=torch.float32)
-        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` gave."""
-        same_options("Rose", self._options, {"sketch": 0, **state["options"]})
+        same_options("Rose", self._options, {**_ABSENT, **state["options"]})
         self._step, self._dropout_acts = int(state["step"]), bool(state["dropout_acts"])
-        self._untaken = dict(state["untaken"])
-        if self._trace is not None:
-            self._targets = tuple(state["trace"]["names"]), list(state["trace"]["sizes"])
-            self._trace = state["trace"]["multipliers"].tolist()
-            if self._chosen is not None:
-                self._chosen = state["trace"]["chosen"].tolist()
+        self._ranking.second_order.untaken = dict(state["untaken"])
+        if "economy" in state:
+            self._economy.load_state_dict(state["economy"])
+        self._recorder.load_state_dict(state)
         self.discard()
 
     @property
     def trace(self) -> MaskTrace | None:
         """The multipliers of all steps so far, or None without ``trace=True`` or before the first step."""
-        if not self._trace:
-            return None
-        names, sizes = self._targets
-        chosen = None if self._chosen is None else np.array(self._chosen, dtype=np.float32)
-        return MaskTrace(names, np.array(sizes), np.array(self._trace, dtype=np.float32), chosen)
-
-    def _mask(self, optimizer: torch.optim.Optimizer, targets: Targets) -> list[float]:
-        norms_of: list[Tensor] = []
-        if self.order != "second":
-            norms_of.append(self._first_order_risks(targets))
-        if self.order != "first":
-            norms_of += self._second_order_norms(optimizer, targets)
-        rows = torch.stack([tensor.double() for tensor in norms_of]).tolist()  # the step's one wait for the device
-        first = second = None
-        if self.order != "second":
-            first = self._keep(rows[0], self.upper_first, "first-order")
-        if self.order != "first":
-            gradients, moments = rows[-2:]
-            risks = self._second_order_risks(optimizer, targets, gradients, moments)
-            second = self._keep(risks, self.upper_second, "second-order")
-        return self._mix(first, second)
-
-    def _first_order_risks(self, targets: Targets) -> Tensor:
-        name = "consistency" if self.risk == "consistency" else "task_loss"
-        if name in self._observation:
-            risks = self._observation.norms(name, self.reduce == "norms")
-        elif name == "task_loss":
-            risks = norms([_gradient(parameter) for _, parameter in targets])
-        else:
-            raise ValueError(
-                f"Rose(order={self.order!r}) was asked for a mask without having observed this step's consistency "
-                "loss: call rose.observe(optimizer, consistency=...) before the backward pass of every micro-batch"
-            )
-        if self.normalize == "rms":
-            risks = risks / torch.tensor([float(p.numel()) for _, p in targets]).sqrt().to(risks)
-        return risks
-
-    def _second_order_norms(self, optimizer: torch.optim.Optimizer, targets: Targets) -> list[Tensor]:
-        """Those of the task's gradients, in the units of the moments, and of the moments."""
-        states = [optimizer.state.get(parameter, {}) for _, parameter in targets]
-        pairs = zip(states, targets, strict=True)
-        moments = norms([s["exp_avg"] if s else torch.zeros_like(p) for s, (_, p) in pairs])
-        if "task_loss" not in self._observation:
-            return [norms([_gradient(parameter) for _, parameter in targets]), moments]
-        seen = self._observation.norms("task_loss", self.reduce == "norms")
-        return [seen * getattr(optimizer, "clip_coefficient", 1.0), moments]
-
-    def _second_order_risks(
-        self, optimizer: torch.optim.Optimizer, targets: Targets, gradients: list[float], moments: list[float]
-    ) -> list[float] | None:
-        """None where no target has a moment yet: without any history nothing is frozen."""
-        beta1 = {p: group["betas"][0] for group in optimizer.param_groups for p in group["params"]}
-        risks = []
-        for (name, parameter), g, m in zip(targets, gradients, moments, strict=True):
-            if m == 0.0:
-                risks.append(0.0)
-            elif self.second_order == "paper":
-                risks.append(abs((1.0 - beta1[parameter]) * g / m - 1.0))
-            else:
-                # A moment from before this mask counts as complete.
-                risks.append(abs(g / (m / (1.0 - self._untaken.setdefault(name, 0.0))) - 1.0))
-        return risks if any(moments) else None
-
-    def _projection(self, width: int, like: Tensor) -> Tensor:
-        """Shape (width, sketch): the same in every micro-batch and on every rank of a step."""
-        if (self._step, width) not in self._projections:
-            self._projections = {key: z for key, z in self._projections.items() if key[0] == self._step}
-            draw = np.random.default_rng([self.seed, self._step, width]).standard_normal((width, self.sketch))
-            self._projections[self._step, width] = torch.from_numpy(draw / math.sqrt(self.sketch)).to(like)
-        return self._projections[self._step, width].to(like)
-
-    def _check_targets(self, targets: Targets) -> None:
-        names = tuple(name for name, _ in targets)
-        if self._trace and names != self._targets[0]:
-            raise ValueError(
-                f"the {len(self._targets[0])} targets have become {len(names)} others, which a trace cannot hold: "
-                "use trace=False where parameters are added or unfrozen on the way"
-            )
-        self._targets = names, [parameter.numel() for _, parameter in targets]
-
-    def _keep(self, risks: list[float] | None, upper: float | str, name: str) -> list[bool]:
-        n = len(self._targets[0])
-        count = kept_count(upper, n) if not isinstance(upper, str) else n if risks is None else auto_count(risks)
-        if upper == AUTO:
-            self.shares_kept[name.partition("-")[0]] = count / n
-        if count == 0:
-            raise ValueError(
-                f"upper={upper} keeps none of the {n} target tensors: it must be at least 1/{n} = {1 / n:.4f}"
-            )
-        if risks is None:
-            return [True] * n
-        nans = sum(map(math.isnan, risks))
-        if nans:
-            logger.warning("step %d: %d of %d %s risks are NaN; they rank last", self._step + 1, nans, n, name)
-        sign = 1.0 if self.keep == "lowest" else -1.0
-        # sorted is stable, so that ties follow the optimizer's order.
-        ranked = sorted(range(n), key=lambda i: (1, 0.0) if math.isnan(risks[i]) else (0, sign * risks[i]))
-        kept = set(ranked[:count])
-        return [i in kept for i in range(n)]
-
-    def _mix(self, first: list[bool] | None, second: list[bool] | None) -> list[float]:
-        if first is None or second is None:
-            return [float(kept) for kept in first or second or []]
-        weight = {(True, True): 1.0, (True, False): self.gamma, (False, True): 1.0 - self.gamma, (False, False): 0.0}
-        return [weight[pair] for pair in zip(first, second, strict=True)]
-
-    def _record(self, optimizer: torch.optim.Optimizer, targets: Targets, multipliers: list[float]) -> None:
-        if self._trace is not None:
-            self._trace.append(multipliers)
-        if self._chosen is not None:
-            self._chosen.append([self.shares_kept.get(name, math.nan) for name in ("first", "second")])
-        if self.second_order == "corrected":
-            beta1 = {p: group["betas"][0] for group in optimizer.param_groups for p in group["params"]}
-            for (name, parameter), m in zip(targets, multipliers, strict=True):
-                self._untaken[name] = self._untaken.get(name, 1.0) * (1.0 - (1.0 - beta1[parameter]) * m)
-
-
-def _gradient(parameter: Parameter) -> Tensor:
-    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-
-
-def _thresholds(upper: float | str | Sequence[float | str]) -> tuple[float | str, float | str]:
-    pair = tuple(upper) if isinstance(upper, list | tuple) else (upper, upper)
-    if len(pair) != 2:
-        raise ValueError(
-            f'upper must be a share in (0, 1] or "auto", or a pair of them (first, second), not {upper!r}'
-        )
-    if any(isinstance(value, str) and value != AUTO for value in pair):
-        raise ValueError(
-            f'upper must be a share in (0, 1] or "auto", or a pair of them (first, second), not {upper!r}'
-        )
-    first, second = (v if v == AUTO else number("upper", v, most=1.0, positive=True) for v in pair)
-    return first, second
+        return self._recorder.trace

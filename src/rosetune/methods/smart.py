@@ -154,7 +154,7 @@ class Smart(TaskLoss):
         model: torch.nn.Module,
         inputs: dict[str, Any],
         *,
-        consistency: bool = False,
+        consistency: float = False,
         backward: Callable[[Tensor], None] | None = None,
     ) -> ObjectiveOutput:
         """The loss of one micro-batch; ``backward`` is not used."""

@@ -1,88 +1,168 @@
-"""The model card of a finished run: what it is, and how it does."""
+"""The model card of a finished run: what it is, and how it does, on clean texts and on others."""
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
+from rosetune.robustness.attacks.summary import summary
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
 
 __all__ = ["model_card"]
 
 _UNSET = "More information needed"
+# By the hub's name of a metric: ours, and what a person calls it.
+_METRICS = {
+    "accuracy": ("accuracy", "Accuracy"),
+    "f1": ("f1", "F1"),
+    "matthews_correlation": ("mcc", "Matthews correlation"),
+    "mse": ("mse", "Mean squared error"),
+    "pearsonr": ("pearson", "Pearson correlation"),
+    "spearmanr": ("spearman", "Spearman correlation"),
+}
+_DATA = ("max_train_samples", "validation_from_train", "held_out", "label_noise", "imbalance")
 
 
 def model_card(run: Run, metrics: Mapping[str, Any]) -> str:
     """Markdown for the ``README.md`` beside the weights, with the hub's metadata on top.
 
-    It says what was trained on what and how, with the figures of each evaluation set. What only the author knows (the
-    licence, the intended use) is left open.
+    It says what was trained on what and how, with the figures of each evaluation set and each finished attack, also
+    in the hub's ``model-index``, which ``huggingface_hub.ModelCard`` reads as ``data.eval_results``. What only the
+    author knows (the licence, the intended use) is left open.
 
     Args:
         metrics: as its ``metrics.json`` holds them, or is about to.
     """
-    import yaml
+    from huggingface_hub import ModelCardData
 
-    config = run.config
-    base, training = config.model_name_or_path, sorted(run.identity["training"].items())
-    about: dict[str, Any] = {
-        "library_name": "transformers",
-        "pipeline_tag": "text-classification",
-        "tags": ["robust-fine-tuning", "rosetune", run.method],
-        "model-index": [{"name": f"{run.method}-{run.task}", "results": _results(run, metrics["sets"])}],
-    }
-    if "/" in base and not base.startswith((".", "/", "~")):
-        about["base_model"] = base
-    head = yaml.safe_dump(about, sort_keys=False, allow_unicode=True)
-    labels = metrics["labels"]
-    what = f"text classification into {', '.join(labels)}" if labels else "text regression, with one number as output"
+    base, name = run.config.model_name_or_path, f"{run.method}-{run.task}"
+    on_hub = "/" in base and not base.startswith((".", "/", "~"))
+    attacks = {attack: summary(results) for attack, (about, results) in run.attacks.items() if about["finished"]}
+    head = ModelCardData(
+        model_name=name,
+        base_model=base if on_hub else None,
+        library_name="transformers",
+        pipeline_tag="text-classification",
+        tags=["robust-fine-tuning", "rosetune", run.method],
+        eval_results=[*_results(run, metrics["sets"]), *_attack_results(run, attacks)] or None,
+    )
     lines = [
-        f"---\n{head}---\n",
+        f"---\n{head.to_yaml()}\n---\n",
         f"# {run.method} on {run.task}\n",
-        f"A model for {what}. It was made of `{base.rsplit('/', 1)[-1] if '/' in base else base}` "
-        + ("and taken as it was, without training." if config.given else f"by {run.method}, seed {run.seed}."),
-        f"It reads the column{'s' if len(run.identity['text_columns']) > 1 else ''} "
-        f"{' and '.join(run.identity['text_columns'])}, and cuts texts at {config.max_length} tokens.\n",
+        _what(run, metrics["labels"]),
         "## Evaluation\n",
         *_table(metrics["sets"]),
+        *_attack_table(attacks),
         "",
-        "Intervals are of 95%, over the choice of examples; the luck of one training run is not in them.\n",
-        "## Training\n",
-        *(f"- {name}: `{json.dumps(value, sort_keys=True)}`" for name, value in training),
-        *(f"- {name}: `{version}`" for name, version in run.environment.get("packages", {}).items()),
+        "Intervals are of 95%, over the choice of examples; the luck of one training run is not in them. The constant "
+        "is the best single answer.\n",
+        "## Data\n",
+        *_data(run),
+        "\n## Training\n",
+        *(f"- {key}: {_code(value)}" for key, value in sorted(run.identity["training"].items())),
+        *(f"- {package}: `{version}`" for package, version in run.environment.get("packages", {}).items()),
+        "\n## Limits\n",
+        *_limits(run, metrics["sets"], attacks),
         f"\n## Intended use and licence\n\n{_UNSET}\n",
     ]
     return "\n".join(lines)
 
 
-def _results(run: Run, sets: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    results = []
-    for name, m in sets.items():
-        if SetName.parse(name).on_curve:
-            continue
-        metrics = {"accuracy": "accuracy", "f1": "f1", "mcc": "matthews_correlation", "mse": "mse"}
-        results.append(
-            {
-                "task": {"type": "text-classification"},
-                "dataset": {"name": f"{run.task}, {SetName.parse(name).title}", "type": run.task, "split": name},
-                "metrics": [{"type": kind, "value": round(m[key], 4)} for key, kind in metrics.items() if key in m],
-            }
+def _what(run: Run, labels: list[str]) -> str:
+    base, columns = run.config.model_name_or_path, run.identity["text_columns"]
+    what = f"text classification into {', '.join(labels)}" if labels else "text regression, with one number as output"
+    short = base.rsplit("/", 1)[-1] if "/" in base else base
+    made = "taken as it was, without training" if run.config.given else f"fine-tuned by {run.method}, seed {run.seed}"
+    return (
+        f"A model for {what}. It was made of `{short}`, {made}. It reads the column{'s' if len(columns) > 1 else ''} "
+        f"{' and '.join(columns)}, and cuts texts at {run.config.max_length} tokens.\n"
+    )
+
+
+def _data(run: Run) -> Iterator[str]:
+    yield f"- task: {run.task}"
+    yield f"- fingerprint: `{run.identity['data_fingerprint']}`"
+    yield from (f"- {name}: {_code(run.identity[name])}" for name in _DATA if run.identity.get(name) is not None)
+
+
+def _limits(run: Run, sets: Mapping[str, Any], attacks: Mapping[str, Any]) -> Iterator[str]:
+    if not run.config.given:
+        yield f"- One training run, with seed {run.seed}: another seed gives other figures."
+    if not any(SetName.parse(name).robust for name in sets) and not attacks:
+        yield "- It was evaluated on clean texts only: nothing is known of its robustness."
+    kinds = {SetName.parse(name).kind for name in sets}
+    if "noise" in kinds or "noise_curve" in kinds:
+        yield "- Typing errors and other noise are drawn by rules, with a seed; people make others."
+    if "advglue" in kinds:
+        yield "- AdvGLUE's items stem from few originals, and were made against other models."
+    for name in attacks:
+        budget = run.attacks[name][0].get("budget")
+        yield (
+            f"- Accuracy under {name} holds for this attack"
+            + (f" with at most {budget} queries a text" if budget else "")
+            + "; another attack, or a stronger one, finds more."
         )
-    return results
 
 
-def _table(sets: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _results(run: Run, sets: Mapping[str, Mapping[str, Any]]) -> "Iterator[EvalResult]":
+    for name, figures in sets.items():
+        if not SetName.parse(name).on_curve:
+            for kind, (own, title) in _METRICS.items():
+                if figures.get(own) is not None:
+                    yield _result(run, name, kind, title, figures[own])
+
+
+def _attack_results(run: Run, attacks: Mapping[str, Mapping[str, Any]]) -> "Iterator[EvalResult]":
+    for attack, figures in attacks.items():
+        name = SetName.of_attack(attack).name
+        yield _result(run, name, "accuracy", "Accuracy under attack", figures["accuracy_under_attack"])
+        if figures["attack_success_rate"] is not None:
+            yield _result(run, name, "attack_success_rate", "Attack success rate", figures["attack_success_rate"])
+
+
+def _result(run: Run, name: str, kind: str, title: str, value: float) -> "EvalResult":
+    from huggingface_hub import EvalResult
+
+    return EvalResult(
+        task_type="text-classification",
+        dataset_type=run.task,
+        dataset_name=f"{run.task}, {SetName.parse(name).title}",
+        dataset_split=name,
+        metric_type=kind,
+        metric_name=title,
+        metric_value=round(value, 4),
+    )
+
+
+def _table(sets: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     plain = {name: m for name, m in sets.items() if not SetName.parse(name).on_curve}
-    if any("mse" in m for m in plain.values()):
-        rows = [
-            f"| {SetName.parse(name).title} | {m['n']} | {m['mse']:.3f} | {m['low']:.3f} to {m['high']:.3f} | "
-            f"{m['constant']['mse']:.3f} |"
-            for name, m in plain.items()
-        ]
-        return ["| set | n | mean squared error | 95% interval | constant |", "|---|---|---|---|---|", *rows]
-    rows = [
-        f"| {SetName.parse(name).title} | {m['n']} | {100 * m['accuracy']:.1f}% | {100 * m['low']:.1f} to "
-        f"{100 * m['high']:.1f} | {100 * m['constant']['accuracy']:.1f}% |"
-        for name, m in plain.items()
-    ]
-    return ["| set | n | accuracy | 95% interval | best constant |", "|---|---|---|---|---|", *rows]
+    regression = any("mse" in m for m in plain.values())
+    yield f"| set | n | {'mean squared error' if regression else 'accuracy'} | 95% interval | constant |"
+    yield "|---|---|---|---|---|"
+    for name, m in plain.items():
+        value = m["mse" if regression else "accuracy"]
+        cells = [value, m["low"], m["high"], m["constant"]["mse" if regression else "accuracy"]]
+        shown, low, high, constant = (f"{cell:.3f}" if regression else f"{100 * cell:.1f}%" for cell in cells)
+        yield f"| {_cell(SetName.parse(name).title)} | {m['n']} | {shown} | {low} to {high} | {constant} |"
+
+
+def _attack_table(attacks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    if attacks:
+        yield "\n| attack | n | accuracy before | accuracy under attack | 95% interval |\n|---|---|---|---|---|"
+    for name, m in attacks.items():
+        under = [m[f"accuracy_under_attack{end}"] for end in ("", "_low", "_high")]
+        before, shown, low, high = (f"{100 * share:.1f}%" for share in (m["clean_accuracy"], *under))
+        yield f"| {_cell(name)} | {m['n']} | {before} | {shown} | {low} to {high} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _code(value: Any) -> str:
+    """JSON in a code span, which a backtick within it does not end."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return f"`` {text} ``" if "`" in text else f"`{text}`"

@@ -17,7 +17,7 @@ from rosetune.runs.run import Run
 from rosetune.runs.tested import Row
 from rosetune.runs.values import RunError, flat, guess
 
-__all__ = ["LAYOUTS", "PaperTable", "print_table", "table"]
+__all__ = ["LAYOUTS", "PaperTable", "print_table", "sheet_grid", "table"]
 
 LAYOUTS = ("table1", "table2", "table3")
 
@@ -103,14 +103,19 @@ def table(
 def print_table(out: Console, shown: PaperTable) -> None:
     """Every sheet on a terminal of any width, and the notes."""
     for sheet in shown.sheets:
-        heads = (f"{task}\n{head}" if task else head for task, head in sheet.heads)
-        lines: list[tuple[str, ...] | None] = []
-        for i, block in enumerate(sheet.blocks):
-            lines += [None] if i else []
-            lines += [(escape(name), *map(_markup, entries)) for name, entries in block]
-        print_grid(out, Grid(sheet.title, ("", *heads), lines))
+        print_grid(out, sheet_grid(sheet))
     for note in shown.notes:
         out.print(Text(note))
+
+
+def sheet_grid(sheet: Sheet) -> Grid:
+    """A sheet with its cells in rich's markup."""
+    heads = (f"{task}\n{head}" if task else head for task, head in sheet.heads)
+    lines: list[tuple[str, ...] | None] = []
+    for i, block in enumerate(sheet.blocks):
+        lines += [None] if i else []
+        lines += [(escape(name), *map(_markup, entries)) for name, entries in block]
+    return Grid(sheet.title, ("", *heads), lines)
 
 
 def _markup(entry: Entry | None) -> str:

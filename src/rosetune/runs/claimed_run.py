@@ -120,9 +120,10 @@ class ClaimedRun:
         return base | ({"objective_kwargs": options} if options else {})
 
     def unmasked(self) -> Training:
-        """The claim's loss, with the dropout passes that its mask made it take, under plain AdamW."""
+        """The claim's loss, with the dropout passes that its mask made it take in most steps, under plain AdamW."""
         options = {"passes": None, **self._options}
-        if self.objective == "cross_entropy" and "consistency" in self.needs and options["passes"] is None:
+        mostly = "consistency" in self.needs and self._mask_options.get("refresh", 1) == 1
+        if self.objective == "cross_entropy" and mostly and options["passes"] is None:
             options["passes"] = 2
         if options["passes"] != 2:  # one is what no mask asks to double
             del options["passes"]
@@ -152,25 +153,35 @@ class ClaimedRun:
 
         for a loss of n dropout passes, each with its backward pass, and k backward passes more for what the mask
         observes. With more than two labels the gradient of the consistency takes two, through both dropout passes, and
-        so does that of R-Drop's cross-entropy apart from its loss: ROSE-First and -Ensemble 3, ROSE-Second 1; with
-        R-Drop 3, 4 and 3. With two labels what First and Ensemble observe comes with the backward pass of the loss: 2,
-        and 2 with R-Drop. (Where it does not, as for DeBERTa, a step costs more than is counted here.)
+        so does R-Drop's cross-entropy where nothing else is observed: ROSE-First and -Ensemble 3, ROSE-Second 1; with
+        R-Drop 3 each. With two labels what First and Ensemble observe comes with the backward pass of the loss: 2,
+        and 2 with R-Drop. (Where it does not, as for DeBERTa, a step costs more than is counted here.) Where a mask
+        stays in force it is the mean over the steps, and the gradients that frozen tensors save are not counted.
 
         Raises:
-            LeftOut: the passes of the objective are not known here.
+            LeftOut: the passes of the objective, or how often the mask was made anew, are not known here.
         """
         if self.objective not in ("cross_entropy", "r_drop"):
             raise LeftOut(
                 f"the passes of {self.objective} are not counted here: multiply num_train_epochs by what its "
                 "docstring says it costs, and train that by hand"
             )
-        options = self.unmasked().get("objective_kwargs") or {}
-        two = self.objective == "r_drop" or "consistency" in self.needs or options.get("passes") == 2
-        observed = 2 * ("consistency" in self.needs) + 2 * (self.objective == "r_drop" and "task_loss" in self.needs)
-        labels = self.run.metrics.get("labels")
+        mask = self._mask_options
+        refresh, share = mask.get("refresh", 1), mask.get("consistency_share", 1.0)
+        if refresh > 1 and mask.get("agreement"):
+            raise LeftOut("how often its mask was made anew depends on the run: give refresh without agreement")
+        between = 2 if self.objective == "r_drop" or self._options.get("passes") == 2 else 1  # dropout passes
+        passes = max(between, 1 + share) if "consistency" in self.needs else between
+        observed, labels = passes * ("consistency" in self.needs), self.run.metrics.get("labels")
+        if (
+            self.objective == "r_drop"
+            and "task_loss" in self.needs
+            and (not observed or mask.get("reduce") == "norms")
+        ):
+            observed += 2
         if "consistency" in self.needs and labels is not None and len(labels) <= 2:
             observed = 0
-        return ((4 if two else 2) + observed) / 2
+        return (2 * passes + observed + (refresh - 1) * 2 * between) / (2 * refresh)
 
     def longer(self) -> Training:
         """Plain fine-tuning for as many passes as the claim takes."""

@@ -15,7 +15,7 @@ from rosetune.runs.files import Rows, read_fingerprints, read_identity, read_jso
 from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError
 
-__all__ = ["Run", "RunError", "find_runs"]
+__all__ = ["Run", "RunError", "find_runs", "find_unfinished"]
 
 _PREDICTION = {"set", "id", "gold", "prediction"}
 
@@ -252,7 +252,14 @@ def find_runs(
     return list(found.values())
 
 
-def _folders(pattern: str) -> Sequence[Path]:
+def find_unfinished(patterns: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """The folders of runs that have begun and are not done, found as :func:`find_runs` finds those that are."""
+    found = [folder for pattern in patterns for folder in _folders(os.fspath(pattern), "run.json")]
+    return [folder for folder in dict.fromkeys(found) if not (folder / "metrics.json").is_file()]
+
+
+def _folders(pattern: str, file: str = "metrics.json") -> Sequence[Path]:
+    """The folders with that file that a pattern names, or that lie below a folder without it."""
     expanded = os.path.expanduser(pattern)
     named = (
         [Path(expanded)]
@@ -261,10 +268,10 @@ def _folders(pattern: str) -> Sequence[Path]:
     )
     found: list[Path] = []
     for path in named:
-        if (path / "metrics.json").is_file():
+        if (path / file).is_file():
             found.append(path)
         elif path.is_dir() and path == Path(expanded):
-            found += sorted(inner.parent for inner in path.rglob("metrics.json"))
+            found += sorted(inner.parent for inner in path.rglob(file))
     return found
 
 

@@ -1,0 +1,177 @@
+"""Charts of the sets: robust against clean accuracy, with the baseline over training, and the noise curves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from rich.markup import escape
+
+from rosetune.report.console import Grid, interval_cell, percent, points
+from rosetune.report.html.groups import Group
+from rosetune.report.html.svg import Axis, Series, chart
+from rosetune.robustness.flip_control import flipped_accuracy, robust_at_equal_clean
+from rosetune.robustness.statistics import Estimate
+from rosetune.runs.along import accuracy, end_of, steps_with
+from rosetune.runs.run import Run
+from rosetune.runs.sets import SetName
+
+__all__ = ["Curve", "baseline_curve", "equal_grid", "noise_charts", "trade_off"]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The baseline over training: the accuracies of one of its runs at each evaluated checkpoint.
+
+    Attributes:
+        run: whose checkpoints were evaluated.
+        steps: in the order of training.
+        at: by set the accuracy at each step.
+    """
+
+    run: Run
+    steps: Sequence[int]
+    at: Mapping[str, Sequence[float]]
+
+    def points(self, name: str, clean: str) -> list[tuple[float, float]]:
+        """(clean, robust) at each step; nothing where either was not evaluated."""
+        return [*zip(self.at.get(clean, ()), self.at.get(name, ()), strict=False)]
+
+
+def baseline_curve(baseline: Group | None, names: Sequence[str]) -> Curve | None:
+    """The checkpoints of the first of the baseline's runs that has any."""
+    for run in baseline.runs if baseline is not None and baseline.runs[0].labels else ():
+        steps = steps_with(run, "clean")
+        if len(steps) > 1 or (steps and end_of(run) is None):
+            there = [name for name in names if {*steps} == {*steps_with(run, "clean", name)}]
+            return Curve(run, steps, {name: [accuracy(run, name, step) for step in steps] for name in there})
+    return None
+
+
+def trade_off(
+    task: str, name: str, groups: Sequence[Group], baseline: Group | None, curve: Curve | None
+) -> tuple[str, Markup]:
+    """Robust against clean accuracy: a point for each group with its intervals, small ones for its seeds.
+
+    Returns:
+        The set's title, and the chart.
+    """
+    title = SetName.parse(name).title
+    clean = SetName.parse(name).clean({n for group in groups for n in group.sets})
+    there = [(group, group.estimate(clean), group.estimate(name)) for group in groups]
+    both = [(group, x, y) for group, x, y in there if x is not None and y is not None]
+    drawn, along = list[Series](), list[tuple[float, float]]()
+    if baseline is not None and curve is not None:
+        along = curve.points(name, clean)
+        tips = [
+            f"{baseline.name} at step {step}: clean {percent(x)}, {title} {percent(y)}"
+            for step, (x, y) in zip(curve.steps, along, strict=False)
+        ]
+        drawn.append(Series(baseline.name, baseline.style, along, line=True, markers=True, small=True, tips=tips))
+    drawn += _flips(groups, baseline, clean, name)
+    for group, _, _ in both:
+        seeds = [*zip(group.values(clean), group.values(name), strict=True)]
+        if len(seeds) > 1:
+            drawn.append(Series(group.name, group.style, seeds, markers=True, small=True))
+    for group, x, y in both:
+        tip = f"{group.name}: clean {_told(x)}, {title} {_told(y)}"
+        bars = [(x.low, x.high, y.low, y.high)]
+        drawn.append(Series(group.name, group.style, [(x.value, y.value)], markers=True, bars=bars, tips=[tip]))
+    held = [[(x.value, y.value), *zip(group.values(clean), group.values(name), strict=True)] for group, x, y in both]
+    points_held = [*along, *(point for part in held for point in part)]
+    across = _with_intervals([x for x, _ in points_held], [x for _, x, _ in both])
+    up = _with_intervals([y for _, y in points_held], [y for _, _, y in both])
+    axes = (Axis(f"{SetName.parse(clean).title} accuracy (%)", True, across), Axis("robust accuracy (%)", True, up))
+    described = "; ".join(
+        f"{group.name}: clean {percent(x.value)}, {title} {percent(y.value)}" for group, x, y in both
+    )
+    return title, chart(f"{task}: {title} against clean accuracy", described, *axes, drawn)
+
+
+def _with_intervals(values: Sequence[float], estimates: Sequence[Estimate]) -> list[float]:
+    """The values, and of the intervals as much as doubles their span: those over two seeds go far beyond."""
+    if not estimates:
+        return [*values]
+    low, high = min(values), max(values)
+    reach = max(high - low, 0.02)
+    least, most = min(e.low for e in estimates), max(e.high for e in estimates)
+    return [*values, max(low - reach, min(low, least)), min(high + reach, max(high, most))]
+
+
+def _flips(groups: Sequence[Group], baseline: Group | None, clean: str, name: str) -> list[Series]:
+    """The constant predictor, and the baseline with its labels flipped at random."""
+    found, classes = list[Series](), len(groups[0].runs[0].labels)
+    constant = next(
+        (m.figures[name].get("constant", {}).get("accuracy") for g in groups for m in g.members if name in m.figures),
+        None,
+    )
+    if constant is not None:
+        found.append(Series("constant predictor", 1, [(0.0, constant), (1.0, constant)], line=True, muted=True))
+    x = None if baseline is None else baseline.estimate(clean)
+    y = None if baseline is None else baseline.estimate(name)
+    if x is not None and y is not None and x.value * classes > 1 and SetName.parse(name).attack is None:
+        end = flipped_accuracy(x.value, 1 / classes, y.value, classes)
+        flips = [(x.value, y.value), (1 / classes, end)]
+        found.append(Series("labels flipped at random", 0, flips, line=True, muted=True))
+    return found
+
+
+def _told(found: Estimate) -> str:
+    return f"{percent(found.value)} [{percent(found.low)}, {percent(found.high)}]"
+
+
+def equal_grid(task: str, groups: Sequence[Group], baseline: Group, curve: Curve) -> Grid | None:
+    """Each group beside the baseline where it had the same clean accuracy while it trained; None without a set."""
+    columns = ("clean %", "robust % [95%]", "stopped there %\n(step)", "less stopped\npoints")
+    grid = Grid(
+        f"{task}: at equal clean accuracy, beside {baseline.name} (seed {curve.run.seed}) stopped early",
+        ("method", *columns),
+        caption="Stopped there: the baseline's accuracy at the first moment of its training with the same clean "
+        "accuracy, between checkpoints on a straight line. Never there: it never passes that accuracy.",
+    )
+    for name in (name for name in curve.at if SetName.parse(name).robust):
+        clean = SetName.parse(name).clean(curve.at)
+        rows = []
+        for group in groups:
+            x, y = group.estimate(clean), group.estimate(name)
+            if group is baseline or x is None or y is None:
+                continue
+            steps = robust_at_equal_clean([*zip(curve.at[clean], curve.steps, strict=True)], x.value)
+            levels = robust_at_equal_clean(curve.points(name, clean), x.value)
+            stopped = f"{percent(levels[0])}\n[dim]({steps[0]:.0f})[/dim]" if levels else "[dim]never there[/dim]"
+            less = points(y.value - levels[0]) if levels else "-"
+            shown = interval_cell(y.value, y.low, y.high)
+            rows.append((escape(group.name), percent(x.value), shown, stopped, less))
+        if rows:
+            grid.rows.extend(
+                [None, (f"[bold]{escape(SetName.parse(name).title)}[/bold]", *("" for _ in columns)), *rows]
+            )
+    return grid if grid.rows else None
+
+
+def noise_charts(task: str, groups: Sequence[Group], names: Sequence[str]) -> list[tuple[str, Markup]]:
+    """A chart for each noise, with its name: the mean score of each group over the strength, from the clean set on."""
+    cells = [SetName.parse(name) for name in names]
+    regression = not groups[0].runs[0].labels
+    found: list[tuple[str, Markup]] = []
+    for noise in dict.fromkeys(cell.noise for cell in cells):
+        sets = [(0.0, "clean"), *sorted((cell.strength or 0.0, cell.name) for cell in cells if cell.noise == noise)]
+        title, drawn = str(noise).replace("_", " "), list[Series]()
+        for group in groups:
+            known = [(strength, group.estimate(name)) for strength, name in sets]
+            line = [(strength, found.value) for strength, found in known if found is not None]
+            if len(line) > 1:
+                tips = [f"{group.name} at {x:g}: {y:.3f}" if regression else f"{group.name} at {x:g}: {percent(y)}"
+                        for x, y in line]  # fmt: skip
+                drawn.append(Series(group.name, group.style, line, line=True, markers=True, small=True, tips=tips))
+        if drawn:
+            across = Axis("share of words touched", holds=[x for part in drawn for x, _ in part.points])
+            value = "mean squared error" if regression else "accuracy (%)"
+            up = Axis(value, not regression, [y for part in drawn for _, y in part.points])
+            shown = "; ".join(f"{part.name}: {_ends(part, regression)}" for part in drawn)
+            found.append((title, chart(f"{task}: {title}", shown, across, up, drawn)))
+    return found
+
+
+def _ends(part: Series, regression: bool) -> str:
+    first, last = (f"{y:.3f}" if regression else percent(y) for y in (part.points[0][1], part.points[-1][1]))
+    return f"from {first} to {last}"

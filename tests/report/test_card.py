@@ -1,0 +1,91 @@
+"""The model card: what the hub reads of it, and what a person does."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import ModelCard
+
+from made_runs import ROSE, number_rows, outcomes, write_attack, write_run
+from rosetune.report.card import model_card
+from rosetune.runs.run import Run
+
+
+def card_of(run: Run, tmp_path: Path) -> tuple[ModelCard, dict[tuple[str, str], Any]]:
+    """The card as the hub's client loads it from a file, and its results by set and metric."""
+    path = tmp_path / "README.md"
+    path.write_text(model_card(run, run.metrics), encoding="utf-8")
+    card = ModelCard.load(path)
+    results = {(str(r.dataset_split), r.metric_type): r for r in card.data.eval_results or []}
+    assert len(results) == len(card.data.eval_results or [])
+    return card, results
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    sets = {"clean": outcomes(9, 1), "typos_1": outcomes(7, 3), "ocr@0.5": outcomes(5, 5)}
+    made = write_run(tmp_path / "run", sets, {**ROSE, "seed": 7, "learning_rate": 2e-5}, metrics=True, task="sst2",
+                     max_train_samples=64, config={"model_name_or_path": "someone/some-bert"})  # fmt: skip
+    write_attack(made, ["failed", "success", "success", "skipped"], "pwws")
+    write_attack(made, ["failed"], "begun", rows=9)
+    return made
+
+
+def test_the_hub_reads_clean_and_robust_results(run: Run, tmp_path: Path) -> None:
+    card, results = card_of(run, tmp_path)
+    assert card.data.library_name == "transformers"
+    assert card.data.pipeline_tag == "text-classification"
+    assert card.data.base_model == "someone/some-bert"
+    assert card.data.model_name == "rose-ensemble-sst2"
+    clean, robust = results["clean", "accuracy"], results["typos_1", "accuracy"]
+    assert (clean.metric_value, clean.dataset_name, clean.dataset_type) == (0.9, "sst2, clean", "sst2")
+    assert (robust.metric_value, robust.dataset_name) == (0.7, "sst2, typing errors 1")
+    assert {result.task_type for result in results.values()} == {"text-classification"}
+    under, success = results["attack:pwws", "accuracy"], results["attack:pwws", "attack_success_rate"]
+    assert (under.metric_value, under.metric_name) == (0.25, "Accuracy under attack")
+    assert success.metric_value == round(2 / 3, 4)
+    # The metrics of each set, two of the attack; neither the noise curve nor an attack that is not finished.
+    assert {split for split, _ in results} == {"clean", "typos_1", "attack:pwws"}
+    assert {kind for split, kind in results if split == "clean"} == {"accuracy", "f1", "matthews_correlation"}
+
+
+def test_a_person_reads_method_data_seed_limits_and_figures(run: Run, tmp_path: Path) -> None:
+    card, _ = card_of(run, tmp_path)
+    for words in (
+        "fine-tuned by rose-ensemble, seed 7",
+        "text classification into bad, good",
+        "- task: sst2",
+        "- max_train_samples: `64`",
+        "- learning_rate: `2e-05`",
+        "| clean | 10 | 90.0% |",
+        "| typing errors 1 | 10 | 70.0% |",
+        "| pwws | 4 | 75.0% | 25.0% |",
+        "## Limits",
+        "another seed gives other figures",
+        "with at most 100 queries a text",
+    ):
+        assert words in card.content, words
+    assert "begun" not in card.content
+
+
+def test_a_regression_has_its_own_metrics(tmp_path: Path) -> None:
+    rows = {"clean": number_rows("clean", [1.0, 2.0, 4.0], [1.5, 2.5, 3.0])}
+    run = write_run(tmp_path / "run", rows, labels=(), metrics=True)
+    card, results = card_of(run, tmp_path)
+    assert results["clean", "mse"].metric_value == 0.5
+    assert ("clean", "accuracy") not in results
+    assert {"pearsonr", "spearmanr"} < {kind for _, kind in results}
+    assert "nothing is known of its robustness" in card.content
+
+
+def test_a_run_without_any_set_has_a_card(tmp_path: Path) -> None:
+    card, results = card_of(write_run(tmp_path / "run", {}), tmp_path)
+    assert results == {}
+    assert "# vanilla on my" in card.content
+
+
+def test_names_do_not_break_the_table(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {"file_a|b": outcomes(3, 1)}, {"note": "a`b"}, metrics=True)
+    card, _ = card_of(run, tmp_path)
+    assert "| a\\|b | 4 | 75.0% |" in card.content
+    assert '- note: `` "a`b" ``' in card.content
