@@ -3,9 +3,8 @@
     python benchmarks/landscape_speed.py MODEL FILE --examples 256 --points 3
 
 The plain loop draws the directions for all weights, writes each point into a copy of the model and runs it over
-batches of 32 rows in the order of the file, padded to 128 tokens as in the scripts of the paper (``--padding 128``) or
-to the longest row of the batch. MODEL is a hub id, a folder or demo; FILE is a CSV or TSV file with a column
-``sentence``.
+batches of 32 rows in the order of the file, padded to 128 tokens as in the paper's scripts (``--padding 128``) or to
+the longest row of the batch. MODEL is a hub id, a folder or demo; FILE has the columns ``sentence`` and ``label``.
 """
 
 import argparse

@@ -6,7 +6,9 @@ from typing import Literal
 
 from rosetune.runs.values import RunError, about
 
-__all__ = ["AnalysisOptions"]
+__all__ = ["ANALYSES", "AnalysisOptions"]
+
+ANALYSES = ("landscape", "interpolation", "hessian", "disagreement", "masks", "drift")
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,7 @@ class Plan:
         title: what the plan is.
         left_out: what it leaves out, in sentences.
         table: how its result is shown, as arguments of the table's function.
+        analyze: what is looked at in its runs, as ``what`` and options of an analysis; empty: nothing.
         marked: the file, for messages.
     """
 
@@ -98,6 +99,7 @@ class Plan:
     title: str
     left_out: tuple[str, ...]
     table: dict[str, Any]
+    analyze: dict[str, Any]
     marked: Marked
 
     def points(self, method: Part) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rosetune.data.readers import TABLE_SUFFIXES
 from rosetune.data.tasks import TASKS, find_task
+from rosetune.experiments.analysis_options import ANALYSES, AnalysisOptions
 from rosetune.experiments.attack_options import AttackOptions
 from rosetune.experiments.marked import Marked, Place
 from rosetune.experiments.options import parse_training
@@ -20,7 +21,7 @@ __all__ = ["parse_plan", "read_plan"]
 
 KEYS = (
     *("title", "output_dir", "tasks", "models", "methods", "seeds", "options", "grid", "select", "attack", "threads"),
-    *("table", "left_out"),
+    *("table", "analyze", "left_out"),
 )
 # Options that a plan says in a place of its own.
 _ELSEWHERE = {
@@ -88,6 +89,7 @@ class _Reader:
             title=self._text("title", marked.source),
             left_out=self._left_out(),
             table=self._table(),
+            analyze=self._analyze(),
             marked=marked,
         )
 
@@ -144,6 +146,21 @@ class _Reader:
         for name in given:
             if name not in known:
                 raise self._marked.unknown("option of the table", name, known, "table", name)
+        return given
+
+    def _analyze(self) -> Options:
+        given, marked = self._value.get("analyze") or {}, self._marked
+        if not isinstance(given, dict) or (given and given.get("what") not in ANALYSES):
+            known = ", ".join(ANALYSES)
+            raise marked.error(f"analyze must be a mapping such as {{what: landscape}}, of {known}", "analyze")
+        names = ("what", *(field.name for field in dataclasses.fields(AnalysisOptions)))
+        for name in given:
+            if name not in names:
+                raise marked.unknown("option of an analysis", name, names, "analyze", name)
+        try:
+            AnalysisOptions(**{name: value for name, value in given.items() if name != "what"})
+        except RunError as error:
+            raise marked.error(str(error), "analyze") from error
         return given
 
     def _threads(self) -> int | None:

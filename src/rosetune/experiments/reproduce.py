@@ -12,8 +12,8 @@ from rosetune.runs.values import RunError, guess
 __all__ = ["LATER", "REPRODUCTIONS", "SCALES", "plan_text", "reproduction"]
 
 SCALES = ("smoke", "small", "paper")
-REPRODUCTIONS = ("table1", "table2", "table3", "rift", "match_tuning")
-LATER = ("table4", "figure1", "figure2", "figure3", "figure4")  # which take analyses that are not here yet
+REPRODUCTIONS = ("table1", "table2", "table3", "table4", "figure1", "figure2", "figure4", "rift", "match_tuning")
+LATER = ("figure3",)  # its runs are of sentences that are made, see rosetune.experiments.probe
 
 
 def reproduction(
@@ -37,7 +37,7 @@ def reproduction(
         synonyms: of the attacks and of RIFT, as in :class:`~rosetune.experiments.attack_options.AttackOptions`.
 
     Raises:
-        RunError: there is no such result or scale, an analysis that it takes is not here yet, or it needs synonyms.
+        RunError: there is no such result or scale, or it needs synonyms.
     """
     text = plan_text(name, scale)
     if "${synonyms}" in text and synonyms is None:
@@ -58,11 +58,14 @@ def plan_text(name: str, scale: str | None = None) -> str:
     """
     if scale is not None:
         if name in LATER:
-            listed = ", ".join(REPRODUCTIONS)
-            raise RunError(f"{name} takes analyses of models that are not in this version; there are {listed}")
+            raise RunError(f"{name} is made from Python: see Probes in docs/analysis.md; there are {_list()}")
         if name not in REPRODUCTIONS:
             raise RunError(f"there is no plan of {name!r}: {guess(name, REPRODUCTIONS + LATER)}")
         if scale not in SCALES:
             raise RunError(f"there is no scale {scale!r}: {guess(scale, SCALES)}")
     file = f"plans/{name}.yaml" if scale is None else f"plans/{name}-{scale}.yaml"
     return files("rosetune.recipes").joinpath(file).read_text(encoding="utf-8")
+
+
+def _list() -> str:
+    return ", ".join(REPRODUCTIONS)

@@ -76,7 +76,7 @@ def _landscape(figure: Any, analyses: Sequence[Analysis]) -> None:
     lowest = min(float(s.loss.min()) for s in surfaces)
     highest = min(max(float(s.loss.max()) for s in surfaces), CEILING)
     levels = _levels(lowest, highest)
-    figure.set_size_inches(3.5 * len(surfaces) + 1.0, 3.7)
+    figure.set_size_inches(3.4 * len(surfaces) + 1.0, 4.0)
     panels = figure.subplots(1, len(surfaces), squeeze=False, sharex=True, sharey=True)[0]
     for axes, surface, analysis, title in zip(panels, surfaces, analyses, titles(analyses), strict=True):
         x, y, loss = surface.alpha, surface.beta, np.clip(surface.loss, levels[0], levels[-1])
@@ -89,7 +89,7 @@ def _landscape(figure: Any, analyses: Sequence[Analysis]) -> None:
         axes.plot(0, 0, "+", color="#D55E00", markersize=9)
         axes.set_title(f"{title}\nloss {surface.centre:.3f}", fontsize=10)
         axes.set_xlabel(r"$\alpha$")
-        axes.set_aspect("equal")
+        axes.set_box_aspect(1)
     panels[0].set_ylabel(r"$\beta$")
     figure.colorbar(filled, ax=list(panels), label="loss", shrink=0.85, format="%.2f")
 

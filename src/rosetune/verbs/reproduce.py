@@ -10,9 +10,12 @@ EPILOG = """\
 table1        ROSE and others on GLUE and AdvGLUE
 table2        ROSE on top of R-Drop
 table3        gamma, which weighs the two risks of ROSE-Ensemble
+table4        how often two dropout passes disagree, over training
+figure1, figure2  the loss around vanilla and ROSE
+figure4       the loss on the line from ROSE to vanilla
 rift          RIFT against adversarial training, under genetic and PWWS
 match_tuning  Match-Tuning under attack, with rare and with flipped labels
-table4, figure1 ... figure4 take analyses that are not in this version
+figure3       is made from Python: see docs/analysis.md
 
 Scales: smoke ends within minutes and shows that the plan works; small takes
 MiniLM and hours of a few cores; paper is the papers' protocol. What a scale
@@ -92,9 +95,30 @@ def _print_result(plan: Any, runs: Any) -> None:
     done = [Run.open(run.folder()) for run in runs if run.is_done()]
     if len(done) < len(runs):
         print(f"{len(runs) - len(done)} of {len(runs)} runs are not done: they belong to other shards")
-    if done:
+    if done and plan.analyze:
+        _analyse(plan, done)
+    elif done:
         print_table(console(), table(done, **plan.table))
     _print_left_out(plan)
+
+
+def _analyse(plan: Any, runs: Any) -> None:
+    """Look at the runs of one task, model and seed together, in the order of the plan's methods."""
+    from rosetune.experiments.analysis_options import AnalysisOptions
+    from rosetune.experiments.analyze import analyse
+    from rosetune.report.analyses import print_analyses
+    from rosetune.report.analysis_figures import draw_analyses, picture_of
+    from rosetune.report.console import console
+
+    what, options = plan.analyze["what"], {name: value for name, value in plan.analyze.items() if name != "what"}
+    together: dict[Any, list[str]] = {}
+    for run in runs:
+        together.setdefault((run.task, run.config.model_name_or_path, run.seed), []).append(str(run))
+    for folders in together.values():
+        found = analyse(what, folders, AnalysisOptions(**options))
+        print_analyses(
+            console(), found, draw_analyses(found, picture_of(what, folders[0], None)), options.get("level")
+        )
 
 
 def _print_left_out(plan: Any) -> None:

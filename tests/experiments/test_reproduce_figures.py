@@ -1,0 +1,58 @@
+"""Plans whose result is an analysis of their runs."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rosetune.experiments.plan_reader import parse_plan
+from rosetune.experiments.reproduce import SCALES, reproduction
+from rosetune.runs.values import RunError
+
+METHODS = {
+    "figure1": ("vanilla", "rose-ensemble"),
+    "figure2": ("vanilla", "rose-ensemble"),
+    "figure4": ("rose-ensemble", "vanilla"),  # the paper has ROSE at 0
+    "table4": ("rose-first",),
+}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", METHODS)
+def test_plans_of_figures(name: str, scale: str) -> None:
+    plan = reproduction(name, scale)
+    assert tuple(plan.methods) == METHODS[name]
+    kinds = {"figure1": "landscape", "figure2": "landscape", "figure4": "interpolation", "table4": "disagreement"}
+    assert plan.analyze["what"] == kinds[name]
+    assert ("save_total_limit" in plan.options) == (name == "table4")
+    assert plan.left_out
+
+
+@pytest.mark.parametrize(
+    ("analyze", "said"),
+    [
+        ("{what: weather}", "analyze must be a mapping such as {what: landscape}, of landscape, "),
+        ("[landscape]", "analyze must be a mapping"),
+        ("{what: landscape, pionts: 5}", "points"),
+        ("{what: landscape, points: 1}", "--points must be at least 3, not 1"),
+    ],
+)
+def test_wrong_analyses(analyze: str, said: str) -> None:
+    with pytest.raises(RunError) as caught:
+        parse_plan(f"tasks: [demo]\nmethods: [vanilla]\nanalyze: {analyze}\n")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["figure4", "table4"])
+def test_a_figure_from_nothing(
+    name: str, library: Any, tmp_path: Path, rosetune: Any, demo_packages: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    model = library.home / "model"
+    code, out, err = rosetune("reproduce", name, "--scale", "smoke", "--model_name_or_path", model)
+    assert code == 0, err
+    kind = {"figure4": "interpolation", "table4": "disagreement"}[name]
+    (picture,) = tmp_path.rglob(f"analysis/{kind}.svg")
+    assert picture.name in out.replace("\n", "")
+    assert "leaves out:" in out
