@@ -49,7 +49,7 @@ MISTAKES = [
     ("", "grid:\n  update_mask_kwargs.upper: [0.5]\n", 7, "without update_mask"),
     ("", "  plain: {objective: cross_entropy}\n", 9, "the same run as vanilla on my.csv (line 7)"),
     ("", STATIC % "rose-ensembl", 9, "did you mean rose-ensemble?"),
-    ("", STATIC % "static", 9, "needs its own trace"),
+    ("", STATIC % "static", 9, "needs what comes of itself: static -> static"),
     ("", STATIC % "vanilla", 7, "vanilla records no trace"),
     ("", "  x: {recipe: rose-ensembl}\n", 9, "did you mean rose-ensemble?"),
     ("", "  x: {recipe: rose-ensemble/roberta-base/rt}\n", 9, "did you mean rose-ensemble/roberta-base/rte"),
