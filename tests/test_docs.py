@@ -6,6 +6,7 @@ An HTML comment above a block says what the reader does not see:
     <!-- run -->                            run these command lines too, one after the other
     <!-- refused -->                        likewise, and each must end with an error that a user can act on
     <!-- said -->                           each line of this text is one that the command lines before it said
+    <!-- file: plan.yaml -->               this YAML is a plan, which the command lines find under that name
     <!-- not run: why -->                   parsed, but not run here
 """
 
@@ -34,6 +35,7 @@ SMALL = {"demo": "FacebookAI/roberta-base"}
 NOT_RUN = {
     "docs/how-to/elsewhere.md": 1,
     "docs/how-to/several-gpus.md": 1,
+    "docs/how-to/sweeps.md": 1,
     "docs/how-to/tables.md": 1,
     "docs/robustness.md": 2,
 }
@@ -87,6 +89,15 @@ def ending(words: list[str]) -> Any:
     return 0
 
 
+def write_plan(file: Path, text: str) -> None:
+    """A plan that a page shows; nothing is wrong with it."""
+    from rosetune.experiments.plan_reader import read_plan
+    from rosetune.experiments.planned import planned_runs
+
+    file.write_text(text, encoding="utf-8")
+    assert planned_runs(read_plan(file))
+
+
 def lines_of(text: str) -> list[str]:
     """The lines of a text; what is indented goes on with the line before."""
     return [" ".join(line.split()) for line in re.sub(r"\n +", " ", text).splitlines()]
@@ -100,7 +111,7 @@ def test_fences_are_of_known_languages_and_marks(name: str) -> None:
     assert {block.language for block in found} <= {"python", "bash", "yaml", "text", "json"}
     comments = re.findall(r"<!-- (.*?) -->", text, re.DOTALL)
     assert all(
-        re.fullmatch(r"setup: docs/_setup/\w+\.py|run|refused|said|not run: .+|prints: rosetune .+", c)
+        re.fullmatch(r"setup: docs/_setup/\w+\.py|run|refused|said|file: \w+\.yaml|not run: .+|prints: rosetune .+", c)
         for c in comments
     )
     assert sum(map(not_run, found)) == NOT_RUN.get(name, 0)
@@ -124,6 +135,9 @@ def test_blocks_run(
         exec(compile(setup.read_text(encoding="utf-8"), str(setup), "exec"), names)
     said: list[str] = []
     for block in blocks_of(name):
+        for mark in block.marks:
+            if mark.startswith("file: "):
+                write_plan(Path(mark.removeprefix("file: ")), block.text)
         if "said" in block.marks:
             assert not {*lines_of(block.text)} - {*said}
         elif is_run(block) and block.language == "python":
@@ -195,6 +209,8 @@ def test_configurations_are_options_of_train(name: str, tmp_path: Path) -> None:
     from rosetune.experiments.options import make_config
 
     for number, block in enumerate(block for block in blocks_of(name) if block.language == "yaml"):
+        if any(mark.startswith("file: ") for mark in block.marks):
+            continue  # a plan, which is checked where it is used
         file = tmp_path / f"{number}.yaml"
         file.write_text(block.text, encoding="utf-8")
         make_config(config_file=str(file))
@@ -218,11 +234,12 @@ def test_every_page_is_in_the_navigation_and_there() -> None:
 
 
 def test_the_tables_of_methods_are_complete() -> None:
+    from rosetune.augmentation import AUGMENTATIONS
     from rosetune.methods import OBJECTIVES, UPDATE_MASKS
 
     text = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
-    assert sorted(listed) == sorted([*OBJECTIVES, *UPDATE_MASKS])
+    assert sorted(listed) == sorted([*OBJECTIVES, *UPDATE_MASKS, *AUGMENTATIONS])
 
 
 def test_every_cell_of_the_support_table_names_a_test_or_says_what_is_not_proven() -> None:
@@ -249,7 +266,7 @@ def test_the_api_pages_name_what_there_is() -> None:
 
     pages = "".join(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs" / "api").glob("*.md")))
     named = {path.rsplit(".", 1)[-1] for path in re.findall(r"^::: (\S+)", pages, re.MULTILINE)}
-    assert {*rosetune.__all__} - {"OBJECTIVES", "UPDATE_MASKS", "__version__"} <= named
+    assert {*rosetune.__all__} - {"AUGMENTATIONS", "OBJECTIVES", "UPDATE_MASKS", "__version__"} <= named
 
 
 def test_the_readme_is_short() -> None:

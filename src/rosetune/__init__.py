@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from rosetune.arguments import RobustTrainingArguments
+    from rosetune.arguments import RobustTrainingArguments, build_augmentation
+    from rosetune.augmentation import AUGMENTATIONS, AugmentedDataset, NoiseAugmentation, SubwordDropout
     from rosetune.methods import (
         OBJECTIVES,
         UPDATE_MASKS,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rosetune.methods.cross_entropy import CrossEntropy
     from rosetune.methods.freelb import FreeLB
     from rosetune.methods.match_tuning import MatchTuning
+    from rosetune.methods.noise_consistency import NoiseConsistency
     from rosetune.methods.r3f import R3F
     from rosetune.methods.r_drop import RDrop
     from rosetune.methods.replay import ReplayedMask
@@ -42,6 +44,11 @@ _HOME = {
     "SelectiveAdamW": "rosetune.optim",
     "RobustTrainer": "rosetune.trainer",
     "RobustTrainingArguments": "rosetune.arguments",
+    "build_augmentation": "rosetune.arguments",
+    "AUGMENTATIONS": "rosetune.augmentation",
+    "AugmentedDataset": "rosetune.augmentation",
+    "NoiseAugmentation": "rosetune.augmentation",
+    "SubwordDropout": "rosetune.augmentation",
     "Rose": "rosetune.methods.rose",
     "ChildTuning": "rosetune.methods.child_tuning",
     "LayerNormOnly": "rosetune.methods.controls",
@@ -54,6 +61,7 @@ _HOME = {
     "Smart": "rosetune.methods.smart",
     "FreeLB": "rosetune.methods.freelb",
     "Rift": "rosetune.methods.rift",
+    "NoiseConsistency": "rosetune.methods.noise_consistency",
     "MatchTuning": "rosetune.methods.match_tuning",
     "R3F": "rosetune.methods.r3f",
     "ChoosingMask": "rosetune.methods",
@@ -78,15 +86,19 @@ _HOME = {
 }
 
 __all__ = [
+    "AUGMENTATIONS",
     "OBJECTIVES",
     "R3F",
     "UPDATE_MASKS",
+    "AugmentedDataset",
     "ChildTuning",
     "ChoosingMask",
     "CrossEntropy",
     "FreeLB",
     "LayerNormOnly",
     "MatchTuning",
+    "NoiseAugmentation",
+    "NoiseConsistency",
     "Objective",
     "ObjectiveOutput",
     "ObservingMask",
@@ -104,12 +116,14 @@ __all__ = [
     "SparingMask",
     "StatefulObjective",
     "StaticMask",
+    "SubwordDropout",
     "TracedMask",
     "UniformMask",
     "UpdateMask",
     "__version__",
     "attack",
     "averages",
+    "build_augmentation",
     "compare",
     "evaluate",
     "examples",

@@ -1,4 +1,4 @@
-"""The options of the two axes, described once: for the Trainer's arguments and for the command line."""
+"""The options of the axes, described once: for the Trainer's arguments and for the command line."""
 
 __all__ = ["AXES"]
 
@@ -7,4 +7,6 @@ AXES = {
     "objective_kwargs": 'options of the objective, as JSON: {"alpha": 0.5}',
     "update_mask": "which updates are applied (rosetune list methods); none: all of them",
     "update_mask_kwargs": 'options of the update mask, as JSON: {"order": "first", "upper": 0.6}',
+    "augmentation": "which rows are seen: noise, subword_dropout (rosetune list methods); none: those of the data",
+    "augmentation_kwargs": 'options of the augmentation, as JSON: {"noises": ["typing"], "p": 0.5}',
 }

@@ -1,18 +1,19 @@
-"""transformers' training arguments with the two axes, and what they name."""
+"""transformers' training arguments with the axes of a method, and what they name."""
 
 from dataclasses import dataclass, field
 
 from transformers import TrainingArguments
 
 from rosetune._axes import AXES
-from rosetune.methods import Objective, UpdateMask, build
+from rosetune.augmentation import AUGMENTATIONS, Augmentation
+from rosetune.methods import Objective, UpdateMask, build, build_from
 
-__all__ = ["RobustTrainingArguments", "build_objective", "build_update_mask"]
+__all__ = ["RobustTrainingArguments", "build_augmentation", "build_objective", "build_update_mask"]
 
 
 @dataclass
 class RobustTrainingArguments(TrainingArguments):
-    """transformers' training arguments, with an objective and an update mask by name.
+    """transformers' training arguments, with an objective, an update mask and an augmentation by name.
 
     ``logging_nan_inf_filter`` is off (a non-finite loss is shown, not replaced) and ``ddp_broadcast_buffers`` too
     (several forwards in one step fail with it).
@@ -25,12 +26,15 @@ class RobustTrainingArguments(TrainingArguments):
         *TrainingArguments._VALID_DICT_FIELDS,
         "objective_kwargs",
         "update_mask_kwargs",
+        "augmentation_kwargs",
     ]
 
     objective: str = field(default="cross_entropy", metadata={"help": AXES["objective"]})
     objective_kwargs: dict | str | None = field(default=None, metadata={"help": AXES["objective_kwargs"]})
     update_mask: str | None = field(default=None, metadata={"help": AXES["update_mask"]})
     update_mask_kwargs: dict | str | None = field(default=None, metadata={"help": AXES["update_mask_kwargs"]})
+    augmentation: str | None = field(default=None, metadata={"help": AXES["augmentation"]})
+    augmentation_kwargs: dict | str | None = field(default=None, metadata={"help": AXES["augmentation_kwargs"]})
     logging_nan_inf_filter: bool = field(
         default=False, metadata={"help": "Replace non-finite losses in the log by the mean of the finite ones."}
     )
@@ -41,6 +45,7 @@ class RobustTrainingArguments(TrainingArguments):
             self.ddp_broadcast_buffers = False
         build_objective(self)
         build_update_mask(self)
+        build_augmentation(self)
 
 
 def build_objective(args: TrainingArguments) -> Objective:
@@ -58,3 +63,13 @@ def build_update_mask(args: TrainingArguments) -> UpdateMask | None:
             raise ValueError("update_mask_kwargs is given without update_mask: name the mask as well")
         return None
     return build("update_mask", name, getattr(args, "update_mask_kwargs", None), seed=args.seed)
+
+
+def build_augmentation(args: TrainingArguments) -> Augmentation | None:
+    """The augmentation that the arguments name, or None."""
+    name = getattr(args, "augmentation", None)
+    if name is None:
+        if getattr(args, "augmentation_kwargs", None):
+            raise ValueError("augmentation_kwargs is given without augmentation: name the augmentation as well")
+        return None
+    return build_from("augmentation", AUGMENTATIONS, name, getattr(args, "augmentation_kwargs", None))

@@ -13,6 +13,7 @@ from transformers import Trainer, TrainingArguments
 from rosetune._means import Means
 from rosetune._torch import unwrap
 from rosetune.arguments import RobustTrainingArguments, build_objective, build_update_mask
+from rosetune.augmentation import AugmentedDataset
 from rosetune.data.balance import ClassBalancedSampler
 from rosetune.methods import (
     Objective,
@@ -52,7 +53,8 @@ class RobustTrainer(Trainer):
 
     Raises:
         ValueError: ``compute_loss_func``, ``optimizers``, an ``optim`` other than AdamW, DeepSpeed, FSDP or
-            ``label_smoothing_factor`` beside an objective or a mask that they would bypass; in the first step: a
+            ``label_smoothing_factor`` beside an objective or a mask that they would bypass; an augmentation with
+            data that is no :class:`~rosetune.AugmentedDataset`; in the first step: a
             subclass whose ``compute_loss`` or ``create_optimizer`` bypasses them.
 
     Logs:
@@ -124,6 +126,13 @@ class RobustTrainer(Trainer):
         for name in ("optimizers", "optimizer_cls_and_kwargs") if self._is_masked(args) else ():
             if given.get(name) not in (None, (None, None)):
                 raise ValueError(f"{name} would bypass the update mask, which lives in SelectiveAdamW: leave it out")
+        rows = given.get("train_dataset")
+        named = getattr(args, "augmentation", None)
+        if named is not None and rows is not None and not isinstance(rows, AugmentedDataset):
+            raise ValueError(
+                f"augmentation {named!r} changes texts, which a tokenised data set no longer has: give "
+                "train_dataset=rosetune.AugmentedDataset(rows, text_columns, tokenizer, build_augmentation(args))"
+            )
 
     def get_optimizer_cls_and_kwargs(  # type: ignore[override]
         self, args: TrainingArguments, model: Any = None

@@ -1,4 +1,4 @@
-"""Plans: what they stand for, and each mistake with its line and the nearest right name, before anything is trained."""
+"""Plans: what they stand for, and each mistake with its line and the nearest right name."""
 
 from collections.abc import Callable
 from itertools import product

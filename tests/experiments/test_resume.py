@@ -31,6 +31,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "smart": {"objective": "smart"},
     "freelb+rose": {**ROSE, "objective": "freelb", "objective_kwargs": {"start_step": 2}},
     "rift": {"objective": "rift", "objective_kwargs": {"synonyms": "synonyms.json", "steps": 2}},
+    "noise": {"augmentation": "noise", "per_device_train_batch_size": 60},  # two steps an epoch: three epochs
+    "noise-consistency": {"objective": "noise_consistency", "objective_kwargs": {"noises": ["ocr", "homoglyphs"]}},
+    "subword-dropout+rose": {**ROSE, "augmentation": "subword_dropout", "augmentation_kwargs": {"rate": 0.5}},
     "r-drop+rose": {**ROSE, "objective": "r_drop", "update_mask_kwargs": {"trace": True}},
 }
 

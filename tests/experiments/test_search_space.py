@@ -100,6 +100,12 @@ def test_an_option_of_no_method() -> None:
         check_names(["update_mask_kwargs.upper"], config())
 
 
+def test_an_option_of_an_augmentation() -> None:
+    check_names(["augmentation_kwargs.p"], config(augmentation="noise"))
+    with pytest.raises(RunError, match="noise has no option share"):
+        check_names(["augmentation_kwargs.share"], config(augmentation="noise"))
+
+
 def test_options_go_where_a_run_has_them() -> None:
     base = config(**ROSE)
     names = ("learning_rate", "update_mask_kwargs.upper", "max_length", "model_kwargs.classifier_dropout")

@@ -71,7 +71,7 @@ def alone(home: Path) -> dict[str, dict[str, bytes]]:
 
 
 def test_jobs_at_a_time_and_shards(rosetune: Verb, alone: dict[str, dict[str, bytes]]) -> None:
-    code, out, err = rosetune("sweep", plan("two"), "--jobs", 2)
+    code, _, err = rosetune("sweep", plan("two"), "--jobs", 2)
     assert code == 0, err
     assert results("two") == alone
     assert len(alone) == 6

@@ -266,3 +266,23 @@ def test_wrong_and_rare_labels_change_what_is_trained_on_and_the_identity(librar
 def test_shares_out_of_range_are_refused(library: Library, tmp_path: Path, option: dict[str, float]) -> None:
     with pytest.raises(RunError, match=next(iter(option))):
         clean(library, tmp_path / "run", **option)
+
+
+def test_a_run_trained_on_normalised_texts_keeps_that(library: Library, tmp_path: Path) -> None:
+    """Training texts with zero-width characters are those without; what goes on from its checkpoint reads alike."""
+    from rosetune.experiments.models import load_trained
+
+    plain = (library.home / "my.csv").read_text(encoding="utf-8")
+    disguised = tmp_path / "disguised.csv"
+    disguised.write_text(plain.replace("il", "i\u200bl").replace("er", "e\u2060r"), encoding="utf-8")
+    kept = {"training": {"save_total_limit": 1}, "sets": ("clean",)}
+    configs = [
+        tiny_run.config(library.home, str(tmp_path / "plain"), **kept),
+        tiny_run.config(library.home, str(tmp_path / "own"), task=str(disguised), normalize="invisible", **kept),
+    ]
+    runs = [Path(train_run(config, silent)) for config in configs]
+    assert (runs[0] / "model/model.safetensors").read_bytes() == (runs[1] / "model/model.safetensors").read_bytes()
+    assert Run.open(runs[1]).method == "vanilla+normalize"
+    for folder in (runs[1] / "model", next(runs[1].glob("checkpoint-*"))):
+        _, tokenizer, _ = load_trained(folder)
+        assert tokenizer.normalization == ("invisible",)

@@ -9,8 +9,9 @@ import pytest
 from transformers import DataCollatorWithPadding
 
 from helpers import arguments, dataset, make_tokenizer, train, write_synonyms
+from rosetune.augmentation import AUGMENTATIONS
 from rosetune.mask_trace import MaskTrace
-from rosetune.methods import OBJECTIVES, UPDATE_MASKS, build
+from rosetune.methods import OBJECTIVES, UPDATE_MASKS, build, build_from
 from rosetune.report.listing import methods_text
 
 NONSENSE = ("nonsense", float("nan"), float("-inf"), -1.5, [], {"a": 1}, True)
@@ -48,9 +49,19 @@ def test_a_value_of_the_wrong_kind_is_refused_by_name(tmp_path, axis, name, opti
     assert "not supported between" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", [*OBJECTIVES, *UPDATE_MASKS])
+@pytest.mark.parametrize("value", NONSENSE)
+@pytest.mark.parametrize(
+    ("name", "option"), [(name, option) for name, kind in AUGMENTATIONS.items() for option in kind.__annotations__]
+)
+def test_an_augmentation_refuses_a_value_of_the_wrong_kind(name, option, value):
+    if option in inspect.signature(AUGMENTATIONS[name]).parameters:
+        with pytest.raises(ValueError, match=option):
+            build_from("augmentation", AUGMENTATIONS, name, {option: value})
+
+
+@pytest.mark.parametrize("name", [*OBJECTIVES, *UPDATE_MASKS, *AUGMENTATIONS])
 def test_every_option_is_described_in_one_docstring_and_listed_from_there(name):
-    kind = {**OBJECTIVES, **UPDATE_MASKS}[name]
+    kind = {**OBJECTIVES, **UPDATE_MASKS, **AUGMENTATIONS}[name]
     listed = methods_text(name)
     for option in inspect.signature(kind).parameters:
         entry = re.compile(rf"^ +(?:\w+, )*{option}(?:, \w+)*: ([^`:\n]{{3,20}})", re.MULTILINE)

@@ -127,11 +127,11 @@ def test_rose_trains_a_regression(tmp_path, tiny_model, objective):
     assert 0 < trace_of(trainer).multipliers.mean() < 1
 
 
-@pytest.mark.parametrize("objective", ["match_tuning", "rift"])
+@pytest.mark.parametrize("objective", ["match_tuning", "rift", "noise_consistency"])
 def test_what_needs_whole_texts_says_so(tmp_path, objective):
     options = {"synonyms": write_synonyms(tmp_path)} if objective == "rift" else None
     args = arguments(tmp_path, objective=objective, objective_kwargs=options)
-    with pytest.raises(ValueError, match=r"no pooled state|one class label a row"):
+    with pytest.raises(ValueError, match=r"no pooled state|one class label a row|one label a text"):
         train(
             language_model(),
             args,

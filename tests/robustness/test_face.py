@@ -12,7 +12,7 @@ from transformers import TextClassificationPipeline
 import rosetune
 from helpers import make_model, make_tokenizer
 from rosetune.robustness.evaluation import predict
-from rosetune.robustness.noise import NOISES, STRENGTHS, typing_errors
+from rosetune.robustness.noise import CURVE, STRENGTHS, typing_errors
 from rosetune.robustness.rows import compare_rows, prediction_rows, set_metrics
 from rosetune.robustness.statistics import estimate
 
@@ -109,8 +109,13 @@ class TestEvaluate:
 
     def test_the_noise_curve(self):
         result = rosetune.evaluate(share_of_a, texts=TEXTS[:6], labels=[0, 1] * 3, sets="noise_curve, clean")
-        assert list(result.rows) == [*(f"{name}@{s:g}" for name in NOISES for s in STRENGTHS), "clean"]
+        assert list(result.rows) == [*(f"{name}@{s:g}" for name in CURVE for s in STRENGTHS), "clean"]
         assert set(result.scores().kind) == {"noise_curve", "clean"}
+        options = {"texts": TEXTS[:2], "labels": [0, 1], "sets": "noise_curve"}
+        named = rosetune.evaluate(share_of_a, noises=["leetspeak"], **options)
+        assert list(named.rows) == [f"leetspeak@{s:g}" for s in STRENGTHS]
+        with pytest.raises(ValueError, match="unknown noise 'blur'"):
+            rosetune.evaluate(share_of_a, noises=["blur"], **options)
 
     def test_pairs(self):
         pairs, asked = [("ba be", "ka"), ["lo", "li la"]], []

@@ -10,7 +10,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
 from rosetune.robustness.edits import NEIGHBOURING_KEYS
-from rosetune.robustness.noise import NOISES, noise_curve, perturb, typing_errors
+from rosetune.robustness.noise import CURVE, NOISES, make_noisy, noise_curve, perturb, typing_errors
 
 SENTENCE = "Wonderful performances, although SOMEWHAT predictable; the ending doesn't disappoint 3rd-time viewers."
 LONG = " ".join([SENTENCE] * 30)
@@ -256,6 +256,11 @@ def apply(name: str, text: str, strength: float, seed: int = 0) -> str:
     return NOISES[name](text, strength, Random(seed))
 
 
+def closed_up(name: str, text: str) -> str:
+    """Spaced letters with dots in the place of the spaces, so that a word is one word again."""
+    return re.sub(r" (\w(?: \w){3,}) ", lambda m: m[1].replace(" ", "."), text) if name == "spaced_letters" else text
+
+
 @pytest.mark.parametrize("name", NOISES)
 class TestEveryNoise:
     @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
@@ -268,12 +273,12 @@ class TestEveryNoise:
 
     def test_ten_thousand_words(self, name):
         text = "Unforgettable cinema, " * 5000
-        after = apply(name, text, 0.5)
+        after = closed_up(name, apply(name, text, 0.5))
         assert len(after.split()) == 10_000
         assert after != text or name == "punctuation_inserted"  # commas stand everywhere
 
     def test_words_touched_at_a_strength_stay_touched_alike_at_a_greater_one(self, name):
-        levels = [apply(name, LONG, strength).split(" ") for strength in (0, 0.2, 0.5, 1)]
+        levels = [closed_up(name, apply(name, LONG, strength)).split(" ") for strength in (0, 0.2, 0.5, 1)]
         assert len({len(words) for words in levels}) == 1
         touched = [sum(a != b for a, b in zip(levels[0], words, strict=True)) for words in levels]
         assert touched == sorted(touched)
@@ -281,6 +286,18 @@ class TestEveryNoise:
         for word, less, more in zip(levels[0], levels[1], levels[2], strict=True):
             # A word of several units (3rd-time) may be touched again elsewhere.
             assert less in (word, more) or not word.isalpha()
+
+    @pytest.mark.parametrize("text", [*HOSTILE.values(), LONG], ids=[*HOSTILE, "long"])
+    def test_what_was_touched_is_where_the_texts_differ(self, name, text):
+        noisy, touched = make_noisy(text, name, 0.6, seed=2)
+        pieces, end, noisy_end = [], 0, 0
+        for t in touched:
+            assert text[end : t.start] == noisy[noisy_end : t.noisy_start]  # what stands between is as it was
+            assert text[t.start : t.end] != noisy[t.noisy_start : t.noisy_end]
+            pieces += [text[end : t.start], noisy[t.noisy_start : t.noisy_end]]
+            end, noisy_end = t.end, t.noisy_end
+        assert "".join(pieces) + text[end:] == noisy
+        assert text[end:] == noisy[noisy_end:]
 
     def test_seeds(self, name):
         assert len({apply(name, LONG, 0.5, seed) for seed in range(5)}) == 5
@@ -352,7 +369,8 @@ class TestNoiseCurve:
 
     def test_every_noise_at_every_strength_in_order(self):
         curve = [(name, strength) for name, strength, _ in noise_curve(self.dataset(), ["one"], strengths=(0.5, 1))]
-        assert curve == [(name, strength) for name in NOISES for strength in (0.5, 1)]
+        assert curve == [(name, strength) for name in PINNED for strength in (0.5, 1)]
+        assert (*PINNED,) == CURVE == (*NOISES,)[: len(CURVE)]
 
     def test_text_columns_only_and_strength_zero_is_the_data_set(self):
         dataset = self.dataset()

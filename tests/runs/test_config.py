@@ -167,6 +167,11 @@ def test_saving_counts_where_it_decides_what_can_be_chosen() -> None:
     ("training", "name"),
     [
         ({}, "vanilla"),
+        ({"augmentation": "noise", "augmentation_kwargs": {"p": 0.75}}, "noise"),
+        (
+            {"augmentation": "subword_dropout", "objective": "r_drop", "update_mask": "rose"},
+            "r-drop+rose-ensemble+subword-dropout",
+        ),
         ({"objective_kwargs": {"label_smoothing": 0.1}}, "label-smoothing-0.1"),
         ({"objective_kwargs": {"passes": 2}, "update_mask": "rose"}, "passes-2+rose-ensemble"),
         ({"objective": "freelb", "objective_kwargs": {"variant": "huggingface"}}, "freelb-huggingface"),

@@ -20,16 +20,20 @@ HEAVY = ("torch", "transformers", "sklearn", "datasets", "accelerate")
 GROUND = {"_files", "_progress", "_torch", "_axes", "_means", "mask_trace"}
 MAY = {
     "data": {*GROUND},
-    "methods": {*GROUND, "data"},
+    "methods": {*GROUND, "data", "augmentation", "robustness"},
     "optim": {*GROUND, "methods"},
-    "arguments": {*GROUND, "methods"},
-    "trainer": {*GROUND, "data", "methods", "optim", "arguments"},
+    "augmentation": {*GROUND, "data", "robustness"},
+    "arguments": {*GROUND, "methods", "augmentation"},
+    "trainer": {*GROUND, "data", "methods", "optim", "arguments", "augmentation"},
     "recipes": {*GROUND},
     "robustness": {*GROUND, "data"},
     "analysis": {*GROUND, "data", "methods", "optim", "robustness"},
     "runs": {*GROUND, "data", "robustness"},
     "report": {*GROUND, "data", "robustness", "analysis", "runs"},
-    "experiments": {*GROUND, "data", "methods", "trainer", "arguments", "recipes", "robustness", "analysis", "runs"},
+    "experiments": {
+        *(*GROUND, "augmentation", "data", "methods", "trainer", "arguments", "recipes", "robustness", "analysis"),
+        "runs",
+    },
     "verbs": {*GROUND, "data", "methods", "arguments", "recipes", "robustness", "runs", "report", "experiments"},
     "cli": {"verbs"},
     "__main__": {"cli"},
@@ -40,6 +44,7 @@ MAY["rosetune"] = {*MAY} - {"experiments", "verbs", "cli", "__main__", "report"}
 # `rosetune list methods` prints docstrings of the classes, imported only then. A finished run holds its card.
 EXCEPTIONS = {
     ("rosetune.report.listing", "rosetune.methods"),
+    ("rosetune.report.listing", "rosetune.augmentation"),
     ("rosetune.experiments.evaluate", "rosetune.report.card"),
 }
 # The package's own names are found when they are asked for.

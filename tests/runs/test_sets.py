@@ -66,7 +66,7 @@ def test_originals_of_an_advglue_set():
 def test_every_cell_of_the_noise_curve_is_read_back():
     from datasets import Dataset
 
-    cells = list(noise_curve(Dataset.from_dict({"text": ["a film"]}), ["text"]))
+    cells = list(noise_curve(Dataset.from_dict({"text": ["a film"]}), ["text"], names=list(NOISES)))
     assert {noise for noise, _, _ in cells} == {*NOISES}
     for noise, strength, _ in cells:
         s = SetName.parse(f"{noise}@{strength:g}")

@@ -90,3 +90,47 @@ def test_sets_beside_a_further_file_are_evaluated_too(run: Path, tmp_path: Path,
     code, out, _ = rosetune("evaluate", run, "--test_file", other, "--sets", "noise", "--json")
     assert code == 0
     assert list(json.loads(out)[str(run)]["sets"]) == ["typos_1", "typos_2", "file_reviews"]
+
+
+def test_noises_are_added_to_the_noise_curve_one_by_one(
+    run: Path, tmp_path: Path, rosetune: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("evaluate", run, "--sets", "noise_curve", "--noises")
+    code, out, _ = rosetune(*words, "leetspeak", "--json")
+    assert code == 0
+    strengths = ("0.1", "0.25", "0.5", "1")
+    assert list(json.loads(out)[str(run)]["sets"]) == [f"leetspeak@{s}" for s in strengths]
+    (lost := run / "predictions" / "leetspeak@1.jsonl").rename(kept := tmp_path / "kept")  # as a kill may leave it
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in lost.parent.glob("*.jsonl")}
+    code, out, _ = rosetune(*words, "leetspeak,homoglyphs")
+    assert code == 0
+    assert "homoglyphs" in out
+    assert all((path.stat().st_mtime_ns, path.read_bytes()) == was for path, was in before.items())
+    assert len(before) == 4  # clean and three cells
+    assert lost.read_bytes() == kept.read_bytes()
+    cells = {f"{name}@{s}" for name in ("leetspeak", "homoglyphs") for s in strengths}
+    assert json.loads((run / "predictions" / "noise_curve.json").read_text()).keys() == cells
+    monkeypatch.setattr(evaluate, "predict", None)
+    assert rosetune(*words, "homoglyphs")[0] == 0
+    one_line(rosetune("evaluate", run, "--noises", "leetspeak"), "noise_curve among the sets")
+    one_line(rosetune(*words, "blur"), "unknown noise 'blur'; there are typing, ocr")
+
+
+def test_a_run_behind_a_normalisation_is_a_run_of_its_own(
+    run: Path, library: Library, tmp_path: Path, rosetune: Any
+) -> None:
+    task, folder = library.home / "my.csv", tmp_path / "normal"
+    words = ("--model_name_or_path", run, "--task", task, "--output_dir", folder, "--sets", "clean,noise_curve")
+    noises = ("--noises", "spaced_letters,repeated_letters")
+    assert rosetune("evaluate", *words, *noises, "--normalize", "all")[0] == 0
+    assert rosetune("evaluate", run, "--sets", "clean,noise_curve", *noises)[0] == 0
+    normal, plain = Run.open(folder), Run.open(run)
+    assert (normal.method, plain.method) == ("given+normalize", "vanilla")
+    logits = {name: [row["logits"] for row in normal.rows(name)] for name in normal.sets()}
+    assert logits["spaced_letters@1"] == logits["clean"] != logits["repeated_letters@1"]
+    assert [row["logits"] for row in plain.rows("spaced_letters@1")] != logits["clean"]
+    assert [row["logits"] for row in plain.rows("clean")] == logits["clean"]
+    disguised = ("--text", "the film was g r e a t")
+    assert json.loads(rosetune("predict", folder, *disguised, "--json")[1])["label"] == "good"
+    one_line(rosetune("evaluate", run, "--normalize", "all"), "--normalize makes a model of its own of a run")
+    one_line(rosetune("evaluate", *words, "--normalize", "rot13"), "normalize: unknown normalisation rot13")

@@ -31,13 +31,20 @@ def load_data(config: RunConfig) -> TaskData:
     return data
 
 
-def config_now(run: Run, kinds: Sequence[str] | str, moved: Mapping[str, str | None]) -> RunConfig:
+def config_now(
+    run: Run, kinds: Sequence[str] | str, moved: Mapping[str, str | None], noises: Sequence[str] | None = None
+) -> RunConfig:
     """A run's configuration for another evaluation: on these kinds of sets, with its data where it lies now.
 
     Args:
         moved: ``task``, ``data_dir``, ``validation_file``, ``test_file``; None: where it was.
+        noises: of the noise curve; None: the usual ones.
     """
-    given: dict[str, Any] = {"sets": kinds, **{name: value for name, value in moved.items() if value is not None}}
+    given: dict[str, Any] = {
+        "sets": kinds,
+        "noises": noises,
+        **{name: value for name, value in moved.items() if value is not None},
+    }
     return dataclasses.replace(run.config, **given)
 
 

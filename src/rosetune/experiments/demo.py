@@ -1,9 +1,13 @@
 """The main job as a plan: vanilla fine-tuning against ROSE-Ensemble on the same data and seed, and a control."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rosetune.data.tasks import find_task
+from rosetune.experiments.options import merged_layers
+from rosetune.experiments.plan import reference
+from rosetune.experiments.plan_reader import parse_plan
+from rosetune.experiments.reproduce import plan_text
 from rosetune.experiments.train import run_all
 from rosetune.runs.config import RunConfig
 from rosetune.runs.identity import folder_name
@@ -11,8 +15,6 @@ from rosetune.runs.run import Run
 
 __all__ = ["demo_plan", "run_demo"]
 
-TRAINING = {"learning_rate": 1e-4, "num_train_epochs": 1, "per_device_train_batch_size": 16}
-UPPER = 0.6  # Rose's default; nothing here was tuned on the sets that are reported
 TITLES = {"vanilla": "vanilla AdamW", "rose-ensemble": "ROSE-Ensemble", "static-mask": "static mask"}
 
 
@@ -39,33 +41,37 @@ def demo_plan(
     """
     folder = f"{output_dir}/{folder_name(task)}"
     known = find_task(task)
-    adversarial = data_dir is not None and known is not None and bool(known.advglue)
-    methods: dict[str, dict[str, Any]] = {
-        "vanilla": {},
-        "rose-ensemble": {
-            "update_mask": "rose",
-            "update_mask_kwargs": {"order": "ensemble", "upper": UPPER, "trace": True},
-        },
-        "static-mask": {
-            "update_mask": "static",
-            "update_mask_kwargs": {"trace": f"{folder}/rose-ensemble/mask_trace.npz", "upper": UPPER},
-        },
+    adversarial = ("advglue",) if data_dir is not None and known is not None and known.advglue else ()
+    plan = parse_plan(plan_text("demo"), "demo.yaml")
+    part = plan.tasks["demo"], plan.models["demo"]
+    methods = {name: merged_layers(plan.layers(*part, method, {})) for name, method in plan.methods.items()}
+    given = {
+        "task": task,
+        "model_name_or_path": model_name_or_path,
+        "data_dir": data_dir,
+        "text_columns": text_columns,
+        "label_column": label_column,
+        "max_train_samples": samples,
+        "seed": seed,
     }
-    return {
-        name: RunConfig(
-            task=task,
-            model_name_or_path=model_name_or_path,
-            data_dir=data_dir,
-            text_columns=text_columns,
-            label_column=label_column,
-            max_length=64,
-            max_train_samples=samples,
-            sets=("clean", "noise", *(("advglue",) if adversarial else ())),
-            output_dir=f"{folder}/{name}",
-            training={**TRAINING, "seed": seed, **method},
-        )
-        for name, method in methods.items()
-    }
+    configs = {}
+    for name, options in methods.items():
+        own: dict[str, Any] = {"output_dir": f"{folder}/{name}", "sets": (*options["sets"], *adversarial)}
+        if options.get("update_mask_kwargs"):
+            own["update_mask_kwargs"] = _resolved(options["update_mask_kwargs"], methods, folder)
+        configs[name] = RunConfig.from_options({**options, **given, **own})
+    return configs
+
+
+def _resolved(kwargs: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]], folder: str) -> dict[str, Any]:
+    """Another run's trace and values in the place of references; the runs' folders have names of their own here."""
+    resolved = dict(kwargs)
+    for option, value in kwargs.items():
+        other = reference(value)
+        if other is not None:
+            theirs = methods[other]["update_mask_kwargs"]
+            resolved[option] = f"{folder}/{other}/mask_trace.npz" if option == "trace" else theirs[option]
+    return resolved
 
 
 def run_demo(report: Callable[[str], Any] = print, **options: Any) -> dict[str, Run]:

@@ -61,7 +61,7 @@ def measure(runs: Sequence[PlannedRun], jobs: int = 1, threads: int | None = Non
     kinds: dict[str, list[PlannedRun]] = {}
     for run in runs:
         kinds.setdefault(_kind(run), []).append(run)
-    executor, found = LocalExecutor(jobs, threads), []
+    executor, found = LocalExecutor(jobs, threads), list[Measured]()
     with tempfile.TemporaryDirectory(prefix="rosetune-") as place:
         waiting = {str(number): of_kind for number, of_kind in enumerate(kinds.values())}
         left = list(waiting)

@@ -19,7 +19,7 @@ from rosetune.experiments.upgrade import bring_up_to_date
 from rosetune.report.card import model_card
 from rosetune.robustness.evaluation import default_length, predict
 from rosetune.robustness.rows import prediction_rows
-from rosetune.robustness.sets import EvaluationSet, evaluation_sets
+from rosetune.robustness.sets import EvaluationSet, curve_sets, evaluation_sets
 from rosetune.runs.files import FINGERPRINTS, read_fingerprints, read_json
 from rosetune.runs.metrics import run_metrics
 from rosetune.runs.run import Run, RunError
@@ -50,6 +50,7 @@ def evaluate_run(
     kinds: Sequence[str],
     *,
     data_dir: str | None = None,
+    noises: Sequence[str] | None = None,
     report: Report = _on_standard_error,
 ) -> list[str]:
     """Evaluate a run's model and bring its ``metrics.json`` up to date; what was predicted before is kept.
@@ -57,6 +58,7 @@ def evaluate_run(
     Args:
         kinds: of :data:`~rosetune.runs.sets.KINDS`.
         data_dir: of AdvGLUE's file.
+        noises: of the noise curve; None: the usual ones.
         report: takes a line of text for the person who waits.
 
     Returns:
@@ -69,25 +71,26 @@ def evaluate_run(
     folder = Path(folder)
     bring_up_to_date(folder)
     place = folder / "predictions"
-    missing, known = _missing(place, kinds), read_fingerprints(place)
+    missing, known = _missing(place, kinds, noises), read_fingerprints(place)
     # What lies there is looked at too, as far as it says what it was made of.
     there = [kind for kind in kinds if kind not in missing and any(SetName.parse(n).kind == kind for n in known)]
     quiet_libraries()
-    sets = {kind: evaluation_sets(data, kind, data_dir=data_dir) for kind in (*missing, *there)}
+    sets = {kind: evaluation_sets(data, kind, data_dir=data_dir, noises=noises) for kind in (*missing, *there)}
     predict_sets(folder / "model", place, data, sets, report)
-    if missing:
-        # Its presence says that all sets of the kind are there.
-        for kind in missing:
-            write_json(place / f"{kind}.json", {n: s.left_out for n, s in sets[kind].items()})
+    for kind in missing:
+        _note(place / f"{kind}.json", {name: part.left_out for name, part in sets[kind].items()})
     write_metrics(folder, data.labels)
     return missing
 
 
-def evaluate_again(run: str | Path, kinds: Sequence[str] | str, **moved: str | None) -> Run:
+def evaluate_again(
+    run: str | Path, kinds: Sequence[str] | str, noises: Sequence[str] | None = None, **moved: str | None
+) -> Run:
     """Evaluate a finished run on more sets; sets that it was evaluated on before are not predicted again.
 
     Args:
         kinds: of :data:`~rosetune.runs.sets.KINDS`.
+        noises: of the noise curve; None: the usual ones.
         moved: where data lies now, if not where it was for training: ``task``, ``data_dir``, ``validation_file``,
             ``test_file``.
 
@@ -95,21 +98,27 @@ def evaluate_again(run: str | Path, kinds: Sequence[str] | str, **moved: str | N
         RunError: the run is not finished, or the data is not the data it was trained on.
     """
     finished = Run.open(run)
-    config = config_now(finished, kinds, moved)
+    config = config_now(finished, kinds, moved, noises)
     if finished.sets_before or finished.steps_before:
         with locked(finished.folder):
             bring_up_to_date(finished.folder)
     elsewhere = any(value is not None for value in moved.values())
-    if not elsewhere and not _missing(finished.folder / "predictions", config.sets):
+    if not elsewhere and not _missing(finished.folder / "predictions", config.sets, noises):
         write_metrics(finished.folder, finished.labels)
     else:
         data = checked_data(finished, config)
         with locked(finished.folder):
-            evaluate_run(finished.folder, data, config.sets, data_dir=config.data_dir)
+            evaluate_run(finished.folder, data, config.sets, data_dir=config.data_dir, noises=noises)
     return Run.open(run)
 
 
-def evaluate_along(run: str | Path, kinds: Sequence[str] | str, report: Report = print, **moved: str | None) -> Run:
+def evaluate_along(
+    run: str | Path,
+    kinds: Sequence[str] | str,
+    report: Report = print,
+    noises: Sequence[str] | None = None,
+    **moved: str | None,
+) -> Run:
     """Evaluate a finished run and every checkpoint that it keeps, on the clean set and these kinds of sets.
 
     What a checkpoint predicts is kept in ``predictions/step-N``, and is not predicted again, also when the checkpoint
@@ -118,37 +127,39 @@ def evaluate_along(run: str | Path, kinds: Sequence[str] | str, report: Report =
     Args:
         kinds: of :data:`~rosetune.runs.sets.KINDS`; the clean set is always among them.
         report: takes a line of text for the person who waits.
-        moved: as in :func:`evaluate_again`.
+        noises, moved: as in :func:`evaluate_again`.
 
     Raises:
         RunError: the run is not finished, or the data is not the data it was trained on.
     """
-    wanted = ("clean", *config_now(Run.open(run), kinds, moved).sets)
-    finished = evaluate_again(run, wanted, **moved)
+    wanted = ("clean", *config_now(Run.open(run), kinds, moved, noises).sets)
+    finished = evaluate_again(run, wanted, noises, **moved)
     folder, checkpoints = finished.folder, {step_of(path): path for path in checkpoints_of(finished.folder)}
     if checkpoints and not any(about["end"] for about in finished.steps.values()):
         step, epoch = end_step(folder, checkpoints)
         with locked(folder):
             write_json(_step_folder(folder, step) / "step.json", {"epoch": epoch, "end": True})
     ends = [step for step, about in Run.open(run).steps.items() if about["end"]]
-    config = config_now(finished, wanted, moved)
-    todo = [step for step in checkpoints if step not in ends and _missing(_step_folder(folder, step), config.sets)]
+    config = config_now(finished, wanted, moved, noises)
+    places = {step: _step_folder(folder, step) for step in checkpoints if step not in ends}
+    todo = [step for step, place in places.items() if _missing(place, config.sets, noises)]
     sets: dict[str, dict[str, EvaluationSet]] = {}
     if todo:
         quiet_libraries()
         data = checked_data(finished, config)
         sets = {
-            kind: _without_originals(evaluation_sets(data, kind, data_dir=config.data_dir)) for kind in config.sets
+            kind: _without_originals(evaluation_sets(data, kind, data_dir=config.data_dir, noises=noises))
+            for kind in config.sets
         }
     for number, step in enumerate(todo, start=1):
-        place = _step_folder(folder, step)
+        place = places[step]
         with locked(folder):
-            missing = {kind: sets[kind] for kind in _missing(place, config.sets)}
+            missing = {kind: sets[kind] for kind in _missing(place, config.sets, noises)}
             predict_sets(checkpoints[step], place, data, missing)
             if not (place / "step.json").is_file():
                 write_json(place / "step.json", {"epoch": read_state(checkpoints[step])["epoch"], "end": False})
             for kind, parts in missing.items():  # last: with these the step is done
-                write_json(place / f"{kind}.json", dict.fromkeys(parts, 0))
+                _note(place / f"{kind}.json", dict.fromkeys(parts, 0))
         report(f"{run}: {checkpoints[step].name} evaluated ({number} of {len(todo)})")
     return Run.open(run)
 
@@ -238,14 +249,22 @@ def write_card(run: Run, metrics: Mapping[str, Any]) -> None:
         write_text(path, text)
 
 
-def _missing(place: Path, kinds: Iterable[str]) -> list[str]:
-    """The kinds that are not there, or of which a set was removed."""
+def _note(path: Path, parts: Mapping[str, int]) -> None:
+    """Write down that these sets of a kind are there; with those of other noises, which were there before."""
+    known = read_json(path, "remove it") if path.is_file() else {}
+    write_json(path, {**known, **parts})
 
-    def whole(path: Path) -> bool:
+
+def _missing(place: Path, kinds: Iterable[str], noises: Sequence[str] | None) -> list[str]:
+    """The kinds that are not there, of which a set was removed, or of a noise curve those without all these noises."""
+
+    def whole(kind: str) -> bool:
+        path = place / f"{kind}.json"
         names = read_json(path, "remove it") if path.is_file() else None
-        return names is not None and all((place / f"{name}.jsonl").is_file() for name in names)
+        wanted = curve_sets(noises) if kind == "noise_curve" else []
+        return names is not None and all((place / f"{name}.jsonl").is_file() for name in (*names, *wanted))
 
-    return [kind for kind in kinds if not whole(place / f"{kind}.json")]
+    return [kind for kind in kinds if not whole(kind)]
 
 
 def _step_folder(folder: Path, step: int) -> Path:

@@ -72,7 +72,7 @@ def _evaluate(
     known = holds(folder, identity)  # still: another process may have come and gone
     if not known or not (folder / "model").is_dir():
         name = config.model_name_or_path
-        tokenizer = load_tokenizer(name, config.max_length)
+        tokenizer = load_tokenizer(name, config.max_length, config.normalize)
         trained, _, labels = load_trained(name)
         if trained.config.problem_type == "multi_label_classification":
             raise RunError(
@@ -85,7 +85,7 @@ def _evaluate(
         claim_folder(folder, config, identity)
         model = load_classifier(name, data.labels, tokenizer, task_type=data.task_type)
         save_trained(model, tokenizer, folder / "model")
-    evaluate_run(folder, data, config.sets, data_dir=config.data_dir, report=report)
+    evaluate_run(folder, data, config.sets, data_dir=config.data_dir, noises=config.noises, report=report)
 
 
 def evaluate_file(

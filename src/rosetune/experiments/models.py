@@ -10,6 +10,7 @@ from typing import Any
 from rosetune._files import replacing
 from rosetune.experiments.loading import config_of, load, model_options, skeleton
 from rosetune.robustness.evaluation import input_names, longest_input
+from rosetune.robustness.normalization import normalizing, read_steps
 from rosetune.runs.values import RunError
 
 __all__ = [
@@ -24,12 +25,14 @@ __all__ = [
 ]
 
 
-def load_tokenizer(name: str, max_length: int | None = None) -> Any:
+def load_tokenizer(name: str, max_length: int | None = None, normalize: Sequence[str] | None = None) -> Any:
     """The tokenizer of a hub id, a folder, or "demo", with what its model does not take left out.
 
     One without a padding token pads with its end token. Segments are left out for a model that knows one only.
 
     Args:
+        normalize: what is undone in every text before it is tokenised, see
+            :data:`~rosetune.robustness.normalization.STEPS`; None: as the model's folder has it.
         max_length: tokens of a text; fewer where the tokenizer or the model's position embeddings allow fewer.
 
     Raises:
@@ -39,6 +42,8 @@ def load_tokenizer(name: str, max_length: int | None = None) -> Any:
 
     model = skeleton(name)
     tokenizer = _fitted(name, load(AutoTokenizer, name), model)
+    if normalize is not None:
+        tokenizer = normalizing(tokenizer, normalize)
     if max_length is not None:
         tokenizer.model_max_length = min(max_length, longest_input(model, tokenizer) or max_length)
     return tokenizer
@@ -215,6 +220,13 @@ _NEWS = _News()
 
 def _fitted(name: str, tokenizer: Any, model: Any) -> Any:
     """A tokenizer that gives what its model takes."""
+    folder = Path(name).expanduser()
+    try:
+        steps = read_steps(folder) or read_steps(folder / "model")
+    except ValueError as error:
+        raise RunError(str(error)) from error
+    if steps:
+        tokenizer = normalizing(tokenizer, steps)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     taken = input_names(model, tokenizer)

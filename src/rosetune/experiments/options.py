@@ -19,7 +19,7 @@ _OF_OWN_DATA = (
     *("task_type", "encoding", "delimiter", "drop_empty", "drop_unlabelled"),
 )
 Parse = Callable[[Mapping[str, Any], Sequence[str]], dict[str, Any]]
-_AXES = {"objective": "cross_entropy", "update_mask": None}
+_AXES = {"objective": "cross_entropy", "update_mask": None, "augmentation": None}
 
 
 def make_config(
@@ -122,7 +122,7 @@ def _typed(options: Mapping[str, Any], source: str, parse: Parse) -> dict[str, A
 
 
 def merged_layers(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Options of several layers, the later on top, as :func:`make_config` says; what is None in the end is left out."""
+    """Options of several layers, the later on top, as :func:`make_config` says, without those that are None."""
     merged: dict[str, Any] = {}
     for given in layers:
         layer = dict(given)
@@ -132,8 +132,7 @@ def merged_layers(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         if layer.get("model_kwargs") is not None:
             given_here = as_mapping("model_kwargs", layer["model_kwargs"])
             layer["model_kwargs"] = {**(merged.get("model_kwargs") or {}), **given_here}
-        if layer.get("update_mask") == "none":
-            layer["update_mask"] = None
+        layer |= {axis: None for axis in ("update_mask", "augmentation") if layer.get(axis) == "none"}
         for axis, default in _AXES.items():
             kwargs = f"{axis}_kwargs"
             if axis in layer and layer[axis] != merged.get(axis, default):

@@ -191,7 +191,7 @@ class _Expansion:
             return
         self._seen.add(options)
         name = config.model_name_or_path
-        self._try(draft.task, lambda: (check_paths(replace(config, model_name_or_path="demo")), self._load(config)))
+        self._try(draft.task, lambda: self._check_data(config))
         self._try(draft.model, lambda: self._once(f"model {name}", lambda: _check_model(config)))
         if "advglue" in config.sets:
             data = self._load(config)
@@ -208,6 +208,10 @@ class _Expansion:
                 )
                 told = f"{draft.method.name} on {draft.task.name}: {error}"
                 raise marked.error(told, *draft.method.place, axis) from error
+
+    def _check_data(self, config: RunConfig) -> None:
+        check_paths(replace(config, model_name_or_path="demo"))
+        self._load(config)
 
     def _try(self, part: Part, check: Any) -> None:
         try:
@@ -311,7 +315,7 @@ def _is_of(run: Run, header: Mapping[str, Any], name: str, options: AttackOption
     """Whether an attack that a run holds is the one that is asked for, on enough rows."""
     rows = run.metrics["sets"].get(options.set, {}).get("n", 0)
     enough = rows if options.examples is None else min(options.examples, rows)
-    same = {"recipe": name, "set": options.set, "budget": options.budget, "seed": options.seed}
+    same: dict[str, Any] = {"recipe": name, "set": options.set, "budget": options.budget, "seed": options.seed}
     same |= {"max_share": options.max_share, "protected": list(options.protected)}
     column = options.column in (None, header.get("text_column"), str(header.get("column", 0) + 1))
     return column and header["rows"] >= enough and all(header.get(option) == value for option, value in same.items())

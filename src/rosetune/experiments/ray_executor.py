@@ -115,13 +115,13 @@ def _do(job: Job, threads: int) -> str | None:
 
 def _absolute(config: RunConfig) -> RunConfig:
     """With paths that mean the same in another folder, and on another node."""
-    paths = {name: getattr(config, name) for name in _PATHS}
-    there = {
-        name: str(Path(p).expanduser().resolve()) for name, p in paths.items() if p and Path(p).expanduser().exists()
-    }
+    changes: dict[str, Any] = {"output_dir": str(Path(str(config.output_dir)).expanduser().resolve())}
+    for name in _PATHS:
+        path = Path(getattr(config, name) or "").expanduser()
+        if getattr(config, name) and path.exists():
+            changes[name] = str(path.resolve())
     training = {name: with_absolute_paths(value) for name, value in config.training.items()}
-    output_dir = str(Path(str(config.output_dir)).expanduser().resolve())
-    return replace(config, **there, output_dir=output_dir, training=training)
+    return replace(config, **changes, training=training)
 
 
 def _import_ray() -> Any:

@@ -47,19 +47,24 @@ def reproduction(
     return replace(plan, options={**plan.options, **({} if data_dir is None else {"data_dir": data_dir})})
 
 
-def plan_text(name: str, scale: str) -> str:
-    """The plan's YAML, with its comments.
+def plan_text(name: str, scale: str | None = None) -> str:
+    """The YAML of a plan of the package, with its comments.
+
+    Args:
+        scale: None: of the demonstration, which has one.
 
     Raises:
         RunError: there is none.
     """
-    if name in LATER:
-        raise RunError(f"{name} is made from Python: see Probes in docs/analysis.md; there are {_list()}")
-    if name not in REPRODUCTIONS:
-        raise RunError(f"there is no plan of {name!r}: {guess(name, REPRODUCTIONS + LATER)}")
-    if scale not in SCALES:
-        raise RunError(f"there is no scale {scale!r}: {guess(scale, SCALES)}")
-    return files("rosetune.recipes").joinpath(f"plans/{name}-{scale}.yaml").read_text(encoding="utf-8")
+    if scale is not None:
+        if name in LATER:
+            raise RunError(f"{name} is made from Python: see Probes in docs/analysis.md; there are {_list()}")
+        if name not in REPRODUCTIONS:
+            raise RunError(f"there is no plan of {name!r}: {guess(name, REPRODUCTIONS + LATER)}")
+        if scale not in SCALES:
+            raise RunError(f"there is no scale {scale!r}: {guess(scale, SCALES)}")
+    file = f"plans/{name}.yaml" if scale is None else f"plans/{name}-{scale}.yaml"
+    return files("rosetune.recipes").joinpath(file).read_text(encoding="utf-8")
 
 
 def _list() -> str:

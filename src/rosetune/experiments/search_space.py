@@ -32,7 +32,7 @@ _RANGE = re.compile(rf"(log:)?({_NUMBER}):({_NUMBER})(?::({_NUMBER}))?")
 _OWN = ("model_name_or_path", "max_length")  # of a run's options, what may differ between trials
 # What a trial must share with every other: its budget, and where it is written.
 _SHARED = ("max_steps", "num_train_epochs", "seed", "data_seed", "do_train", "do_eval", "do_predict")
-_AXES = {"objective_kwargs": "objective", "update_mask_kwargs": "update_mask"}
+_AXES = {f"{axis}_kwargs": axis for axis in ("objective", "update_mask", "augmentation")}
 _PAIR = ("update_mask_kwargs.upper.first", "update_mask_kwargs.upper.second")
 
 
@@ -183,9 +183,11 @@ def _method(axis: str, config: RunConfig) -> str | None:
 def _method_options(axis: str, config: RunConfig) -> tuple[str, ...]:
     import inspect
 
+    from rosetune.augmentation import AUGMENTATIONS
     from rosetune.methods import OBJECTIVES, UPDATE_MASKS
 
-    method = (OBJECTIVES if axis == "objective" else UPDATE_MASKS).get(_method(axis, config) or "")
+    tables = {"objective": OBJECTIVES, "update_mask": UPDATE_MASKS, "augmentation": AUGMENTATIONS}
+    method = tables[axis].get(_method(axis, config) or "")
     return () if method is None else tuple(inspect.signature(method).parameters)
 
 

@@ -38,7 +38,7 @@ def trial_score(run: Run) -> float:
         kind: [metrics.get("accuracy") for name, metrics in sets.items() if SetName.parse(name).kind == kind]
         for kind in ("clean", "noise")
     }
-    if not all(of_kind.values()) or None in sum(of_kind.values(), []):
+    if not all(of_kind.values()) or None in of_kind["clean"] + of_kind["noise"]:
         raise RunError(f"{run} has no accuracy on clean and noisy rows: only options of a classification are chosen")
     clean, noise = (math.fsum(values) / len(values) for values in of_kind.values())
     return (clean + noise) / 2

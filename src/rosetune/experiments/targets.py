@@ -7,6 +7,7 @@ from rosetune.data.sources import TaskData
 from rosetune.data.split import shuffled
 from rosetune.experiments.data import checked_data, config_now
 from rosetune.robustness.attacks.driver import Row
+from rosetune.robustness.noise_families import NOISES
 from rosetune.robustness.sets import evaluation_sets
 from rosetune.runs.config import RunConfig
 from rosetune.runs.run import Run, RunError
@@ -37,7 +38,9 @@ def find_targets(
     targets = []
     for run in {str(run): run for run in runs}.values():
         config, data = _data_of(run, moved, loaded)
-        sets = evaluation_sets(data, SetName.parse(set_name).kind, data_dir=config.data_dir)
+        name = SetName.parse(set_name)
+        noises = [name.noise] if name.on_curve and name.noise in NOISES else None
+        sets = evaluation_sets(data, name.kind, data_dir=config.data_dir, noises=noises)
         if set_name not in sets:
             raise RunError(f"{run} has no evaluation set {set_name!r}; of its kind there are {', '.join(sets)}")
         part = _column(column, data.text_columns)

@@ -82,7 +82,7 @@ def train_run(
             _train(config, data, args, identity, say)
         if not finished and "save_total_limit" not in config.training:
             remove_checkpoints(folder)
-        added = evaluate_run(folder, data, config.sets, data_dir=config.data_dir, report=say)
+        added = evaluate_run(folder, data, config.sets, data_dir=config.data_dir, noises=config.noises, report=say)
     if finished:
         say(f"{folder} is finished; " + (f"evaluated {', '.join(added)}" if added else "nothing to do"))
     return folder

@@ -13,6 +13,8 @@ from transformers import DataCollatorWithPadding, PrinterCallback, ProgressCallb
 
 from rosetune._files import write_json, write_json_lines
 from rosetune._torch import world_size
+from rosetune.arguments import build_augmentation
+from rosetune.augmentation import AugmentedDataset
 from rosetune.data.altered import flip_labels, rare_labels
 from rosetune.data.rows import TaskData, shuffled_subset, take, text_keys
 from rosetune.data.split import shuffled
@@ -120,14 +122,17 @@ class Training:
     """
 
     def __init__(self, config: RunConfig, data: TaskData, args: RobustTrainingArguments) -> None:
-        tokenizer = load_tokenizer(config.model_name_or_path, config.max_length)
+        tokenizer = load_tokenizer(config.model_name_or_path, config.max_length, config.normalize)
         train, held_out = _training_rows(config, data, args.seed)
         _follow_length(args, config.training, len(train))
-        encoded = _encode(train, data.text_columns, tokenizer)
+        encoded: Any = _encode(train, data.text_columns, tokenizer)
         kept = [len(ids) for ids in encoded["input_ids"][:]]
         cut = cut_texts(tokenizer, train, data.text_columns, tokenizer.model_max_length, kept)
         said = "" if cut is None else cut.sentence("training texts", "--max_length")
         self.summary = dataclasses.replace(summarise(data), truncation=said)
+        augmentation = build_augmentation(args)
+        if augmentation is not None:
+            encoded = AugmentedDataset(train, data.text_columns, tokenizer, augmentation, seed=args.seed)
         self._timer, self._log = StepTimer(), LogFile(Path(str(args.output_dir)) / "log.jsonl")
         with reworded(RuntimeError):
             self.trainer = RobustTrainer(

@@ -25,6 +25,7 @@ from rosetune.methods.controls import LayerNormOnly, RandomMask, StaticMask, Uni
 from rosetune.methods.cross_entropy import CrossEntropy
 from rosetune.methods.freelb import FreeLB
 from rosetune.methods.match_tuning import MatchTuning
+from rosetune.methods.noise_consistency import NoiseConsistency
 from rosetune.methods.r3f import R3F
 from rosetune.methods.r_drop import RDrop
 from rosetune.methods.replay import ReplayedMask
@@ -45,6 +46,7 @@ __all__ = [
     "TracedMask",
     "UpdateMask",
     "build",
+    "build_from",
 ]
 
 OBJECTIVES: dict[str, type] = {
@@ -55,6 +57,7 @@ OBJECTIVES: dict[str, type] = {
     "rift": Rift,
     "match_tuning": MatchTuning,
     "r3f": R3F,
+    "noise_consistency": NoiseConsistency,
 }
 
 UPDATE_MASKS: dict[str, type] = {
@@ -81,11 +84,23 @@ def build(axis: str, name: str, options: Mapping[str, Any] | str | None = None, 
         ValueError: an unknown name or option, or a value outside its range.
     """
     table = OBJECTIVES if axis == "objective" else UPDATE_MASKS
+    other = {"objective": ("update_mask", UPDATE_MASKS), "update_mask": ("objective", OBJECTIVES)}[axis]
+    if name not in table and name in other[1]:
+        raise ValueError(f"unknown {axis} {name!r}: that is an {other[0]}. Else choose one of {', '.join(table)}")
+    return build_from(axis, table, name, options, **defaults)
+
+
+def build_from(
+    axis: str,
+    table: Mapping[str, type],
+    name: str,
+    options: Mapping[str, Any] | str | None = None,
+    **defaults: Any,
+) -> Any:
+    """A member of any axis by its name in a table; the arguments and errors are those of :func:`build`."""
     if name not in table:
         near = get_close_matches(str(name), table, n=1)
         guess = f"did you mean {near[0]!r}? " if near else ""
-        other = {"objective": ("update_mask", UPDATE_MASKS), "update_mask": ("objective", OBJECTIVES)}[axis]
-        guess = f"that is an {other[0]}. Else " if name in other[1] else guess
         raise ValueError(f"unknown {axis} {name!r}: {guess}choose one of {', '.join(table)}")
     options = _parse(axis, options)
     known = inspect.signature(table[name]).parameters

@@ -177,8 +177,7 @@ class Rose:
         """Take the gradient of one micro-batch's losses, leaving ``.grad`` alone; call it before the backward pass."""
         if self._step < self.start_step or not self._economy.due:
             return
-        parameters = [parameter for _, parameter in select_targets(optimizer, self.target_parameters)]
-        losses = {}
+        losses, targets = {}, select_targets(optimizer, self.target_parameters)
         if "consistency" in self.needs:
             if consistency is None:
                 raise ValueError(
@@ -191,7 +190,7 @@ class Rose:
             losses["task_loss"] = task_loss
         self._project.step = self._step
         projection = self._project if self.sketch else None
-        self._observation.add(losses, parameters, self.reduce == "norms", projection, consistency_weight)
+        self._observation.add(losses, [p for _, p in targets], self.reduce == "norms", projection, consistency_weight)
 
     def discard(self) -> None:
         """Forget what was observed since the last step."""
@@ -219,8 +218,8 @@ class Rose:
             multipliers = self._economy.again([name for name, _ in targets])
         self._recorder.add(targets, multipliers, self.shares_kept)
         self._ranking.second_order.take(optimizer, targets, multipliers)
-        self.discard()
         self._step += 1
+        self.discard()
         return {parameter: m for (_, parameter), m in zip(targets, multipliers, strict=True)}
 
     def state_dict(self) -> dict[str, Any]:

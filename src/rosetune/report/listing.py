@@ -31,20 +31,22 @@ def tasks_text() -> str:
 
 
 def methods_text(name: str | None = None) -> str:
-    """Objectives and update masks with their options and defaults; one of them with what each option means.
+    """Objectives, masks and augmentations with their options and defaults; one of them with what each option means.
 
     Raises:
         RunError: there is no method of that name.
     """
+    from rosetune.augmentation import AUGMENTATIONS
     from rosetune.methods import OBJECTIVES, UPDATE_MASKS
 
-    axes = {"objective": OBJECTIVES, "update_mask": UPDATE_MASKS}
+    axes: dict[str, Mapping[str, type]]
+    axes = {"objective": OBJECTIVES, "update_mask": UPDATE_MASKS, "augmentation": AUGMENTATIONS}
     if name is None:
         return "\n".join(_methods(axis, methods) for axis, methods in axes.items())
     for axis, methods in axes.items():
         if name in methods:
             return _method(axis, name, methods[name])
-    known = [*OBJECTIVES, *UPDATE_MASKS]
+    known = [name for methods in axes.values() for name in methods]
     near = get_close_matches(name, known, n=1)
     guess = f"did you mean {near[0]}? " if near else ""
     raise RunError(f"no method is called {name!r}: {guess}choose one of {', '.join(known)}")

@@ -35,6 +35,7 @@ def evaluate(
     label_names: Sequence[str] | None = None,
     batch_size: int | None = None,
     seed: int = 0,
+    noises: Sequence[str] | None = None,
 ) -> Evaluation:
     """Evaluate a model in hand on its texts as they are, and under noise.
 
@@ -51,6 +52,7 @@ def evaluate(
         label_names: class names in the order of the model's outputs, where it has none of its own or others than the
             labels.
         seed: of the noise.
+        noises: of the noise curve, by the names of :data:`~rosetune.robustness.noise.NOISES`; None: the eight.
 
     Raises:
         ValueError: a model, texts or labels that do not fit, in one line that says what to do.
@@ -66,7 +68,7 @@ def evaluate(
     classifier, dataset, names = _read(model, tokenizer, texts, labels, label_names, batch_size)
     columns = [name for name in TEXT_COLUMNS if name in dataset.column_names]
     rows, kind_of = {}, {}
-    for kind, parts in [(kind, sets_of_clean(dataset, columns, kind, seed)) for kind in kinds]:
+    for kind, parts in [(kind, sets_of_clean(dataset, columns, kind, seed, noises)) for kind in kinds]:
         for name, part in parts.items():
             logits = classifier.logits(_texts(part))
             rows[name], kind_of[name] = prediction_rows(name, part, logits, names), kind

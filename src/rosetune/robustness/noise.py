@@ -1,16 +1,25 @@
-"""Typing and scanning errors, casing, punctuation: mild, label-preserving noise that needs no model and no attack."""
+"""Typing and scanning errors, casing, punctuation, disguises: label-preserving noise, without model or attack."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from rosetune.robustness.edits import generator
-from rosetune.robustness.noise_families import NOISES, SHORTEST, check_share, misspell, split_words
+from rosetune.robustness.noise_families import (
+    CURVE,
+    NOISES,
+    SHORTEST,
+    check_noises,
+    check_share,
+    make_noisy,
+    misspell,
+    split_words,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["NOISES", "STRENGTHS", "noise_curve", "perturb", "typing_errors"]
+__all__ = ["CURVE", "NOISES", "STRENGTHS", "make_noisy", "noise_curve", "perturb", "typing_errors"]
 
 HIT_PROBABILITY = 0.25  # of an eligible word, in each pass
 STRENGTHS = (0.1, 0.25, 0.5, 1.0)  # of a noise curve
@@ -84,7 +93,7 @@ def noise_curve(
     strengths: Sequence[float] = STRENGTHS,
     seed: int = 0,
 ) -> Iterator[tuple[str, float, "Dataset"]]:
-    """A data set under every noise at every strength, one after the other; other columns and the order stay.
+    """A data set under some noises at every strength, one after the other; other columns and the order stay.
 
     What happens to a text depends on noise, strength, seed and the text, not on its place: a row gets the same noise
     in any subset. The words touched at one strength are among those touched at every greater one, in the same way.
@@ -92,7 +101,7 @@ def noise_curve(
     Args:
         dataset: rows with strings (or None, which stays None) in ``text_columns``.
         text_columns: names of the columns to perturb.
-        names: of :data:`NOISES`; None takes all.
+        names: of :data:`NOISES`; None takes those of :data:`CURVE`.
         strengths: shares of the words to touch, in [0, 1]; at 0 the data set comes back as it is.
         seed: another seed touches other words.
 
@@ -100,10 +109,8 @@ def noise_curve(
         ValueError: a column is missing, a noise is unknown, or a strength lies outside [0, 1].
     """
     _check_columns(dataset, text_columns)
-    chosen = list(NOISES) if names is None else list(names)
-    unknown = [name for name in chosen if name not in NOISES]
-    if unknown:
-        raise ValueError(f"unknown noise {unknown[0]!r}; there are {', '.join(NOISES)}")
+    chosen = CURVE if names is None else tuple(names)
+    check_noises(chosen)
     for strength in strengths:
         check_share(strength)
     for name in chosen:
@@ -116,7 +123,7 @@ def noise_curve(
 
 
 def _noisy(name: str, strength: float, seed: int, text: str) -> str:
-    return NOISES[name](text, strength, generator(f"{seed}:{name}:{text}"))
+    return make_noisy(text, name, strength, seed)[0]
 
 
 def _rewrite(dataset: "Dataset", columns: Sequence[str], change: Callable[[str], str]) -> "Dataset":

@@ -2,17 +2,38 @@
 
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
-from rosetune.robustness.edits import NEIGHBOURING_KEYS, Word, dropped, pick, replaced, swapped
+from rosetune.robustness import disguises
+from rosetune.robustness.edits import NEIGHBOURING_KEYS, Word, dropped, generator, pick, replaced, swapped
 
-__all__ = ["NOISES", "SHORTEST", "Noise", "check_share", "misspell", "split_words"]
+__all__ = [
+    *("CURVE", "NOISES", "SHORTEST", "Noise", "Touched", "check_noises", "check_share", "make_noisy", "misspell"),
+    "split_words",
+]
 
 SHORTEST = 3  # letters: a word this short is left alone, and no word is made shorter
 
 Edit = Callable[[Word, Random], Word | None]
 Units = list[tuple[bool, Word]]  # whether the unit may be touched; together they are the text
-Noise = Callable[[str, float, Random], str]
+
+
+class Touched(NamedTuple):
+    """A word or mark that was changed: ``text[start:end]`` has become ``noisy[noisy_start:noisy_end]``."""
+
+    start: int
+    end: int
+    noisy_start: int
+    noisy_end: int
+
+
+def check_noises(names: Sequence[str]) -> None:
+    """All are names of :data:`NOISES`, or a ValueError says which is not."""
+    unknown = [name for name in names if name not in NOISES]
+    if unknown:
+        raise ValueError(f"unknown noise {unknown[0]!r}; there are {', '.join(NOISES)}")
 
 
 def check_share(strength: float) -> None:
@@ -65,22 +86,48 @@ def _swap(word: Word, rng: Random) -> Word | None:
     return swapped(word, pick(positions, rng)) if positions else None
 
 
-def _noise(units: Callable[[str], Units], edit: Edit) -> Noise:
-    """The noise that gives each unit that ``edit`` can change one edit, with a probability of ``strength``."""
+@dataclass(frozen=True)
+class Noise:
+    """A noise as a function (text, strength, rng) -> text: each unit gets its edit with a probability of ``strength``.
 
-    def apply(text: str, strength: float, rng: Random) -> str:
+    Args:
+        units: cuts a text into units, and says which may be touched.
+        edit: the new form of a unit; None where it cannot be changed.
+    """
+
+    units: Callable[[str], Units]
+    edit: Edit
+
+    def __call__(self, text: str, strength: float, rng: Random) -> str:
+        return self.touched(text, strength, rng)[0]
+
+    def touched(self, text: str, strength: float, rng: Random) -> tuple[str, list[Touched]]:
+        """The noisy text, and where it differs, in the order of the text.
+
+        Args:
+            text: any string.
+            strength: share of the words (or marks) to touch.
+            rng: two numbers are drawn from it for each word.
+
+        Raises:
+            ValueError: the strength lies outside [0, 1].
+        """
         check_share(strength)
-        words = []
-        for touchable, word in units(text):
-            new = None
+        words: list[str] = []
+        found: list[Touched] = []
+        start = noisy_start = 0
+        for touchable, word in self.units(text):
+            before = after = "".join(word)
             if touchable:
                 # Two numbers per word, needed or not: a greater strength then leaves the words touched before alone.
                 chance, choice = rng.random(), rng.random()
-                new = edit(word, Random(int(choice * 2**53))) if chance < strength else None
-            words.append("".join(word if new is None else new))
-        return "".join(words)
-
-    return apply
+                new = self.edit(word, Random(int(choice * 2**53))) if chance < strength else None
+                after = before if new is None else "".join(new)
+            if after != before:
+                found.append(Touched(start, start + len(before), noisy_start, noisy_start + len(after)))
+            words.append(after)
+            start, noisy_start = start + len(before), noisy_start + len(after)
+        return "".join(words), found
 
 
 def _marks(text: str) -> Units:
@@ -135,19 +182,51 @@ _LOOKALIKES: Mapping[str, Sequence[str]] = {
 }
 
 NOISES: dict[str, Noise] = {
-    "typing": _noise(split_words, _typing_error),
-    "ocr": _noise(split_words, _lookalike),
-    "upper_case": _noise(split_words, lambda word, rng: [letter.upper() for letter in word]),
-    "lower_case": _noise(split_words, lambda word, rng: [letter.lower() for letter in word]),
-    "random_case": _noise(split_words, _random_case),
-    "punctuation_dropped": _noise(_marks, lambda mark, rng: []),
-    "punctuation_doubled": _noise(_marks, lambda mark, rng: mark * 2),
-    "punctuation_inserted": _noise(_unmarked, lambda word, rng: [*word, pick(",.;:-", rng)]),
+    "typing": Noise(split_words, _typing_error),
+    "ocr": Noise(split_words, _lookalike),
+    "upper_case": Noise(split_words, lambda word, rng: [letter.upper() for letter in word]),
+    "lower_case": Noise(split_words, lambda word, rng: [letter.lower() for letter in word]),
+    "random_case": Noise(split_words, _random_case),
+    "punctuation_dropped": Noise(_marks, lambda mark, rng: []),
+    "punctuation_doubled": Noise(_marks, lambda mark, rng: mark * 2),
+    "punctuation_inserted": Noise(_unmarked, lambda word, rng: [*word, pick(",.;:-", rng)]),
+    "homoglyphs": Noise(split_words, disguises.homoglyphs),
+    "invisible_characters": Noise(split_words, disguises.invisible_characters),
+    "spaced_letters": Noise(split_words, disguises.spaced_letters),
+    "leetspeak": Noise(split_words, disguises.leetspeak),
+    "repeated_letters": Noise(split_words, disguises.repeated_letters),
 }
 """Noise by name: function(text, strength, rng) -> text.
 
 At strength 0 the text stays as it is, at 1 every word (or mark) that the noise can change is changed. "typing" is one
 typing error in words of more than three letters; "ocr" one confusion of letters that look alike; the casings turn
-whole words (or, at random, about half of a word's letters); the others drop or double punctuation marks, or append one
-to a word that white space follows. Casing is no noise to an uncased model, and lower case none in lower-case data.
+whole words (or, at random, about half of a word's letters); the others of :data:`CURVE` drop or double punctuation
+marks, or append one to a word that white space follows. The last five are what people do to get past a filter; see
+:mod:`rosetune.robustness.disguises`. Casing is no noise to an uncased model, lower case none in lower-case data, and
+invisible characters none to a tokenizer that drops them, as BERT's does.
 """
+
+CURVE: tuple[str, ...] = tuple(NOISES)[:8]
+"""The noises of a noise curve that names none: those that it always had, so that runs stay comparable."""
+
+
+def make_noisy(text: str, name: str, strength: float, seed: int = 0) -> tuple[str, list[Touched]]:
+    """A text under one noise as the noise curve has it, and what was touched.
+
+    What happens depends on noise, strength, seed and the text, not on its place, the process or other texts.
+
+    Args:
+        text: any string.
+        name: of :data:`NOISES`.
+        strength: share of the words (or marks) to touch, in [0, 1].
+        seed: another seed touches other words.
+
+    Raises:
+        ValueError: an unknown noise, or a strength outside [0, 1].
+
+    Example:
+        noisy, touched = make_noisy("a superb film", "leetspeak", 1.0)
+        [noisy[t.noisy_start : t.noisy_end] for t in touched]
+    """
+    check_noises([name])
+    return NOISES[name].touched(text, strength, generator(f"{seed}:{name}:{text}"))

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rosetune.data.sources import TaskData, load_advglue, remove_shared
 from rosetune.robustness.advglue import originals
-from rosetune.robustness.noise import noise_curve, perturb
+from rosetune.robustness.noise import CURVE, STRENGTHS, noise_curve, perturb
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["NOISE_STRENGTHS", "EvaluationSet", "evaluation_sets", "sets_of_clean"]
+__all__ = ["NOISE_STRENGTHS", "EvaluationSet", "curve_sets", "evaluation_sets", "sets_of_clean"]
 
 NOISE_STRENGTHS = (1, 2)
 
@@ -22,35 +22,47 @@ class EvaluationSet(NamedTuple):
     left_out: int = 0
 
 
-def sets_of_clean(clean: "Dataset", text_columns: Sequence[str], kind: str, seed: int = 0) -> dict[str, "Dataset"]:
+def curve_sets(noises: Sequence[str] | None = None) -> list[str]:
+    """Names of the sets of a noise curve; None: that of :data:`~rosetune.robustness.noise.CURVE`."""
+    return [f"{name}@{strength:g}" for name in (noises or CURVE) for strength in STRENGTHS]
+
+
+def sets_of_clean(
+    clean: "Dataset", text_columns: Sequence[str], kind: str, seed: int = 0, noises: Sequence[str] | None = None
+) -> dict[str, "Dataset"]:
     """The sets of a kind that are made of clean rows alone, by name: "clean", "noise" or "noise_curve".
 
     Args:
         clean: the rows.
         text_columns: one or two.
-        kind, seed: as in :func:`evaluation_sets`.
+        kind, seed, noises: as in :func:`evaluation_sets`.
 
     Raises:
-        ValueError: another kind.
+        ValueError: another kind, or an unknown noise.
     """
     if kind == "clean":
         return {"clean": clean}
     if kind == "noise":
         return {f"typos_{strength}": perturb(clean, text_columns, strength, seed) for strength in NOISE_STRENGTHS}
     if kind == "noise_curve":
-        curve = noise_curve(clean, text_columns, seed=seed)
+        curve = noise_curve(clean, text_columns, names=noises, seed=seed)
         return {f"{name}@{strength:g}": noisy for name, strength, noisy in curve}
     raise ValueError(f"no kind of set is called {kind!r}: give some of clean, noise, noise_curve")
 
 
 def evaluation_sets(
-    data: TaskData, kind: str, *, data_dir: str | None = None, seed: int = 0
+    data: TaskData,
+    kind: str,
+    *,
+    data_dir: str | None = None,
+    seed: int = 0,
+    noises: Sequence[str] | None = None,
 ) -> dict[str, EvaluationSet]:
     """Evaluation sets by name.
 
         clean         the reported split: ``clean``, for MNLI ``clean_mismatched`` too
         noise         the same sentences with typing errors: ``typos_1`` and ``typos_2``
-        noise_curve   the same sentences under every noise at every strength: ``ocr@0.25`` and so on
+        noise_curve   the same sentences under several noises at every strength: ``ocr@0.25`` and so on
         advglue       ``advglue``, for MNLI ``advglue_mismatched`` too, and where the edition holds them the
                       unperturbed originals of their items, ``advglue_originals`` and so on
 
@@ -58,13 +70,14 @@ def evaluation_sets(
         kind: as above.
         data_dir: of AdvGLUE's file.
         seed: of the noise.
+        noises: of the noise curve; None: those of :data:`~rosetune.robustness.noise.CURVE`.
 
     Raises:
         DataError: AdvGLUE does not cover the task, its data is not there, or all of it is in the training data.
     """
     _, clean = data.clean
     if kind != "advglue":
-        named = sets_of_clean(clean, data.text_columns, kind, seed)
+        named = sets_of_clean(clean, data.text_columns, kind, seed, noises)
         mismatched = data.splits.get("validation_mismatched")
         if kind == "clean" and mismatched is not None:
             named["clean_mismatched"] = mismatched

@@ -81,8 +81,9 @@ class TransformersClassifier:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the weights, the vocabulary and the length at which texts are cut."""
+        """Of the weights, the vocabulary, the normalisation and the length at which texts are cut."""
         digest = hashlib.sha256(repr((self._max_length, sorted(self._tokenizer.get_vocab().items()))).encode())
+        digest.update("".join(getattr(self._tokenizer, "normalization", ())).encode())
         for name, tensor in self._model.state_dict().items():
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rosetune.robustness.noise_families import NOISES, check_noises
+from rosetune.robustness.normalization import STEPS, check_steps
 from rosetune.runs.identity import (
     folder_name,
     identity_hash,
@@ -29,13 +31,17 @@ __all__ = [
 ]
 
 # The training arguments that make the method, and those that say how long it trains.
-METHOD = ("objective", "objective_kwargs", "update_mask", "update_mask_kwargs", "label_smoothing_factor")
+METHOD = (
+    *("objective", "objective_kwargs", "update_mask", "update_mask_kwargs", "label_smoothing_factor"),
+    *("augmentation", "augmentation_kwargs", "normalize"),
+)
 LENGTH = ("num_train_epochs", "max_steps")
 # Where a run departs from the Trainer's defaults.
 RUN_DEFAULTS: dict[str, Any] = {"per_device_train_batch_size": 32, "save_strategy": "steps", "save_total_limit": 2}
 # Options that came later: see RunConfig.identity.
 _LATER = (
     *("task_type", "drop_empty", "drop_unlabelled", "model_kwargs", "given", "held_out", "label_noise", "imbalance"),
+    "normalize",
 )
 _DATA = (
     *("data_dir", "text_columns", "label_column", "validation_file", "test_file", "task_type", "encoding"),
@@ -102,6 +108,12 @@ class RunConfig:
         default=None,
         metadata=about("keep only this share of the training rows of the last label, by the seed", "SHARE"),
     )
+    normalize: tuple[str, ...] | None = field(
+        default=None,
+        metadata=about(
+            "undo disguises in every text, in training and ever after: all, or some of " + ", ".join(STEPS), "A,B"
+        ),
+    )
     model_kwargs: dict[str, Any] | None = field(
         default=None,
         metadata=about("""fields of the model's configuration, such as {"classifier_dropout": 0.0}""", "JSON"),
@@ -109,6 +121,14 @@ class RunConfig:
     sets: tuple[str, ...] = field(
         default=("clean", "noise"),
         metadata=about("what it is evaluated on: of clean, noise, noise_curve, advglue (default: clean,noise)", "A,B"),
+    )
+    noises: tuple[str, ...] | None = field(
+        default=None,
+        metadata=about(
+            "noises of the noise curve: of " + ", ".join(NOISES) + " (default: the first eight); homoglyphs and those "
+            "after it are what people do to get past a filter",
+            "A,B",
+        ),
     )
     output_dir: str | None = field(
         default=None, metadata=about("the run's folder (default: runs/<task>/<method>/seed-<seed>-<hash>)", "DIR")
@@ -128,6 +148,15 @@ class RunConfig:
         if unknown or not self.sets:
             raise RunError(f"sets must name some of {', '.join(KINDS)}, not {', '.join(unknown) or 'none'}")
         self.sets = tuple(kind for kind in KINDS if kind in self.sets)
+        self.noises = names("noises", self.noises)
+        if self.noises is not None:
+            try:
+                check_noises(self.noises)
+            except ValueError as error:
+                raise RunError(f"noises: {error}") from error
+            if not self.noises or "noise_curve" not in self.sets:
+                raise RunError("noises are those of the noise curve: name some, and noise_curve among the sets")
+        self.normalize = _steps(names("normalize", self.normalize))
         if self.task_type not in (None, "classification", "regression"):
             raise RunError(f"task_type must be classification or regression, not {self.task_type!r}")
         for name in ("drop_empty", "drop_unlabelled", "given"):
@@ -195,11 +224,12 @@ class RunConfig:
             raise RunError(f"seed must be a whole number, not {seed!r}") from error
 
     def method(self) -> str:
-        """A short name of objective and mask, such as "vanilla", "rose-ensemble", "r-drop+child-tuning-d".
+        """A short name of objective, mask and augmentation, such as "vanilla", "rose-ensemble", "r-drop+noise".
 
         The names are those of the recipes, of the folders and of every table.
         """
-        return "given" if self.given else method_name(self.training)
+        name = "given" if self.given else method_name(self.training)
+        return name if self.normalize is None else f"{name}+normalize"
 
     def identity(
         self,
@@ -268,6 +298,17 @@ class RunConfig:
         }
         header = "# One run of rosetune; `rosetune train --config` takes this file.\n"
         return header + yaml.safe_dump({**options, **training}, sort_keys=True, allow_unicode=True)
+
+
+def _steps(given: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """The steps of a normalisation in their order."""
+    if given is None:
+        return None
+    try:
+        check_steps(chosen := tuple(STEPS) if given == ("all",) else given)
+    except ValueError as error:
+        raise RunError(f"normalize: {error}") from error
+    return tuple(name for name in STEPS if name in chosen)
 
 
 RUN_OPTIONS = tuple(name for name in RunConfig.__dataclass_fields__ if name != "training")

@@ -28,7 +28,7 @@ _WEIGHTS = (".safetensors", ".bin", ".json", ".txt", ".model")
 
 
 def method_name(training: Mapping[str, Any]) -> str:
-    """A short name of objective and mask, from the training arguments; see :meth:`RunConfig.method`."""
+    """A short name of objective, mask and augmentation, from the training arguments; see :meth:`RunConfig.method`."""
     objective = training.get("objective", "cross_entropy")
     options = training.get("objective_kwargs") or {}
     mask = training.get("update_mask")
@@ -40,7 +40,9 @@ def method_name(training: Mapping[str, Any]) -> str:
         objective = "+".join(f"{name}-{options[name]}" for name in named if isinstance(options.get(name), int | float))
     elif "variant" in options:
         objective = f"{objective}-{options['variant']}"
-    return "+".join(filter(None, (objective, mask))).replace("_", "-").lower() or "vanilla"
+    return (
+        "+".join(filter(None, (objective, mask, training.get("augmentation")))).replace("_", "-").lower() or "vanilla"
+    )
 
 
 def training_identity(training: Mapping[str, Any], defaults: Mapping[str, Any], *, chooses: bool) -> dict[str, Any]:

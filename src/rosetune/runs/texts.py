@@ -31,7 +31,8 @@ def texts_of(run: Run, names: Iterable[str]) -> dict[str, Texts]:
     found = {part.name: _attacked(run, part.attack, columns) for part in parsed if part.attack is not None}
     found |= {part.name: _of_file(run, part.name, columns) for part in parsed if part.kind == "file"}
     kinds = [kind for kind in KINDS if kind in {part.kind for part in parsed}]
-    return found | _of_task(run, kinds, columns)
+    noises = list(dict.fromkeys(part.noise for part in parsed if part.on_curve and part.noise))
+    return found | _of_task(run, kinds, columns, noises)
 
 
 def reading_of(config: RunConfig) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def _attacked(run: Run, attack: str, columns: Sequence[str]) -> Texts:
     return {str(result["id"]): dict(zip(columns, result[kind], strict=True)) for result in results}
 
 
-def _of_task(run: Run, kinds: Sequence[str], columns: Sequence[str]) -> dict[str, Texts]:
+def _of_task(run: Run, kinds: Sequence[str], columns: Sequence[str], noises: Sequence[str]) -> dict[str, Texts]:
     if not kinds:
         return {}
     from rosetune.data.rows import set_fingerprint
@@ -57,7 +58,7 @@ def _of_task(run: Run, kinds: Sequence[str], columns: Sequence[str]) -> dict[str
         raise RunError(f"the data of {run.config.task} is not what {run} was trained on: its texts cannot be joined")
     known, found = read_fingerprints(run.folder / "predictions"), {}
     for kind in kinds:
-        for name, part in evaluation_sets(data, kind, data_dir=run.config.data_dir).items():
+        for name, part in evaluation_sets(data, kind, data_dir=run.config.data_dir, noises=noises).items():
             now = set_fingerprint(part.dataset, columns, run.labels)
             if known.get(name, now) != now:
                 raise RunError(

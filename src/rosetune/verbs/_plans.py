@@ -17,9 +17,7 @@ def add_executor_arguments(parser: argparse.ArgumentParser) -> None:
         "--executor", choices=("local", "ray"), default="local", help="processes here, or Ray (default: local)"
     )
     group.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster (default: one is started here)")
-    group.add_argument(
-        "--gpus", type=float, metavar="X", help="GPU share of a run on Ray (default: 1 if there are any)"
-    )
+    group.add_argument("--gpus", type=float, metavar="X", help="GPU share of a run on Ray (default: 1 if it has any)")
 
 
 def check_executor(known: argparse.Namespace) -> None:
@@ -94,7 +92,7 @@ def _stage(known: argparse.Namespace, plan: Any, title: str, *, whole: bool) -> 
         with Watcher(title, about) as watcher:
             sweep.run(
                 _executor(known, known.threads or plan.threads),
-                lambda now, run: watcher.see(now.state, now.started, run and run.key),
+                lambda now, run: watcher.see(now.state, now.started, None if run is None else run.key),
             )
     print_grid(out, sweep_grid(title, sweep.state, about))
     failures = {str(run): (sweep.failures[run.key], log_file(run)) for run in runs if run.key in sweep.failures}

@@ -49,13 +49,15 @@ def moved_data(known: argparse.Namespace) -> dict[str, str | None]:
     return {name: getattr(known, name, None) for name in _MOVED}
 
 
-def kinds_of(text: str) -> tuple[str, ...]:
-    """The kinds of sets in a comma-separated list.
+def kinds_of(text: str, noises: str | None = None) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
+    """The kinds of sets in a comma-separated list, and the noises of the noise curve in another.
 
     Raises:
-        RunError: an unknown one.
+        RunError: an unknown one, or noises without a noise curve.
     """
-    return RunConfig(task="-", model_name_or_path="-", sets=text).sets  # type: ignore[arg-type]
+    asked: dict[str, Any] = {"sets": text, "noises": noises}
+    config = RunConfig(task="-", model_name_or_path="-", **asked)
+    return config.sets, config.noises
 
 
 def seeds_of(text: str | None) -> list[int]:

@@ -13,6 +13,9 @@ EPILOG = """\
 A model that was trained elsewhere becomes a run, with which attack, compare and predict work:
   rosetune evaluate --model_name_or_path textattack/roberta-base-SST-2 --task sst2
 
+The same model behind a normalisation of its texts, which needs no training:
+  rosetune evaluate --model_name_or_path RUN --task sst2 --normalize all
+
 Where a run's data has moved since training, --task, --data_dir and --validation_file
 say where it lies now.
 """
@@ -20,6 +23,7 @@ say where it lies now.
 _GIVEN = (
     *("model_name_or_path", "task", "data_dir", "text_columns", "label_column", "validation_file", "test_file"),
     *("task_type", "encoding", "delimiter", "drop_empty", "drop_unlabelled", "max_length", "output_dir"),
+    "normalize",
 )
 _MOVED = ("task", "data_dir", "validation_file")
 _READING = ("drop_empty", "drop_unlabelled", "encoding", "delimiter")  # of a further file, if not as the run's own
@@ -28,7 +32,7 @@ _READING = ("drop_empty", "drop_unlabelled", "encoding", "delimiter")  # of a fu
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's flags."""
     parser.add_argument("runs", nargs="*", metavar="RUN", help="folder of a finished run")
-    add_fields(parser, RunConfig, ("sets",), sets={"default": None})
+    add_fields(parser, RunConfig, ("sets", "noises"), sets={"default": None}, noises={"default": None})
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
     parser.add_argument(
         "--along_training",
@@ -45,13 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(known: argparse.Namespace, rest: list[str]) -> None:
     """Evaluate and print."""
     given = {name: value for name, value in given_fields(known, RunConfig).items() if name in _GIVEN}
-    kinds = kinds_of("clean,noise" if known.sets is None else known.sets)
+    kinds, noises = kinds_of("clean,noise" if known.sets is None else known.sets, known.noises)
     if known.figure is not None and not known.along_training:
         raise RunError("--figure draws the curve of --along_training: give both")
     if "model_name_or_path" in given:
         if known.runs or "task" not in given or known.along_training:
             raise RunError("--model_name_or_path takes a model that was trained elsewhere: give --task, and no run")
-        config = RunConfig(**given, sets=kinds, given=True)
+        config = RunConfig(**given, sets=kinds, noises=noises, given=True)
         from rosetune.experiments.quick import check_paths
 
         check_paths(config)
@@ -65,6 +69,10 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         return
     if not known.runs:
         raise RunError("name the folder of a finished run, or --model_name_or_path and --task")
+    if "normalize" in given:
+        raise RunError(
+            "--normalize makes a model of its own of a run: give --model_name_or_path RUN and --task, and no run"
+        )
     reading = _reading(given) if "test_file" in given else {}
     strange = [name for name in given if name not in (*_MOVED, "test_file", *reading)]
     if strange:
@@ -80,20 +88,21 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         from rosetune.runs.along import check_followed
 
         check_followed([Run.open(folder) for folder in known.runs])
-        _along(known, kinds, moved)
+        _along(known, kinds, noises, moved)
         return
-    _evaluate(known, kinds, given.get("test_file"), reading, moved)
+    _evaluate(known, (kinds, noises), given.get("test_file"), reading, moved)
     _print(known.runs, (*kinds, "file") if "test_file" in given else kinds, known.json)
 
 
 def _evaluate(
     known: argparse.Namespace,
-    kinds: tuple[str, ...],
+    asked: tuple[tuple[str, ...], tuple[str, ...] | None],
     test_file: str | None,
     reading: dict[str, Any],
     moved: dict[str, str | None],
 ) -> None:
     """Evaluate runs on sets, and on a further file, or on their own test file where it lies now."""
+    kinds, noises = asked
     from rosetune.experiments.data import further_file
     from rosetune.runs.run import Run
 
@@ -107,10 +116,10 @@ def _evaluate(
     for run in map(Run.open, known.runs):
         folder = str(run)
         if test_file is not None and folder not in read:
-            evaluate_again(folder, kinds, **moved, test_file=test_file)  # the run's own, which has moved
+            evaluate_again(folder, kinds, noises, **moved, test_file=test_file)  # the run's own, which has moved
             continue
         if test_file is None or known.sets is not None:
-            evaluate_again(folder, kinds, **moved)
+            evaluate_again(folder, kinds, noises, **moved)
         if test_file is not None:
             from rosetune.experiments.given import evaluate_file
 
@@ -153,7 +162,9 @@ def _print(folders: list[str], kinds: tuple[str, ...], as_json: bool) -> None:
         )
 
 
-def _along(known: argparse.Namespace, kinds: tuple[str, ...], moved: dict[str, str | None]) -> None:
+def _along(
+    known: argparse.Namespace, kinds: tuple[str, ...], noises: tuple[str, ...] | None, moved: dict[str, str | None]
+) -> None:
     import json
 
     from rosetune.report.drawing import check_figure
@@ -167,7 +178,7 @@ def _along(known: argparse.Namespace, kinds: tuple[str, ...], moved: dict[str, s
     from rosetune.report.console import console
     from rosetune.runs.along import Followed
 
-    runs = [evaluate_along(run, kinds, _say, **moved) for run in known.runs]
+    runs = [evaluate_along(run, kinds, _say, noises, **moved) for run in known.runs]
     followed = Followed(runs, kinds)
     if known.figure is not None:
         draw_curve(followed, known.figure)

@@ -35,9 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model_name_or_path", metavar="MODEL", help="in the place of the plan's")
     parser.add_argument("--tasks", metavar="A,B", help="some of the plan's (default: all)")
     parser.add_argument("--seeds", metavar="N,N", help="in the place of the plan's")
-    parser.add_argument(
-        "--data_dir", metavar="DIR", help="folder with GLUE's and AdvGLUE's files; without it, the hub"
-    )
+    parser.add_argument("--data_dir", metavar="DIR", help="of GLUE's and AdvGLUE's files; without it, the hub")
     parser.add_argument("--synonyms", metavar="FILE", help="of attacks and of RIFT: a JSON file, or wordnet")
     parser.add_argument("--output_dir", metavar="DIR", help="the folder of all runs (default: runs)")
     parser.add_argument("--dry_run", action="store_true", help="show the plan and measure how long it takes")

@@ -1,0 +1,75 @@
+"""Noisy copies of rows that are tokenised already."""
+
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rosetune._torch import unwrap
+from rosetune.augmentation.noise import NoiseAugmentation
+from rosetune.robustness.edits import generator
+
+_UNLIMITED = 10**6  # what a tokenizer without a limit says is far beyond it
+
+
+class NoisyRows:
+    """Decodes rows, puts noise into their texts, and tokenises them again.
+
+    Args:
+        tokenizer: the model's.
+        noise: which noises at which strengths.
+        seed: of the noise.
+    """
+
+    def __init__(self, tokenizer: Any, noise: NoiseAugmentation, seed: int) -> None:
+        self._tokenizer, self._noise, self._seed = tokenizer, noise, seed
+        names = ("cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
+        self._ends = {getattr(tokenizer, name, None) for name in names} - {None}
+
+    def features(self, model: torch.nn.Module, inputs: dict[str, Any], step: int) -> dict[str, Any]:
+        """The inputs of the noisy copies, padded; what happens to a row depends on (seed, step, row) alone.
+
+        Args:
+            model: whose position embeddings limit the length.
+            inputs: with ``input_ids`` of shape (batch, tokens).
+            step: of the training.
+
+        Raises:
+            ValueError: there are no ``input_ids``.
+        """
+        if not isinstance(inputs.get("input_ids"), Tensor):
+            raise ValueError(f"noise needs input_ids, but the batch has only {', '.join(inputs)}")
+        ids: Tensor = inputs["input_ids"]
+        attention = inputs.get("attention_mask")
+        seen = torch.ones_like(ids) if attention is None else attention
+        rows = [row[kept.bool()].tolist() for row, kept in zip(ids, seen, strict=True)]
+        texts = [self._noisy(row, generator(f"{self._seed}:{step}:{row}")) for row in rows]
+        width = max(map(len, texts))
+        columns = [[row[i] if i < len(row) else "" for row in texts] for i in range(width)]
+        limit = self._limit(model)
+        encoded = self._tokenizer(
+            *columns, padding=True, truncation=limit is not None, max_length=limit, return_tensors="pt"
+        )
+        return {name: encoded[name].to(ids.device) for name in encoded if name in inputs}
+
+    def _noisy(self, row: list[int], rng: Random) -> list[str]:
+        """The one text of a row, or the two of a pair, with noise."""
+        parts: list[list[int]] = []
+        inside = False
+        for token in row:
+            if token in self._ends:
+                inside = False
+                continue
+            if not inside and len(parts) < 2:
+                parts.append([])
+            parts[-1].append(token)
+            inside = True
+        texts = [self._tokenizer.decode(part, clean_up_tokenization_spaces=False) for part in parts]
+        return self._noise.noisy(texts or [""], rng)
+
+    def _limit(self, model: torch.nn.Module) -> int | None:
+        config = getattr(unwrap(model), "config", None)
+        known = (self._tokenizer.model_max_length, getattr(config, "max_position_embeddings", None))
+        limits = [int(n) for n in known if isinstance(n, int) and 0 < n < _UNLIMITED]
+        return min(limits, default=None)

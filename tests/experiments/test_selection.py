@@ -1,0 +1,156 @@
+"""Options chosen on held-out training rows: which trials there are, what is chosen, and what comes after."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny_run
+from rosetune.experiments.plan import Plan
+from rosetune.experiments.plan_reader import parse_plan
+from rosetune.experiments.planned import PlannedRun, planned_runs
+from rosetune.experiments.reproduce import LATER, REPRODUCTIONS, SCALES, plan_text, reproduction
+from rosetune.experiments.selection import choose, number_of_trials, trial_score
+from rosetune.experiments.train import train_run
+from rosetune.runs.run import Run
+from rosetune.runs.values import RunError
+
+PLAN = """
+output_dir: out
+tasks: [my.csv]
+models: [./model]
+seeds: [1]
+options: {max_steps: 8, per_device_train_batch_size: 8, learning_rate: 1e-5}
+select:
+  seed: 7
+  options: {held_out: 0.2, sets: [clean, noise], save_strategy: "no"}
+  grid: {learning_rate: [1e-5, 3e-3]}
+methods:
+  static: {update_mask: static, update_mask_kwargs: {trace: {method: rose}, upper: {method: rose}}}
+  rose:
+    update_mask: rose
+    update_mask_kwargs: {order: ensemble, upper: 0.5, trace: true}
+    select: {update_mask_kwargs.upper: [0.5, 0.9]}
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    tiny_run.write_csv(folder / "my.csv")
+    tiny_run.write_model(folder / "model")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+
+
+def test_each_option_is_chosen_at_the_best_so_far() -> None:
+    stages: list[list[PlannedRun]] = []
+
+    def do(plan: Plan) -> list[PlannedRun]:
+        stages.append(planned_runs(plan))
+        for run in stages[-1]:
+            now = run.now()
+            assert now is not None
+            train_run(now[0], tiny_run.silent)
+        return stages[-1]
+
+    with tiny_run.quick():
+        found = choose(parse_plan(PLAN), do)
+    assert found is not None
+    plan, choices = found
+    assert all(run.config.held_out == 0.2 and run.config.seed == 7 for runs in stages for run in runs)
+    assert [(choice.method, choice.option) for choice in choices] == [
+        ("rose", "learning_rate"),
+        ("rose", "update_mask_kwargs.upper"),
+        ("static", "learning_rate"),
+    ]
+    for choice in choices:
+        assert choice.scores[str(choice.value)] == max(choice.scores.values())
+        assert len(choice.scores) == 2
+    rate, upper, static_rate = (choice.value for choice in choices)
+    tried = [(r.config.training["learning_rate"], r.config.training["update_mask_kwargs"]["upper"]) for r in stages[1]]
+    assert tried == [(rate, 0.5), (rate, 0.9)]
+    # The trials of the control take the trace and the threshold of the chosen trial.
+    assert {run.method for run in stages[2]} == {"rose", "static"}
+    for run in planned_runs(plan):
+        kwargs = run.config.training["update_mask_kwargs"]
+        assert run.config.held_out is None
+        assert run.config.seed == 1
+        assert run.config.training["learning_rate"] == (rate if run.method == "rose" else static_rate)
+        assert kwargs["upper"] == upper
+    best = next(run for run in stages[1] if run.point == {"update_mask_kwargs.upper": upper})
+    sets = Run.open(best.folder() or "").metrics["sets"]
+    noise = [sets[name]["accuracy"] for name in ("typos_1", "typos_2")]
+    by_hand = 0.5 * sets["clean"]["accuracy"] + 0.25 * sum(noise)
+    assert trial_score(Run.open(best.folder() or "")) == pytest.approx(by_hand)
+    assert choices[1].scores[str(upper)] == pytest.approx(by_hand)
+
+
+def test_nothing_is_chosen_on_rows_that_are_reported(library: Any) -> None:
+    with pytest.raises(RunError, match="nothing is chosen on it"):
+        trial_score(Run.open(library.run("noisy", sets=("clean", "noise"))))
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "line"),
+    [
+        ("held_out: 0.2, ", "", 7),
+        ("sets: [clean, noise]", "sets: clean", 7),
+        ("grid: {learning_rate: [1e-5, 3e-3]}", "gird: {}", 10),
+        ("models: [./model]", "models: [./model, demo]", 7),
+        ("upper: {method: rose}", "uper: {method: rose}", 12),
+    ],
+)
+def test_mistakes(right: str, wrong: str, line: int) -> None:
+    with pytest.raises(RunError, match=f"line {line}: "):
+        planned_runs(parse_plan(PLAN.replace(right, wrong)))
+
+
+def test_a_stage_that_fails_ends_the_choice() -> None:
+    assert choose(parse_plan(PLAN), lambda plan: None) is None
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", REPRODUCTIONS)
+def test_the_plans_of_the_package_can_be_read(name: str, scale: str, home: Path) -> None:
+    synonyms = tiny_run.write_synonyms(home / "synonyms.json")
+    plan = reproduction(name, scale, synonyms=str(synonyms), data_dir=None)
+    assert plan.left_out
+    assert plan.methods.keys() >= ({"vanilla"} if name != "table2" else {"r-drop"})
+    if scale != "smoke":
+        assert plan.select is not None
+        assert len(plan.select.grid["learning_rate"]) >= 3
+        assert "held_out" in plan.select.options
+    else:
+        runs = planned_runs(reproduction(name, scale, model="./model", synonyms=str(synonyms)))
+        assert len(runs) == len(plan.seeds) * len(plan.tasks) * sum(len(plan.points(m)) for m in plan.methods.values())
+
+
+def test_every_method_of_table_1_chooses_rate_and_threshold() -> None:
+    plan = reproduction("table1", "small", tasks=["rte"], seeds=[3, 4])
+    assert [*plan.tasks] == ["rte"]
+    assert plan.seeds == [3, 4]
+    trials = {name: number_of_trials(plan, method) for name, method in plan.methods.items()}
+    assert {trials[name] for name in ("vanilla", "r-drop", "two-pass", "static")} == {3}
+    assert {trials[name] for name in ("rose-first", "rose-second", "rose-ensemble")} == {3 + 2}
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_what_comes_later_says_so(name: str) -> None:
+    with pytest.raises(RunError, match="not in this version"):
+        plan_text(name, "small")
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(RunError, match="did you mean table1"):
+        plan_text("tabel1", "small")
+    with pytest.raises(RunError, match="did you mean smoke"):
+        plan_text("table1", "smok")
+    with pytest.raises(RunError, match="needs --synonyms"):
+        reproduction("rift", "small")
+    with pytest.raises(RunError, match="has no task 'cola'"):
+        reproduction("table1", "small", tasks=["cola"])

@@ -1,0 +1,90 @@
+"""Normalisation undoes exactly what it claims to, leaves other texts alone, and stays with the model."""
+
+from random import Random
+
+import pytest
+
+from helpers import make_tokenizer
+from rosetune.robustness.noise import NOISES
+from rosetune.robustness.normalization import FILE, STEPS, normalize, normalizing, read_steps
+
+PLAIN = "This wonderful picture, ALTHOUGH slow (nearly 3 hours), is a well-acted comedy. Don't miss it!"
+UNDOES = {
+    "invisible_characters": "invisible",
+    "homoglyphs": "confusables",
+    "spaced_letters": "spaced",
+    "leetspeak": "leet",
+}
+
+
+@pytest.mark.parametrize(("noise", "step"), UNDOES.items())
+@pytest.mark.parametrize("strength", [0.3, 1.0])
+def test_each_step_undoes_its_noise_exactly(noise, step, strength):
+    for seed in range(30):
+        noisy = NOISES[noise](PLAIN, strength, Random(seed))
+        assert noisy != PLAIN
+        assert normalize(noisy, [step]) == PLAIN
+        assert normalize(noisy) == PLAIN
+
+
+@pytest.mark.parametrize(
+    ("step", "text", "expected"),
+    [
+        ("nfkc", "ｆｒｅｅ ① 𝒄𝒂𝒔𝒉 ﬁlm", "free 1 cash film"),
+        ("invisible", "\ufefffr\u00adee\u200b mo\u2060ney\u202e!", "free money!"),
+        ("confusables", "рауpаl", "paypal"),
+        ("spaced", "f r e e money", "free money"),
+        ("spaced", "w i n  b i g  now", "win big now"),
+        ("leet", "fr3e C4$H now, 3rd time, h3llo", "free CASH now, 3rd time, hello"),
+    ],
+)
+def test_by_hand(step, text, expected):
+    assert normalize(text, [step]) == expected
+
+
+@pytest.mark.parametrize(
+    ("step", "text"),
+    [
+        (None, PLAIN),
+        (None, ""),
+        ("invisible", "می\u200cخواهم"),  # a joiner decides what a Persian word is
+        ("invisible", "👩\u200d👩\u200d👧"),
+        ("invisible", "\u0601\u0661"),  # an Arabic sign that is seen
+        ("confusables", "Хорошая оса, не жужжи"),  # a Russian text, in which the word for wasp is all look-alikes
+        ("spaced", "I a film, 一 部 非 常"),
+        ("leet", "3rd, mp3, 4, covid19, a+b, 10 000"),
+    ],
+)
+def test_what_stays(step, text):
+    assert normalize(text, STEPS if step is None else [step]) == text
+
+
+def test_normalising_again_changes_nothing():
+    for noise in UNDOES:
+        once = normalize(NOISES[noise](PLAIN, 1.0, Random(1)))
+        assert normalize(once) == once
+
+
+def test_a_tokenizer_normalises_every_text_and_keeps_its_steps(tmp_path):
+    from transformers import AutoTokenizer
+
+    plain, tokenizer = make_tokenizer(), normalizing(make_tokenizer(), ["spaced", "invisible"])
+    disguised = "b\u200ba b o b a"
+    assert type(tokenizer).__name__ == type(plain).__name__
+    assert tokenizer(disguised)["input_ids"] == plain("ba boba")["input_ids"]
+    assert tokenizer([disguised], text_pair=["l\u200bo"])["input_ids"] == plain(["ba boba"], ["lo"])["input_ids"]
+    tokenizer.save_pretrained(tmp_path)
+    assert read_steps(tmp_path) == ("invisible", "spaced")
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    assert again("ba")["input_ids"] == plain("ba")["input_ids"]
+    assert again(disguised)["input_ids"] != plain("ba boba")["input_ids"]  # transformers does not know of it
+
+
+def test_refusals(tmp_path):
+    with pytest.raises(ValueError, match="unknown normalisation rot13; there are nfkc, invisible"):
+        normalize("a", ["rot13"])
+    assert read_steps(tmp_path) == ()
+    for damaged in ("{", "[]", '{"steps": ["rot13"]}', '{"steps": 3}'):
+        (tmp_path / FILE).write_text(damaged)
+        with pytest.raises(ValueError, match=r"normalization\.json is damaged"):
+            read_steps(tmp_path)
