@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rosetune.experiments.plan_reader import parse_plan
-from rosetune.experiments.reproduce import SCALES, reproduction
+from rosetune.experiments.reproduce import REPRODUCTIONS, SCALES, reproduction
 from rosetune.runs.values import RunError
 
 METHODS = {
@@ -26,6 +26,12 @@ def test_plans_of_figures(name: str, scale: str) -> None:
     assert plan.analyze["what"] == kinds[name]
     assert ("save_total_limit" in plan.options) == (name == "table4")
     assert plan.left_out
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", REPRODUCTIONS)
+def test_every_plan_is_read(name: str, scale: str) -> None:
+    assert reproduction(name, scale, synonyms="synonyms.json").left_out
 
 
 @pytest.mark.parametrize(
