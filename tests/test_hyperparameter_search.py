@@ -1,70 +1,13 @@
 """``hyperparameter_search``: what a trial sets is what it trains with, and its score is the evaluation's."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
+import optuna
 import pytest
 from transformers import TrainerCallback
 
 from helpers import ROSES, arguments, dataset, make_model
 from rosetune import RobustTrainer
-
-# What transformers asks of optuna, for a machine without it: trials one after the other, their values in turn.
-STAND_IN = '''
-"""A stand-in for optuna."""
-from types import SimpleNamespace
-
-class TrialPruned(Exception):
-    pass
-
-class _Trial:
-    def __init__(self, number, study):
-        self.number, self.study, self.params = number, study, {}
-    def suggest_categorical(self, name, choices):
-        self.params[name] = choices[self.number % len(choices)]
-        return self.params[name]
-    def report(self, value, step):
-        pass
-    def should_prune(self):
-        return False
-
-class _Study:
-    def __init__(self, direction):
-        self.sign, self.trials = {"minimize": 1, "maximize": -1}[direction], []
-    def optimize(self, objective, n_trials, **kwargs):
-        for number in range(n_trials):
-            trial = _Trial(number, self)
-            trial.value = objective(trial)
-            self.trials.append(trial)
-    def _is_multi_objective(self):
-        return False
-    @property
-    def best_trial(self):
-        return min(self.trials, key=lambda trial: self.sign * trial.value)
-
-Trial = _Trial
-trial = SimpleNamespace(BaseTrial=_Trial, FixedTrial=_Trial)
-
-def create_study(direction=None, directions=None, **kwargs):
-    return _Study(direction)
-'''
-
-
-@pytest.fixture(params=["optuna", "stand-in"])
-def search_kwargs(request, tmp_path, monkeypatch):
-    """Arguments of the search that try each value in turn, with optuna and without."""
-    installed = importlib.util.find_spec("optuna") is not None
-    if request.param == "optuna":
-        optuna = pytest.importorskip("optuna")
-        return {"sampler": optuna.samplers.GridSampler({"lr": [1e-2, 1e-3], "upper": [0.25, 0.75]})}
-    if installed:
-        pytest.skip("optuna itself is here")
-    (tmp_path / "modules").mkdir()
-    (tmp_path / "modules" / "optuna.py").write_text(STAND_IN, encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
-    yield {}
-    sys.modules.pop("optuna", None)
 
 
 class Watch(TrainerCallback):
@@ -95,11 +38,13 @@ def trainer_of(folder: Path, evaluation: str, watch: Watch, **kwargs) -> RobustT
 
 
 @pytest.mark.parametrize("evaluation", ["no", "steps"])
-def test_over_the_learning_rate(tmp_path, search_kwargs, evaluation):
+def test_over_the_learning_rate(tmp_path, evaluation):
     watch = Watch()
     trainer = trainer_of(tmp_path, evaluation, watch)
     best = trainer.hyperparameter_search(
-        lambda trial: {"learning_rate": trial.suggest_categorical("lr", [1e-2, 1e-3])}, n_trials=2, **search_kwargs
+        lambda trial: {"learning_rate": trial.suggest_categorical("lr", [1e-2, 1e-3])},
+        n_trials=2,
+        sampler=optuna.samplers.GridSampler({"lr": [1e-2, 1e-3]}),
     )
     assert sorted(watch.rates) == [1e-3, 1e-2]
     scores = {}
@@ -112,14 +57,15 @@ def test_over_the_learning_rate(tmp_path, search_kwargs, evaluation):
 
 
 @pytest.mark.parametrize("evaluation", ["no", "steps"])
-def test_over_the_options_of_the_mask(tmp_path, search_kwargs, evaluation):
+def test_over_the_options_of_the_mask(tmp_path, evaluation):
     watch = Watch()
     trainer = trainer_of(tmp_path, evaluation, watch, update_mask_kwargs=None)
 
     def space(trial):
         return {"update_mask_kwargs": {**ROSES["second"], "upper": trial.suggest_categorical("upper", [0.25, 0.75])}}
 
-    best = trainer.hyperparameter_search(space, n_trials=2, **search_kwargs)
+    grid = optuna.samplers.GridSampler({"upper": [0.25, 0.75]})
+    best = trainer.hyperparameter_search(space, n_trials=2, sampler=grid)
     # 16 targets, of which the first step keeps all.
     assert sorted(watch.kept) == [[4.0] * 3, [12.0] * 3]
     assert best.hyperparameters["upper"] in (0.25, 0.75)

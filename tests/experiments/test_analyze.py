@@ -27,12 +27,12 @@ def run(library, tmp_path):
 
 @pytest.fixture
 def kept(library, tmp_path):
-    return library.copy(library.run("kept", {"save_total_limit": 9}), tmp_path / "kept")
+    return library.copy(library.run("kept-9", {"save_total_limit": 9}), tmp_path / "kept")
 
 
 @pytest.fixture
 def rose(library, tmp_path):
-    return library.copy(library.run("rose", {"update_mask": "rose"}), tmp_path / "rose")
+    return library.copy(library.run("rose-default", {"update_mask": "rose"}), tmp_path / "rose")
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_killed_landscape_goes_on_and_ends_the_same(run, library, tmp_path):
         "--examples",
         "12",
         "--points",
-        "41",
+        "21",
         "--figure",
         str(tmp_path / "f.svg"),
     ]
@@ -107,11 +107,11 @@ def test_a_killed_landscape_goes_on_and_ends_the_same(run, library, tmp_path):
     assert process.wait() == -signal.SIGKILL
     (found,) = find_analyses(run, "landscape")
     done = np.isfinite(found.arrays["loss"][:, 0])
-    assert 2 <= done.sum() < 41
+    assert 2 <= done.sum() < 21
     # What is there stays: a mark in a finished row survives.
     found.arrays["accuracy"][0, 0] = 7.0
     found.write()
-    options = AnalysisOptions(examples=12, points=41)
+    options = AnalysisOptions(examples=12, points=21)
     (resumed,), (whole,) = analyse("landscape", [str(run)], options), analyse("landscape", [str(other)], options)
     assert resumed.arrays["accuracy"][0, 0] == 7.0
     assert (resumed.arrays["loss"] == whole.arrays["loss"]).all()

@@ -12,7 +12,7 @@ from made_runs import ROSE, outcomes, write_run
 from rosetune.experiments.training import training_defaults
 from rosetune.methods import OBJECTIVES, UPDATE_MASKS, build
 from rosetune.runs.claimed_run import ClaimedRun, rose_needs, same_method
-from rosetune.runs.config import DEFAULT_SEED, LENGTH, METHOD, RUN_DEFAULTS
+from rosetune.runs.config import DEFAULT_SEED, LENGTH, METHOD, RUN_DEFAULTS, RUN_OPTIONS
 from rosetune.runs.controls import CONTROLS, control_config, control_names, found_controls, left_out
 from rosetune.runs.values import RunError
 
@@ -52,7 +52,7 @@ def test_options_that_do_not_name_a_loss_do_not_count():
 def test_the_trainers_own_defaults():
     assert DEFAULTS["seed"] == DEFAULT_SEED
     ours = training_defaults()
-    assert {*METHOD, *LENGTH, *RUN_DEFAULTS} <= ours.keys()
+    assert {*METHOD, *LENGTH, *RUN_DEFAULTS} <= {*ours, *RUN_OPTIONS}
     assert ours["num_train_epochs"] == DEFAULTS["num_train_epochs"]
 
 

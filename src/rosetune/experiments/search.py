@@ -3,7 +3,6 @@
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from rosetune.experiments.data import load_data
 from rosetune.experiments.folder import make_folder
 from rosetune.experiments.lock import locked
 from rosetune.experiments.models import quiet_libraries
-from rosetune.experiments.search_options import HALVING, SearchOptions
+from rosetune.experiments.search_options import HALVING, SearchOptions, require_optuna
 from rosetune.experiments.search_space import Dimension, check_names, grid_points, rounded, with_options
 from rosetune.experiments.study import open_study
 from rosetune.experiments.training import training_arguments, training_defaults
@@ -76,8 +75,7 @@ def run_search(
     lengths = _lengths(config, options.rungs)
     _check_values(space, config)
     points = grid_points(space) if options.sampler == "grid" else None
-    if find_spec("optuna") is None:
-        raise RunError("rosetune search needs Optuna: pip install 'rosetune[search]'")
+    require_optuna()
     chosen = tuple(seeds) or (config.seed,)
     identity = {
         "base": config.identity(

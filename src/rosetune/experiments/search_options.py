@@ -4,12 +4,13 @@ import math
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 from rosetune.runs.sets import KINDS
 from rosetune.runs.values import RunError, about, flag
 
-__all__ = ["HALVING", "SAMPLERS", "SearchOptions"]
+__all__ = ["HALVING", "SAMPLERS", "SearchOptions", "require_optuna"]
 
 SAMPLERS = ("tpe", "grid", "random")
 HALVING = 3  # of the trials that came to a rung, one in so many goes on
@@ -92,3 +93,13 @@ def _mix(given: Mapping[str, float] | str) -> dict[str, float]:
         if not 0 < mix[name] < math.inf:
             raise RunError(f"--objective_mix must be such as clean=0.5,noise=0.5 with weights above 0, not {given!r}")
     return {name: mix[name] for name in _JUDGED_ON if name in mix}
+
+
+def require_optuna() -> None:
+    """Look for Optuna, which is an extra, without loading it.
+
+    Raises:
+        RunError: it is not installed.
+    """
+    if find_spec("optuna") is None:
+        raise RunError("rosetune search needs Optuna: pip install 'rosetune[search]'")

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from rosetune._axes import AXES
-from rosetune.experiments.search_options import SearchOptions
+from rosetune.experiments.search_options import SearchOptions, require_optuna
 from rosetune.runs.config import RUN_OPTIONS, RunConfig
 from rosetune.verbs._shared import add_fields, given_fields, seeds_of
 
@@ -67,6 +67,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     from rosetune.experiments.quick import check_paths, parse_words
     from rosetune.experiments.search_space import read_space
 
+    require_optuna()
     options, space = SearchOptions(**given_fields(known, SearchOptions)), read_space(known.space)
     seeds = seeds_of(known.seed)
     given = {name: value for name, value in vars(known).items() if name in (*_RUN, *AXES)}
@@ -91,4 +92,5 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         return
     out = console()
     print_grid(out, trials_grid(found))
-    out.print("\n".join(result_lines(found)), markup=False)
+    for line in result_lines(found):
+        out.print(line, markup=False, soft_wrap=line.startswith("Train it"))  # a command is copied whole
