@@ -91,8 +91,8 @@ def _what(run: Run, labels: list[str]) -> str:
         else f"fine-tuned by {escaped(run.method)}, seed {run.seed}"
     )
     return (
-        f"A model for {what}. It was made of {code(short)}, {made}. It reads the column{'s' if len(columns) > 1 else ''} "
-        f"{' and '.join(map(escaped, columns))}, and cuts texts at {run.config.max_length} tokens.\n"
+        f"A model for {what}. It was made of {code(short)}, {made}. It reads the "
+        f"column{'s' if len(columns) > 1 else ''} {' and '.join(map(escaped, columns))}, and cuts texts at {run.config.max_length} tokens.\n"
     )
 
 

@@ -33,7 +33,10 @@ _KINDS = ("clean", "noise", "noise_curve", "advglue", "file", "attack")
 
 @dataclass(frozen=True)
 class Column:
-    """One evaluation set of a task, see :func:`~rosetune.runs.groups.task_of`; or, without a task, the average or the drop over tasks."""
+    """One evaluation set of a task; or, without a task, the average or the drop over tasks.
+
+    For tasks see :func:`~rosetune.runs.groups.task_of`.
+    """
 
     task: str | None
     set: str

@@ -77,8 +77,8 @@ def unfinished_lines(patterns: Iterable[str]) -> list[str]:
 def failed_lines(patterns: Iterable[str], runs: Iterable[Run]) -> list[str]:
     """A line for each run of a sweep that has left nothing but its log: what it said last.
 
-    A sweep keeps them in ``logs``, beside the folders of its runs. A log names its run's folder; where it does not yet,
-    its own name ends as the folder's.
+    A sweep keeps them in ``logs``, beside the folders of its runs. A log names its run's folder; where it does not
+    yet, its own name ends as the folder's.
     """
     done = {run.folder.resolve().name.rpartition("-")[2] for run in runs}
     begun = {folder.resolve().name.rpartition("-")[2] for folder in find_unfinished(patterns)}
