@@ -92,7 +92,8 @@ def _what(run: Run, labels: list[str]) -> str:
     )
     return (
         f"A model for {what}. It was made of {code(short)}, {made}. It reads the "
-        f"column{'s' if len(columns) > 1 else ''} {' and '.join(map(escaped, columns))}, and cuts texts at {run.config.max_length} tokens.\n"
+        f"column{'s' if len(columns) > 1 else ''} {' and '.join(map(escaped, columns))}, and cuts texts at "
+        f"{run.config.max_length} tokens.\n"
     )
 
 

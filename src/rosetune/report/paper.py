@@ -176,8 +176,8 @@ def _legend(found: Aggregate) -> list[str]:
         *said,
         f"* better than {' / '.join(dict.fromkeys(found.baselines.values()))} by a one-tailed t-test ({how}), p < "
         f"0.05. ** also after Holm's correction over the table's {tests} t-tests. The sign-flip test is exact up "
-        "to 13 seeds and drawn at random from 14 on; it is one-tailed, paired by seed and not corrected. Every test is "
-        "about the luck of the seed: the examples are taken as given (`rosetune compare` draws them too).",
+        "to 13 seeds and drawn at random from 14 on; it is one-tailed, paired by seed and not corrected. Every test "
+        "is about the luck of the seed: the examples are taken as given (`rosetune compare` draws them too).",
     ]
 
 

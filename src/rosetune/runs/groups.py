@@ -51,9 +51,10 @@ def group_runs(runs: Iterable[Run], told: Sequence[str] = ()) -> tuple[list[Grou
 
     Tasks are those of :func:`task_of`. Runs stand in one row if they are of one model and one method, and differ,
     within a task, in nothing but the seed. Where the runs of a method differ in more within some task, each value of
-    what differs there makes a row of its own. Options that differ between tasks alone are taken for chosen by task, as the paper chose its learning rates.
-    A run that `rosetune controls` trained stands in the row of its control and claim, whatever its options: they are
-    matched to the one run that it is the control of. Of two runs with the same identity the first counts.
+    what differs there makes a row of its own. Options that differ between tasks alone are taken for chosen by task,
+    as the paper chose its learning rates. A run that `rosetune controls` trained stands in the row of its control and
+    claim, whatever its options: they are matched to the one run that it is the control of. Of two runs with the same
+    identity the first counts.
 
     Args:
         told: options that always tell rows apart, as "gamma" or "update_mask_kwargs.gamma".
