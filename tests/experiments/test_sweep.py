@@ -76,7 +76,7 @@ def test_jobs_at_a_time_and_shards(rosetune: Verb, alone: dict[str, dict[str, by
     code, _, err = rosetune("sweep", plan("two"), "--jobs", 2)
     assert code == 0, err
     assert results("two") == alone
-    # A run that reads another's trace has another key before that trace is there: its log is of its folder all the same.
+    # Before the trace is there that a run reads, its key is not that of its folder: the log names the folder.
     assert len([*Path("two/logs").glob("*.log")]) == 6
     assert failed_lines(["two"], find_runs("two")) == []
     assert len(alone) == 6

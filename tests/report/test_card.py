@@ -99,9 +99,16 @@ EVIL = "good\n\n# Evil <img src=x onerror=alert(1)> | ![a](b) &lt; **bold**"
 def test_text_of_files_stays_text(tmp_path: Path) -> None:
     """As CommonMark renders it, nothing of it is a heading, an image, a link or a tag."""
     run = write_run(
-        tmp_path / "run", {"clean": outcomes(3, 1)}, {EVIL: "a\n# b"}, labels=("bad", EVIL), metrics=True, task=EVIL, text_columns=[EVIL],
-        data_fingerprint=EVIL, config={"model_name_or_path": EVIL},
-    )  # fmt: skip
+        tmp_path / "run",
+        {"clean": outcomes(3, 1)},
+        {EVIL: "a\n# b"},
+        labels=("bad", EVIL),
+        metrics=True,
+        task=EVIL,
+        text_columns=[EVIL],
+        data_fingerprint=EVIL,
+        config={"model_name_or_path": EVIL},
+    )
     write_json(run.folder / "environment.json", {"packages": {EVIL: EVIL}})
     write_attack(run, ["failed", "success"], "pwws")
     body = model_card(run, run.metrics).split("\n---\n", 1)[1]

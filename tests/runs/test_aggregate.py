@@ -15,7 +15,6 @@ from rosetune.runs.aggregate import AVERAGE, DROP, aggregate
 from rosetune.runs.averages import as_frame, averages
 from rosetune.runs.figures import Column
 from rosetune.runs.run import Run, RunError, find_runs
-from rosetune.runs.table import scores
 
 SEEDS = {"vanilla": 5, "r-drop": 5, "rose-first": 3, "static": 5}
 TASKS, SETS = ("sst2", "rte"), ("clean", "advglue")
@@ -348,5 +347,3 @@ def test_a_foreign_calibration_leaves_its_run_out(tmp_path, calibration):
         (said,) = [note for note in found.notes if "left out" in note]
         assert str(tmp_path / "b") in said
         assert "metrics.json is damaged at clean: evaluate again" in said
-    with pytest.raises(RunError, match="damaged at clean"):
-        scores(find_runs(tmp_path))
