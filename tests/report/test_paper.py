@@ -321,7 +321,7 @@ def test_with_changed_labels_each_method_meets_vanilla_on_the_same_ones(tmp_path
                         task=name.partition("-")[0],
                         max_train_samples=1600,
                         **variants[name],
-                    )  # fmt: skip
+                    )
                 )
     shown = table(runs, sets=("clean",))
     main, tests = shown.sheets
