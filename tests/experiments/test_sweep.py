@@ -16,6 +16,8 @@ from rosetune.experiments.executors import LocalExecutor
 from rosetune.experiments.plan_reader import parse_plan
 from rosetune.experiments.planned import planned_runs, shard_of
 from rosetune.experiments.train import train_run
+from rosetune.report.html.overview import failed_lines
+from rosetune.runs.run import find_runs
 
 PLAN = """
 output_dir: {out}
@@ -74,6 +76,9 @@ def test_jobs_at_a_time_and_shards(rosetune: Verb, alone: dict[str, dict[str, by
     code, _, err = rosetune("sweep", plan("two"), "--jobs", 2)
     assert code == 0, err
     assert results("two") == alone
+    # Before the trace is there that a run reads, its key is not that of its folder: the log names the folder.
+    assert len([*Path("two/logs").glob("*.log")]) == 6
+    assert failed_lines(["two"], find_runs("two")) == []
     assert len(alone) == 6
     shares = []
     for number in (1, 2):

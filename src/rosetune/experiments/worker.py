@@ -20,6 +20,7 @@ from rosetune.experiments.attack import attack_runs
 from rosetune.experiments.attack_options import AttackOptions
 from rosetune.experiments.train import train_run
 from rosetune.runs.config import RunConfig
+from rosetune.runs.files import LOGGED_FOLDER
 from rosetune.runs.run import Run
 
 __all__ = ["Job", "run_in_process", "share_threads"]
@@ -43,6 +44,7 @@ class Job:
 
     def do(self) -> None:
         """Train, evaluate and attack; what is done is not repeated, and what was killed goes on."""
+        _say(f"{LOGGED_FOLDER}{self.config.output_dir}")
         folder = train_run(self.config, _say)
         for options in self.attacks:
             attack_runs([Run.open(folder)], options, _say)
