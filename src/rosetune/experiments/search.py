@@ -37,7 +37,7 @@ def run_search(
     """Search for the options of a run; go on where a search was killed, and do nothing where it is done.
 
     A trial is a run for each seed, in ``trials/<number>/`` of the search's folder; it is judged by
-    :meth:`SearchOptions.value`, averaged over the seeds. It is trained on some of the training rows and evaluated on
+    :func:`~rosetune.experiments.trial_score.trial_score`, averaged over the seeds. It is trained on some of the training rows and evaluated on
     the others (``held_out``): the evaluation data is not among the data of a trial, and AdvGLUE is refused.
     Every trial has the same budget, that of ``config``, and the same split.
 
