@@ -37,9 +37,9 @@ def run_search(
     """Search for the options of a run; go on where a search was killed, and do nothing where it is done.
 
     A trial is a run for each seed, in ``trials/<number>/`` of the search's folder; it is judged by
-    :func:`~rosetune.experiments.trial_score.trial_score`, averaged over the seeds. It is trained on some of the training rows and evaluated on
-    the others (``held_out``): the evaluation data is not among the data of a trial, and AdvGLUE is refused.
-    Every trial has the same budget, that of ``config``, and the same split.
+    :func:`~rosetune.experiments.trial_score.trial_score`, averaged over the seeds. It is trained on some of the
+    training rows and evaluated on the others (``held_out``): the evaluation data is not among the data of a trial, and
+    AdvGLUE is refused. Every trial has the same budget, that of ``config``, and the same split.
 
     With ``rungs`` R a trial trains for max_steps / 3^(R-1) steps, and so on up to max_steps. It goes on from a rung
     if its value is among the best max(1, floor(n / 3)) of the n trials that have come to that rung so far, itself

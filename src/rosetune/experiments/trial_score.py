@@ -22,15 +22,10 @@ def mean_accuracies(run: Run, kinds: Iterable[str]) -> dict[str, float]:
         raise RunError(f"{run} was evaluated on data that is reported: nothing is chosen on it")
     found = {}
     for kind in kinds:
-        values = [
-            metrics.get("accuracy")
-            for name, metrics in run.metrics["sets"].items()
-            if SetName.parse(name).kind == kind
-        ]
+        sets = [metrics for name, metrics in run.metrics["sets"].items() if SetName.parse(name).kind == kind]
+        values = [metrics.get("accuracy") for metrics in sets]
         if not values or None in values:
-            raise RunError(
-                f"{run} has no accuracy on sets of the kind {kind}: only options of a classification are chosen"
-            )
+            raise RunError(f"{run} has no accuracy on {kind} rows: only options of a classification are chosen")
         found[kind] = math.fsum(values) / len(values)
     return found
 
