@@ -8,7 +8,7 @@ from typing import Any
 
 from rosetune._files import write_json
 from rosetune.experiments.data import load_data
-from rosetune.experiments.folder import make_folder
+from rosetune.experiments.folder import make_folder, written
 from rosetune.experiments.lock import locked
 from rosetune.experiments.models import quiet_libraries
 from rosetune.experiments.search_options import HALVING, SearchOptions, require_optuna
@@ -64,6 +64,7 @@ def run_search(
     Raises:
         RunError: Optuna is missing; an option of the space is unknown or has a value that the method refuses; the
             folder holds another search; every trial failed.
+        FolderError: the disk is full, or another process is at work in a folder; no trial is lost.
         DataError: the data cannot be read.
     """
     quiet_libraries()
@@ -90,7 +91,7 @@ def run_search(
     }
     identity = json.loads(json.dumps(identity))
     folder = _folder(config, identity)
-    with locked(folder / "workers" / options.worker):
+    with written(folder), locked(folder / "workers" / options.worker):
         study = open_study(folder, identity, options, points)
         return Trials(study, config, space, options, chosen, lengths, folder, report).run(points)
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from rosetune._files import write_json, write_text
 from rosetune.experiments.errors import FolderError
-from rosetune.experiments.folder import written
 from rosetune.experiments.lock import locked
 from rosetune.experiments.search_options import HALVING, SearchOptions
 from rosetune.experiments.search_space import Dimension, rounded, with_options
@@ -161,7 +160,7 @@ class Trials:
 
     def _write(self) -> dict[str, Any]:
         """Write down what all workers have found so far."""
-        with written(self.folder), locked(self.folder / "workers", wait=True):
+        with locked(self.folder / "workers", wait=True):
             found = study_result(self.study, self.space, self.folder)
             self._write_files(found)
         return found
