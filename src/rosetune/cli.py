@@ -3,6 +3,7 @@
 import argparse
 import re
 import sys
+import textwrap
 import traceback
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -112,6 +113,17 @@ def _guess(word: str, known: Iterable[str]) -> str | None:
     return f"did you mean {near[0]}?" if near else None
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Text below the options keeps its lines, but none is wider than the terminal."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        def fill(line: str) -> str:
+            inner = indent + line[: len(line) - len(line.lstrip())]
+            return textwrap.fill(line.strip(), width, initial_indent=inner, subsequent_indent=inner and inner + "  ")
+
+        return "\n".join(line if len(indent + line) <= width else fill(line) for line in text.splitlines())
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
@@ -131,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
             description=text,
             epilog=getattr(verb, "EPILOG", None),
             allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Help,
         )
         sub.add_argument("--traceback", action="store_true", help="show the traceback of an error")
         verb.add_arguments(sub)

@@ -255,3 +255,9 @@ def test_inputs_take_encoding_and_delimiter_too(tmp_path):
     assert read_inputs(str(put(tmp_path / "a.txt", "“hé”\n".encode("cp1252"))), ["t"], encoding="cp1252")["t"][:] == [
         "“hé”"
     ]
+
+
+def test_a_delimiter_that_is_not_the_files_names_the_other(tmp_path):
+    (tmp_path / "a.csv").write_text("id;text;label\n1;one, two, three;x\n2;four;y\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"one column 'id;text;label', but line 2 has 3 fields: did you mean .*';'"):
+        load_task(str(tmp_path / "a.csv"), text_columns=["text"], label_column="label", delimiter=",")

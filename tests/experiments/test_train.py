@@ -109,6 +109,8 @@ def test_no_training_at_all(library: Library, tmp_path: Path) -> None:
     nothing = {"max_steps": -1, "num_train_epochs": 0}
     with pytest.raises(RunError, match=r"num_train_epochs=0 trains nothing.*rosetune evaluate --model_name_or_path"):
         train_run(clean(library, tmp_path / "as-it-is", nothing), silent)
+    with pytest.raises(RunError, match=r"max_steps=0 trains nothing.*rosetune evaluate --model_name_or_path"):
+        train_run(clean(library, tmp_path / "as-it-is", {"max_steps": 0}), silent)
     assert not (tmp_path / "as-it-is").exists()
     train_run(clean(library, tmp_path / "steps", {"max_steps": 1, "num_train_epochs": 0}), silent)
     assert json.loads((tmp_path / "steps/timing.json").read_text())["steps"] == 1  # steps go before epochs

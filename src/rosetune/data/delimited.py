@@ -180,8 +180,21 @@ def _table(path: Path, numbered: list[Row], header: Sequence[str] | None, delimi
         line, count = bad[0]
         others = f" ({len(bad)} such rows, lines {some([line for line, _ in bad])})" if len(bad) > 1 else ""
         awk = f", for example: awk -F'\\t' 'NF=={len(header)}' {path.name}" if delimiter == "\t" else ""
+        if len(header) == 1:
+            raise DataError(_one_column(path, header[0], delimiter, line, count))
         raise DataError(
             f"{path}, line {line}: {count} fields where {len(header)} are expected{others}; correct or drop them{awk}"
         )
     cells = [list(column) for column in zip(*(row for _, row in numbered), strict=True)]
     return Table(str(path), dict(zip(header, cells, strict=True)), [line for line, _ in numbered], note=note)
+
+
+def _one_column(path: Path, header: str, delimiter: str, line: int, count: int) -> str:
+    """Rows of several fields under a header of one: most often the file has another delimiter."""
+    named = {"\t": "tab"}
+    others = [f"--delimiter {named.get(c, repr(c))}" for c in ";,\t|" if c != delimiter and c in header]
+    hint = f"did you mean {' or '.join(others)}?" if others else "name another with --delimiter, or correct the header"
+    return (
+        f"{path}: with the delimiter {named.get(delimiter, repr(delimiter))} the header is the one column {header!r}, "
+        f"but line {line} has {count} fields: {hint}"
+    )

@@ -94,7 +94,7 @@ def _counts(counts: Mapping[str, int]) -> str:
 def _label_warnings(counts: Mapping[str, int]) -> Iterator[str]:
     for group in look_alikes(counts):
         # ascii tells apart what looks the same.
-        each = ", ".join(f"{label!a} ({counts[label]:,} rows)" for label in group)
+        each = ", ".join(f"{label!a} ({counts[label]:,} row{'s' * (counts[label] != 1)})" for label in group)
         yield f"labels that look alike are different classes: {each}"
     missing = [label for label in counts if label in _MISSING]
     if missing:
