@@ -22,9 +22,7 @@ class Cut(NamedTuple):
         """For a person: "2 of 60 training texts are cut at 64 tokens (--max_length); the longest has 202"."""
         verb = "is" if self.cut == 1 else "are"
         at = f"{self.limit} tokens{f' ({option})' if option else ''}"
-        # Where most are cut, the model is trained, or judged, on something else than the texts.
-        warning = "warning: " if self.cut > self.total / 2 else ""
-        return f"{warning}{self.cut:,} of {self.total:,} {what} {verb} cut at {at}; the longest has {self.longest:,}"
+        return f"{self.cut:,} of {self.total:,} {what} {verb} cut at {at}; the longest has {self.longest:,}"
 
 
 def cut_texts(

@@ -129,6 +129,8 @@ class Training:
         kept = [len(ids) for ids in encoded["input_ids"][:]]
         cut = cut_texts(tokenizer, train, data.text_columns, tokenizer.model_max_length, kept)
         said = "" if cut is None else cut.sentence("training texts", "--max_length")
+        if cut is not None and cut.cut > cut.total / 2:  # the model learns from something else than the texts
+            said = f"warning: {said}"
         self.summary = dataclasses.replace(summarise(data), truncation=said)
         augmentation = build_augmentation(args)
         if augmentation is not None:
