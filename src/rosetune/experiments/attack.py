@@ -71,11 +71,8 @@ def attack_runs(runs: Sequence[Run], options: AttackOptions, say: Say = print, *
         results[run], figures[run] = {}, {}
         with locked(target.run.folder):
             for name in options.attack:
-                path = (
-                    target.run.folder
-                    / "attacks"
-                    / f"{_file_name(name, target.column, target.data.text_columns, options, synonyms)}.jsonl"
-                )
+                stem = _file_name(name, target.column, target.data.text_columns, options, synonyms)
+                path = target.run.folder / "attacks" / f"{stem}.jsonl"
                 found = _attack(target, victim, name, _recipe(name, options, synonyms, unk), path, options, say)
                 results[run][name] = found
                 figures[run][name] = {"file": str(path), **summary(found, options.budget)}

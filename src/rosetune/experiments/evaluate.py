@@ -15,6 +15,7 @@ from rosetune.experiments.data import checked_data, config_now
 from rosetune.experiments.lengths import cut_texts
 from rosetune.experiments.lock import locked
 from rosetune.experiments.models import load_trained, quiet_libraries
+from rosetune.experiments.quick import missing_kinds
 from rosetune.experiments.upgrade import bring_up_to_date
 from rosetune.report.card import model_card
 from rosetune.robustness.evaluation import default_length, predict

@@ -143,10 +143,8 @@ class _Stage:
 
     def first(self) -> list[Choice]:
         """The first of all values, before there are scores."""
-        tried = self.tried.items()
-        return [
-            Choice(task, name, option, values[0], {}) for task in self.plan.tasks for name, (option, values) in tried
-        ]
+        firsts = [(name, option, values[0]) for name, (option, values) in self.tried.items()]
+        return [Choice(task, *first, {}) for task in self.plan.tasks for first in firsts]
 
     def ended(self, choices: Sequence[Choice]) -> Plan:
         """The plan with what was chosen."""

@@ -149,11 +149,8 @@ def show_plan(known: argparse.Namespace, plan: Any) -> None:
     before = Counter((run.task, run.method) for run in trials if (run.task, run.method) in known_kinds)
     lines = []
     for kind in measure(measured, known.jobs, known.threads or plan.threads):
-        name, trial = (
-            (kind.run.task, kind.run.method),
-            kind.run.config.held_out is not None and plan.select is not None,
-        )
-        counts = (0, kind.runs) if trial else (kind.runs, before.pop(name, 0))
+        name = kind.run.task, kind.run.method
+        counts = (kind.runs, before.pop(name, 0)) if name in known_kinds else (0, kind.runs)
         lines.append((" ".join(name), *counts, kind.step, kind.steps, kind.total))
     print_estimate(out, lines, known.jobs, bool(plan.attacks))
 
