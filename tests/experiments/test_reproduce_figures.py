@@ -49,7 +49,7 @@ def test_wrong_analyses(analyze: str, said: str) -> None:
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["figure4", "table4"])
+@pytest.mark.parametrize("name", [pytest.param("figure4", marks=pytest.mark.slow), "table4"])
 def test_a_figure_from_nothing(
     name: str, library: Any, tmp_path: Path, rosetune: Any, demo_packages: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

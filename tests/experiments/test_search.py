@@ -5,6 +5,9 @@ import math
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +20,14 @@ import tiny_run
 from rosetune.data.rows import text_keys
 from rosetune.data.sources import load_task
 from rosetune.experiments import train
+from rosetune.experiments.errors import FolderError, HeldError
+from rosetune.experiments.lock import locked
 from rosetune.experiments.options import make_config
 from rosetune.experiments.samplers import SeededSampler, distribution, make_sampler
 from rosetune.experiments.search import run_search
 from rosetune.experiments.search_options import SearchOptions
 from rosetune.experiments.search_space import grid_points, read_space
+from rosetune.experiments.trials import Trials
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError
 from tiny_run import Library
@@ -238,6 +244,55 @@ def test_a_trial_that_fails_ends_alone_and_is_said(
     assert [t["error"] for t in result["trials"] if t["state"] == "fail"] == ["CUDA out of memory"]
     assert any(line.endswith("failed: CUDA out of memory") for line in said)
     assert result["best"]["options"] == {"learning_rate": 0.0001}
+
+
+def states(folder: Path, library: Library, options: SearchOptions) -> list[str]:
+    """Of the trials of a search over :data:`RATES`, which is made where it is not there."""
+    wanted = config(library, folder, training={"max_steps": 2}, held_out=40)
+    found = run_search(wanted, read_space(RATES), options, report=tiny_run.silent)
+    return [trial["state"] for trial in found["trials"]]
+
+
+@pytest.mark.parametrize("free", [0, 20_000, 150_000])
+def test_a_full_disk_ends_the_search_and_no_trial(library: Library, tmp_path: Path, free: int) -> None:
+    with tiny_run.small_disk(tmp_path / "disk", 8) as disk:
+        folder, grid = disk / "s", SearchOptions(sampler="grid")
+        assert states(folder, library, SearchOptions(sampler="grid", trials=1)) == ["complete"]
+        filler = tiny_run.fill_disk(disk, but_for=free)
+        for _ in range(2):
+            with pytest.raises(FolderError, match=f"no space is left on the disk of {disk}"):
+                states(folder, library, grid)
+        filler.unlink()
+        assert states(folder, library, grid) == ["complete", "complete"]
+
+
+def test_a_trial_in_a_folder_that_is_held_waits_for_the_next_call(library: Library, tmp_path: Path) -> None:
+    folder, grid = tmp_path / "s", SearchOptions(sampler="grid")
+    assert states(folder, library, SearchOptions(sampler="grid", trials=1)) == ["complete"]
+    with locked(folder / "trials" / "0001" / "seed-1"), pytest.raises(HeldError, match=f"number {os.getpid()}"):
+        states(folder, library, grid)
+    assert states(folder, library, grid) == ["complete", "complete"]
+
+
+def test_the_last_trial_is_asked_for_once(library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two workers look at the same time whether a trial is left; each waits for the other before it asks for one."""
+    study, both = optuna.create_study(), threading.Barrier(2)
+    ask = study.ask
+
+    def slow(distributions: Any) -> Any:
+        with suppress(threading.BrokenBarrierError):
+            both.wait(timeout=0.5)
+        return ask(distributions)
+
+    monkeypatch.setattr(study, "ask", slow)
+    space = read_space(RATES)
+    spaces = {name: distribution(dimension) for name, dimension in space.items()}
+    wanted, one = config(library, tmp_path / "s"), SearchOptions(trials=1)
+    with ThreadPoolExecutor(2) as pool:
+        workers = [Trials(study, wanted, space, one, (1,), [None], tmp_path / "s", print) for _ in range(2)]
+        asked = list(pool.map(lambda worker: worker._asked(spaces), workers))
+    assert [trial is None for trial in asked].count(True) == 1
+    assert len(study.trials) == 1
 
 
 def parabola(study: optuna.Study, spaces: Any, until: int) -> list[dict[str, Any]]:

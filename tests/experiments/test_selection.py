@@ -15,8 +15,9 @@ from rosetune.experiments.plan import Plan
 from rosetune.experiments.plan_reader import parse_plan
 from rosetune.experiments.planned import PlannedRun, planned_runs
 from rosetune.experiments.reproduce import LATER, REPRODUCTIONS, SCALES, plan_text, reproduction
-from rosetune.experiments.selection import choose, foresee, trial_score
+from rosetune.experiments.selection import choose, foresee
 from rosetune.experiments.train import train_run
+from rosetune.experiments.trial_score import HALVES, mean_accuracies, trial_score
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError
 
@@ -91,13 +92,13 @@ def test_each_option_is_chosen_at_the_best_so_far() -> None:
     sets = Run.open(best.folder() or "").metrics["sets"]
     noise = [sets[name]["accuracy"] for name in ("typos_1", "typos_2")]
     by_hand = 0.5 * sets["clean"]["accuracy"] + 0.25 * sum(noise)
-    assert trial_score(Run.open(best.folder() or "")) == pytest.approx(by_hand)
+    assert trial_score(mean_accuracies(Run.open(best.folder() or ""), HALVES)) == pytest.approx(by_hand)
     assert choices[1].scores[str(upper)] == pytest.approx(by_hand)
 
 
 def test_nothing_is_chosen_on_rows_that_are_reported(library: Any) -> None:
     with pytest.raises(RunError, match="nothing is chosen on it"):
-        trial_score(Run.open(library.run("noisy", sets=("clean", "noise"))))
+        mean_accuracies(Run.open(library.run("noisy", sets=("clean", "noise"))), HALVES)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,9 @@ from rosetune.experiments.planned import planned_runs, shard_of
 from rosetune.experiments.ray_executor import _absolute
 from rosetune.experiments.train import train_run
 from rosetune.experiments.worker import Job
+from rosetune.report.html.overview import failed_lines
 from rosetune.runs.config import RunConfig
+from rosetune.runs.run import find_runs
 
 PLAN = """
 output_dir: {out}
@@ -35,6 +37,15 @@ methods:
   rose-ensemble: {{update_mask_kwargs: {{upper: 0.5, trace: true}}}}
 """
 ATTACK = "attack: {attack: deepwordbug, examples: 4, budget: 20}\n"
+FULL = """
+output_dir: {out}
+threads: 1
+tasks: [my.csv]
+models: [./model]
+seeds: {seeds}
+options: {{max_steps: 4, save_steps: 2, per_device_train_batch_size: 8, learning_rate: 2e-3, sets: clean}}
+methods: [vanilla]
+"""
 Verb = Callable[..., tuple[int, str, str]]
 
 
@@ -79,6 +90,9 @@ def test_jobs_at_a_time_and_shards(rosetune: Verb, alone: dict[str, dict[str, by
     code, _, err = rosetune("sweep", plan("two"), "--jobs", 2)
     assert code == 0, err
     assert results("two") == alone
+    # Before the trace is there that a run reads, its key is not that of its folder: the log names the folder.
+    assert len([*Path("two/logs").glob("*.log")]) == 6
+    assert failed_lines(["two"], find_runs("two")) == []
     assert len(alone) == 6
     shares = []
     for number in (1, 2):
@@ -157,6 +171,32 @@ def test_a_killed_sweep_goes_on(rosetune: Verb) -> None:
     assert resumed
     assert rosetune("sweep", "undisturbed.yaml", "--jobs", 2)[0] == 0
     assert results("killed") == results("undisturbed")
+
+
+@pytest.mark.parametrize("free", [0, 20_000, 150_000])
+def test_a_full_disk_loses_nothing_and_is_said(rosetune: Verb, tmp_path: Path, free: int) -> None:
+    """Of two runs the first is done. The second finds no room, or no more than for the beginning of its files."""
+
+    def write(out: str, seeds: str) -> str:
+        Path("full.yaml").write_text(FULL.format(out=out, seeds=seeds), encoding="utf-8")
+        return "full.yaml"
+
+    with tiny_run.small_disk(tmp_path / "disk", 8) as disk:
+        out = str(disk / "out")
+        assert rosetune("sweep", write(out, "[1]"))[0] == 0
+        (first,) = results(out)
+        before = tiny_run.snapshot(Path(out, first))
+        filler = tiny_run.fill_disk(disk, but_for=free)
+        code, said, _ = rosetune("sweep", write(out, "[1, 2]"))
+        assert code == 1
+        assert "no space is left on the disk: free some and give the same command again" in " ".join(said.split())
+        assert tiny_run.snapshot(Path(out, first)) == before
+        filler.unlink()
+        assert rosetune("sweep", "full.yaml")[0] == 0
+        assert tiny_run.snapshot(Path(out, first)) == before
+        assert rosetune("sweep", write(str(tmp_path / "roomy"), "[1, 2]"))[0] == 0
+        assert results(out) == results(str(tmp_path / "roomy"))
+        assert len(results(out)) == 2
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from torch import nn
 from rosetune import Rose, SelectiveAdamW
 from rosetune.mask_trace import MaskTrace
 from rosetune.methods._auto_threshold import auto_count
+from rosetune.methods._ranking import kept
 
 BETAS = (0.9, 0.98)
 
@@ -188,3 +189,18 @@ def test_a_state_of_another_threshold_is_refused():
     auto, fixed = Rose(upper="auto"), Rose(upper=0.6)
     with pytest.raises(ValueError, match="upper"):
         fixed.load_state_dict(auto.state_dict())
+
+
+@pytest.mark.parametrize("highest", [False, True])
+@pytest.mark.parametrize("odd", [math.inf, math.nan])
+def test_a_risk_that_is_not_finite_is_not_kept_while_another_can_be(odd, highest):
+    """Of 1, 2, 3, 4 the two lowest hold 5 of 30, the three lowest 14: three are kept, whichever end is."""
+    risks = [1.0, odd, 2.0, 3.0, 4.0]
+    finite = [True, False, True, True, False] if not highest else [False, False, True, True, True]
+    assert kept(5, risks, "auto", highest=highest, what="first-order", step=1) == finite
+    assert kept(5, [odd] * 5, "auto", highest=highest, what="first-order", step=1) == [True] + 4 * [False]
+
+
+def test_an_infinite_risk_is_the_highest_of_a_share():
+    risks = [1.0, math.inf, 2.0, 3.0]
+    assert kept(4, risks, 0.5, highest=True, what="first-order", step=1) == [False, True, False, True]

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
+from markdown_it import MarkdownIt
 
-from made_runs import ROSE, number_rows, outcomes, write_attack, write_run
+from made_runs import ROSE, number_rows, outcomes, write_attack, write_json, write_run
 from rosetune.report.card import model_card
+from rosetune.report.markdown import code
 from rosetune.runs.run import Run
 
 
@@ -89,3 +91,50 @@ def test_names_do_not_break_the_table(tmp_path: Path) -> None:
     card, _ = card_of(run, tmp_path)
     assert "| a\\|b | 4 | 75.0% |" in card.content
     assert '- note: `` "a`b" ``' in card.content
+
+
+EVIL = "good\n\n# Evil <img src=x onerror=alert(1)> | ![a](b) &lt; **bold**"
+
+
+def test_text_of_files_stays_text(tmp_path: Path) -> None:
+    """As CommonMark renders it, nothing of it is a heading, an image, a link or a tag."""
+    run = write_run(
+        tmp_path / "run",
+        {"clean": outcomes(3, 1)},
+        {EVIL: "a\n# b"},
+        labels=("bad", EVIL),
+        metrics=True,
+        task=EVIL,
+        text_columns=[EVIL],
+        data_fingerprint=EVIL,
+        config={"model_name_or_path": EVIL},
+    )
+    write_json(run.folder / "environment.json", {"packages": {EVIL: EVIL}})
+    write_attack(run, ["failed", "success"], "pwws")
+    body = model_card(run, run.metrics).split("\n---\n", 1)[1]
+    html = MarkdownIt("commonmark").enable("table").render(body)
+    assert [line for line in body.splitlines() if line.startswith("#")][1:] == [
+        *("## Evaluation", "## Data", "## Training", "## Limits", "## Intended use and licence")
+    ]
+    assert html.count("<h1") == 1
+    for tag in ("<img", "<a ", "<strong"):
+        assert tag not in html
+    assert html.count("Evil &lt;img") >= 8
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [("plain", "`plain`"), ("a`b", "`` a`b ``"), ("a``b`", "``` a``b` ```"), ("`", "`` ` ``"), ("a\nb", "`a b`")],
+)
+def test_no_backtick_ends_a_code_span(text: str, span: str) -> None:
+    assert code(text) == span
+
+
+def test_figures_on_held_out_rows_are_no_results_of_the_task(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {"clean": outcomes(3, 1)}, metrics=True, config={"held_out": 0.1}, held_out=0.1)
+    write_attack(run, ["failed", "success"], "pwws")
+    card, results = card_of(run, tmp_path)
+    assert results == {}
+    assert "model-index" not in card.content
+    assert "| clean | 4 | 75.0% |" in card.content
+    assert "held out of the training data" in card.content

@@ -17,6 +17,7 @@ from rosetune.report.console import (
     Grid,
     accuracy_cell,
     accuracy_grid,
+    console,
     difference_cell,
     interval_cell,
     mean_cell,
@@ -26,6 +27,7 @@ from rosetune.report.console import (
     print_grid,
     said_of,
 )
+from rosetune.report.html.tables import table
 from rosetune.report.metrics import print_metrics
 from rosetune.report.predictions import SHOWN, predictions_table
 from rosetune.robustness.rows import set_metrics
@@ -166,6 +168,18 @@ class TestMarkup:
         text = printed(print_compared, [runs[0]], [runs[1]], {}, width=300)
         assert text.count("my[v2]") >= 2
         assert str(runs[1]) in text
+
+    @pytest.mark.parametrize("width", [12, 60])
+    def test_the_code_of_an_emoji_stays_as_it_is(self, width):
+        grid = Grid("t:smile:", ("", "c:smile:"), [("x:smile:", "1 :smile:")], caption="d:smile:")
+        text = printed(print_grid, grid, width=width)
+        for words in ("t:smile:", "x:smile:", "c:smile:", "1 :smile:", "d:smile:"):
+            assert words in text
+        assert "x:smile:" in table(grid)
+
+    def test_of_what_is_printed_beside_tables_too(self, capsys):
+        console().print("runs/x:smile:")
+        assert capsys.readouterr().out == "runs/x:smile:\n"
 
     def test_predictions(self):
         rows = [{"te[xt]": "a [bold]film", "label": "[good]", "probabilities": {"[good]": 0.75, "bad": 0.25}}]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,47 @@ def test_a_run_of_a_sweep_that_has_left_only_its_log_is_named(tmp_path: Path) ->
     assert len(said) == 1
     assert said[0].startswith("my-rose-seed-1-ba9876543210 is not there: no memory <b> (")
     assert said[0] in page.text
+
+
+def test_a_log_is_of_the_run_whose_folder_it_names(tmp_path: Path) -> None:
+    """The key of a run that needs another's trace is not that of its folder; and a name proves nothing."""
+    write_run(tmp_path / "runs" / "my" / "static" / "seed-1-0123456789ab", sets(80, 60), metrics=True)
+    logs = tmp_path / "runs" / "logs"
+    logs.mkdir()
+    (logs / "my-static-seed-1-ba9876543210.log").write_text(
+        "--- folder runs/my/static/seed-1-aaaaaaaaaaaa\nno memory\n"
+        "--- folder runs/my/static/seed-1-0123456789ab\nall went well\n"
+    )
+    (logs / "replays-vanilla-seed-1-cccccccccccc.log").write_text(
+        "--- folder runs/replays/vanilla/seed-1-cccccccccccc\nno memory\n"
+    )
+    _, said = report(tmp_path / "runs", tmp_path)
+    (failed,) = [line for line in said if "is not there" in line]
+    assert failed.startswith("replays-vanilla-seed-1-cccccccccccc is not there: no memory (")
+
+
+def test_a_given_model_stands_beside_trained_runs(tmp_path: Path) -> None:
+    for seed in (2, 1):
+        write_run(tmp_path / "runs" / f"{seed}", sets(80, 60), {"seed": seed}, metrics=True)
+    write_run(tmp_path / "runs" / "given", sets(70, 60), metrics=True, config={"given": True}, given=True)
+    page, _ = report(tmp_path / "runs", tmp_path)
+    assert "Seeds 1, 2." in page.text
+    assert "3 runs of 1 task" in page.text
+    assert "None" not in page.text
+    for seed in (1, 2):
+        shutil.rmtree(tmp_path / "runs" / f"{seed}")
+    page, _ = report(tmp_path / "runs", tmp_path)
+    assert "Seeds" not in page.text.partition("Made by")[0]
+
+
+def test_changed_labels_have_a_part_of_their_own(tmp_path: Path) -> None:
+    for name, changed in (("plain", {}), ("rare", {"imbalance": 0.1})):
+        for method, training in (("vanilla", {}), ("rose", ROSE)):
+            write_run(tmp_path / "runs" / f"{name}-{method}", sets(80, 60), training, metrics=True, **changed)
+    page, said = report(tmp_path / "runs", tmp_path)
+    assert "4 runs of 2 tasks" in page.text
+    assert "my (imbalance=0.1)" in page.text
+    assert said == []
 
 
 def test_runs_of_one_method_are_told_apart_by_their_options(tmp_path: Path) -> None:

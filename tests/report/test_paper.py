@@ -12,6 +12,7 @@ from many_runs import write_methods, write_scores
 from rosetune.report.export import FORMATS, ending_format, table_text, write_table
 from rosetune.report.paper import print_table, table
 from rosetune.report.published import published
+from rosetune.robustness.significance import holm
 from rosetune.runs.aggregate import AVERAGE, DROP
 from rosetune.runs.figures import Column
 from rosetune.runs.run import RunError, find_runs
@@ -296,3 +297,67 @@ def test_the_ending_says_the_format(runs, tmp_path):
     with pytest.raises(RunError, match=r"a.pdf: the ending says the format, and is one of .md, .tex, .csv, .json"):
         write_table(tmp_path / "a.pdf", shown)
     assert {*FORMATS} == {"markdown", "latex", "csv", "json"}
+
+
+def test_with_changed_labels_each_method_meets_vanilla_on_the_same_ones(tmp_path):
+    """Runs as the plans of Match-Tuning make them: a rate chosen for each method and each variant of a task."""
+    variants = {"sst2": {}, "sst2-rare": {"imbalance": 0.1}, "sst2-flipped": {"label_noise": 0.2}, "rte": {}}
+    accuracy = {
+        "vanilla": {"sst2": 0.90, "sst2-rare": 0.60, "sst2-flipped": 0.70, "rte": 0.65},
+        "match-tuning": {"sst2": 0.91, "sst2-rare": 0.80, "sst2-flipped": 0.75, "rte": 0.66},
+    }
+    rates = iter([1e-4, 2e-4, 4e-4, 1e-4, 4e-4, 1e-4, 2e-4, 2e-4])
+    runs = []
+    for method, by_variant in accuracy.items():
+        for name, value in by_variant.items():
+            training = {"learning_rate": next(rates), **({} if method == "vanilla" else {"objective": "match_tuning"})}
+            for seed in (1, 2, 3):
+                runs.append(
+                    write_scores(
+                        tmp_path / method / name / f"{seed}",
+                        {"clean": round(value + seed / 1000, 4)},
+                        training,
+                        seed=seed,
+                        task=name.partition("-")[0],
+                        max_train_samples=1600,
+                        **variants[name],
+                    )
+                )
+    shown = table(runs, sets=("clean",))
+    main, tests = shown.sheets
+    heads = [task for task, _ in main.heads if task]
+    assert heads == ["sst2", "sst2 (imbalance=0.1)", "sst2 (label_noise=0.2)", "rte"]
+    assert names(main)[0] == ["vanilla", "match-tuning"]
+    differences = dict(zip(tests.heads, dict(tests.blocks[0])["match-tuning"], strict=True))
+    gains = {"sst2": "+1.0", "sst2 (imbalance=0.1)": "+20.0", "sst2 (label_noise=0.2)": "+5.0", "rte": "+1.0"}
+    assert {task: entry.text for (task, _), entry in differences.items() if task} == gains
+    assert not any("not all rows were trained on the same data" in note for note in shown.notes)
+
+
+def test_table3_corrects_over_the_tests_that_it_shows(tmp_path):
+    shown = table(gammas(tmp_path), "table3")
+    seen = [
+        entry for sheet in shown.sheets[1:] for block in sheet.blocks for _, entries in block for entry in entries
+        if entry is not None
+    ]  # fmt: skip
+    made = [tested for row in shown.found.rows for tested in row.tests.values()]
+    assert len(made) == len(seen) == 6
+    counted = [tested.p for tested in made if tested.p is not None]
+    expected = holm(counted)
+    assert [tested.p_holm for tested in made if tested.p is not None] == pytest.approx(expected)
+    assert any(f"over the table's {len(counted)} t-tests" in note for note in shown.notes)
+
+
+def test_from_14_seeds_on_the_sign_flip_test_is_said_to_be_drawn(tmp_path):
+    runs = [
+        write_scores(tmp_path / method / f"{seed}", {"clean": round(base + seed / 500, 4)}, method, seed=seed)
+        for method, base in (("vanilla", 0.8), ("rose-first", 0.85))
+        for seed in range(1, 15)
+    ]
+    shown = table(runs)
+    (row,) = [row for row in shown.found.rows if row.tests]
+    # All gains are above zero; of the 9,999 random flips some may equal the observed signs.
+    assert row.tests[Column("sst2", "clean")].p_sign_flip >= 1e-4
+    told = " ".join(shown.notes)
+    assert "exact up to 13 seeds and drawn at random from 14 on" in told
+    assert "at least 0.0001 with 14 seeds" in told

@@ -335,3 +335,15 @@ def test_trials_on_other_held_out_rows_are_other_rows(tmp_path):
         write_scores(tmp_path / f"{share}", {"clean": share}, config={"held_out": share}, held_out=share)
     found = aggregate(find_runs(tmp_path), held_out=True)
     assert [row.group.name for row in found.rows] == ["vanilla (held_out=0.1)", "vanilla (held_out=0.2)"]
+
+
+@pytest.mark.parametrize("calibration", [5, "ece", ["ece"], True])
+def test_a_foreign_calibration_leaves_its_run_out(tmp_path, calibration):
+    write_scores(tmp_path / "a", {"clean": part(0.9, calibration={"ece": 0.1})})
+    write_scores(tmp_path / "b", {"clean": part(0.8, calibration=calibration)}, seed=2)
+    for metric, value in (("accuracy", 0.9), ("ece", 0.1)):
+        found = aggregate(find_runs(tmp_path), metric=(metric,))
+        assert found.rows[0].cells[Column("sst2", "clean")].values == (value,)
+        (said,) = [note for note in found.notes if "left out" in note]
+        assert str(tmp_path / "b") in said
+        assert "metrics.json is damaged at clean: evaluate again" in said

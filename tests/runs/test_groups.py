@@ -74,7 +74,7 @@ def test_options_of_one_name_keep_the_mapping_that_they_stand_in(tmp_path):
     ("option", "shown"),
     [
         ({"max_train_samples": 100}, "max_train_samples=100"),
-        ({"label_noise": 0.2}, "label_noise=0.2"),
+        ({"held_out": 0.2}, "held_out=0.2"),
         ({"data_fingerprint": "sha256:0123456789abcdef0123"}, "data_fingerprint=01234567"),
     ],
 )
@@ -177,3 +177,17 @@ def test_values_in_names():
         '{"a": 1}',
         "abababab",
     ]
+
+
+def test_changed_labels_make_another_task_and_no_other_row(tmp_path):
+    runs = [
+        write_scores(tmp_path / f"{i}", SETS, {"learning_rate": rate}, **changed)
+        for i, (rate, changed) in enumerate(
+            [(1e-5, {}), (2e-5, {"imbalance": 0.1}), (4e-5, {"label_noise": 0.2, "imbalance": 0.1})]
+        )
+    ]
+    assert rows(runs) == {
+        "vanilla": {"sst2": [1], "sst2 (imbalance=0.1)": [1], "sst2 (imbalance=0.1, label_noise=0.2)": [1]}
+    }
+    with pytest.raises(RunError, match="imbalance tells columns apart"):
+        rows(runs, "imbalance")

@@ -13,7 +13,7 @@ from made_runs import ROSE, make_rows, number_rows, outcomes, write_attack, writ
 from rosetune.data.sources import load_task
 from rosetune.robustness.noise import perturb
 from rosetune.robustness.statistics import estimate
-from rosetune.runs.run import RunError
+from rosetune.runs.run import Run, RunError
 from rosetune.runs.table import EXAMPLE_COLUMNS, SCORE_COLUMNS, examples, scores
 
 SETS = {"clean": outcomes(30, 10), "typos_1": outcomes(0, 12, 28, 0)}
@@ -102,6 +102,16 @@ class TestScores:
         file.write_text(file.read_text()[:-9])
         with pytest.raises(RunError, match=f"{file} is damaged"):
             examples(runs)
+
+
+@pytest.mark.parametrize("calibration", [5, "ece", ["ece"], True])
+def test_a_foreign_calibration_is_named(tmp_path, calibration):
+    run = write_run(tmp_path / "run", {"clean": outcomes(3, 1)}, metrics=True)
+    metrics = json.loads((run.folder / "metrics.json").read_text())
+    metrics["sets"]["clean"]["calibration"] = calibration
+    (run.folder / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(RunError, match=r"run: metrics.json is damaged at clean: evaluate again"):
+        scores([Run.open(run.folder)])
 
 
 class TestRegression:

@@ -1,14 +1,37 @@
 """Errors of other libraries that a user can act on, in one line."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError
 
 from rosetune.runs.values import RunError
 
-__all__ = ["first_line", "reworded"]
+__all__ = ["FolderError", "HeldError", "disk_is_full", "first_line", "reworded"]
 
 _NETWORK = ("httpx", "httpx2")  # huggingface_hub's clients, whose errors are no OSError
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+# What torch.save's writer and safetensors say, which raise errors of their own.
+_FULL_SIGNS = ("PytorchStreamWriter failed", "unexpected pos ", "No space left on device")
+
+
+class FolderError(RunError):
+    """A folder that cannot be written to now: nothing is wrong with the run, which goes on once this is mended."""
+
+
+class HeldError(FolderError):
+    """A folder that another process holds."""
+
+
+def disk_is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it comes from, is that of a write to a full disk (or above a quota)."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return True
+        if any(sign in str(error) for sign in _FULL_SIGNS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextmanager

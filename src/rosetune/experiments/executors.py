@@ -9,7 +9,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol
 
-from rosetune.experiments.worker import Job, run_in_process
+from rosetune.experiments.worker import Job, run_in_process, told
 
 __all__ = ["Executor", "LocalExecutor", "cores"]
 
@@ -107,9 +107,7 @@ def _devices() -> Sequence[str]:
 
 
 def _told(code: int) -> str | None:
-    if code == 0:
-        return None
-    if code > 0:
-        return "it failed"
+    if code >= 0:
+        return told(code)
     hint = ", as the system does when memory runs out" if -code == signal.SIGKILL else ""
     return f"it was killed by signal {-code}{hint}"

@@ -2,7 +2,8 @@
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ import torch
 
 import rosetune
 from rosetune._files import write_json, write_text
+from rosetune.experiments.errors import FolderError, disk_is_full
 from rosetune.experiments.lock import LOCK
 from rosetune.runs.config import LENGTH, RunConfig
 from rosetune.runs.files import read_identity
 from rosetune.runs.values import RunError, differences
 
-__all__ = ["claim_folder", "give_back", "holds", "make_folder"]
+__all__ = ["claim_folder", "give_back", "holds", "make_folder", "written"]
 
 _CLAIM = ("run.json", "config.yaml", "environment.json")
 # What a run leaves behind that failed before its first checkpoint.
@@ -41,6 +43,23 @@ def holds(folder: Path, identity: Mapping[str, Any]) -> bool:
         return False
     except OSError as error:
         raise _not_writable(folder, error) from error
+
+
+@contextmanager
+def written(folder: Path) -> Iterator[None]:
+    """Where a run's files are written: says of a full disk what it is, whichever library finds it.
+
+    Raises:
+        FolderError: the disk is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        if disk_is_full(error):
+            raise FolderError(
+                f"no space is left on the disk of {folder}: free some and give the same command again"
+            ) from error
+        raise
 
 
 def make_folder(folder: Path) -> None:
@@ -72,8 +91,8 @@ def give_back(folder: Path) -> None:
         folder.rmdir()
 
 
-def _not_writable(folder: Path, error: OSError) -> RunError:
-    return RunError(f"cannot write a run to {folder}: {error.strerror}; choose another --output_dir")
+def _not_writable(folder: Path, error: OSError) -> FolderError:
+    return FolderError(f"cannot write a run to {folder}: {error.strerror}; choose another --output_dir")
 
 
 def _compare(folder: Path, now: Mapping[str, Any]) -> None:

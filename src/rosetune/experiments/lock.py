@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from rosetune.runs.values import RunError
+from rosetune.experiments.errors import FolderError, HeldError
 
 __all__ = ["LOCK", "locked"]
 
@@ -14,14 +14,18 @@ LOCK = ".lock"
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a run's folder.
 
     The operating system takes the lock back when the process ends, killed or not; the file that stays behind says
     nothing by itself. Where the system knows no such locks (Windows), nothing is held.
 
+    Args:
+        wait: for another process that holds it, which must be a matter of moments.
+
     Raises:
-        RunError: another process holds it; the message has its number.
+        HeldError: another process holds it; the message has its number.
+        FolderError: its file system knows no locks.
     """
     try:
         import fcntl
@@ -29,7 +33,7 @@ def locked(folder: Path) -> Iterator[None]:
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with _held(folder / LOCK, fcntl) as file:
+    with _held(folder / LOCK, fcntl, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)) as file:
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
@@ -40,11 +44,11 @@ def locked(folder: Path) -> Iterator[None]:
                 (folder / LOCK).unlink(missing_ok=True)
 
 
-def _held(path: Path, fcntl: Any) -> TextIO:
+def _held(path: Path, fcntl: Any, how: int) -> TextIO:
     while True:
         file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (the caller closes it); "a+" keeps the holder's number
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, how)
             if _is_at(file, path):
                 return file
             file.close()  # its holder has just removed it
@@ -52,12 +56,12 @@ def _held(path: Path, fcntl: Any) -> TextIO:
             file.seek(0)
             holder = file.read().strip() or "unknown"
             file.close()
-            raise RunError(
+            raise HeldError(
                 f"another process (number {holder}) works in {path.parent}: wait for it, or choose another folder"
             ) from error
         except OSError as error:
             file.close()
-            raise RunError(
+            raise FolderError(
                 f"{path.parent} cannot be locked ({error.strerror}), which its file system must be able to: choose "
                 "another folder"
             ) from error

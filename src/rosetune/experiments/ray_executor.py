@@ -9,7 +9,7 @@ from typing import Any
 
 from rosetune.data.synonyms import WORDNET
 from rosetune.experiments.executors import cores
-from rosetune.experiments.worker import Job, logged, share_threads
+from rosetune.experiments.worker import Job, logged, share_threads, told
 from rosetune.runs.identity import with_absolute_paths
 from rosetune.runs.values import RunError
 
@@ -105,7 +105,7 @@ def _do(job: Job, threads: int) -> str | None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         try:
-            return None if logged(job.do) else "it failed"
+            return told(logged(job.do))
         finally:
             for stream, own in enumerate(kept, start=1):
                 os.dup2(own, stream)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rosetune._files import write_json
 from rosetune.experiments.data import load_data
-from rosetune.experiments.folder import make_folder
+from rosetune.experiments.folder import make_folder, written
 from rosetune.experiments.lock import locked
 from rosetune.experiments.models import quiet_libraries
 from rosetune.experiments.search_options import HALVING, SearchOptions, require_optuna
@@ -37,9 +37,9 @@ def run_search(
     """Search for the options of a run; go on where a search was killed, and do nothing where it is done.
 
     A trial is a run for each seed, in ``trials/<number>/`` of the search's folder; it is judged by
-    :meth:`SearchOptions.value`, averaged over the seeds. It is trained on some of the training rows and evaluated on
-    the others (``held_out``): the evaluation data is not among the data of a trial, and AdvGLUE is refused.
-    Every trial has the same budget, that of ``config``, and the same split.
+    :func:`~rosetune.experiments.trial_score.trial_score`, averaged over the seeds. It is trained on some of the
+    training rows and evaluated on the others (``held_out``): the evaluation data is not among the data of a trial, and
+    AdvGLUE is refused. Every trial has the same budget, that of ``config``, and the same split.
 
     With ``rungs`` R a trial trains for max_steps / 3^(R-1) steps, and so on up to max_steps. It goes on from a rung
     if its value is among the best max(1, floor(n / 3)) of the n trials that have come to that rung so far, itself
@@ -64,6 +64,7 @@ def run_search(
     Raises:
         RunError: Optuna is missing; an option of the space is unknown or has a value that the method refuses; the
             folder holds another search; every trial failed.
+        FolderError: the disk is full, or another process is at work in a folder; no trial is lost.
         DataError: the data cannot be read.
     """
     quiet_libraries()
@@ -90,7 +91,7 @@ def run_search(
     }
     identity = json.loads(json.dumps(identity))
     folder = _folder(config, identity)
-    with locked(folder / "workers" / options.worker):
+    with written(folder), locked(folder / "workers" / options.worker):
         study = open_study(folder, identity, options, points)
         return Trials(study, config, space, options, chosen, lengths, folder, report).run(points)
 

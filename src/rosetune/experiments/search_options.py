@@ -68,11 +68,6 @@ class SearchOptions:
         object.__setattr__(self, "keep_models", flag("keep_models", self.keep_models))
         object.__setattr__(self, "objective_mix", _mix(self.objective_mix))
 
-    def value(self, scores: Mapping[str, float]) -> float:
-        """What a trial is judged by: sum_k w_k a_k / sum_k w_k, with a_k the mean accuracy on the sets of kind k."""
-        mix: Any = self.objective_mix
-        return math.fsum(weight * scores[kind] for kind, weight in mix.items()) / math.fsum(mix.values())
-
 
 def _mix(given: Mapping[str, float] | str) -> dict[str, float]:
     pairs: Any = (

@@ -1,6 +1,5 @@
 """Options that a plan chooses for each method and task, on rows held out of the training data."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,11 +7,10 @@ from typing import Any
 from rosetune.experiments.plan import AXES, Options, Part, Plan, nested
 from rosetune.experiments.planned import PlannedRun, planned_runs
 from rosetune.experiments.sweep import is_done
+from rosetune.experiments.trial_score import HALVES, mean_accuracies, trial_score
 from rosetune.runs.run import Run
-from rosetune.runs.sets import SetName
-from rosetune.runs.values import RunError
 
-__all__ = ["Choice", "Foreseen", "choose", "foresee", "trial_score", "trials_of"]
+__all__ = ["Choice", "Foreseen", "choose", "foresee", "trials_of"]
 
 
 @dataclass(frozen=True)
@@ -24,25 +22,6 @@ class Choice:
     option: str
     value: Any
     scores: dict[str, float]
-
-
-def trial_score(run: Run) -> float:
-    """The mean of clean accuracy and accuracy under noise, the latter the mean over the sets of the kind "noise".
-
-    Raises:
-        RunError: the run was not evaluated on both, or not on held-out training rows.
-    """
-    if run.config.held_out is None:
-        raise RunError(f"{run} was evaluated on data that is reported: nothing is chosen on it")
-    sets = run.metrics["sets"]
-    of_kind = {
-        kind: [metrics.get("accuracy") for name, metrics in sets.items() if SetName.parse(name).kind == kind]
-        for kind in ("clean", "noise")
-    }
-    if not all(of_kind.values()) or None in of_kind["clean"] + of_kind["noise"]:
-        raise RunError(f"{run} has no accuracy on clean and noisy rows: only options of a classification are chosen")
-    clean, noise = (math.fsum(values) / len(values) for values in of_kind.values())
-    return (clean + noise) / 2
 
 
 def trials_of(plan: Plan, method: Part) -> dict[str, list[Any]]:
@@ -135,7 +114,7 @@ class _Stage:
         for task in self.plan.tasks:
             for name, (option, values) in self.tried.items():
                 of_both = [run for run in runs if (run.task, run.method) == (task, name)]
-                scores = [trial_score(Run.open(run.folder() or "")) for run in of_both]
+                scores = [trial_score(mean_accuracies(Run.open(run.folder() or ""), HALVES)) for run in of_both]
                 best = max(range(len(values)), key=scores.__getitem__)
                 told = {str(value): score for value, score in zip(values, scores, strict=True)}
                 choices.append(Choice(task, name, option, values[best], told))

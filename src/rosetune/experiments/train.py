@@ -10,7 +10,7 @@ from rosetune.data.rows import TaskData
 from rosetune.experiments.checkpoints import newest_checkpoint, remove_checkpoints
 from rosetune.experiments.data import load_data
 from rosetune.experiments.evaluate import evaluate_run
-from rosetune.experiments.folder import claim_folder, give_back, holds, make_folder
+from rosetune.experiments.folder import claim_folder, give_back, holds, make_folder, written
 from rosetune.experiments.lock import locked
 from rosetune.experiments.models import quiet_libraries
 from rosetune.experiments.training import Training, training_arguments, training_defaults
@@ -46,7 +46,8 @@ def train_run(
         The run's folder.
 
     Raises:
-        RunError: the folder belongs to another configuration or another process, or the model cannot be loaded.
+        RunError: the folder belongs to another configuration, or the model cannot be loaded.
+        FolderError: another process is at work in the folder, or it cannot be written to.
         DataError: the data cannot be read.
         ValueError: from the Trainer or the method.
     """
@@ -76,7 +77,7 @@ def train_run(
             _train(config, data, args, identity, say)
         return folder
     make_folder(folder)
-    with locked(folder):
+    with written(folder), locked(folder):
         holds(folder, identity)  # still: another process may have come and gone
         if not finished and not (folder / "model").is_dir():
             _train(config, data, args, identity, say)

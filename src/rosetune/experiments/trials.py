@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from rosetune._files import write_json, write_text
+from rosetune.experiments.errors import FolderError
 from rosetune.experiments.lock import locked
 from rosetune.experiments.search_options import HALVING, SearchOptions
 from rosetune.experiments.search_space import Dimension, rounded, with_options
 from rosetune.experiments.study import study_result
 from rosetune.experiments.train import run_all
+from rosetune.experiments.trial_score import mean_accuracies, trial_score
 from rosetune.runs.config import RunConfig
 from rosetune.runs.run import Run
-from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError
 
 __all__ = ["Trials"]
@@ -59,16 +60,22 @@ class Trials:
             for name, its in distributions.items():
                 trial._suggest(name, its)
             self._try(trial)
-        while len(self.study.get_trials(deepcopy=False)) < self.total:
-            self._try(self.study.ask(distributions))
-        found = study_result(self.study, self.space, self.folder)
+        while (trial := self._asked(distributions)) is not None:
+            self._try(trial)
+        found = self._write()
         if found["best"] is None:
             errors = [trial["error"] for trial in found["trials"] if trial["error"]]
             raise RunError(
                 f"no trial of {self.folder} came to its end" + (f"; the first: {errors[0]}" if errors else "")
             )
-        self._write(found)
         return found
+
+    def _asked(self, distributions: Mapping[str, Any]) -> Any:
+        """A new trial, or None where the budget is spent; one worker at a time, or two would take the last one."""
+        with locked(self.folder / "workers", wait=True):
+            if len(self.study.get_trials(deepcopy=False)) >= self.total:
+                return None
+            return self.study.ask(distributions)
 
     def _killed(self) -> list[Any]:
         """Trials that this process, or one of its name, was at work on when it ended."""
@@ -81,7 +88,11 @@ class Trials:
         return [t for t in trials if t.state == TrialState.RUNNING and t.user_attrs.get("worker") in mine]
 
     def _try(self, trial: Any) -> None:
-        """Train, judge and tell the study; what is wrong with one trial ends that one alone."""
+        """Train, judge and tell the study; what is wrong with one trial ends that one alone.
+
+        Raises:
+            FolderError: nothing is wrong with the trial, but it cannot be written now. It goes on with the next call.
+        """
         from optuna.trial import TrialState
 
         trial.set_user_attr("worker", self.options.worker)
@@ -103,12 +114,14 @@ class Trials:
                 if not self._goes_on(trial.number, rung, scores[-1]["value"]):
                     self.study.tell(trial.number, state=TrialState.PRUNED)
                     break
+        except FolderError:
+            raise
         except (ValueError, RuntimeError) as error:
             line = " ".join(str(error).split())
             self.report(f"trial {trial.number + 1} failed: {line}")
             trial.set_user_attr("error", line)
             self.study.tell(trial.number, state=TrialState.FAIL)
-        self._write(study_result(self.study, self.space, self.folder))
+        self._write()
 
     def _known(self, trial: Any, rung: int) -> dict[str, Any] | None:
         """What an earlier trial of the same options scored: training it again would give the same."""
@@ -126,13 +139,14 @@ class Trials:
             for s in self.seeds
         ]
         say = self.report if number == 0 else lambda line: None  # the data is the same in every trial
-        each = [_scores(Run.open(folder)) for folder in run_all(runs, say)]
+        mix: Any = self.options.objective_mix
+        each = [mean_accuracies(Run.open(folder), mix) for folder in run_all(runs, say)]
         if not self.options.keep_models:
             for run in runs:
                 for path in (Path(str(run.output_dir)) / "model").glob("*.safetensors"):
                     path.unlink()
         scores = {kind: statistics.fmean(score[kind] for score in each) for kind in each[0]}
-        return {"value": self.options.value(scores), **scores, "steps": steps}
+        return {"value": trial_score(scores, mix), **scores, "steps": steps}
 
     def _goes_on(self, number: int, rung: int, value: float) -> bool:
         trials = self.study.get_trials(deepcopy=False)
@@ -144,12 +158,12 @@ class Trials:
         better = sum(other > value for other in others)
         return better < max(1, (len(others) + 1) // HALVING)
 
-    def _write(self, found: Mapping[str, Any]) -> None:
-        try:
-            with locked(self.folder / "workers"):
-                self._write_files(found)
-        except RunError:
-            pass  # another worker is at it
+    def _write(self) -> dict[str, Any]:
+        """Write down what all workers have found so far."""
+        with locked(self.folder / "workers", wait=True):
+            found = study_result(self.study, self.space, self.folder)
+            self._write_files(found)
+        return found
 
     def _write_files(self, found: Mapping[str, Any]) -> None:
         write_json(self.folder / "trials.json", found)
@@ -159,11 +173,3 @@ class Trials:
         training = {name: value for name, value in best.training.items() if name != "seed" or len(self.seeds) == 1}
         whole = dataclasses.replace(best, held_out=None, output_dir=None, sets=("clean", "noise"), training=training)
         write_text(self.folder / "best.yaml", whole.as_yaml())
-
-
-def _scores(run: Run) -> dict[str, float]:
-    """Mean accuracy by kind of set."""
-    by_kind: dict[str, list[float]] = {}
-    for name, metrics in run.metrics["sets"].items():
-        by_kind.setdefault(SetName.parse(name).kind, []).append(metrics["accuracy"])
-    return {kind: statistics.fmean(values) for kind, values in by_kind.items()}

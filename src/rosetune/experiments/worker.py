@@ -7,6 +7,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from multiprocessing import parent_process
@@ -18,11 +19,16 @@ import transformers.models.bert  # noqa: F401
 
 from rosetune.experiments.attack import attack_runs
 from rosetune.experiments.attack_options import AttackOptions
+from rosetune.experiments.errors import disk_is_full
 from rosetune.experiments.train import train_run
 from rosetune.runs.config import RunConfig
+from rosetune.runs.files import LOGGED_FOLDER
 from rosetune.runs.run import Run
 
-__all__ = ["Job", "run_in_process", "share_threads"]
+__all__ = ["Job", "run_in_process", "share_threads", "told"]
+
+# By exit code what the process that started one can say; a full disk need not have taken the log's last lines.
+_REASONS = {1: "it failed", 74: "no space is left on the disk: free some and give the same command again"}
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Job:
 
     def do(self) -> None:
         """Train, evaluate and attack; what is done is not repeated, and what was killed goes on."""
+        _say(f"{LOGGED_FOLDER}{self.config.output_dir}")
         folder = train_run(self.config, _say)
         for options in self.attacks:
             attack_runs([Run.open(folder)], options, _say)
@@ -62,7 +69,7 @@ def share_threads(threads: int) -> None:
 
 
 def run_in_process(work: Callable[[], Any], log: Path, threads: int, device: str | None) -> None:
-    """Do some work in this process, which was started for it; exit code 1 where it fails.
+    """Do some work in this process, which was started for it; its exit code says how it ended, see :func:`told`.
 
     It dies with the process that started it, however that ends, and leaves Ctrl-C to it.
 
@@ -82,25 +89,36 @@ def run_in_process(work: Callable[[], Any], log: Path, threads: int, device: str
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         share_threads(threads)
-        if not logged(work):
-            sys.exit(1)
+        code = logged(work)
+        if code:
+            os._exit(code)  # an ordinary end would write what is left to say, to a disk that may be full
 
 
-def logged(work: Callable[[], Any]) -> bool:
-    """Whether some work succeeds; what it raises is printed, in one line where a user can act on it."""
-    _say(f"--- {datetime.now():%Y-%m-%d %H:%M:%S}, process {os.getpid()}")
+def logged(work: Callable[[], Any]) -> int:
+    """Do some work; the exit code that says how it went.
+
+    What it raises is printed, in one line where a user can act on it, as far as the disk takes it.
+    """
+    code = 0
     try:
+        _say(f"--- {datetime.now():%Y-%m-%d %H:%M:%S}, process {os.getpid()}")
         work()
-    except (ValueError, OSError) as error:
-        _say(f"error: {error}")
-        return False
-    except Exception:
-        traceback.print_exc()
-        return False
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    return True
+    except Exception as error:
+        code = 74 if disk_is_full(error) else 1
+        with suppress(OSError):
+            if isinstance(error, ValueError | OSError):
+                _say(f"error: {error}")
+            else:
+                traceback.print_exc()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    return code
+
+
+def told(code: int) -> str | None:
+    """What an exit code says; None of 0, for success."""
+    return _REASONS.get(code, _REASONS[1]) if code else None
 
 
 def _die_with_parent() -> None:

@@ -16,11 +16,16 @@ def auto_count(risks: Sequence[float]) -> int:
 
     The first-order risks are norms of the parts of one gradient, so that their squares add up to the squared norm of
     the whole: a step within the kept tensors changes the consistency loss, to first order, by at most sqrt(1/2) of
-    what a step as long in all of them can. What the step freezes are the few tensors that hold the other half. Equal
-    risks give one half of the tensors, a few large ones most of them. Nothing is estimated, drawn or remembered, and
-    ranks that agree on the risks agree on the number. A scale common to all risks does not matter.
+    what a step as long in all of them can. This holds for keep="lowest", reduce="gradients" and normalize="norm",
+    with finite risks. It does not where a tensor is kept only because at least one is. With keep="highest" the k
+    highest are kept, and no such bound holds.
 
-    A risk that is no finite number is none of the k and is left out of both sums. Where all risks are zero, all are
+    What the step freezes are the few tensors that hold the other half. Equal risks give one half of the tensors, a
+    few large ones most of them. Nothing is estimated, drawn or remembered, and ranks that agree on the risks agree on
+    the number. A scale common to all risks does not matter.
+
+    A risk that is no finite number is left out of both sums, and ranks last, whether the lowest or the highest are
+    kept: it is none of the k unless no risk is finite. Where all risks are zero, all are
     kept.
     """
     squares = sorted(risk * risk for risk in risks if math.isfinite(risk))

@@ -122,7 +122,7 @@ def thresholds(upper: float | str | Sequence[float | str]) -> tuple[float | str,
 def kept(n: int, risks: list[float] | None, upper: float | str, *, highest: bool, what: str, step: int) -> list[bool]:
     """Which of n tensors are among the floor(upper n + 1e-9) of lowest risk, or of highest.
 
-    Ties follow the order given; a NaN ranks last. For "auto" see :func:`auto_count`.
+    Ties follow the order given; a NaN ranks last. For "auto" see :func:`auto_count`: an infinite risk is last too.
 
     Args:
         risks: None where there are none yet: all are kept.
@@ -143,7 +143,8 @@ def kept(n: int, risks: list[float] | None, upper: float | str, *, highest: bool
         logger.warning("step %d: %d of %d %s risks are NaN; they rank last", step, nans, n, what)
     sign = -1.0 if highest else 1.0
     # sorted is stable, so that ties follow the order given.
-    ranked = sorted(range(n), key=lambda i: (1, 0.0) if math.isnan(risks[i]) else (0, sign * risks[i]))
+    counts = math.isfinite if upper == AUTO else lambda risk: not math.isnan(risk)
+    ranked = sorted(range(n), key=lambda i: (0, sign * risks[i]) if counts(risks[i]) else (1, 0.0))
     chosen = set(ranked[:count])
     return [i in chosen for i in range(n)]
 

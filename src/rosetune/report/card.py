@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from rosetune.report.markdown import code, escaped
 from rosetune.robustness.attacks.summary import summary
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
@@ -30,8 +31,9 @@ def model_card(run: Run, metrics: Mapping[str, Any]) -> str:
     """Markdown for the ``README.md`` beside the weights, with the hub's metadata on top.
 
     It says what was trained on what and how, with the figures of each evaluation set and each finished attack, also
-    in the hub's ``model-index``, which ``huggingface_hub.ModelCard`` reads as ``data.eval_results``. What only the
-    author knows (the licence, the intended use) is left open.
+    in the hub's ``model-index``, which ``huggingface_hub.ModelCard`` reads as ``data.eval_results``; of a trial run,
+    which was evaluated on held-out training rows, there is none. What only the author knows (the licence, the intended
+    use) is left open.
 
     Args:
         metrics: as its ``metrics.json`` holds them, or is about to.
@@ -41,17 +43,18 @@ def model_card(run: Run, metrics: Mapping[str, Any]) -> str:
     base, name = run.config.model_name_or_path, f"{run.method}-{run.task}"
     on_hub = "/" in base and not base.startswith((".", "/", "~"))
     attacks = {attack: summary(results) for attack, (about, results) in run.attacks.items() if about["finished"]}
+    results = [*_results(run, metrics["sets"]), *_attack_results(run, attacks)]
     head = ModelCardData(
         model_name=name,
         base_model=base if on_hub else None,
         library_name="transformers",
         pipeline_tag="text-classification",
         tags=["robust-fine-tuning", "rosetune", run.method],
-        eval_results=[*_results(run, metrics["sets"]), *_attack_results(run, attacks)] or None,
+        eval_results=None if run.config.held_out is not None else results or None,
     )
     lines = [
         f"---\n{head.to_yaml()}\n---\n",
-        f"# {run.method} on {run.task}\n",
+        f"# {escaped(run.method)} on {escaped(run.task)}\n",
         _what(run, metrics["labels"]),
         "## Evaluation\n",
         *_table(metrics["sets"]),
@@ -62,8 +65,11 @@ def model_card(run: Run, metrics: Mapping[str, Any]) -> str:
         "## Data\n",
         *_data(run),
         "\n## Training\n",
-        *(f"- {key}: {_code(value)}" for key, value in sorted(run.identity["training"].items())),
-        *(f"- {package}: `{version}`" for package, version in run.environment.get("packages", {}).items()),
+        *(f"- {escaped(key)}: {_json(value)}" for key, value in sorted(run.identity["training"].items())),
+        *(
+            f"- {escaped(package)}: {code(version)}"
+            for package, version in run.environment.get("packages", {}).items()
+        ),
         "\n## Limits\n",
         *_limits(run, metrics["sets"], attacks),
         f"\n## Intended use and licence\n\n{_UNSET}\n",
@@ -73,24 +79,38 @@ def model_card(run: Run, metrics: Mapping[str, Any]) -> str:
 
 def _what(run: Run, labels: list[str]) -> str:
     base, columns = run.config.model_name_or_path, run.identity["text_columns"]
-    what = f"text classification into {', '.join(labels)}" if labels else "text regression, with one number as output"
+    what = (
+        f"text classification into {', '.join(map(escaped, labels))}"
+        if labels
+        else "text regression, with one number as output"
+    )
     short = base.rsplit("/", 1)[-1] if "/" in base else base
-    made = "taken as it was, without training" if run.config.given else f"fine-tuned by {run.method}, seed {run.seed}"
+    made = (
+        "taken as it was, without training"
+        if run.config.given
+        else f"fine-tuned by {escaped(run.method)}, seed {run.seed}"
+    )
     return (
-        f"A model for {what}. It was made of `{short}`, {made}. It reads the column{'s' if len(columns) > 1 else ''} "
-        f"{' and '.join(columns)}, and cuts texts at {run.config.max_length} tokens.\n"
+        f"A model for {what}. It was made of {code(short)}, {made}. It reads the "
+        f"column{'s' if len(columns) > 1 else ''} {' and '.join(map(escaped, columns))}, and cuts texts at "
+        f"{run.config.max_length} tokens.\n"
     )
 
 
 def _data(run: Run) -> Iterator[str]:
-    yield f"- task: {run.task}"
-    yield f"- fingerprint: `{run.identity['data_fingerprint']}`"
-    yield from (f"- {name}: {_code(run.identity[name])}" for name in _DATA if run.identity.get(name) is not None)
+    yield f"- task: {escaped(run.task)}"
+    yield f"- fingerprint: {code(run.identity['data_fingerprint'])}"
+    yield from (f"- {name}: {_json(run.identity[name])}" for name in _DATA if run.identity.get(name) is not None)
 
 
 def _limits(run: Run, sets: Mapping[str, Any], attacks: Mapping[str, Any]) -> Iterator[str]:
     if not run.config.given:
         yield f"- One training run, with seed {run.seed}: another seed gives other figures."
+    if run.config.held_out is not None:
+        yield (
+            "- It was evaluated on rows held out of the training data, not on the task's own evaluation data: its "
+            "figures are no results of the task."
+        )
     if not any(SetName.parse(name).robust for name in sets) and not attacks:
         yield "- It was evaluated on clean texts only: nothing is known of its robustness."
     kinds = {SetName.parse(name).kind for name in sets}
@@ -101,8 +121,8 @@ def _limits(run: Run, sets: Mapping[str, Any], attacks: Mapping[str, Any]) -> It
     for name in attacks:
         budget = run.attacks[name][0].get("budget")
         yield (
-            f"- Accuracy under {name} holds for this attack"
-            + (f" with at most {budget} queries a text" if budget else "")
+            f"- Accuracy under {escaped(name)} holds for this attack"
+            + (f" with at most {escaped(budget)} queries a text" if budget else "")
             + "; another attack, or a stronger one, finds more."
         )
 
@@ -146,7 +166,7 @@ def _table(sets: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         value = m["mse" if regression else "accuracy"]
         cells = [value, m["low"], m["high"], m["constant"]["mse" if regression else "accuracy"]]
         shown, low, high, constant = (f"{cell:.3f}" if regression else f"{100 * cell:.1f}%" for cell in cells)
-        yield f"| {_cell(SetName.parse(name).title)} | {m['n']} | {shown} | {low} to {high} | {constant} |"
+        yield f"| {escaped(SetName.parse(name).title)} | {m['n']} | {shown} | {low} to {high} | {constant} |"
 
 
 def _attack_table(attacks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -155,14 +175,8 @@ def _attack_table(attacks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for name, m in attacks.items():
         under = [m[f"accuracy_under_attack{end}"] for end in ("", "_low", "_high")]
         before, shown, low, high = (f"{100 * share:.1f}%" for share in (m["clean_accuracy"], *under))
-        yield f"| {_cell(name)} | {m['n']} | {before} | {shown} | {low} to {high} |"
+        yield f"| {escaped(name)} | {m['n']} | {before} | {shown} | {low} to {high} |"
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _code(value: Any) -> str:
-    """JSON in a code span, which a backtick within it does not end."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    return f"`` {text} ``" if "`" in text else f"`{text}`"
+def _json(value: Any) -> str:
+    return code(json.dumps(value, sort_keys=True, ensure_ascii=False))

@@ -20,6 +20,7 @@ __all__ = [
     "console",
     "difference_cell",
     "interval_cell",
+    "marked",
     "mean_cell",
     "p_text",
     "percent",
@@ -53,7 +54,12 @@ class Grid:
 
 def console() -> Console:
     """Standard output, as wide as it is."""
-    return Console(highlight=False)
+    return Console(highlight=False, emoji=False)
+
+
+def marked(cell: str) -> Text:
+    """A cell in rich's markup; what looks like the code of an emoji stays as it is."""
+    return Text.from_markup(cell, emoji=False)
 
 
 def print_grid(out: Console, grid: Grid) -> None:
@@ -94,7 +100,7 @@ def _print_caption(out: Console, grid: Grid) -> None:
 
 def _widths(grid: Grid, gap: str) -> list[int]:
     rows = [tuple(map(escape, grid.columns)), *(row for row in grid.rows if row is not None)]
-    lines = [[Text.from_markup(cell.replace(BREAK, gap)).plain.split("\n") for cell in row] for row in rows]
+    lines = [[marked(cell.replace(BREAK, gap)).plain.split("\n") for cell in row] for row in rows]
     return [max(Text(line).cell_len for row in lines for line in row[column]) for column in range(len(grid.columns))]
 
 
@@ -102,12 +108,12 @@ def _table(grid: Grid, columns: Iterable[int], gap: str) -> Table:
     chosen = list(columns)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in chosen:
-        table.add_column(escape(grid.columns[column]), justify="right" if column else "left", no_wrap=True)
+        table.add_column(Text(grid.columns[column]), justify="right" if column else "left", no_wrap=True)
     for row in grid.rows:
         if row is None:
             table.add_section()
         else:
-            table.add_row(*(row[column].replace(BREAK, gap) for column in chosen))
+            table.add_row(*(marked(row[column].replace(BREAK, gap)) for column in chosen))
     return table
 
 
@@ -115,10 +121,10 @@ def _print_long(out: Console, grid: Grid) -> None:
     for row in grid.rows:
         if row is None:
             continue
-        out.print(Text.from_markup(row[0]), soft_wrap=True)
+        out.print(marked(row[0]), soft_wrap=True)
         for head, cell in zip(grid.columns[1:], row[1:], strict=True):
             if cell:
-                line = Text(f"{_LONG}{' '.join(head.split())}: ") + Text.from_markup(_one_line(cell))
+                line = Text(f"{_LONG}{' '.join(head.split())}: ") + marked(_one_line(cell))
                 out.print(line, soft_wrap=True)
 
 

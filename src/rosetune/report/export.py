@@ -1,12 +1,12 @@
 """A table over many runs as a file: Markdown, LaTeX, CSV or JSON."""
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from rosetune._files import as_json, write_text
+from rosetune.report.markdown import escaped
 from rosetune.report.paper import PaperTable
 from rosetune.report.sheets import Entry, Sheet
 from rosetune.runs.averages import as_frame
@@ -114,29 +114,25 @@ def _json(shown: PaperTable) -> str:
 
 
 def _markdown(shown: PaperTable) -> str:
-    parts = [f"**{_escaped(sheet.title)}**\n\n{_pipes(sheet)}" for sheet in shown.sheets]
-    return "\n\n".join([*parts, "\n".join(f"- {_escaped(note)}" for note in shown.notes)]) + "\n"
+    parts = [f"**{escaped(sheet.title)}**\n\n{_pipes(sheet)}" for sheet in shown.sheets]
+    return "\n\n".join([*parts, "\n".join(f"- {escaped(note)}" for note in shown.notes)]) + "\n"
 
 
 def _pipes(sheet: Sheet) -> str:
-    heads = [_escaped(f"{task} {head}".strip()) for task, head in sheet.heads]
+    heads = [escaped(f"{task} {head}".strip()) for task, head in sheet.heads]
     lines = [f"| | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
     for i, block in enumerate(sheet.blocks):
         lines += [f"| |{' |' * len(heads)}"] if i else []
-        lines += [f"| {_escaped(name.strip())} | {' | '.join(map(_cell, entries))} |" for name, entries in block]
+        lines += [f"| {escaped(name.strip())} | {' | '.join(map(_cell, entries))} |" for name, entries in block]
     return "\n".join(lines)
 
 
 def _cell(entry: Entry | None) -> str:
     if entry is None:
         return "-"
-    text = _escaped(entry.text)
+    text = escaped(entry.text)
     shown = f"**{text}**" if entry.bold else text
-    return " ".join(filter(None, (f"{shown}{_escaped(entry.mark)}", _escaped(entry.spread))))
-
-
-def _escaped(text: str) -> str:
-    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", text.replace("\n", " "))
+    return " ".join(filter(None, (f"{shown}{escaped(entry.mark)}", escaped(entry.spread))))
 
 
 # --- LaTeX ---------------------------------------------------------------------------------------------------------

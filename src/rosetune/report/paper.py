@@ -79,6 +79,7 @@ def table(
         told=(option,) if layout == "table3" else (),
         chosen=_chosen(layout, runs, baseline, option),
         held_out=held_out,
+        over_tasks=layout == "table3",
     )
     models = list(dict.fromkeys(row.group.model for row in found.rows))
     theirs = paper_models(models, paper) if paper else {}
@@ -174,9 +175,9 @@ def _legend(found: Aggregate) -> list[str]:
     return [
         *said,
         f"* better than {' / '.join(dict.fromkeys(found.baselines.values()))} by a one-tailed t-test ({how}), p < "
-        f"0.05. ** also after Holm's correction over the table's {tests} t-tests. The sign-flip test is exact, "
-        "one-tailed, paired by seed and not corrected. Every test is about the luck of the seed: the examples are "
-        "taken as given (`rosetune compare` draws them too).",
+        f"0.05. ** also after Holm's correction over the table's {tests} t-tests. The sign-flip test is exact up "
+        "to 13 seeds and drawn at random from 14 on; it is one-tailed, paired by seed and not corrected. Every test "
+        "is about the luck of the seed: the examples are taken as given (`rosetune compare` draws them too).",
     ]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.text import Text
 
 from rosetune.report.console import Grid, print_grid
@@ -33,7 +34,7 @@ def sweep_grid(title: str, state: Mapping[str, str], about: About, caption: str 
         counts.setdefault((task, method), Counter())[state[key]] += 1
     grid = Grid(title, ("", "runs", *_HEADS.values()), caption=caption)
     for (task, method), found in counts.items():
-        grid.rows.append((f"{task} {method}", *_cells(found)))
+        grid.rows.append((escape(f"{task} {method}"), *_cells(found)))
     if len(counts) > 1:
         grid.rows.extend([None, ("all", *_cells(sum(counts.values(), Counter())))])
     return grid
@@ -55,7 +56,7 @@ class Watcher:
 
     def __init__(self, title: str, about: About) -> None:
         self._title, self._about = title, about
-        self._out = Console(stderr=True, highlight=False)
+        self._out = Console(stderr=True, highlight=False, emoji=False)
         self._live = Live(console=self._out, auto_refresh=False, transient=True) if self._out.is_terminal else None
 
     def __enter__(self) -> "Watcher":
@@ -134,7 +135,7 @@ def print_choices(out: Console, choices: Sequence[tuple[str, str, str, Any, Mapp
     grid = Grid("chosen on held-out training rows", ("", "option", "chosen", "mean of clean and noisy accuracy in %"))
     for task, method, option, value, scores in choices:
         told = ", ".join(f"{tried}: {100 * score:.1f}" for tried, score in scores.items())
-        grid.rows.append((f"{task} {method}", option.rpartition(".")[2], str(value), told))
+        grid.rows.append((escape(f"{task} {method}"), option.rpartition(".")[2], str(value), told))
     print_grid(out, grid)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from rosetune.data.tasks import TASKS
 from rosetune.robustness.advglue import average_and_drop
 from rosetune.runs.figures import Cell, Column, Figure, cell_of, check_metrics, read_figures
-from rosetune.runs.groups import group_runs
+from rosetune.runs.groups import group_runs, task_of
 from rosetune.runs.notes import notes_on
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
@@ -57,6 +57,7 @@ def aggregate(
     told: Sequence[str] = (),
     chosen: Callable[[Run], bool] | None = None,
     held_out: bool = False,
+    over_tasks: bool = False,
 ) -> Aggregate:
     """Mean, spread and number of seeds of each row and column, average and drop, and the tests against a baseline.
 
@@ -74,6 +75,8 @@ def aggregate(
         told: see :func:`~rosetune.runs.groups.group_runs`.
         chosen: which runs are shown; None: all.
         held_out: whether the trial runs of a search are shown, and nothing else; otherwise they are left out.
+        over_tasks: whether average and drop alone are tested, where nothing else is shown; Holm's correction is over
+            the tests that are made.
 
     Raises:
         RunError: nothing to show, or a set, metric, option or baseline that is not there.
@@ -95,7 +98,8 @@ def aggregate(
     drops = any(DROP in row.cells for row in rows)
     every = (*columns, AVERAGE, *([DROP] if drops else ()))
     baselines, untested = choose_baselines(groups, baseline)
-    signs = {**dict.fromkeys(every, sign), DROP: -1}
+    asked = every[len(columns) :] if over_tasks else every
+    signs = {**dict.fromkeys(asked, sign), DROP: -1}
     tested = against_baselines(rows, baselines, signs, test)
     constant = _constant(figures, columns, made, averaged, sign)
     notes += [*damaged, *more, *untested, *notes_on(tested, figures, columns, made, averaged, baselines)]
@@ -125,9 +129,11 @@ def _chosen(runs: Iterable[Run], held_out: bool, chosen: Callable[[Run], bool] |
 
 
 def _columns(figures: Figures) -> list[Column]:
-    order = list(TASKS)
-    found = {Column(run.task, name) for run, own in figures.items() for name in own}
-    place = {task: (order.index(task) if task in order else len(order), task) for task in {c.task for c in found}}
+    order = {task: place for place, task in enumerate(TASKS)}
+    found = {Column(task_of(run), name) for run, own in figures.items() for name in own}
+    place: dict[str | None, tuple[int, str]] = {
+        task_of(run): (order.get(run.task, len(order)), task_of(run)) for run in figures
+    }
     return sorted(found, key=lambda column: (place[column.task], SetName.parse(column.set).sort_key))
 
 
@@ -136,7 +142,7 @@ def _made(figures: Figures, columns: Iterable[Column]) -> dict[Column, str]:
     counts: dict[Column, Counter[str]] = {column: Counter() for column in columns}
     for run, own in figures.items():
         for name, figure in own.items():
-            if (column := Column(run.task, name)) in counts:
+            if (column := Column(task_of(run), name)) in counts:
                 counts[column][figure.made] += 1
     return {column: count.most_common(1)[0][0] for column, count in counts.items()}
 
@@ -195,7 +201,7 @@ def _constant(
     said: dict[Column, set[float]] = {}
     for run, own in figures.items():
         for name, figure in own.items():
-            column = Column(run.task, name)
+            column = Column(task_of(run), name)
             if column in made and figure.made == made[column] and figure.constant is not None:
                 said.setdefault(column, set()).add(round(figure.constant, 12))
     found = {column: values.pop() for column, values in said.items() if len(values) == 1}

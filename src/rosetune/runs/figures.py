@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rosetune.runs.compare import attack_header
+from rosetune.runs.groups import task_of
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError, guess
@@ -32,7 +33,10 @@ _KINDS = ("clean", "noise", "noise_curve", "advglue", "file", "attack")
 
 @dataclass(frozen=True)
 class Column:
-    """One evaluation set of a task; or, without a task, the average or the drop over tasks."""
+    """One evaluation set of a task; or, without a task, the average or the drop over tasks.
+
+    For tasks see :func:`~rosetune.runs.groups.task_of`.
+    """
 
     task: str | None
     set: str
@@ -114,7 +118,7 @@ def read_figures(
         try:
             names = [*run.metrics["sets"], *(_attacks(run) if attacks else ())]
             there |= dict.fromkeys(names)
-            own = {name: _figure(run, name, chosen.get(run.task)) for name in names if _wanted(name, sets)}
+            own = {name: _figure(run, name, chosen.get(task_of(run))) for name in names if _wanted(name, sets)}
             found[run] = {name: figure for name, figure in own.items() if figure is not None}
         except RunError as error:
             notes.append(f"{run} is left out: {error}")
@@ -132,7 +136,8 @@ def _metric_of_tasks(runs: Iterable[Run], metrics: Sequence[str]) -> dict[str, s
     having: dict[str, set[str]] = {}
     for run in runs:
         for known in run.metrics["sets"].values():
-            having.setdefault(run.task, set()).update(known, known.get("calibration") or ())
+            calibration = known.get("calibration")
+            having.setdefault(task_of(run), set()).update(known, calibration if isinstance(calibration, dict) else ())
     found = {task: next((metric for metric in metrics if metric in names), None) for task, names in having.items()}
     return {task: metric for task, metric in found.items() if metric is not None}
 
@@ -170,10 +175,10 @@ def _figure(run: Run, name: str, metric: str | None) -> Figure | None:
         kept = sum(result["status"] == "failed" for result in results) / len(results)
         return Figure(kept, None, json.dumps([len(results), attack_header(run, name)], sort_keys=True))
     known = run.metrics["sets"][name]
-    n, constant, calibration = known.get("n"), known.get("constant"), known.get("calibration")
-    if not isinstance(n, int) or n < 1 or not isinstance(constant, dict):
+    n, constant, calibration = known.get("n"), known.get("constant"), known.get("calibration") or {}
+    if not isinstance(n, int) or n < 1 or not isinstance(constant, dict) or not isinstance(calibration, dict):
         raise RunError(f"metrics.json is damaged at {name}: {_REMEDY}")
-    every = {**(calibration if isinstance(calibration, dict) else {}), **known}
+    every = {**calibration, **known}
     if metric is None or metric not in every:
         return None
     return Figure(_number(every[metric], metric, name), _number(constant.get(metric), metric, name), str(n))

@@ -7,10 +7,20 @@ from typing import Any
 from rosetune._files import read_json_lines
 from rosetune.runs.values import RunError
 
-__all__ = ["FINGERPRINTS", "Rows", "read_fingerprints", "read_identity", "read_json", "read_lines", "rows_by_set"]
+__all__ = [
+    "FINGERPRINTS",
+    "LOGGED_FOLDER",
+    "Rows",
+    "read_fingerprints",
+    "read_identity",
+    "read_json",
+    "read_lines",
+    "rows_by_set",
+]
 
 Rows = list[dict[str, Any]]
 FINGERPRINTS = "fingerprints.json"  # in a folder of predictions: what each set was made of
+LOGGED_FOLDER = "--- folder "  # begins the line in which a sweep's log names its run's folder
 
 
 def read_identity(folder: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from rosetune.runs.controls import CONTROLS
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError, flat, guess
 
-__all__ = ["Group", "group_runs", "is_control", "value_text"]
+__all__ = ["Group", "group_runs", "is_control", "task_of", "value_text"]
 
 # In the order of the paper's Table 1; what is not here comes after it.
 _ORDER = (
@@ -20,7 +20,8 @@ _ORDER = (
     "r-drop+rose-ensemble",
 )
 _CONTROL_MASKS = ("random", "static", "uniform", "replay", "layer_norm_only")
-_NOT_THE_METHOD = (*OF_THE_SEED, "task", "model_name_or_path")
+_LABELS = ("imbalance", "label_noise")  # what was done to the labels to train on
+_NOT_THE_METHOD = (*OF_THE_SEED, *_LABELS, "task", "model_name_or_path")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Group:
         name: the method, with the options that tell it from other rows of that method.
         options: these options.
         control: whether it is there to be beaten.
-        runs: by task, one a seed, in the order of the seeds.
+        runs: by task, see :func:`task_of`; one a seed, in the order of the seeds.
     """
 
     model: str
@@ -48,11 +49,12 @@ class Group:
 def group_runs(runs: Iterable[Run], told: Sequence[str] = ()) -> tuple[list[Group], list[str]]:
     """Rows in the order of a table, and notes on what was left out.
 
-    Runs stand in one row if they are of one model and one method, and differ, within a task, in nothing but the seed.
-    Where the runs of a method differ in more within some task, each value of what differs there makes a row of its
-    own. Options that differ between tasks alone are taken for chosen by task, as the paper chose its learning rates.
-    A run that `rosetune controls` trained stands in the row of its control and claim, whatever its options: they are
-    matched to the one run that it is the control of. Of two runs with the same identity the first counts.
+    Tasks are those of :func:`task_of`. Runs stand in one row if they are of one model and one method, and differ,
+    within a task, in nothing but the seed. Where the runs of a method differ in more within some task, each value of
+    what differs there makes a row of its own. Options that differ between tasks alone are taken for chosen by task,
+    as the paper chose its learning rates. A run that `rosetune controls` trained stands in the row of its control and
+    claim, whatever its options: they are matched to the one run that it is the control of. Of two runs with the same
+    identity the first counts.
 
     Args:
         told: options that always tell rows apart, as "gamma" or "update_mask_kwargs.gamma".
@@ -78,6 +80,16 @@ def group_runs(runs: Iterable[Run], told: Sequence[str] = ()) -> tuple[list[Grou
         matched.setdefault((models[_model(run)], method), []).append(run)
     groups += [Group(model, method, method, {}, True, _by_task(same)) for (model, method), same in matched.items()]
     return sorted(map(_once_a_seed(notes), groups), key=_place), notes
+
+
+def task_of(run: Run) -> str:
+    """The task as a column of a table: with changed training labels it is another one, as "sst2 (imbalance=0.1)".
+
+    A method with rare or flipped labels is to be set against a baseline that learned from the same ones.
+    """
+    changed = {name: value for name in _LABELS if (value := run.identity.get(name)) is not None}
+    told = ", ".join(f"{name}={value_text(value)}" for name, value in changed.items())
+    return f"{run.task} ({told})" if told else run.task
 
 
 def is_control(run: Run) -> bool:
@@ -169,6 +181,8 @@ def _told(told: Sequence[str], runs: Iterable[Run]) -> list[str]:
     known = {name for run in runs for name in flat(run.identity, _NOT_THE_METHOD)}
     found = []
     for wanted in told:
+        if wanted in _LABELS:
+            raise RunError(f"{wanted} tells columns apart, not rows: name another option")
         fitting = sorted(name for name in known if wanted in (name, name.rpartition(".")[2]))
         if not fitting:
             raise RunError(
@@ -185,7 +199,7 @@ def _split(model: str, method: str, control: bool, runs: Sequence[Run], told: Se
     apart = dict.fromkeys(told)
     for run in runs:
         own = options[run]
-        other = first.setdefault(run.task, own)
+        other = first.setdefault(task_of(run), own)
         if own is not other:
             apart |= {name: None for name in {*own, *other} if own.get(name) != other.get(name)}
     names = sorted(apart)
@@ -209,7 +223,7 @@ def _split(model: str, method: str, control: bool, runs: Sequence[Run], told: Se
 def _by_task(runs: Iterable[Run]) -> dict[str, list[Run]]:
     tasks: dict[str, list[Run]] = {}
     for run in sorted(runs, key=lambda run: -1 if run.seed is None else run.seed):
-        tasks.setdefault(run.task, []).append(run)
+        tasks.setdefault(task_of(run), []).append(run)
     return tasks
 
 

@@ -10,6 +10,7 @@ from rosetune.robustness.rows import set_metrics
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 from rosetune.runs.texts import texts_of
+from rosetune.runs.values import RunError
 
 __all__ = ["EXAMPLE_COLUMNS", "SCORE_COLUMNS", "examples", "scores"]
 
@@ -105,6 +106,8 @@ def _scores(run: Run, name: str) -> dict[str, Any]:
     attack = SetName.parse(name).attack
     if attack is None:
         known = run.metrics["sets"].get(name)
+        if known and not isinstance(known.get("calibration") or {}, dict):
+            raise RunError(f"{run}: metrics.json is damaged at {name}: evaluate again with `rosetune evaluate`")
         return _flat(known or set_metrics(run.rows(name), run.labels))
     header, results = run.attacks[attack]
     figures = summary(results, header.get("budget"))
@@ -113,7 +116,7 @@ def _scores(run: Run, name: str) -> dict[str, Any]:
 
 
 def _flat(metrics: dict[str, Any]) -> dict[str, Any]:
-    constant, calibration = metrics["constant"], metrics.get("calibration", {})
+    constant, calibration = metrics["constant"], metrics.get("calibration") or {}
     found = {name: metrics[name] for name in metrics if name in SCORE_COLUMNS}
     found["constant"] = constant.get("accuracy", constant.get("mse"))
     return found | {name: calibration[name] for name in ("ece", "brier") if name in calibration}

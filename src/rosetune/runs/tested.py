@@ -22,7 +22,7 @@ class Tested:
         difference: mean of the row minus mean of the baseline; of the paired test over the common seeds.
         common: the seeds that both have.
         p: of the t-test; None where it cannot be made: too few seeds, or no spread.
-        p_holm: the same, adjusted over all t-tests of the table.
+        p_holm: the same, adjusted over all t-tests that are made together.
         p_sign_flip: paired by seed, over the common ones; None without any.
     """
 
@@ -81,7 +81,7 @@ def against_baselines(
 
     Args:
         baselines: from :func:`choose_baselines`.
-        signs: by column 1 where more is better, and -1 where less is.
+        signs: of the columns to test, 1 where more is better, and -1 where less is.
         test: "welch", for independent samples of unequal variance: the paper says "1-tailed t-test" over 5 seeds and
             names neither pairs nor the seeds. "paired": by seed, over the common ones.
 
@@ -99,7 +99,8 @@ def against_baselines(
             tests={
                 column: tested
                 for column, cell in row.cells.items()
-                if column in base.cells
+                if column in signs
+                and column in base.cells
                 and (tested := _tested(base.cells[column], cell, signs[column], test)) is not None
             },
         )

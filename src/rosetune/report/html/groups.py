@@ -11,7 +11,7 @@ from rosetune.mask_trace import MaskTrace
 from rosetune.robustness.attacks.summary import summary
 from rosetune.robustness.rows import set_metrics
 from rosetune.robustness.statistics import Estimate
-from rosetune.runs.groups import group_runs
+from rosetune.runs.groups import group_runs, task_of
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError
@@ -143,7 +143,7 @@ def grouped(members: Sequence[Kept], report: Callable[[str], Any]) -> dict[str, 
         report(note)
     models = {row.model for row in rows}
     names = [row.name if len(models) == 1 else f"{row.name}, {row.model}" for row in rows]
-    tasks: dict[str, list[Group]] = {member.run.task: [] for member in members}
+    tasks: dict[str, list[Group]] = {task_of(member.run): [] for member in members}
     for style, (name, row) in enumerate(zip(names, rows, strict=True)):
         for task, runs in row.runs.items():
             tasks[task].append(Group(name, style, row.control, [by_run[run] for run in runs]))

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rosetune.report.console import Grid
 from rosetune.report.html.groups import Group
 from rosetune.runs.compare import OF_THE_SEED
+from rosetune.runs.files import LOGGED_FOLDER
 from rosetune.runs.run import Run, find_unfinished
 from rosetune.runs.values import differences
 
@@ -27,7 +28,7 @@ def run_grid(tasks: Mapping[str, Sequence[Group]]) -> Grid:
             for member in group.members:
                 run, steps = member.run, member.timing.get("steps", "-")
                 model = run.config.model_name_or_path.rstrip("/").rsplit("/", 1)[-1]
-                shown = (task, group.name, str(run.seed), model, str(steps), str(len(member.figures)))
+                shown = (task, group.name, _seed(run), model, str(steps), str(len(member.figures)))
                 grid.rows.append(tuple(map(escape, (str(run), *shown))))
     return grid
 
@@ -42,7 +43,7 @@ def option_grid(task: str, groups: Sequence[Group]) -> Grid:
     grid = Grid(f"{task}: what decided the results", ("option", "value"))
     grid.rows.extend([(escape(key), escape(_shown(first.get(key)))) for key in common])
     for group in groups:
-        seeds = ", ".join(str(run.seed) for run in group.runs)
+        seeds = ", ".join(map(_seed, group.runs))
         grid.rows.extend([None, (f"[bold]{escape(group.name)}[/bold]", f"seeds {seeds}")])
         own = options[group.name]
         grid.rows.extend([(escape(key), escape(_shown(own[key]))) for key in keys if key in own and key not in common])
@@ -76,17 +77,19 @@ def unfinished_lines(patterns: Iterable[str]) -> list[str]:
 def failed_lines(patterns: Iterable[str], runs: Iterable[Run]) -> list[str]:
     """A line for each run of a sweep that has left nothing but its log: what it said last.
 
-    A sweep keeps them in ``logs``, beside the folders of its runs, under names that end as these do.
+    A sweep keeps them in ``logs``, beside the folders of its runs. A log names its run's folder; where it does not
+    yet, its own name ends as the folder's.
     """
     done = {run.folder.resolve().name.rpartition("-")[2] for run in runs}
     begun = {folder.resolve().name.rpartition("-")[2] for folder in find_unfinished(patterns)}
     logs = [log for pattern in patterns for log in sorted(Path(pattern).expanduser().glob("logs/*.log"))]
     lines = []
     for log in logs:
-        # The key of a run that replays another's trace is not that of its folder: nothing is claimed of it.
-        if log.stem.rpartition("-")[2] in done | begun or "replay" in log.stem:
-            continue
         said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        named = [line.removeprefix(LOGGED_FOLDER) for line in said if line.startswith(LOGGED_FOLDER)]
+        name = Path(named[-1]).name if named else log.stem
+        if name.rpartition("-")[2] in done | begun:
+            continue
         lines.append(f"{log.stem} is not there: {said[-1] if said else 'it said nothing'} ({log})")
     return lines
 
@@ -99,6 +102,10 @@ def _progress(folder: Path) -> str:
         return f"it has logged up to step {json.loads(lines[-1])['step']}; the same command goes on"
     except (OSError, ValueError, LookupError, TypeError):
         return "nothing is logged; the same command starts it anew"
+
+
+def _seed(run: Run) -> str:
+    return "-" if run.seed is None else str(run.seed)
 
 
 def _flat(environment: Mapping[str, Any]) -> dict[str, Any]:

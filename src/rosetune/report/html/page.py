@@ -122,7 +122,7 @@ def render(runs: Sequence[Run], failures: list[str], *, baseline: str = "vanilla
         "title": f"{count} run{'s' if count != 1 else ''} of {len(tasks)} task{'s' if len(tasks) != 1 else ''}",
         "version": rosetune.__version__,
         "methods": [*dict.fromkeys(group.name for group in groups)],
-        "seeds": sorted({run.seed for group in groups for run in group.runs}),
+        "seeds": sorted({run.seed for group in groups for run in group.runs if run.seed is not None}),
         "parts": parts,
         **_over_tasks([run for group in groups for run in group.runs], baseline, told),
         "environment": None if environment is None else table(environment),

@@ -1,9 +1,8 @@
 """Tables of the terminal as HTML: the same cells, with heads that a screen reader knows."""
 
 from markupsafe import Markup, escape
-from rich.text import Text
 
-from rosetune.report.console import BREAK, Grid
+from rosetune.report.console import BREAK, Grid, marked
 
 __all__ = ["table"]
 
@@ -38,7 +37,7 @@ def _lines(text: str) -> str:
 
 def _cell(cell: str) -> str:
     """A cell in rich's markup; an interval goes below its figure."""
-    text = Text.from_markup(cell.replace(BREAK, "\n"))
+    text = marked(cell.replace(BREAK, "\n"))
     if not text.spans:
         return _lines(text.plain)
     shown = []
