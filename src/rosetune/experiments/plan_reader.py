@@ -169,7 +169,7 @@ class _Reader:
         values = {"layout": LAYOUTS, "metric": METRICS, "test": TESTS}
         for name, value in given.items():
             listed = name in ("sets", "metric")
-            texts = value if listed and isinstance(value, list) and value else [None if listed else value]
+            texts: list[Any] = value if listed and isinstance(value, list) and value else [None if listed else value]
             if not all(isinstance(text, str) for text in texts):
                 wanted = "a list of names" if listed else "a name"
                 raise self._marked.error(f"{name} of the table must be {wanted}, not {value!r}", "table", name)

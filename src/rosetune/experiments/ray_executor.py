@@ -115,7 +115,10 @@ def _absolute(job: Job) -> Job:
     """With paths that mean the same in another folder, and on another node."""
     config = job.config
     training = {name: with_absolute_paths(value, name) for name, value in config.training.items()}
-    changes = {**config.absolute_paths(), "output_dir": str(Path(str(config.output_dir)).expanduser().resolve())}
+    changes: dict[str, Any] = {
+        **config.absolute_paths(),
+        "output_dir": str(Path(str(config.output_dir)).expanduser().resolve()),
+    }
     attacks = tuple(
         options
         if options.synonyms in (None, WORDNET)
