@@ -60,6 +60,30 @@ MISTAKES = [
     ("", "attack: {attack: pwws}\n", 9, "give synonyms"),
     ("", "threads: 0\n", 9, "threads must be"),
     ("tasks: [", "tasks: [[", 3, "not valid YAML"),
+    ("max_steps: 6", "update_mask_kwargs: {upper: {method: rose-ensemble}}", 5, "only options under methods"),
+    ("[my.csv]", "{my.csv: {update_mask_kwargs: {upper: {method: nobody}}}}", 2, "only options under methods"),
+    ("", "grid: {update_mask_kwargs.upper: [{method: nobody}]}\n", 9, "under methods"),
+    (
+        "",
+        "  x: {objective: r_drop, grid: {update_mask_kwargs.upper: [{method: x}]}}\n",
+        9,
+        "only options under methods",
+    ),
+    (
+        "",
+        STATIC % "b" + "  b: {update_mask: static, update_mask_kwargs: {trace: {method: c}}}\n",
+        10,
+        "plan 'c'",
+    ),
+    ("", "attack: {attack: pwws, synonyms: absent.json}\n", 9, "absent.json"),
+    ("max_steps: 6", "noises: [typing]", 7, "noise_curve among the sets"),
+    ("max_steps: 6", "noises: [tyyping]", 5, "tyyping"),
+    ("", "table: {layout: tabel9}\n", 9, "did you mean table"),
+    ("", "table: {sets: 5}\n", 9, "must be a list of names, not 5"),
+    ("", "table: {sets: [cleen]}\n", 9, "did you mean clean?"),
+    ("", "table: {metric: [acuracy]}\n", 9, "did you mean accuracy?"),
+    ("", "table: {test: welsh}\n", 9, "did you mean welch?"),
+    ("", "table: {baseline: 3}\n", 9, "must be a name, not 3"),
 ]
 
 
@@ -127,6 +151,11 @@ methods:
         ("my.csv", "r-drop"): [2e-5, 2, 0.2, {"alpha": 2}],
         ("other.csv", "r-drop"): [1e-5, None, 0.2, {"alpha": 2}],
     }
+
+
+def test_noises_go_with_the_curve_of_another_layer() -> None:
+    runs = runs_of(PLAN.replace("max_steps: 6", "noises: [typing, ocr], sets: [clean, noise_curve]"))
+    assert {run.config.noises for run in runs} == {("typing", "ocr")}
 
 
 def test_a_recipe_is_the_lowest_layer() -> None:

@@ -1,6 +1,7 @@
 """What is said before transformers is loaded agrees with what transformers says."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,39 @@ def test_a_set_that_is_predicted_but_not_counted_is_not_finished(library: Librar
     train_run(config, lambda line: None)
     assert [*Run.open(run).metrics["sets"]] == ["clean", "typos_1", "typos_2"]
     assert finished(config, data) == run
+
+
+def test_a_curve_of_fewer_noises_is_not_finished(library: Library, tmp_path: Path) -> None:
+    from rosetune.experiments.data import load_data
+    from rosetune.experiments.evaluate import evaluate_again
+    from rosetune.runs.config import RunConfig
+
+    run = library.copy(library.run("vanilla"), tmp_path / "run")
+    evaluate_again(run, ("noise_curve",), noises=("typing",))
+    for noises, folder in ((("typing",), run), (("typing", "ocr"), None), (None, None)):
+        config = dataclasses.replace(
+            RunConfig.read(run), output_dir=str(run), sets=("clean", "noise_curve"), noises=noises
+        )
+        assert finished(config, load_data(config)) == folder
+
+
+def test_an_attack_with_other_synonyms_is_another(library: Library, tmp_path: Path) -> None:
+    from rosetune.experiments.attack import attack_runs, is_attacked
+    from rosetune.experiments.attack_options import AttackOptions
+    from rosetune.runs.run import Run
+
+    run = library.copy(library.run("vanilla"), tmp_path / "run")
+    ours, theirs, copy = (tmp_path / name for name in ("ours.json", "theirs.json", "copy.json"))
+    for path, word in ((ours, "movie"), (theirs, "picture"), (copy, "movie")):
+        path.write_text(json.dumps({"film": [word]}), encoding="utf-8")
+    asked = AttackOptions(attack=("pwws",), examples=2, budget=10, synonyms=str(ours))
+    attack_runs([Run.open(run)], asked, lambda line: None)
+    attacked, columns = Run.open(run), ("text",)
+    assert is_attacked(attacked, columns, asked)
+    assert is_attacked(attacked, columns, dataclasses.replace(asked, synonyms=str(copy)))
+    assert not is_attacked(attacked, columns, dataclasses.replace(asked, synonyms=str(theirs)))
+    assert not is_attacked(attacked, columns, dataclasses.replace(asked, examples=3))
+    assert not is_attacked(attacked, columns, dataclasses.replace(asked, seed=1))
 
 
 @pytest.mark.parametrize(

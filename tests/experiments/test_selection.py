@@ -1,16 +1,21 @@
 """Options chosen on held-out training rows: which trials there are, what is chosen, and what comes after."""
 
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tiny_run
+from rosetune.experiments.estimate import Measured
 from rosetune.experiments.plan import Plan
 from rosetune.experiments.plan_reader import parse_plan
 from rosetune.experiments.planned import PlannedRun, planned_runs
 from rosetune.experiments.reproduce import LATER, REPRODUCTIONS, SCALES, plan_text, reproduction
-from rosetune.experiments.selection import choose, number_of_trials
+from rosetune.experiments.selection import choose, foresee
 from rosetune.experiments.train import train_run
 from rosetune.experiments.trial_score import HALVES, mean_accuracies, trial_score
 from rosetune.runs.run import Run
@@ -134,13 +139,82 @@ def test_the_plans_of_the_package_can_be_read(name: str, scale: str, home: Path)
         assert len(runs) == len(plan.seeds) * len(plan.tasks) * sum(len(plan.points(m)) for m in plan.methods.values())
 
 
-def test_every_method_of_table_1_chooses_rate_and_threshold() -> None:
-    plan = reproduction("table1", "small", tasks=["rte"], seeds=[3, 4])
+def test_every_method_of_table_1_chooses_rate_and_threshold(home: Path) -> None:
+    plan = reproduction("table1", "small", tasks=["rte"], seeds=[3, 4], model="./model")
     assert [*plan.tasks] == ["rte"]
     assert plan.seeds == [3, 4]
-    trials = {name: number_of_trials(plan, method) for name, method in plan.methods.items()}
+    task = replace(plan.tasks["rte"], options={"task": "my.csv"})
+    options = {**plan.options, "sets": ("clean", "noise")}
+    assert plan.select is not None
+    select = replace(plan.select, options={**plan.select.options, "held_out": 0.2})
+    foreseen = foresee(replace(plan, tasks={"rte": task}, options=options, select=select, output_dir="foreseen"))
+    trials = Counter(run.method for run in foreseen.trials)
+    assert not foreseen.chosen
     assert {trials[name] for name in ("vanilla", "r-drop", "two-pass", "static")} == {3}
-    assert {trials[name] for name in ("rose-first", "rose-second", "rose-ensemble")} == {3 + 2}
+    assert {trials[name] for name in ("rose-first", "rose-second")} == {3 + 2}
+    # The control's three rates each need the trace of ROSE at that rate and the best threshold: those are there.
+    assert trials["rose-ensemble"] == 3 + 2
+    assert Counter(run.method for run in foreseen.runs) == dict.fromkeys(plan.methods, 2)
+
+
+def test_a_dry_run_counts_each_trial_once_and_divides_them(
+    rosetune: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rosetune.experiments.estimate.measure", measured_without_training)
+    Path("plan.yaml").write_text(PLAN.replace("out\n", "dry\n"), encoding="utf-8")
+    code, out, err = rosetune("sweep", "plan.yaml", "--dry_run")
+    assert code == 0, err
+    # Of rose two rates and a threshold more; of the control two rates, at which rose is there.
+    trials, runs = 2 + 1 + 2, 2
+    assert f"{trials + runs} runs take about" in out
+    shares = [rosetune("sweep", "plan.yaml", "--dry_run", "--shard", f"{i}/2")[1] for i in (1, 2)]
+    counts = [int(found[1]) if (found := re.search(r"(\d+) runs take about", share)) else 0 for share in shares]
+    assert sum(counts) == trials + runs
+    assert "trials on held-out rows" in out
+
+
+def measured_without_training(runs: list[PlannedRun], *_: Any) -> list[Measured]:
+    kinds: dict[tuple[Any, ...], list[PlannedRun]] = {}
+    for run in runs:
+        kinds.setdefault((run.task, run.method, str(run.config.training)), []).append(run)
+    return [Measured(of_kind[0], len(of_kind), 0.1, 8, 1.0) for of_kind in kinds.values()]
+
+
+MISTAKES = [
+    ("upper: [0.5, 0.9]", "uper: [0.5, 0.9]", 15, "did you mean 'upper'?"),
+    ("upper: [0.5, 0.9]", "upper: [0.5, 1.9]", 15, "not 1.9"),
+    ("grid: {learning_rate: [1e-5, 3e-3]}", "grid: {held_out: [0.1, 0.2]}", 10, "every trial has the same held_out"),
+    ("grid: {learning_rate: [1e-5, 3e-3]}", "grid: {num_train_epochs: [1, 2]}", 10, "every trial has the same"),
+    ("update_mask_kwargs.upper: [0.5, 0.9]", "max_train_samples: [8, 9]", 16, "every trial has the same"),
+]
+
+
+@pytest.mark.parametrize(("right", "wrong", "line", "said"), MISTAKES)
+def test_a_mistake_in_what_is_chosen_ends_the_plan_before_the_first_trial(
+    right: str, wrong: str, line: int, said: str
+) -> None:
+    def do(plan: Plan) -> None:
+        raise AssertionError("a stage was begun")
+
+    with pytest.raises(RunError, match=f"line {line}: ") as error:
+        choose(parse_plan(PLAN.replace(right, wrong)), do)
+    assert said in str(error.value)
+
+
+def test_a_selection_of_nothing_and_one_without_the_plan_s_are_refused() -> None:
+    rate, upper = "  grid: {learning_rate: [1e-5, 3e-3]}\n", "    select: {update_mask_kwargs.upper: [0.5, 0.9]}\n"
+    with pytest.raises(RunError, match="line 7: select has nothing to choose"):
+        parse_plan(PLAN.replace(rate, "").replace(upper, ""))
+    begin, end = PLAN.index("select:"), PLAN.index("methods:")
+    with pytest.raises(RunError, match="line 12: rose selects, but the plan does not"):
+        parse_plan(PLAN[:begin] + PLAN[end:])
+
+
+def test_trials_leave_the_noises_of_the_plan_s_curve() -> None:
+    curve = PLAN.replace("max_steps: 8,", "max_steps: 8, sets: [clean, noise_curve], noises: [typing],")
+    foreseen = foresee(parse_plan(curve))
+    assert {run.config.noises for run in foreseen.trials} == {None}
+    assert {run.config.noises for run in foreseen.runs} == {("typing",)}
 
 
 @pytest.mark.parametrize("name", LATER)

@@ -10,13 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 import tiny_run
+from rosetune.experiments.attack_options import AttackOptions
 from rosetune.experiments.executors import LocalExecutor
 from rosetune.experiments.plan_reader import parse_plan
 from rosetune.experiments.planned import planned_runs, shard_of
+from rosetune.experiments.ray_executor import _absolute
 from rosetune.experiments.train import train_run
+from rosetune.experiments.worker import Job
 from rosetune.report.html.overview import failed_lines
+from rosetune.runs.config import RunConfig
 from rosetune.runs.run import find_runs
 
 PLAN = """
@@ -230,6 +235,47 @@ def test_ray_comes_to_the_same_and_replaces_a_killed_worker(alone: dict[str, dic
         said = sweep.communicate(timeout=600)
     assert sweep.returncode == 0, said
     assert results("ray") == alone
+
+
+def test_names_stay_names_and_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("sst2", "demo", "mine", "model"):
+        Path(name).mkdir()
+    Path("a.json").write_text("{}", encoding="utf-8")
+    attacks = (
+        AttackOptions(attack=("pwws",), synonyms="a.json"),
+        AttackOptions(attack=("pwws",), synonyms="wordnet"),
+        AttackOptions(attack=("deepwordbug",)),
+    )
+
+    def on_a_node(task: str, model: str) -> Job:
+        config = RunConfig(task, model, output_dir="out", training={"deepspeed": "a.json"})
+        return _absolute(Job("key", config, attacks, Path("log")))
+
+    job = on_a_node("sst2", "demo")
+    assert (job.config.task, job.config.model_name_or_path) == ("sst2", "demo")
+    assert job.config.training == {"deepspeed": f"{tmp_path}/a.json"}
+    assert [options.synonyms for options in job.attacks] == [f"{tmp_path}/a.json", "wordnet", None]
+    assert (job.config.output_dir, job.log) == (f"{tmp_path}/out", tmp_path / "log")
+    assert on_a_node("demo", "demo").config.task == "demo"
+    job = on_a_node("mine", "model")
+    assert (job.config.task, job.config.model_name_or_path) == (f"{tmp_path}/mine", f"{tmp_path}/model")
+    kept = yaml.safe_load(RunConfig("sst2", "demo").as_yaml())
+    assert (kept["task"], kept["model_name_or_path"]) == ("sst2", "demo")
+    kept = yaml.safe_load(RunConfig("mine", "model").as_yaml())
+    assert (kept["task"], kept["model_name_or_path"]) == (f"{tmp_path}/mine", f"{tmp_path}/model")
+
+
+def test_the_number_of_threads_is_told_and_the_table_shown(rosetune: Verb) -> None:
+    text = PLAN.format(out="shown", steps=2).replace("seeds: [1, 2]", "seeds: [1]")
+    text = text[: text.index("  static")].replace("threads: 1\n", "") + "left_out: [all the rest]\n"
+    Path("shown.yaml").write_text(text + "table: {layout: table1, sets: [clean]}\n", encoding="utf-8")
+    code, out, err = rosetune("sweep", "shown.yaml", "--jobs", 64)
+    assert code == 0, err
+    assert "`threads: 1` in the plan" in out
+    assert any(line.split()[:1] == ["vanilla"] for line in out.splitlines())
+    assert "- all the rest" in out
+    assert "of the cores" not in rosetune("sweep", "shown.yaml")[1]  # nothing is left
 
 
 def test_a_shard_holds_what_its_runs_need() -> None:

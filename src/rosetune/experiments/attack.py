@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from rosetune.experiments.attack_options import BUDGET, TEXTATTACK, AttackOption
 from rosetune.experiments.evaluate import write_card
 from rosetune.experiments.lock import locked
 from rosetune.experiments.models import load_trained, quiet_libraries
-from rosetune.experiments.targets import Target, find_targets
+from rosetune.experiments.targets import Target, attacked_column, find_targets
 from rosetune.robustness.attacks.driver import Recipe
 from rosetune.robustness.attacks.recipes import NEEDS_SYNONYMS, RECIPES
 from rosetune.robustness.attacks.run import attack, described, read_results
@@ -25,7 +26,7 @@ from rosetune.runs.attacked import TRANSFER, Attacked, results_digest
 from rosetune.runs.files import read_json
 from rosetune.runs.run import Run
 
-__all__ = ["AttackOptions", "attack_runs"]
+__all__ = ["AttackOptions", "attack_runs", "is_attacked"]
 
 Results = list[dict[str, Any]]
 Synonyms = Mapping[str, tuple[str, ...]]
@@ -70,7 +71,8 @@ def attack_runs(runs: Sequence[Run], options: AttackOptions, say: Say = print, *
         results[run], figures[run] = {}, {}
         with locked(target.run.folder):
             for name in options.attack:
-                path = target.run.folder / "attacks" / f"{_file_name(name, target, options, synonyms)}.jsonl"
+                stem = _file_name(name, target.column, target.data.text_columns, options, synonyms)
+                path = target.run.folder / "attacks" / f"{stem}.jsonl"
                 found = _attack(target, victim, name, _recipe(name, options, synonyms, unk), path, options, say)
                 results[run][name] = found
                 figures[run][name] = {"file": str(path), **summary(found, options.budget)}
@@ -78,6 +80,26 @@ def attack_runs(runs: Sequence[Run], options: AttackOptions, say: Say = print, *
     matrices = _transfer(targets, results, options, say)
     labels = {str(target.run): target.data.labels for target in targets}
     return Attacked(options.attack, options.set, options.budget, results, figures, matrices, labels)
+
+
+def is_attacked(run: Run, columns: Sequence[str], options: AttackOptions) -> bool:
+    """Whether a run holds these attacks, finished and on enough rows.
+
+    Args:
+        columns: the text columns of its task.
+
+    Raises:
+        DataError: synonyms cannot be read.
+    """
+    synonyms = {} if options.synonyms is None else _known_synonyms(options.synonyms)
+    column = attacked_column(options.column, columns)
+    labelled = run.metrics["sets"].get(options.set, {}).get("n", 0)
+    enough = labelled if options.examples is None else min(options.examples, labelled)
+    headers = [run.attacks.get(_file_name(name, column, columns, options, synonyms)) for name in options.attack]
+    return all(found is not None and found[0]["finished"] and found[0]["rows"] >= enough for found in headers)
+
+
+_known_synonyms = lru_cache(maxsize=4)(load_synonyms)  # asked for once a run
 
 
 def _attack(
@@ -182,7 +204,7 @@ def _recipe(name: str, options: AttackOptions, synonyms: Synonyms, unk: str | No
     return dataclasses.replace(recipe, constraints=dataclasses.replace(recipe.constraints, **limits))
 
 
-def _file_name(name: str, target: Target, options: AttackOptions, synonyms: Synonyms) -> str:
+def _file_name(name: str, column: int, columns: Sequence[str], options: AttackOptions, synonyms: Synonyms) -> str:
     """The recipe's name, and a hash of what else tells one attack from another where that is not the default.
 
     The model's unknown word does not: it belongs to the run. Nor does the number of rows, which may grow.
@@ -191,7 +213,7 @@ def _file_name(name: str, target: Target, options: AttackOptions, synonyms: Syno
         ("budget", options.budget, BUDGET),
         ("seed", options.seed, 0),
         ("set", options.set, "clean"),
-        ("column", target.column, len(target.data.text_columns) - 1),
+        ("column", column, len(columns) - 1),
         ("max_share", options.max_share, None),
         ("protected", list(options.protected), []),
         ("synonyms", described(synonyms) if name in NEEDS_SYNONYMS else None, None),

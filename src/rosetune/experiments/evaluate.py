@@ -1,7 +1,7 @@
 """A run's model on evaluation sets: a prediction per example is kept, and metrics follow from those alone."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from rosetune.experiments.data import checked_data, config_now
 from rosetune.experiments.lengths import cut_texts
 from rosetune.experiments.lock import locked
 from rosetune.experiments.models import load_trained, quiet_libraries
+from rosetune.experiments.quick import missing_kinds
 from rosetune.experiments.upgrade import bring_up_to_date
 from rosetune.report.card import model_card
 from rosetune.robustness.evaluation import default_length, predict
 from rosetune.robustness.rows import prediction_rows
-from rosetune.robustness.sets import EvaluationSet, curve_sets, evaluation_sets
+from rosetune.robustness.sets import EvaluationSet, evaluation_sets
 from rosetune.runs.files import FINGERPRINTS, read_fingerprints, read_json
 from rosetune.runs.metrics import run_metrics
 from rosetune.runs.run import Run, RunError
@@ -71,7 +72,7 @@ def evaluate_run(
     folder = Path(folder)
     bring_up_to_date(folder)
     place = folder / "predictions"
-    missing, known = _missing(place, kinds, noises), read_fingerprints(place)
+    missing, known = missing_kinds(place, kinds, noises), read_fingerprints(place)
     # What lies there is looked at too, as far as it says what it was made of.
     there = [kind for kind in kinds if kind not in missing and any(SetName.parse(n).kind == kind for n in known)]
     quiet_libraries()
@@ -103,7 +104,7 @@ def evaluate_again(
         with locked(finished.folder):
             bring_up_to_date(finished.folder)
     elsewhere = any(value is not None for value in moved.values())
-    if not elsewhere and not _missing(finished.folder / "predictions", config.sets, noises):
+    if not elsewhere and not missing_kinds(finished.folder / "predictions", config.sets, noises):
         write_metrics(finished.folder, finished.labels)
     else:
         data = checked_data(finished, config)
@@ -142,7 +143,7 @@ def evaluate_along(
     ends = [step for step, about in Run.open(run).steps.items() if about["end"]]
     config = config_now(finished, wanted, moved, noises)
     places = {step: _step_folder(folder, step) for step in checkpoints if step not in ends}
-    todo = [step for step, place in places.items() if _missing(place, config.sets, noises)]
+    todo = [step for step, place in places.items() if missing_kinds(place, config.sets, noises)]
     sets: dict[str, dict[str, EvaluationSet]] = {}
     if todo:
         quiet_libraries()
@@ -154,7 +155,7 @@ def evaluate_along(
     for number, step in enumerate(todo, start=1):
         place = places[step]
         with locked(folder):
-            missing = {kind: sets[kind] for kind in _missing(place, config.sets, noises)}
+            missing = {kind: sets[kind] for kind in missing_kinds(place, config.sets, noises)}
             predict_sets(checkpoints[step], place, data, missing)
             if not (place / "step.json").is_file():
                 write_json(place / "step.json", {"epoch": read_state(checkpoints[step])["epoch"], "end": False})
@@ -253,18 +254,6 @@ def _note(path: Path, parts: Mapping[str, int]) -> None:
     """Write down that these sets of a kind are there; with those of other noises, which were there before."""
     known = read_json(path, "remove it") if path.is_file() else {}
     write_json(path, {**known, **parts})
-
-
-def _missing(place: Path, kinds: Iterable[str], noises: Sequence[str] | None) -> list[str]:
-    """The kinds that are not there, of which a set was removed, or of a noise curve those without all these noises."""
-
-    def whole(kind: str) -> bool:
-        path = place / f"{kind}.json"
-        names = read_json(path, "remove it") if path.is_file() else None
-        wanted = curve_sets(noises) if kind == "noise_curve" else []
-        return names is not None and all((place / f"{name}.jsonl").is_file() for name in (*names, *wanted))
-
-    return [kind for kind in kinds if not whole(kind)]
 
 
 def _step_folder(folder: Path, step: int) -> Path:

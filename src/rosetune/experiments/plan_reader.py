@@ -13,8 +13,13 @@ from rosetune.experiments.marked import Marked, Place
 from rosetune.experiments.options import parse_training
 from rosetune.experiments.plan import AXES, Options, Part, Plan, Selection, nested, reference
 from rosetune.experiments.quick import trainer_defaults
+from rosetune.experiments.search_space import is_shared
 from rosetune.recipes import method_axes, method_names
+from rosetune.report.paper import LAYOUTS
 from rosetune.runs.config import DEFAULT_SEED, RUN_OPTIONS, RunConfig
+from rosetune.runs.figures import METRICS
+from rosetune.runs.sets import KINDS, SetName
+from rosetune.runs.tested import TESTS
 from rosetune.runs.values import RunError
 
 __all__ = ["parse_plan", "read_plan"]
@@ -74,6 +79,7 @@ class _Reader:
             self._check_task(part)
         for part in methods.values():
             self._check_method(part, methods, tasks)
+        for part in methods.values():
             self._check_circle(part, methods, (part.name,))
         return Plan(
             output_dir=self._text("output_dir", "runs"),
@@ -85,7 +91,7 @@ class _Reader:
             grid=self._grid(value.get("grid"), ("grid",)),
             attacks=self._attacks(),
             threads=self._threads(),
-            select=self._selection(models),
+            select=self._selection(models, methods),
             title=self._text("title", marked.source),
             left_out=self._left_out(),
             table=self._table(),
@@ -112,9 +118,13 @@ class _Reader:
             if value in values[:number]:
                 raise self._marked.error(f"{what} has {value!r} twice, which makes one run", *place, number)
 
-    def _selection(self, models: Mapping[str, Part]) -> Selection | None:
+    def _selection(self, models: Mapping[str, Part], methods: Mapping[str, Part]) -> Selection | None:
         given, marked = self._value.get("select"), self._marked
+        choosing = [part for part in methods.values() if part.select]
         if given is None:
+            for part in choosing:
+                hint = "give the plan a select too, with options: {held_out: 0.1, sets: [clean, noise]}"
+                raise marked.error(f"{part.name} selects, but the plan does not: {hint}", *part.place, "select")
             return None
         if not isinstance(given, dict):
             raise marked.error("select must be a mapping such as {options: {held_out: 0.1}, grid: {...}}", "select")
@@ -131,7 +141,17 @@ class _Reader:
             raise marked.error(needed, "select")
         if len(models) > 1 or self._value.get("grid"):
             raise marked.error("a plan that selects has one model and no grid of its own", "select")
-        return Selection(seed, options, self._grid(given.get("grid"), ("select", "grid")))
+        grid = self._trials(given.get("grid"), ("select", "grid"))
+        if not grid and not choosing:
+            raise marked.error("select has nothing to choose: give it a grid, or a method a select", "select")
+        return Selection(seed, options, grid)
+
+    def _trials(self, grid: Any, place: Place) -> dict[str, list[Any]]:
+        """A grid of options that may differ between trials."""
+        for name in grid if isinstance(grid, dict) else ():
+            if is_shared(name):
+                raise self._marked.error(f"every trial has the same {name}: it cannot be chosen", *place, name)
+        return self._grid(grid, place)
 
     def _left_out(self) -> tuple[str, ...]:
         given = self._value.get("left_out") or []
@@ -146,7 +166,19 @@ class _Reader:
         for name in given:
             if name not in known:
                 raise self._marked.unknown("option of the table", name, known, "table", name)
-        return given
+        values = {"layout": LAYOUTS, "metric": METRICS, "test": TESTS}
+        for name, value in given.items():
+            listed = name in ("sets", "metric")
+            texts: list[Any] = value if listed and isinstance(value, list) and value else [None if listed else value]
+            if not all(isinstance(text, str) for text in texts):
+                wanted = "a list of names" if listed else "a name"
+                raise self._marked.error(f"{name} of the table must be {wanted}, not {value!r}", "table", name)
+            for text in texts:
+                if name in values and text not in values[name]:
+                    raise self._marked.unknown(f"{name} of a table", text, values[name], "table", name)
+                if name == "sets" and SetName.parse(text).kind not in (*KINDS, "file", "attack"):
+                    raise self._marked.unknown("kind of sets", text, (*KINDS, "file", "attack"), "table", name)
+        return dict(given)
 
     def _analyze(self) -> Options:
         given, marked = self._value.get("analyze") or {}, self._marked
@@ -199,7 +231,7 @@ class _Reader:
             place,
             recipe=recipe,
             grid=self._grid(grid, (*place, "grid")),
-            select=self._grid(select, (*place, "select")),
+            select=self._trials(select, (*place, "select")),
             tasks={task: self._checked(own, (*place, "tasks", task)) for task, own in (tasks or {}).items()},
         )
 
@@ -216,9 +248,14 @@ class _Reader:
             raise self._marked.unknown("option", name, self._options, *place)
         if value is None:
             return None
+        inside = place[0] == "methods" and place[2] not in ("grid", "select")
+        if name in AXES and isinstance(value, dict) and not inside and any(map(reference, value.values())):
+            raise self._marked.error(f"{name} refers to a method, which only options under methods can", *place)
         try:
             if name in RUN_OPTIONS:
-                return getattr(RunConfig("-", "-", **{name: value}), name)
+                # Noises are refused without their curve, which another layer may name.
+                beside: Options = {"sets": ("noise_curve",)} if name == "noises" else {}
+                return getattr(RunConfig("-", "-", **beside, **{name: value}), name)
             return parse_training({name: value})[name]
         except (ValueError, TypeError) as error:
             raise self._marked.error(error, *place) from error

@@ -1,14 +1,17 @@
 """The runs of a plan: each with its configuration, its identity, its folder, and the run whose trace it needs."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rosetune.data.rows import TaskData
+from rosetune.data.synonyms import load_synonyms
+from rosetune.experiments.attack import is_attacked
 from rosetune.experiments.attack_options import AttackOptions
 from rosetune.experiments.data import load_data
 from rosetune.experiments.models import load_tokenizer
@@ -95,10 +98,10 @@ class PlannedRun:
         if found is None:
             return False
         folder, identity = Path(str(found[0].output_dir)), found[1]
-        if not finished_as(folder, identity, self.config.sets):
+        if not finished_as(folder, identity, self.config, self.data):
             return False
         run = Run.open(folder)
-        return all(_is_attacked(run, options) for options in self.attacks)
+        return all(is_attacked(run, self.data.text_columns, options) for options in self.attacks)
 
 
 def planned_runs(plan: Plan) -> list[PlannedRun]:
@@ -142,6 +145,9 @@ class _Expansion:
 
     def runs(self) -> list[PlannedRun]:
         plan = self._plan
+        for options in plan.attacks:
+            if options.synonyms is not None:
+                self._try(Part("attack", {}, ("attack",)), partial(load_synonyms, options.synonyms))
         self._drafts = [
             self._draft(task, model, method, point, seed)
             for task in plan.tasks.values()
@@ -304,18 +310,3 @@ def _with_trace(config: RunConfig, trace: str | None) -> RunConfig:
     kwargs = {**config.training["update_mask_kwargs"], "trace": trace}
     kwargs = {name: value for name, value in kwargs.items() if value is not None}
     return replace(config, training={**config.training, "update_mask_kwargs": kwargs})
-
-
-def _is_attacked(run: Run, options: AttackOptions) -> bool:
-    headers = [header for header, _ in run.attacks.values() if header["finished"]]
-    return all(any(_is_of(run, header, name, options) for header in headers) for name in options.attack)
-
-
-def _is_of(run: Run, header: Mapping[str, Any], name: str, options: AttackOptions) -> bool:
-    """Whether an attack that a run holds is the one that is asked for, on enough rows."""
-    rows = run.metrics["sets"].get(options.set, {}).get("n", 0)
-    enough = rows if options.examples is None else min(options.examples, rows)
-    same: dict[str, Any] = {"recipe": name, "set": options.set, "budget": options.budget, "seed": options.seed}
-    same |= {"max_share": options.max_share, "protected": list(options.protected)}
-    column = options.column in (None, header.get("text_column"), str(header.get("column", 0) + 1))
-    return column and header["rows"] >= enough and all(header.get(option) == value for option, value in same.items())

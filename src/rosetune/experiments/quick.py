@@ -25,6 +25,7 @@ __all__ = [
     "check_paths",
     "finished",
     "finished_as",
+    "missing_kinds",
     "option_error",
     "parse_words",
     "trainer_defaults",
@@ -164,20 +165,47 @@ def finished(config: RunConfig, data: "TaskData") -> Path | None:
         task=data.name, text_columns=data.text_columns, fingerprint=data.fingerprint, defaults=trainer_defaults()
     )
     folder = config.folder(identity)
-    if not finished_as(folder, identity, config.sets):
-        return None
-    return folder if _same_advglue(config, data, read_fingerprints(folder / "predictions")) else None
+    return folder if finished_as(folder, identity, config, data) else None
 
 
-def finished_as(folder: Path, identity: Mapping[str, Any], kinds: Sequence[str]) -> bool:
-    """Whether a folder holds the run of this identity, finished and evaluated on these kinds of sets."""
+def finished_as(folder: Path, identity: Mapping[str, Any], config: RunConfig, data: "TaskData") -> bool:
+    """Whether a folder holds the run of this identity, finished and evaluated as the configuration has it.
+
+    Args:
+        data: of the configuration.
+    """
     if not (folder / "metrics.json").is_file() or not (folder / "run.json").is_file():
         return False
-    done = all((folder / "predictions" / f"{kind}.json").is_file() for kind in kinds)
-    if not done or read_json(folder / "run.json", "choose another --output_dir") != identity:
+    place = folder / "predictions"
+    missing = missing_kinds(place, config.sets, config.noises)
+    if missing or read_json(folder / "run.json", "choose another --output_dir") != identity:
         return False
     # A call that was killed when it had predicted more sets has not counted them.
-    return {path.stem for path in (folder / "predictions").glob("*.jsonl")} == {*Run.open(folder).metrics["sets"]}
+    counted = {path.stem for path in place.glob("*.jsonl")} == {*Run.open(folder).metrics["sets"]}
+    return counted and _same_advglue(config, data, read_fingerprints(place))
+
+
+def missing_kinds(place: Path, kinds: Iterable[str], noises: Sequence[str] | None) -> list[str]:
+    """The kinds that are not there, of which a set was removed, or of a noise curve those without all these noises.
+
+    Args:
+        place: the folder of the predictions.
+        noises: of the noise curve; None: the usual ones.
+    """
+
+    def whole(kind: str) -> bool:
+        path = place / f"{kind}.json"
+        names = read_json(path, "remove it") if path.is_file() else None
+        wanted = _curve_sets(noises) if kind == "noise_curve" else []
+        return names is not None and all((place / f"{name}.jsonl").is_file() for name in (*names, *wanted))
+
+    return [kind for kind in kinds if not whole(kind)]
+
+
+def _curve_sets(noises: Sequence[str] | None) -> list[str]:
+    from rosetune.robustness.sets import curve_sets  # which most runs can do without
+
+    return curve_sets(noises)
 
 
 def _same_advglue(config: RunConfig, data: "TaskData", known: Mapping[str, str]) -> bool:

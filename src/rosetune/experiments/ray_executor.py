@@ -7,15 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rosetune.data.synonyms import WORDNET
 from rosetune.experiments.executors import cores
 from rosetune.experiments.worker import Job, logged, share_threads, told
-from rosetune.runs.config import RunConfig
 from rosetune.runs.identity import with_absolute_paths
 from rosetune.runs.values import RunError
 
 __all__ = ["RayExecutor"]
 
-_PATHS = ("task", "data_dir", "validation_file", "test_file", "model_name_or_path")
 RETRIES = 5  # of a run whose process or node dies; it goes on from its last checkpoint
 
 
@@ -61,8 +60,7 @@ class RayExecutor:
 
     def start(self, job: Job) -> None:
         """Begin a job."""
-        absolute = replace(job, config=_absolute(job.config), log=job.log.resolve())
-        self._running[job.key] = self._task.remote(absolute, self.threads)
+        self._running[job.key] = self._task.remote(_absolute(job), self.threads)
 
     def finished(self, seconds: float) -> dict[str, str | None]:
         """See :class:`~rosetune.experiments.executors.Executor`."""
@@ -113,15 +111,22 @@ def _do(job: Job, threads: int) -> str | None:
                 os.dup2(own, stream)
 
 
-def _absolute(config: RunConfig) -> RunConfig:
+def _absolute(job: Job) -> Job:
     """With paths that mean the same in another folder, and on another node."""
-    changes: dict[str, Any] = {"output_dir": str(Path(str(config.output_dir)).expanduser().resolve())}
-    for name in _PATHS:
-        path = Path(getattr(config, name) or "").expanduser()
-        if getattr(config, name) and path.exists():
-            changes[name] = str(path.resolve())
-    training = {name: with_absolute_paths(value) for name, value in config.training.items()}
-    return replace(config, **changes, training=training)
+    config = job.config
+    training = {name: with_absolute_paths(value, name) for name, value in config.training.items()}
+    changes: dict[str, Any] = {
+        **config.absolute_paths(),
+        "output_dir": str(Path(str(config.output_dir)).expanduser().resolve()),
+    }
+    attacks = tuple(
+        options
+        if options.synonyms in (None, WORDNET)
+        else replace(options, synonyms=str(Path(str(options.synonyms)).expanduser().resolve()))
+        for options in job.attacks
+    )
+    config = replace(config, **changes, training=training)
+    return replace(job, config=config, attacks=attacks, log=job.log.resolve())
 
 
 def _import_ray() -> Any:

@@ -13,7 +13,7 @@ from rosetune.experiments.quick import trainer_defaults
 from rosetune.runs.config import RUN_OPTIONS, RunConfig
 from rosetune.runs.values import RunError, read_yaml
 
-__all__ = ["NAMED_SPACES", "Dimension", "check_names", "grid_points", "read_space", "with_options"]
+__all__ = ["NAMED_SPACES", "Dimension", "check_names", "grid_points", "is_shared", "read_space", "with_options"]
 
 # The grids of Jiang et al. 2022: learning rates from 1e-5 to 1e-4, thresholds from 10% to 90%. The paper has a
 # threshold for each mask of the ensemble, its code one for both.
@@ -146,6 +146,11 @@ def _scalar(text: str) -> Any:
     return {"true": True, "false": False, "null": None, "none": None}.get(text.lower(), text)
 
 
+def is_shared(name: str) -> bool:
+    """Whether an option must be the same in all trials: it decides their rows, their budget or their place."""
+    return name in _SHARED or (name in RUN_OPTIONS and name not in _OWN)
+
+
 def check_names(space: Iterable[str], config: RunConfig) -> None:
     """Whether each is an option that may differ between trials.
 
@@ -154,7 +159,7 @@ def check_names(space: Iterable[str], config: RunConfig) -> None:
     """
     for name in space:
         head, dot, option = name.partition(".")
-        if name in _SHARED or (name in RUN_OPTIONS and name not in _OWN):
+        if is_shared(name):
             raise RunError(f"--space {name}: every trial has the same {name}; give --{name} itself")
         if dot and head in _AXES:
             _check_method_option(name, head, option, config)

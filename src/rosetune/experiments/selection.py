@@ -1,15 +1,16 @@
 """Options that a plan chooses for each method and task, on rows held out of the training data."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from rosetune.experiments.plan import AXES, Options, Part, Plan, nested
-from rosetune.experiments.planned import PlannedRun
+from rosetune.experiments.planned import PlannedRun, planned_runs
+from rosetune.experiments.sweep import is_done
 from rosetune.experiments.trial_score import HALVES, mean_accuracies, trial_score
 from rosetune.runs.run import Run
 
-__all__ = ["Choice", "choose", "number_of_trials", "trials_of"]
+__all__ = ["Choice", "Foreseen", "choose", "foresee", "trials_of"]
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,36 @@ def trials_of(plan: Plan, method: Part) -> dict[str, list[Any]]:
     return {} if plan.select is None else {**plan.select.grid, **method.select}
 
 
-def number_of_trials(plan: Plan, method: Part) -> int:
-    """Of a method, on each task; a value that an option has already costs none."""
-    options = list(trials_of(plan, method).items())
-    first = len(options[0][1]) if options else 0
-    return first + sum(len(values) - (_started_with(plan, method, option) in values) for option, values in options[1:])
+@dataclass(frozen=True)
+class Foreseen:
+    """What a plan that chooses will do, as far as that is known.
+
+    Attributes:
+        trials: each once, though several options may start from it.
+        runs: of the plan itself.
+        chosen: whether all trials are done, so that trials and runs have the options that are chosen. Where they are
+            not, the first value of each option stands for the one that will be chosen.
+    """
+
+    trials: list[PlannedRun]
+    runs: list[PlannedRun]
+    chosen: bool
 
 
-def _started_with(plan: Plan, method: Part, option: str) -> Any:
-    name, _, part = option.partition(".")
-    value = _on_top(plan.options, method.options).get(name)
-    return (value or {}).get(part) if part else value
+def foresee(plan: Plan) -> Foreseen:
+    """The trials and runs of a plan, each of them checked; nothing is trained.
+
+    Raises:
+        RunError: a mistake in any of them, see :func:`~rosetune.experiments.planned.planned_runs`.
+    """
+    trials: dict[str, PlannedRun] = {}
+    chosen = True
+    for stage in _stages(plan) if plan.select is not None else ():
+        runs = planned_runs(stage.trials)
+        trials |= {run.key: run for run in runs}
+        chosen = chosen and all(map(is_done, runs))
+        plan = stage.ended(stage.choices(runs) if chosen else stage.first())
+    return Foreseen(list(trials.values()), planned_runs(replace(plan, select=None)), chosen)
 
 
 def choose(plan: Plan, do: Callable[[Plan], Sequence[PlannedRun] | None]) -> tuple[Plan, list[Choice]] | None:
@@ -51,45 +71,77 @@ def choose(plan: Plan, do: Callable[[Plan], Sequence[PlannedRun] | None]) -> tup
 
     Returns:
         The plan with what was chosen, without its selection, and what was chosen; None where ``do`` gives None.
+
+    Raises:
+        RunError: a mistake in any trial or run of the plan, before ``do`` is called.
     """
-    chosen: list[Choice] = []
+    foresee(plan)
+    found: list[Choice] = []
+    for stage in _stages(plan):
+        runs = do(stage.trials)
+        if runs is None:
+            return None
+        choices = stage.choices(runs)
+        found += choices
+        plan = stage.ended(choices)
+    return replace(plan, select=None), found
+
+
+@dataclass
+class _Stage:
+    """One option of each method that is as deep as the others; see :func:`choose`."""
+
+    plan: Plan
+    tried: dict[str, tuple[str, list[Any]]]  # by method
+
+    @property
+    def trials(self) -> Plan:
+        plan = self.plan
+        assert plan.select is not None
+        needed = set[str]().union(*(_needed_by(plan, name) for name in self.tried))
+        methods = {
+            name: replace(method, select={}, grid=dict([self.tried[name]]) if name in self.tried else {})
+            for name, method in plan.methods.items()
+            if name in self.tried or name in needed
+        }
+        # The noises are those of a curve that trials are not evaluated on.
+        options = _on_top({**plan.options, "noises": None}, plan.select.options)
+        return replace(plan, methods=methods, options=options, seeds=[plan.select.seed], attacks=(), select=None)
+
+    def choices(self, runs: Sequence[PlannedRun]) -> list[Choice]:
+        """By the scores of the finished trials."""
+        choices = []
+        for task in self.plan.tasks:
+            for name, (option, values) in self.tried.items():
+                of_both = [run for run in runs if (run.task, run.method) == (task, name)]
+                scores = [trial_score(mean_accuracies(Run.open(run.folder() or ""), HALVES)) for run in of_both]
+                best = max(range(len(values)), key=scores.__getitem__)
+                told = {str(value): score for value, score in zip(values, scores, strict=True)}
+                choices.append(Choice(task, name, option, values[best], told))
+        return choices
+
+    def first(self) -> list[Choice]:
+        """The first of all values, before there are scores."""
+        firsts = [(name, option, values[0]) for name, (option, values) in self.tried.items()]
+        return [Choice(task, *first, {}) for task in self.plan.tasks for first in firsts]
+
+    def ended(self, choices: Sequence[Choice]) -> Plan:
+        """The plan with what was chosen."""
+        for choice in choices:
+            self.plan = _with(self.plan, choice)
+        return self.plan
+
+
+def _stages(plan: Plan) -> Iterator[_Stage]:
+    """Each is to be ended before the next is asked for."""
     depths = {name: _depth(plan, method) for name, method in plan.methods.items()}
     for depth in range(max(depths.values()) + 1):
         level = [name for name in plan.methods if depths[name] == depth]
-        for number in range(max(len(trials_of(plan, plan.methods[name])) for name in level)):
-            found = _step(plan, level, number, do)
-            if found is None:
-                return None
-            chosen += found
-            for choice in found:
-                plan = _with(plan, choice)
-    return replace(plan, select=None), chosen
-
-
-def _step(
-    plan: Plan, level: Sequence[str], number: int, do: Callable[[Plan], Sequence[PlannedRun] | None]
-) -> list[Choice] | None:
-    assert plan.select is not None
-    options = {name: list(trials_of(plan, plan.methods[name]).items())[number : number + 1] for name in level}
-    tried = {name: of_method[0] for name, of_method in options.items() if of_method}
-    methods = {
-        name: replace(method, select={}, grid=dict([tried[name]]) if name in tried else {})
-        for name, method in plan.methods.items()
-        if name in tried or any(name in _needed_by(plan, other) for other in tried)
-    }
-    trial = _on_top(plan.options, plan.select.options)
-    runs = do(replace(plan, methods=methods, options=trial, seeds=[plan.select.seed], attacks=(), select=None))
-    if runs is None:
-        return None
-    choices = []
-    for task in plan.tasks:
-        for name, (option, values) in tried.items():
-            of_both = [run for run in runs if (run.task, run.method) == (task, name)]
-            scores = [trial_score(mean_accuracies(Run.open(run.folder() or ""), HALVES)) for run in of_both]
-            best = max(range(len(values)), key=scores.__getitem__)
-            told = {str(value): score for value, score in zip(values, scores, strict=True)}
-            choices.append(Choice(task, name, option, values[best], told))
-    return choices
+        options = {name: list(trials_of(plan, plan.methods[name]).items()) for name in level}
+        for number in range(max(map(len, options.values()))):
+            stage = _Stage(plan, {name: found[number] for name, found in options.items() if number < len(found)})
+            yield stage
+            plan = stage.plan
 
 
 def _with(plan: Plan, choice: Choice) -> Plan:

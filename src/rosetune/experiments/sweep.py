@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rosetune.data.rows import DataError
 from rosetune.experiments.executors import Executor
 from rosetune.experiments.planned import PlannedRun
 from rosetune.experiments.worker import Job
 from rosetune.runs.identity import folder_name
 from rosetune.runs.values import RunError
 
-__all__ = ["STATES", "Sweep", "log_file"]
+__all__ = ["STATES", "Sweep", "is_done", "log_file"]
 
 STATES = ("done before", "done", "running", "failed", "left")
 _LOOK = 1.0  # seconds between looks at what runs
@@ -40,7 +41,7 @@ class Sweep:
     started: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.state = {run.key: "done before" if _done(run) else "left" for run in self.runs}
+        self.state = {run.key: "done before" if is_done(run) else "left" for run in self.runs}
 
     def run(self, executor: Executor, watch: Callable[["Sweep", PlannedRun | None], None]) -> None:
         """Do what is left. A run that fails leaves the others alone, but for those that need its trace.
@@ -91,11 +92,11 @@ class Sweep:
         """The state of the run that it needs."""
         if run.needs is None:
             return "done"
-        elsewhere = "done" if run.needs.key not in self.state and _done(run.needs) else "failed"
+        elsewhere = "done" if run.needs.key not in self.state and is_done(run.needs) else "failed"
         return self.state.get(run.needs.key, elsewhere)
 
     def _end(self, run: PlannedRun, error: str | None, watch: Callable[["Sweep", PlannedRun | None], None]) -> None:
-        if error is None and not _done(run):
+        if error is None and not is_done(run):
             error = f"it ended well, but {run.folder()} does not hold the finished run: see that all share that folder"
         if error is None:
             self.state[run.key] = "done"
@@ -107,8 +108,9 @@ class Sweep:
         self.state[run.key], self.failures[run.key] = "failed", error
 
 
-def _done(run: PlannedRun) -> bool:
+def is_done(run: PlannedRun) -> bool:
+    """Whether a run is done; one that is damaged is not."""
     try:
         return run.is_done()
-    except RunError:
+    except (RunError, DataError):
         return False  # the run itself says what is damaged

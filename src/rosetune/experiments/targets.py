@@ -13,7 +13,7 @@ from rosetune.runs.config import RunConfig
 from rosetune.runs.run import Run, RunError
 from rosetune.runs.sets import SetName
 
-__all__ = ["Target", "find_targets"]
+__all__ = ["Target", "attacked_column", "find_targets"]
 
 
 def find_targets(
@@ -43,7 +43,7 @@ def find_targets(
         sets = evaluation_sets(data, name.kind, data_dir=config.data_dir, noises=noises)
         if set_name not in sets:
             raise RunError(f"{run} has no evaluation set {set_name!r}; of its kind there are {', '.join(sets)}")
-        part = _column(column, data.text_columns)
+        part = attacked_column(column, data.text_columns)
         targets.append(Target(run, data, sets[set_name].dataset, examples, seed, part))
     return targets
 
@@ -111,7 +111,12 @@ def _data_of(run: Run, moved: Mapping[str, str | None], loaded: dict[str, TaskDa
     return config, data
 
 
-def _column(named: str | None, columns: Sequence[str]) -> int:
+def attacked_column(named: str | None, columns: Sequence[str]) -> int:
+    """The number of the column that is attacked, from 0; None: the last.
+
+    Raises:
+        RunError: there is no such column.
+    """
     if named is None:
         return len(columns) - 1
     if named in columns:

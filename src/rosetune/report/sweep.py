@@ -145,7 +145,7 @@ def print_estimate(
     """How long what is left takes.
 
     Args:
-        lines: of each kind of run its name, how many are left, how many trials come before them, seconds of a step,
+        lines: of each kind of run its name, how many are left, how many trials are, seconds of a step,
             steps, and seconds of a run.
         attacks: whether runs are attacked afterwards, which the estimate leaves out.
     """
@@ -162,6 +162,5 @@ def print_estimate(
     number = sum(runs + before for _, runs, before, *_ in lines)
     total = sum((runs + before) * seconds for _, runs, before, _, _, seconds in lines) / jobs
     others = "; attacks come on top" if attacks else ""
-    others += "; trials that are done are counted all the same" if trials else ""
     at_once = f", {jobs} at a time" if jobs > 1 else ""
     out.print(f"{number} runs take about {duration(total)} here{at_once}{others}.", soft_wrap=True)

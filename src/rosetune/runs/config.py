@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rosetune.data.tasks import find_task
 from rosetune.robustness.noise_families import NOISES, check_noises
 from rosetune.robustness.normalization import STEPS, check_steps
 from rosetune.runs.identity import (
@@ -279,6 +280,16 @@ class RunConfig:
         of_task = Path(root).expanduser() / folder_name(identity["task"])
         return next(of_task.glob(f"*/{digest}"), of_task / self.method() / f"seed-{self.seed}-{digest}")
 
+    def absolute_paths(self) -> dict[str, str]:
+        """The options that are paths of something that is there, made absolute.
+
+        A name stays one, whatever lies in the working folder: of a known task, and demo.
+        """
+        given = {name: getattr(self, name) for name in _PATHS if getattr(self, name) is not None}
+        named = {"task": find_task(self.task) is not None, "model_name_or_path": self.model_name_or_path == "demo"}
+        paths = {name: Path(value).expanduser() for name, value in given.items() if not named.get(name)}
+        return {name: str(path.resolve()) for name, path in paths.items() if path.exists()}
+
     def as_yaml(self) -> str:
         """The configuration as it is kept in the run's folder; reads as a ``--config`` file from anywhere."""
         import yaml
@@ -288,10 +299,7 @@ class RunConfig:
             for name, value in dataclasses.asdict(self).items()
             if name not in ("training", "output_dir") and value not in (None, False)
         }
-        for name in _PATHS:
-            value = getattr(self, name)
-            if value not in (None, "demo") and Path(value).expanduser().exists():
-                options[name] = str(Path(value).expanduser().resolve())
+        options |= self.absolute_paths()
         unsaid = ("output_dir", "hub_token")
         training = {
             name: with_absolute_paths(value, name) for name, value in self.training.items() if name not in unsaid

@@ -89,9 +89,14 @@ def _stage(known: argparse.Namespace, plan: Any, title: str, *, whole: bool) -> 
     runs = shard_of(all_runs, *_shard(known.shard))
     sweep, about = Sweep(runs), {run.key: (run.task, run.method, str(run)) for run in runs}
     if "left" in sweep.state.values():
+        threads = known.threads or plan.threads
+        executor = _executor(known, threads)
+        if threads is None:
+            told = f"Each run has {executor.threads} of the cores. The last bits of its results depend on that number:"
+            out.print(f"{told} `threads: {executor.threads}` in the plan keeps it.", soft_wrap=True)
         with Watcher(title, about) as watcher:
             sweep.run(
-                _executor(known, known.threads or plan.threads),
+                executor,
                 lambda now, run: watcher.see(now.state, now.started, None if run is None else run.key),
             )
     print_grid(out, sweep_grid(title, sweep.state, about))
@@ -117,21 +122,77 @@ def _executor(known: argparse.Namespace, threads: int | None) -> Any:
 
 def show_plan(known: argparse.Namespace, plan: Any) -> None:
     """How many runs there are, and about how long they take: some steps of each method are measured."""
+    from collections import Counter
+
     from rosetune.experiments.estimate import measure
-    from rosetune.experiments.planned import planned_runs, shard_of
-    from rosetune.experiments.selection import number_of_trials
+    from rosetune.experiments.planned import shard_of
+    from rosetune.experiments.selection import foresee
     from rosetune.experiments.sweep import Sweep
     from rosetune.report.console import console, print_grid
     from rosetune.report.sweep import print_estimate, sweep_grid
 
-    out, runs = console(), shard_of(planned_runs(plan), *_shard(known.shard))
-    sweep, about = Sweep(runs), {run.key: (run.task, run.method, str(run)) for run in runs}
-    print_grid(out, sweep_grid(plan.title, sweep.state, about))
-    left = [run for run in runs if sweep.state[run.key] == "left"]
-    kinds = measure(left, known.jobs, known.threads or plan.threads)
-    trials = {name: number_of_trials(plan, method) for name, method in plan.methods.items()}
-    lines = [
-        (f"{kind.run.task} {kind.run.method}", kind.runs, trials[kind.run.method], kind.step, kind.steps, kind.total)
-        for kind in kinds
-    ]
+    out, foreseen = console(), foresee(plan)
+    sweeps = {}
+    for title, all_runs in ((f"{plan.title}: trials on held-out rows", foreseen.trials), (plan.title, foreseen.runs)):
+        runs = shard_of(all_runs, *_shard(known.shard))
+        sweeps[title] = Sweep(runs)
+        if all_runs is foreseen.runs and not foreseen.chosen:
+            # Their options are not known, so that whatever lies there is not known to be theirs.
+            sweeps[title].state = {run.key: "left" for run in runs}
+        if all_runs or plan.select is None:
+            about = {run.key: (run.task, run.method, str(run)) for run in runs}
+            print_grid(out, sweep_grid(title, sweeps[title].state, about))
+    trials, runs = ([run for run in sweep.runs if sweep.state[run.key] == "left"] for sweep in sweeps.values())
+    # A trial takes about as long as a run of its task and method, and is measured itself only where none is left.
+    known_kinds = {(run.task, run.method) for run in runs}
+    measured = [*runs, *(run for run in trials if (run.task, run.method) not in known_kinds)]
+    before = Counter((run.task, run.method) for run in trials if (run.task, run.method) in known_kinds)
+    lines = []
+    for kind in measure(measured, known.jobs, known.threads or plan.threads):
+        name = kind.run.task, kind.run.method
+        counts = (kind.runs, before.pop(name, 0)) if name in known_kinds else (0, kind.runs)
+        lines.append((" ".join(name), *counts, kind.step, kind.steps, kind.total))
     print_estimate(out, lines, known.jobs, bool(plan.attacks))
+
+
+def print_result(plan: Any, runs: Any) -> None:
+    """The table or the analysis that a plan asks for, of the runs that are done; and what the plan leaves out."""
+    from rosetune.report.console import console
+    from rosetune.report.paper import print_table, table
+    from rosetune.runs.run import Run
+
+    done = [Run.open(run.folder()) for run in runs if run.is_done()]
+    if len(done) < len(runs):
+        print(f"{len(runs) - len(done)} of {len(runs)} runs are not done: they belong to other shards")
+    if done and plan.analyze:
+        _analyse(plan, done)
+    elif done and plan.table:
+        print_table(console(), table(done, **plan.table))
+    print_left_out(plan)
+
+
+def _analyse(plan: Any, runs: Any) -> None:
+    """Look at the runs of one task, model and seed together, in the order of the plan's methods."""
+    from rosetune.experiments.analysis_options import AnalysisOptions
+    from rosetune.experiments.analyze import analyse
+    from rosetune.report.analyses import print_analyses
+    from rosetune.report.analysis_figures import draw_analyses, picture_of
+    from rosetune.report.console import console
+
+    what, options = plan.analyze["what"], {name: value for name, value in plan.analyze.items() if name != "what"}
+    together: dict[Any, list[str]] = {}
+    for run in runs:
+        together.setdefault((run.task, run.config.model_name_or_path, run.seed), []).append(str(run))
+    for folders in together.values():
+        found = analyse(what, folders, AnalysisOptions(**options))
+        print_analyses(
+            console(), found, draw_analyses(found, picture_of(what, folders[0], None)), options.get("level")
+        )
+
+
+def print_left_out(plan: Any) -> None:
+    """In the plan's own sentences."""
+    if plan.left_out:
+        print(f"\n{plan.title} leaves out:")
+        for line in plan.left_out:
+            print(f"- {line}")

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from typing import Any
 
 from rosetune.verbs._plans import add_executor_arguments
 
@@ -49,7 +48,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
 
     from rosetune.experiments.reproduce import plan_text, reproduction
     from rosetune.runs.values import names
-    from rosetune.verbs._plans import check_executor, do_plan, show_plan
+    from rosetune.verbs._plans import check_executor, do_plan, print_left_out, print_result, show_plan
 
     check_executor(known)
     if known.show_plan:
@@ -68,12 +67,12 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         plan = dataclasses.replace(plan, output_dir=known.output_dir)
     if known.dry_run:
         show_plan(known, plan)
-        _print_left_out(plan)
+        print_left_out(plan)
         return
     runs = do_plan(known, plan)
     if runs is None:
         sys.exit(1)
-    _print_result(plan, runs)
+    print_result(plan, runs)
 
 
 def _seeds(text: str | None) -> list[int] | None:
@@ -85,44 +84,3 @@ def _seeds(text: str | None) -> list[int] | None:
     if not parts or not all(part.isdigit() for part in parts) or len({*parts}) < len(parts):
         raise RunError(f"--seeds takes different whole numbers with commas between, not {text!r}")
     return [int(part) for part in parts]
-
-
-def _print_result(plan: Any, runs: Any) -> None:
-    from rosetune.report.console import console
-    from rosetune.report.paper import print_table, table
-    from rosetune.runs.run import Run
-
-    done = [Run.open(run.folder()) for run in runs if run.is_done()]
-    if len(done) < len(runs):
-        print(f"{len(runs) - len(done)} of {len(runs)} runs are not done: they belong to other shards")
-    if done and plan.analyze:
-        _analyse(plan, done)
-    elif done:
-        print_table(console(), table(done, **plan.table))
-    _print_left_out(plan)
-
-
-def _analyse(plan: Any, runs: Any) -> None:
-    """Look at the runs of one task, model and seed together, in the order of the plan's methods."""
-    from rosetune.experiments.analysis_options import AnalysisOptions
-    from rosetune.experiments.analyze import analyse
-    from rosetune.report.analyses import print_analyses
-    from rosetune.report.analysis_figures import draw_analyses, picture_of
-    from rosetune.report.console import console
-
-    what, options = plan.analyze["what"], {name: value for name, value in plan.analyze.items() if name != "what"}
-    together: dict[Any, list[str]] = {}
-    for run in runs:
-        together.setdefault((run.task, run.config.model_name_or_path, run.seed), []).append(str(run))
-    for folders in together.values():
-        found = analyse(what, folders, AnalysisOptions(**options))
-        print_analyses(
-            console(), found, draw_analyses(found, picture_of(what, folders[0], None)), options.get("level")
-        )
-
-
-def _print_left_out(plan: Any) -> None:
-    if plan.left_out:
-        print(f"\n{plan.title} leaves out:")
-        for line in plan.left_out:
-            print(f"- {line}")

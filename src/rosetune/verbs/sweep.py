@@ -31,7 +31,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     import dataclasses
 
     from rosetune.experiments.plan_reader import read_plan
-    from rosetune.verbs._plans import check_executor, do_plan, show_plan
+    from rosetune.verbs._plans import check_executor, do_plan, print_left_out, print_result, show_plan
 
     check_executor(known)
     plan = read_plan(known.plan)
@@ -39,5 +39,9 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         plan = dataclasses.replace(plan, output_dir=known.output_dir)
     if known.dry_run:
         show_plan(known, plan)
-    elif do_plan(known, plan) is None:
+        print_left_out(plan)
+        return
+    runs = do_plan(known, plan)
+    if runs is None:
         sys.exit(1)
+    print_result(plan, runs)
