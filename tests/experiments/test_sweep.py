@@ -163,30 +163,32 @@ def test_a_killed_sweep_goes_on(rosetune: Verb) -> None:
     assert results("killed") == results("undisturbed")
 
 
-@pytest.mark.parametrize("free", [0, 20_000, 150_000])
-def test_a_full_disk_loses_nothing_and_is_said(rosetune: Verb, tmp_path: Path, free: int) -> None:
-    """Of two runs the first is done. The second finds no room, or no more than for the beginning of its files."""
+def test_a_full_disk_loses_nothing_and_is_said(
+    rosetune: Verb, tmp_path: Path, alone: dict[str, dict[str, bytes]]
+) -> None:
+    """Of two runs the first is done. The second finds no room, then room for the beginning of its files alone."""
 
-    def write(out: str, seeds: str) -> str:
+    def sweep(seeds: str) -> tuple[int, str]:
         Path("full.yaml").write_text(FULL.format(out=out, seeds=seeds), encoding="utf-8")
-        return "full.yaml"
+        code, said, _ = rosetune("sweep", "full.yaml")
+        return code, " ".join(said.split())
 
     with tiny_run.small_disk(tmp_path / "disk", 8) as disk:
-        out = str(disk / "out")
-        assert rosetune("sweep", write(out, "[1]"))[0] == 0
-        (first,) = results(out)
-        before = tiny_run.snapshot(Path(out, first))
-        filler = tiny_run.fill_disk(disk, but_for=free)
-        code, said, _ = rosetune("sweep", write(out, "[1, 2]"))
-        assert code == 1
-        assert "no space is left on the disk: free some and give the same command again" in " ".join(said.split())
-        assert tiny_run.snapshot(Path(out, first)) == before
-        filler.unlink()
-        assert rosetune("sweep", "full.yaml")[0] == 0
-        assert tiny_run.snapshot(Path(out, first)) == before
-        assert rosetune("sweep", write(str(tmp_path / "roomy"), "[1, 2]"))[0] == 0
-        assert results(out) == results(str(tmp_path / "roomy"))
-        assert len(results(out)) == 2
+        out = disk / "out"
+        assert sweep("[1]")[0] == 0
+        (first,) = results(str(out))
+        before = tiny_run.snapshot(out / first)
+        for free in (0, 150_000):
+            filler = tiny_run.fill_disk(disk, but_for=free)
+            code, said = sweep("[1, 2]")
+            assert code == 1
+            assert "seed 2: no space is left on the disk: free some and give the same command again" in said
+            assert tiny_run.snapshot(out / first) == before
+            filler.unlink()
+        assert sweep("[1, 2]")[0] == 0
+        assert tiny_run.snapshot(out / first) == before
+        assert results(str(out)) == {run: files for run, files in alone.items() if "vanilla" in run}
+        assert len(results(str(out))) == 2
 
 
 @pytest.mark.slow
