@@ -128,6 +128,12 @@ def start(file: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
+def trained(out: str) -> dict[str, tuple[int, bytes]]:
+    """The file that each trained run has written at the end of its training, and when."""
+    files = [path / "timing.json" for path in Path(out).rglob("model") if path.is_dir()]
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
 def at_work(out: str) -> set[int]:
     """The processes that hold a run's folder."""
     numbers = [path.read_text().strip() for path in Path(out).rglob(".lock")]
@@ -194,7 +200,7 @@ def test_a_full_disk_loses_nothing_and_is_said(
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="looks for processes in /proc")
 def test_a_sweep_that_is_killed_again_and_again(rosetune: Verb) -> None:
-    chance, file = random.Random(0), plan("often", 40, ATTACK)
+    chance, file, done = random.Random(0), plan("often", 40, ATTACK), dict[str, tuple[int, bytes]]()
     for _ in range(5):
         sweep, seconds = start(file), chance.uniform(0.2, 8)
         began: list[float] = []
@@ -205,7 +211,9 @@ def test_a_sweep_that_is_killed_again_and_again(rosetune: Verb) -> None:
             return bool(began) and time.monotonic() - began[0] > seconds
 
         kill_while_it_trains(sweep, "often", ready)
+        done |= trained("often")
     assert rosetune("sweep", file, "--jobs", 2)[0] == 0
+    assert {**trained("often"), **done} == trained("often")  # what had been trained has not been trained again
     assert rosetune("sweep", plan("never", 40, ATTACK), "--jobs", 2)[0] == 0
     assert results("often") == results("never")
     assert len(results("never")) == 6
