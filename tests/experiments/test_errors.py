@@ -1,5 +1,6 @@
 """What a user can act on is one line and exit code 2; a fault of ours is a traceback that asks to be reported."""
 
+import io
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
@@ -11,7 +12,7 @@ import torch
 
 import tiny_run
 from rosetune import cli
-from rosetune.experiments.errors import reworded
+from rosetune.experiments.errors import disk_is_full, reworded
 from rosetune.runs.values import RunError
 
 
@@ -178,3 +179,33 @@ def test_processes_that_would_train_each_by_itself_are_refused(monkeypatch: pyte
     monkeypatch.setattr(training, "world_size", lambda: 2)
     with pytest.raises(ValueError, match="2 processes were started, but each would train by itself: give --use_cpu"):
         training.training_arguments(config)
+
+
+def torch_writes() -> None:
+    torch.save({"a": torch.zeros(100_000)}, "/dev/full")
+
+
+def torch_reads_what_is_broken() -> None:
+    torch.load(io.BytesIO(b"PK" + bytes(100)))
+
+
+def text_is_written() -> None:
+    Path("/dev/full").write_text("text")
+
+
+def text_is_read() -> None:
+    Path("/dev/full/there").read_text()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    ("work", "full"),
+    [(torch_writes, True), (text_is_written, True), (torch_reads_what_is_broken, False), (text_is_read, False)],
+)
+def test_a_full_disk_is_known_whoever_finds_it(work: Callable[[], None], full: bool) -> None:
+    with pytest.raises(Exception) as caught:
+        work()
+    assert disk_is_full(caught.value) is full
+    above = RuntimeError("training failed")
+    above.__cause__ = caught.value
+    assert disk_is_full(above) is full

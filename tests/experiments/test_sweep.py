@@ -138,6 +138,12 @@ def start(file: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
+def trained(out: str) -> dict[str, tuple[int, bytes]]:
+    """The file that each trained run has written at the end of its training, and when."""
+    files = [path / "timing.json" for path in Path(out).rglob("model") if path.is_dir()]
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
 def at_work(out: str) -> set[int]:
     """The processes that hold a run's folder."""
     numbers = [path.read_text().strip() for path in Path(out).rglob(".lock")]
@@ -173,36 +179,38 @@ def test_a_killed_sweep_goes_on(rosetune: Verb) -> None:
     assert results("killed") == results("undisturbed")
 
 
-@pytest.mark.parametrize("free", [0, 20_000, 150_000])
-def test_a_full_disk_loses_nothing_and_is_said(rosetune: Verb, tmp_path: Path, free: int) -> None:
-    """Of two runs the first is done. The second finds no room, or no more than for the beginning of its files."""
+def test_a_full_disk_loses_nothing_and_is_said(
+    rosetune: Verb, tmp_path: Path, alone: dict[str, dict[str, bytes]]
+) -> None:
+    """Of two runs the first is done. The second finds no room, then room for the beginning of its files alone."""
 
-    def write(out: str, seeds: str) -> str:
+    def sweep(seeds: str) -> tuple[int, str]:
         Path("full.yaml").write_text(FULL.format(out=out, seeds=seeds), encoding="utf-8")
-        return "full.yaml"
+        code, said, _ = rosetune("sweep", "full.yaml")
+        return code, " ".join(said.split())
 
     with tiny_run.small_disk(tmp_path / "disk", 8) as disk:
-        out = str(disk / "out")
-        assert rosetune("sweep", write(out, "[1]"))[0] == 0
-        (first,) = results(out)
-        before = tiny_run.snapshot(Path(out, first))
-        filler = tiny_run.fill_disk(disk, but_for=free)
-        code, said, _ = rosetune("sweep", write(out, "[1, 2]"))
-        assert code == 1
-        assert "no space is left on the disk: free some and give the same command again" in " ".join(said.split())
-        assert tiny_run.snapshot(Path(out, first)) == before
-        filler.unlink()
-        assert rosetune("sweep", "full.yaml")[0] == 0
-        assert tiny_run.snapshot(Path(out, first)) == before
-        assert rosetune("sweep", write(str(tmp_path / "roomy"), "[1, 2]"))[0] == 0
-        assert results(out) == results(str(tmp_path / "roomy"))
-        assert len(results(out)) == 2
+        out = disk / "out"
+        assert sweep("[1]")[0] == 0
+        (first,) = results(str(out))
+        before = tiny_run.snapshot(out / first)
+        for free in (0, 150_000):
+            filler = tiny_run.fill_disk(disk, but_for=free)
+            code, said = sweep("[1, 2]")
+            assert code == 1
+            assert "seed 2: no space is left on the disk: free some and give the same command again" in said
+            assert tiny_run.snapshot(out / first) == before
+            filler.unlink()
+        assert sweep("[1, 2]")[0] == 0
+        assert tiny_run.snapshot(out / first) == before
+        assert results(str(out)) == {run: files for run, files in alone.items() if "vanilla" in run}
+        assert len(results(str(out))) == 2
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="looks for processes in /proc")
 def test_a_sweep_that_is_killed_again_and_again(rosetune: Verb) -> None:
-    chance, file = random.Random(0), plan("often", 40, ATTACK)
+    chance, file, done = random.Random(0), plan("often", 40, ATTACK), dict[str, tuple[int, bytes]]()
     for _ in range(5):
         sweep, seconds = start(file), chance.uniform(0.2, 8)
         began: list[float] = []
@@ -213,7 +221,9 @@ def test_a_sweep_that_is_killed_again_and_again(rosetune: Verb) -> None:
             return bool(began) and time.monotonic() - began[0] > seconds
 
         kill_while_it_trains(sweep, "often", ready)
+        done |= trained("often")
     assert rosetune("sweep", file, "--jobs", 2)[0] == 0
+    assert {**trained("often"), **done} == trained("often")  # what had been trained has not been trained again
     assert rosetune("sweep", plan("never", 40, ATTACK), "--jobs", 2)[0] == 0
     assert results("often") == results("never")
     assert len(results("never")) == 6
