@@ -142,8 +142,8 @@ def kept(n: int, risks: list[float] | None, upper: float | str, *, highest: bool
     if nans:
         logger.warning("step %d: %d of %d %s risks are NaN; they rank last", step, nans, n, what)
     sign = -1.0 if highest else 1.0
-    # sorted is stable, so that ties follow the order given.
     last = [not math.isfinite(risk) if upper == AUTO else math.isnan(risk) for risk in risks]
+    # sorted is stable, so that ties follow the order given.
     ranked = sorted(range(n), key=lambda i: (1, 0.0) if last[i] else (0, sign * risks[i]))
     chosen = set(ranked[:count])
     return [i in chosen for i in range(n)]
