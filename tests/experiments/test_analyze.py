@@ -81,6 +81,7 @@ def test_each_model_gets_the_same_noise_and_rows(run, rose, options):
     assert not (one.arrays["loss"] == two.arrays["loss"]).any()
 
 
+@pytest.mark.slow
 def test_a_killed_landscape_goes_on_and_ends_the_same(run, library, tmp_path):
     """SIGKILL after the first rows; the rows that are there are not computed again."""
     other = library.copy(library.run("plain"), tmp_path / "other")
@@ -179,7 +180,7 @@ def test_equal_clean_accuracy(kept, rose, options, library):
 
 
 def test_runs_of_other_data_are_not_compared(run, library, options):
-    pairs = library.run("pairs", task=str(library.home / "pairs.csv"))
+    pairs = library.run("pairs-analysed", task=str(library.home / "pairs.csv"))
     with pytest.raises(RunError, match="different data"):
         analyse("landscape", [str(run), str(pairs)], options)
 

@@ -39,9 +39,9 @@ SOMETIMES = ("rose-second", "rose-economy")
 ASCENDING = ("smart", "freelb", "rift")
 
 
-# Between them every objective meets every kind of mask, and every mask two kinds of objective; all pairs are slow.
-QUICK_OBJECTIVES = ("cross_entropy", "r_drop")
-QUICK_MASKS = ("none", "rose-ensemble", "child_tuning-F")
+# Every mask meets the plain objective, and every objective no mask and the ensemble; the other pairs are slow.
+QUICK_OBJECTIVES = ("cross_entropy",)
+QUICK_MASKS = ("none", "rose-ensemble")
 
 
 def each(pairs):

@@ -15,7 +15,7 @@ from rosetune.experiments.plan import AXES, Options, Part, Plan, Selection, nest
 from rosetune.experiments.quick import trainer_defaults
 from rosetune.experiments.search_space import is_shared
 from rosetune.recipes import method_axes, method_names
-from rosetune.report.paper import LAYOUTS
+from rosetune.runs.aggregate import LAYOUTS
 from rosetune.runs.config import DEFAULT_SEED, RUN_OPTIONS, RunConfig
 from rosetune.runs.figures import METRICS
 from rosetune.runs.sets import KINDS, SetName

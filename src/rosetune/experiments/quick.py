@@ -141,15 +141,15 @@ def check_length(epochs: float, max_steps: int) -> None:
     """
     if not math.isfinite(epochs):
         raise RunError(f"num_train_epochs must be a number of epochs, not {epochs}")
-    if max_steps == 0:
-        raise RunError(
-            "max_steps=0 trains nothing, and the head of the model would stay random: give more, or leave it out for "
-            "num_train_epochs, or `rosetune evaluate --model_name_or_path MODEL --task TASK` for a model as it is"
-        )
     if max_steps <= 0 and epochs <= 0:
         raise RunError(
             f"num_train_epochs={epochs:g} trains nothing, and the head of the model would stay random: give more, or "
             "`rosetune evaluate --model_name_or_path MODEL --task TASK` for a model as it is"
+        )
+    if max_steps == 0:
+        raise RunError(
+            "max_steps=0 trains nothing, and the head of the model would stay random: give more, or leave it out for "
+            "num_train_epochs, or `rosetune evaluate --model_name_or_path MODEL --task TASK` for a model as it is"
         )
 
 

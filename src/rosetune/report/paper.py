@@ -10,16 +10,14 @@ from rich.text import Text
 from rosetune.report.console import BREAK, Grid, print_grid
 from rosetune.report.published import SOURCE, paper_models, published
 from rosetune.report.sheets import Entry, Printed, Sheet, by_method, by_value, is_option
-from rosetune.runs.aggregate import DROP, Aggregate, aggregate
+from rosetune.runs.aggregate import DROP, LAYOUTS, Aggregate, aggregate
 from rosetune.runs.figures import METRICS
 from rosetune.runs.groups import value_text
 from rosetune.runs.run import Run
 from rosetune.runs.tested import Row
 from rosetune.runs.values import RunError, flat, guess
 
-__all__ = ["LAYOUTS", "PaperTable", "print_table", "sheet_grid", "table"]
-
-LAYOUTS = ("table1", "table2", "table3")
+__all__ = ["PaperTable", "print_table", "sheet_grid", "table"]
 
 
 @dataclass(frozen=True)

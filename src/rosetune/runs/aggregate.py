@@ -16,7 +16,9 @@ from rosetune.runs.sets import SetName
 from rosetune.runs.tested import Row, against_baselines, choose_baselines
 from rosetune.runs.values import RunError
 
-__all__ = ["AVERAGE", "DROP", "Aggregate", "aggregate"]
+__all__ = ["AVERAGE", "DROP", "LAYOUTS", "Aggregate", "aggregate"]
+
+LAYOUTS = ("table1", "table2", "table3")  # of the ROSE paper
 
 AVERAGE, DROP = Column(None, "average"), Column(None, "drop")
 Figures = dict[Run, dict[str, Figure]]
