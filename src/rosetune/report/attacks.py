@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 
-from rosetune.report.console import Grid, interval_cell, percent, print_grid, set_title
-from rosetune.robustness.attacks.summary import Transferred
+from rosetune.report.console import Grid, interval_cell, percent, print_grid, set_title, share_cell
+from rosetune.robustness.attacks.summary import AT_MOST, Transferred
 from rosetune.robustness.attacks.text import Text as Words
 from rosetune.runs.attacked import Attacked, transferred
 from rosetune.runs.compare import common_success
@@ -19,12 +19,14 @@ from rosetune.runs.run import Run
 
 __all__ = [
     "TRIED_ON_THE_OTHER",
+    "UPPER_BOUND",
     "attack_grid",
     "example_lines",
     "fooled_share",
     "print_attacks",
     "success_grid",
     "transfer_grid",
+    "words_grid",
 ]
 
 SHOWN = 3  # adversarial examples
@@ -45,6 +47,9 @@ TRIED_ON_THE_OTHER = (
     "unchanged text right (-: `rosetune attack A B` has not tried). Where few are found on a model, but those found "
     "on the other fool it, the search stalled on its confidence: that is no robustness."
 )
+UPPER_BOUND = (
+    "Upper bounds: the searches are greedy, and another one may need fewer words. 10%: of the words of the text."
+)
 _FLAT = "A search by confidence stalls on a model whose confidence is merely flat, robust or not"
 _OTHERS = "then few examples are found on it, but those found on others fool it."
 _ALONE = "name a second run in the same call to see what fooled the one tried on the other."
@@ -54,6 +59,8 @@ def print_attacks(out: Console, attacked: Attacked) -> None:
     """Tables of all attacks and of the transfer, what they lack, and a few adversarial examples."""
     print_grid(out, attack_grid(attacked))
     out.print(Text(_EXPLAINED))
+    out.print()
+    print_grid(out, words_grid(attacked))
     for line in _vain(attacked):
         out.print(Text(line))
     if attacked.transfer:
@@ -92,6 +99,22 @@ def attack_grid(attacked: Attacked) -> Grid:
             queries = "-" if f["mean_queries"] is None else f"{f['mean_queries']:.0f}"
             cells = (percent(f["clean_accuracy"]), under, success, queries, percent(f["mean_share_changed"]))
             grid.rows.append((escape(f"  {name}" if len(names) > 1 else attack), str(f["n"]), *cells))
+    return grid
+
+
+def words_grid(attacked: Attacked) -> Grid:
+    """What accuracy is left after at most so many changed words, of every attack on every run."""
+    names = _short_names([*attacked.figures])
+    columns = ("attack", *(f"{limit} %" if limit.isdigit() else limit for limit in AT_MOST), "any %")
+    grid = Grid("Accuracy after at most so many changed words [95%]", columns, caption=UPPER_BOUND)
+    for attack in attacked.attacks:
+        if len(names) > 1:
+            grid.rows.append((escape(attack), *("" for _ in columns[1:])))
+        for run, name in names.items():
+            f = attacked.figures[run][attack]
+            cells = [share_cell(f["at_most_words"][limit]) for limit in AT_MOST]
+            under = [f[f"accuracy_under_attack{end}"] for end in ("", "_low", "_high")]
+            grid.rows.append((escape(f"  {name}" if len(names) > 1 else attack), *cells, interval_cell(*under)))
     return grid
 
 
