@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from rosetune.optim import SelectiveAdamW
     from rosetune.robustness.face import attack, compare, evaluate
     from rosetune.runs.averages import averages
+    from rosetune.runs.gate import gate
     from rosetune.runs.run import Run, find_runs
     from rosetune.runs.table import examples, scores
     from rosetune.trainer import RobustTrainer
@@ -81,6 +82,7 @@ _HOME = {
     "Run": "rosetune.runs.run",
     "find_runs": "rosetune.runs.run",
     "averages": "rosetune.runs.averages",
+    "gate": "rosetune.runs.gate",
     "scores": "rosetune.runs.table",
     "examples": "rosetune.runs.table",
 }
@@ -128,6 +130,7 @@ __all__ = [
     "evaluate",
     "examples",
     "find_runs",
+    "gate",
     "scores",
 ]
 

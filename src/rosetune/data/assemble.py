@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from datasets import Dataset
 
-from rosetune.data.grouped import groups_of
 from rosetune.data.gaps import Gaps, empty_texts, refuse_gaps, without_label
+from rosetune.data.grouped import groups_of
 from rosetune.data.labels import UNLABELLED, check_classes, in_order, label_cells, label_name, numbers_of
 from rosetune.data.options import ReadOptions
 from rosetune.data.rows import RESERVED, TaskData, make_dataset, make_task_data, take, text_keys

@@ -31,6 +31,7 @@ from rosetune.runs.run import Run, RunError
 from rosetune.runs.sets import SetName
 
 __all__ = [
+    "NOTHING_ELSE",
     "evaluate_again",
     "evaluate_along",
     "evaluate_run",
@@ -124,7 +125,11 @@ def evaluate_again(
         with locked(finished.folder):
             bring_up_to_date(finished.folder)
     elsewhere = any(value is not None for value in moved.values())
-    if not elsewhere and not measures.given() and not missing_kinds(finished.folder / "predictions", config.sets, noises):
+    if (
+        not elsewhere
+        and not measures.given()
+        and not missing_kinds(finished.folder / "predictions", config.sets, noises)
+    ):
         write_metrics(finished.folder, finished.labels)
     else:
         data = checked_data(finished, config)
@@ -156,7 +161,7 @@ def evaluate_along(
         RunError: the run is not finished, or the data is not the data it was trained on.
     """
     wanted = ("clean", *config_now(Run.open(run), kinds, moved, noises).sets)
-    finished = evaluate_again(run, wanted, noises, **moved)
+    finished = evaluate_again(run, wanted, noises, NOTHING_ELSE, **moved)
     folder, checkpoints = finished.folder, {step_of(path): path for path in checkpoints_of(finished.folder)}
     if checkpoints and not any(about["end"] for about in finished.steps.values()):
         step, epoch = end_step(folder, checkpoints)

@@ -12,7 +12,7 @@ from rosetune.data.rows import TaskData, text_keys
 from rosetune.data.summary import shared_texts, summarise
 from rosetune.data.tables import DataError
 from rosetune.experiments.data import checked_data, further_file, load_data
-from rosetune.experiments.evaluate import evaluate_run, predict_rows, write_metrics
+from rosetune.experiments.evaluate import NOTHING_ELSE, evaluate_run, predict_rows, write_metrics
 from rosetune.experiments.folder import claim_folder, give_back, holds, make_folder
 from rosetune.experiments.lock import locked
 from rosetune.experiments.measured import ask_for, note_features
@@ -105,7 +105,7 @@ def evaluate_file(
     *,
     reading: Mapping[str, Any] | None = None,
     read: LabelledFile | None = None,
-    measures: Measures = Measures(),
+    measures: Measures = NOTHING_ELSE,
 ) -> Run:
     """Evaluate a finished run on another labelled file, as a set by the name of the file.
 

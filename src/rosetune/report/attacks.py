@@ -10,10 +10,11 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 
-from rosetune.report.console import Grid, interval_cell, percent, print_grid, set_title, share_cell
+from rosetune.report.console import Grid, difference_cell, interval_cell, percent, print_grid, set_title, share_cell
 from rosetune.robustness.attacks.summary import AT_MOST, Transferred
 from rosetune.robustness.attacks.text import Text as Words
 from rosetune.runs.attacked import Attacked, transferred
+from rosetune.runs.changed import differences_at_words
 from rosetune.runs.compare import common_success
 from rosetune.runs.run import Run
 
@@ -26,6 +27,7 @@ __all__ = [
     "print_attacks",
     "success_grid",
     "transfer_grid",
+    "words_differences_grid",
     "words_grid",
 ]
 
@@ -115,6 +117,22 @@ def words_grid(attacked: Attacked) -> Grid:
             cells = [share_cell(f["at_most_words"][limit]) for limit in AT_MOST]
             under = [f[f"accuracy_under_attack{end}"] for end in ("", "_low", "_high")]
             grid.rows.append((escape(f"  {name}" if len(names) > 1 else attack), *cells, interval_cell(*under)))
+    return grid
+
+
+def words_differences_grid(a: Sequence[Run], b: Sequence[Run], titles: Mapping[str, str]) -> Grid:
+    """Accuracy of two groups of runs under each attack, by the largest number of words that it changed.
+
+    Args:
+        titles: of the attacks, by the names of their sets.
+    """
+    columns = ("", "A %", "B %", "B - A [95%]")
+    grid = Grid("Accuracy after at most so many changed words", columns, caption=UPPER_BOUND)
+    for name, title in titles.items():
+        grid.rows.append((escape(title), "", "", ""))
+        for limit, d in differences_at_words(a, b, name).items():
+            said = f"  {limit} word{'' if limit == '1' else 's'}" if str(limit).isdigit() else f"  {limit}"
+            grid.rows.append((said, percent(d.a.value), percent(d.b.value), difference_cell(d)))
     return grid
 
 

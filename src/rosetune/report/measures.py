@@ -13,7 +13,7 @@ __all__ = ["further_grids", "threshold_note"]
 Sets = Mapping[str, Mapping[str, Any]]
 _CHOSEN = {
     "validation": "validation rows, which are neither trained on nor reported",
-    "held out": "the training rows that were held out to choose the checkpoint",
+    "held_out": "the training rows that were held out to choose the checkpoint",
     "clean": "the clean set itself, for want of other rows: on it the rate is met by construction",
 }
 

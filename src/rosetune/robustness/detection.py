@@ -81,7 +81,7 @@ def choose_threshold(negatives: ArrayLike, rate: float = 0.01, chosen_on: str = 
     Args:
         negatives: log-odds of the rows of the other classes.
         rate: in (0, 1).
-        chosen_on: "validation" (rows that are neither trained on nor reported), "held out" (training rows that also
+        chosen_on: "validation" (rows that are neither trained on nor reported), "held_out" (training rows that also
             chose the checkpoint) or "clean" (the set that is reported, so that the rate on it is met by construction).
 
     Returns:
@@ -130,15 +130,27 @@ def recall(
     if not len(scores):
         raise ValueError("no positives")
     rng = np.random.default_rng(seed)
-    found = []
-    for value, times in zip(*np.unique(threshold.draws(resamples, rng), return_counts=True), strict=True):
-        sums, sizes = cluster_sums(np.atleast_2d((scores > value).astype(float)), clusters)
-        found.append(resampled_means(sums, sizes, int(times), rng, lambda rows, count: count @ rows[0]))
-    draws, value = np.concatenate(found), float(np.mean(scores > threshold.value))
+    thresholds, value = threshold.draws(resamples, rng), float(np.mean(scores > threshold.value))
+    draws: Floats
+    if clusters is None:  # of n independent positives a draw has a binomial number above its threshold
+        above = 1 - np.searchsorted(np.sort(scores), thresholds, side="right") / len(scores)
+        draws = rng.binomial(len(scores), above) / len(scores)
+    else:
+        draws = np.concatenate(
+            [
+                _draws((scores > one).astype(float), clusters, int(times), rng)
+                for one, times in zip(*np.unique(thresholds, return_counts=True), strict=True)
+            ]
+        )
     if np.ptp(draws) > 0:
         return Estimate(len(scores), value, *quantiles(draws, level))
     k = len(scores) if clusters is None else len({*clusters})
     return Estimate(len(scores), value, *clopper_pearson(value * k, k, level))
+
+
+def _draws(hits: Floats, clusters: Sequence[Any], times: int, rng: np.random.Generator) -> Floats:
+    sums, sizes = cluster_sums(hits[None], clusters)
+    return resampled_means(sums, sizes, times, rng, lambda rows, count: count @ rows[0])
 
 
 def roc_auc(
@@ -150,7 +162,7 @@ def roc_auc(
 ) -> Estimate:
     """Area under the ROC curve: the share of pairs whose positive has the higher score, a tie counting half.
 
-        var = sum over clusters of (sum over its positives of (V_i - A) / m + sum over its negatives of (W_j - A) / n)^2
+        var = sum over clusters of (sum of (V_i - A) / m over its positives + sum of (W_j - A) / n over the others)^2
 
     V_i is the share of negatives below positive i, W_j that of positives above negative j: without clusters DeLong's
     variance, but for a factor of (m - 1) / m. The interval is normal on the scale of the log-odds of A. Where A is 0

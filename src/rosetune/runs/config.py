@@ -134,7 +134,9 @@ class RunConfig:
     )
     positive_label: str | None = field(
         default=None,
-        metadata=about("the class to tell from the rest: ROC AUC, and recall (default: of two labels the second)", "L"),
+        metadata=about(
+            "the class to tell from the rest: ROC AUC, and recall (default: of two labels the second)", "L"
+        ),
     )
     false_positive_rate: float | None = field(
         default=None, metadata=about("at which recall is read (default: 0.01)", "SHARE")

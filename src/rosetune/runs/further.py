@@ -60,11 +60,9 @@ def _threshold(
     """Chosen on rows that are not reported, where the run has some, else on the clean set."""
     rate = measures.false_positive_rate or DEFAULT_RATE
     place = run.folder / "predictions" / VALIDATION
-    for name, chosen_on in (("validation", "validation"), ("held_out", "held out")):
-        if (path := place / f"{name}.jsonl").is_file():
-            rows = read_lines(path, "remove it and evaluate again")
-            break
-    else:
-        rows, chosen_on = sets.get("clean", []), "clean"
+    chosen_on = next((name for name in ("validation", "held_out") if (place / f"{name}.jsonl").is_file()), "clean")
+    rows = sets.get("clean", [])
+    if chosen_on != "clean":
+        rows = read_lines(place / f"{chosen_on}.jsonl", "remove it and evaluate again")
     _, negatives = scores_by_class(rows, labels, positive)
     return choose_threshold(negatives, rate, chosen_on)

@@ -94,7 +94,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
             measures.positive(run.labels)
     if known.along_training:
         if asked:
-            raise RunError(f"--along_training follows accuracy: ask for --{[*asked][0]} in a call of its own")
+            raise RunError(f"--along_training follows accuracy: ask for --{next(iter(asked))} in a call of its own")
         if "test_file" in given:
             raise RunError("--along_training follows the sets of --sets: evaluate on --test_file in a call of its own")
         from rosetune.runs.along import check_followed
@@ -130,7 +130,9 @@ def _evaluate(
     for run in map(Run.open, known.runs):
         folder = str(run)
         if test_file is not None and folder not in read:
-            evaluate_again(folder, kinds, noises, measures, **moved, test_file=test_file)  # the run's own, which has moved
+            evaluate_again(
+                folder, kinds, noises, measures, **moved, test_file=test_file
+            )  # the run's own, which has moved
             continue
         if test_file is None or known.sets is not None:
             evaluate_again(folder, kinds, noises, measures, **moved)

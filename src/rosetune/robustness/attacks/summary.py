@@ -39,7 +39,7 @@ def within(result: Mapping[str, Any], at_most: str) -> bool:
 
 def changed_words(
     results: Sequence[Mapping[str, Any]], limits: Iterable[str] = AT_MOST
-) -> dict[str, dict[str, float | None]]:
+) -> dict[str, dict[str, float]]:
     """Accuracy under an attack of at most k changed words, read off an attack without that limit.
 
         (rows that are right before - those that the attack misled with at most k changed words) / rows

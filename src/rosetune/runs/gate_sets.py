@@ -1,0 +1,95 @@
+"""Which sets a gate looks at, what each is compared with, and what makes one that is missing."""
+
+from rosetune.robustness.noise_families import NOISES
+from rosetune.runs.gate_limits import Limits
+from rosetune.runs.run import Run
+from rosetune.runs.sets import KINDS, SetName
+from rosetune.runs.values import RunError
+
+__all__ = ["absent", "reference", "selected", "to_make"]
+
+_OF_ATTACKS = ("min_accuracy_under_attack", "max_success_rate")
+
+
+def selected(run: Run, limits: Limits, *, with_baseline: bool = False) -> list[str]:
+    """The robust sets and attacks that are looked at, in the order of a table.
+
+    Args:
+        with_baseline: whether attacks count without a limit of their own.
+
+    Raises:
+        RunError: a named set is not there, or an attack that would be looked at is not finished.
+    """
+    there = [name for name in run.sets() if not SetName.parse(name).is_original]
+    if limits.sets is None:
+        found = [name for name in there if SetName.parse(name).robust]
+    else:
+        found = []
+        for word in limits.sets:
+            of_word = [name for name in there if word in _words_for(name)]
+            if not of_word and word not in run.attacks:
+                raise RunError(f"{run} was not evaluated on {word}: {to_make(word, run)}")
+            found += of_word
+    counts = with_baseline or bool({*limits.given()} & {*_OF_ATTACKS})
+    for attack, (header, results) in run.attacks.items() if counts else ():
+        asked = limits.sets is None or {*_words_for(SetName.of_attack(attack).name)} & {*limits.sets}
+        if asked and not header["finished"]:
+            raise RunError(
+                f"the attack {attack} on {run} is not finished ({len(results)} of {header.get('rows', '?')} rows): "
+                "give its command again, which goes on, or name the sets to look at with --sets"
+            )
+    return sorted({*found}, key=lambda name: SetName.parse(name).sort_key)
+
+
+def _words_for(name: str) -> tuple[str | None, ...]:
+    """All that stands for a set in --sets: its name, its kind, a noise of the curve, an attack."""
+    parsed = SetName.parse(name)
+    return name, parsed.kind, parsed.noise if parsed.on_curve else None, parsed.attack
+
+
+def reference(run: Run, name: str) -> str | None:
+    """The set with the unperturbed texts of another, under the same ids; None where there is none."""
+    parsed = SetName.parse(name)
+    if parsed.kind in ("noise", "noise_curve"):
+        return "clean"
+    return parsed.originals if parsed.kind == "advglue" and parsed.originals in run.sets() else None
+
+
+def to_make(word: str, run: Run) -> str:
+    """What makes a set that is missing."""
+    parsed = SetName.parse(word)
+    noise = parsed.noise if parsed.on_curve else word
+    if parsed.kind == "noise_curve" and word == "noise_curve":
+        return f"`rosetune evaluate {run} --sets noise_curve` makes it"
+    if noise in NOISES:
+        return f"`rosetune evaluate {run} --sets noise_curve --noises {noise}` makes it"
+    if parsed.kind in KINDS:
+        return f"`rosetune evaluate {run} --sets {parsed.kind}` makes it"
+    if parsed.kind == "file":
+        return f"`rosetune evaluate {run} --test_file FILE` makes it"
+    attack = parsed.attack or ("deepwordbug" if word == "attack" else word)
+    if word == "attack" or attack.partition("-")[0] in _attacks():
+        return f"`rosetune attack {run} --attack {attack.partition('-')[0]}` makes it"
+    there = ", ".join(dict.fromkeys(str(part) for name in run.sets() for part in _words_for(name) if part))
+    return f"choose among {there or 'nothing'}"
+
+
+def _attacks() -> tuple[str, ...]:
+    from rosetune.robustness.attacks.recipes import RECIPES
+
+    return ("attack", *RECIPES)
+
+
+def absent(run: Run, limit: str) -> RunError:
+    """What to say where a limit finds nothing to look at."""
+    if limit in _OF_ATTACKS:
+        what, remedy = "finished attacks", f"`rosetune attack {run} --attack deepwordbug` makes one"
+    elif limit == "min_accuracy":
+        what, remedy = "the clean set", f"`rosetune evaluate {run} --sets clean` makes it"
+    elif limit == "min_recall":
+        what = "the recall of one label at a threshold"
+        ask = "" if len(run.labels) == 2 else " --positive_label LABEL"
+        remedy = f"`rosetune evaluate {run}{ask}` measures it"
+    else:
+        what, remedy = "robust sets", f"`rosetune evaluate {run} --sets noise` makes some"
+    return RunError(f"{limit} looks at {what}, which {run} lacks: {remedy}")
