@@ -46,6 +46,7 @@ EXCEPTIONS = {
     ("rosetune.report.listing", "rosetune.methods"),
     ("rosetune.report.listing", "rosetune.augmentation"),
     ("rosetune.experiments.evaluate", "rosetune.report.card"),
+    ("rosetune.experiments.evaluate", "rosetune.report.robustness_card"),
 }
 # The package's own names are found when they are asked for.
 LAZY = {"rosetune": {name for name in MODULES if name != "rosetune"}}

@@ -20,6 +20,7 @@ from rosetune.experiments.models import load_trained, quiet_libraries
 from rosetune.experiments.quick import missing_kinds
 from rosetune.experiments.upgrade import bring_up_to_date
 from rosetune.report.card import model_card
+from rosetune.report.robustness_card import robustness_card
 from rosetune.robustness.evaluation import default_length, predict
 from rosetune.robustness.rows import prediction_rows
 from rosetune.robustness.sets import EvaluationSet, evaluation_sets
@@ -271,10 +272,14 @@ def write_metrics(folder: Path, labels: Sequence[str]) -> None:
 
 
 def write_card(run: Run, metrics: Mapping[str, Any]) -> None:
-    """Bring the model card beside the weights up to date; one that says the same is left alone."""
-    path, text = run.folder / "model" / "README.md", model_card(run, metrics)
-    if path.parent.is_dir() and not (path.is_file() and path.read_text(encoding="utf-8") == text):
-        write_text(path, text)
+    """Bring the cards beside the weights up to date, of model and robustness; one that says the same is left alone."""
+    place = run.folder / "model"
+    if not place.is_dir():
+        return
+    cards = {"README.md": model_card(run, metrics), "ROBUSTNESS.md": robustness_card(run, metrics)}
+    for path, text in ((place / name, text) for name, text in cards.items()):
+        if not (path.is_file() and path.read_text(encoding="utf-8") == text):
+            write_text(path, text)
 
 
 def _note(path: Path, parts: Mapping[str, int]) -> None:

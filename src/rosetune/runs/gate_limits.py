@@ -31,7 +31,7 @@ class Limits:
     )
     min_recall: float | None = field(
         default=None,
-        metadata=about("recall of the positive label, clean and on each robust set, at the threshold", "SHARE"),
+        metadata=about("recall of the positive label, clean and on robust sets, at the run's threshold", "SHARE"),
     )
     max_drop: float | None = field(
         default=None, metadata=about("points of accuracy that the perturbation of the same texts takes", "POINTS")
