@@ -27,7 +27,7 @@ def test_recall_is_the_best_that_the_roc_curve_has_at_the_rate(rate: float) -> N
     assert threshold is not None
     fpr, tpr, _ = roc_curve([1] * 40 + [0] * 130, [*POSITIVES, *NEGATIVES], drop_intermediate=False)
     assert recall(POSITIVES, threshold).value == pytest.approx(tpr[fpr <= rate].max())
-    assert np.mean(NEGATIVES > threshold.value) <= rate
+    assert np.mean(threshold.value < NEGATIVES) <= rate
 
 
 def test_tied_scores_never_exceed_the_rate() -> None:

@@ -105,6 +105,7 @@ def test_a_comparison_is_computed_without_torch(tmp_path):
     loaded = program(
         "import rosetune, rosetune.cli as cli\n"
         "cli.main(['compare', *sys.argv[1:]])\n"
+        "cli.main(['gate', sys.argv[2], '--baseline', sys.argv[1], '--max_drop', '90'])\n"
         "assert len(rosetune.scores(rosetune.find_runs(sys.argv[1:]))) == 4\n"
         "assert len(rosetune.examples(rosetune.find_runs(sys.argv[1:]))) == 160",
         *map(str, runs),

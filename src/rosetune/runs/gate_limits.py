@@ -57,7 +57,7 @@ class Limits:
     words: str | None = field(
         default=None,
         metadata=about(
-            "of an attack only what took at most so many changed words counts, such as 2 or 10%% (default: any number)",
+            "of an attack only what took at most so many changed words counts: 2, or 10%% (default: any number)",
             "N",
         ),
     )

@@ -58,13 +58,11 @@ def reference(run: Run, name: str) -> str | None:
 def to_make(word: str, run: Run) -> str:
     """What makes a set that is missing."""
     parsed = SetName.parse(word)
+    if word in KINDS or parsed.kind in ("clean", "advglue") or (parsed.kind == "noise" and parsed.noise):
+        return f"`rosetune evaluate {run} --sets {word if word in KINDS else parsed.kind}` makes it"
     noise = parsed.noise if parsed.on_curve else word
-    if parsed.kind == "noise_curve" and word == "noise_curve":
-        return f"`rosetune evaluate {run} --sets noise_curve` makes it"
     if noise in NOISES:
         return f"`rosetune evaluate {run} --sets noise_curve --noises {noise}` makes it"
-    if parsed.kind in KINDS:
-        return f"`rosetune evaluate {run} --sets {parsed.kind}` makes it"
     if parsed.kind == "file":
         return f"`rosetune evaluate {run} --test_file FILE` makes it"
     attack = parsed.attack or ("deepwordbug" if word == "attack" else word)
