@@ -123,7 +123,7 @@ def refused(message: str, *words: Any, **limits: Any) -> None:
 
 
 def test_what_is_missing_is_named_with_the_command_that_makes_it(run: Run, tmp_path: Path) -> None:
-    bare = write_run(tmp_path / "bare", {"clean": outcomes(9, 1)}, metrics=True)
+    bare = write_run(tmp_path / "bare", {"clean": outcomes(18, 2)})
     refused(f"`rosetune evaluate {bare} --sets noise` makes some", bare, max_drop=5)
     refused(f"`rosetune attack {bare} --attack deepwordbug` makes one", bare, min_accuracy_under_attack=0.5)
     refused(f"`rosetune evaluate {bare} --sets advglue` makes it", bare, max_drop=5, sets="advglue")
@@ -154,7 +154,7 @@ def test_wrong_use(run: Run, tmp_path: Path) -> None:
     refused("changed words", run, max_success_rate=0.5, words="many")
     refused("there is no folder", tmp_path / "gone", min_accuracy=0.5)
     refused("compare two different runs", run, baseline=run)
-    three = write_run(tmp_path / "three", {"clean": outcomes(3, 1)}, labels=("a", "b", "c"), metrics=True)
+    three = write_run(tmp_path / "three", {"clean": outcomes(3, 1)}, labels=("a", "b", "c"))
     refused("--positive_label LABEL", three, min_recall=0.5)
     numbers = write_run(tmp_path / "numbers", {}, labels=())
     refused("regression", numbers, min_accuracy=0.5)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rosetune.robustness.rows import clusters_of, set_metrics
+from rosetune.robustness.rows import clusters_of
 from rosetune.robustness.statistics import Difference, Estimate, difference, estimate
 from rosetune.runs.changed import at_most_words, differences_at_words
 from rosetune.runs.compare import not_compared, paired, rows_difference
@@ -139,6 +139,8 @@ def _checks(run: Run, limit: str, names: Sequence[str], wanted: Limits, notes: l
 
 
 _WITHOUT = {
+    "min_accuracy": "of which no row has a label",
+    "min_robust_accuracy": "of which no row has a label",
     "max_drop": "which has no unperturbed texts of its own",
     "max_flip_rate": "which has no unperturbed texts of its own",
     "min_recall": "which holds no row of the class",
@@ -196,9 +198,9 @@ def _no_attack(names: Sequence[str]) -> list[str]:
     return [name for name in names if SetName.parse(name).kind not in ("attack", "clean")]
 
 
-def _accuracy(run: Run, name: str) -> Estimate:
-    known = run.metrics["sets"].get(name) or set_metrics(run.rows(name), run.labels)
-    return Estimate(*(known[key] for key in ("n", "accuracy", "low", "high")))
+def _accuracy(run: Run, name: str) -> Estimate | None:
+    rows = [row for row in run.rows(name) if row["gold"] is not None]
+    return _share([row["prediction"] == row["gold"] for row in rows], rows)
 
 
 def _share(values: Sequence[bool], rows: Rows) -> Estimate | None:
