@@ -53,7 +53,7 @@ def test_only_the_reported_file_needs_the_column(tmp_path: Path) -> None:
 
 def test_what_is_no_column_of_groups(tmp_path: Path) -> None:
     path = str(write(tmp_path / "my.csv", [str(i) for i in range(101)]))
-    with pytest.raises(DataError, match="101 different values in 101 rows: .* at most 100 groups"):
+    with pytest.raises(DataError, match=r"101 different values in 101 rows: .* at most 100 groups"):
         load_labelled_file(path, ["text"], None, ["bad", "good"], ReadOptions(group_column="language"))
     with pytest.raises(DataError, match="--group_column is for data files of your own"):
         load_task("sst2", group_column="language")

@@ -108,7 +108,7 @@ def gate(
     names, notes = selected(opened, wanted, with_baseline=before is not None), list[str]()
     checks = [check for limit in wanted.given() for check in _checks(opened, limit, names, wanted, notes)]
     if before is not None:
-        checks += _against(opened, before, names, wanted)
+        checks += _baseline_checks(opened, before, names, wanted)
     order = (*LIMITS, BASELINE)
     ordered = sorted(checks, key=lambda check: (order.index(check.limit), SetName.parse(check.set).sort_key))
     return Verdict(str(opened), None if before is None else str(before), tuple(ordered), tuple(notes), wanted.words)
@@ -156,7 +156,7 @@ def _check(limit: str, name: str, found: Estimate, bound: float) -> Check:
     return Check(limit, name, found.n, value, low, high, bound, holds, sure)
 
 
-def _against(run: Run, baseline: Run, names: Sequence[str], wanted: Limits) -> Iterator[Check]:
+def _baseline_checks(run: Run, baseline: Run, names: Sequence[str], wanted: Limits) -> Iterator[Check]:
     """What the run must keep of another: not be shown to be worse, and decline by no more than so many points."""
     a, b = paired([baseline], [run])
     there = {
@@ -217,7 +217,7 @@ def _success(run: Run, words: str | None, name: str) -> Estimate | None:
     return _share([row["prediction"] == "broken" for row in rows], rows)
 
 
-def _beside(run: Run, name: str) -> tuple[Rows, Rows] | None:
+def _paired_rows(run: Run, name: str) -> tuple[Rows, Rows] | None:
     """The rows of the unperturbed texts and of the perturbed ones, in one order."""
     other = reference(run, name)
     if other is None:
@@ -228,7 +228,7 @@ def _beside(run: Run, name: str) -> tuple[Rows, Rows] | None:
 
 
 def _drop(run: Run, name: str) -> Estimate | None:
-    sides = _beside(run, name)
+    sides = _paired_rows(run, name)
     if sides is None:
         return None
     pairs = [(b, a) for b, a in zip(*sides, strict=True) if a["gold"] is not None]
@@ -238,7 +238,7 @@ def _drop(run: Run, name: str) -> Estimate | None:
 
 
 def _flips(run: Run, name: str) -> Estimate | None:
-    sides = _beside(run, name)
+    sides = _paired_rows(run, name)
     return sides and _share([b["prediction"] != a["prediction"] for b, a in zip(*sides, strict=True)], sides[1])
 
 
