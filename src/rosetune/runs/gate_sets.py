@@ -1,5 +1,6 @@
 """Which sets a gate looks at, what each is compared with, and what makes one that is missing."""
 
+from rosetune.robustness.attacks.recipes import RECIPES
 from rosetune.robustness.noise_families import NOISES
 from rosetune.runs.gate_limits import Limits
 from rosetune.runs.run import Run
@@ -24,15 +25,15 @@ def selected(run: Run, limits: Limits, *, with_baseline: bool = False) -> list[s
     if limits.sets is None:
         found = [name for name in there if SetName.parse(name).robust]
     else:
-        found = []
+        found, begun = [], {word for name in run.attacks for word in _words_for(run, SetName.of_attack(name).name)}
         for word in limits.sets:
-            of_word = [name for name in there if word in _words_for(name)]
-            if not of_word and word not in run.attacks:
+            of_word = [name for name in there if word in _words_for(run, name)]
+            if not of_word and word not in begun:
                 raise RunError(f"{run} was not evaluated on {word}: {to_make(word, run)}")
             found += of_word
     counts = with_baseline or bool({*limits.given()} & {*_OF_ATTACKS})
     for attack, (header, results) in run.attacks.items() if counts else ():
-        asked = limits.sets is None or {*_words_for(SetName.of_attack(attack).name)} & {*limits.sets}
+        asked = limits.sets is None or {*_words_for(run, SetName.of_attack(attack).name)} & {*limits.sets}
         if asked and not header["finished"]:
             raise RunError(
                 f"the attack {attack} on {run} is not finished ({len(results)} of {header.get('rows', '?')} rows): "
@@ -41,10 +42,11 @@ def selected(run: Run, limits: Limits, *, with_baseline: bool = False) -> list[s
     return sorted({*found}, key=lambda name: SetName.parse(name).sort_key)
 
 
-def _words_for(name: str) -> tuple[str | None, ...]:
-    """All that stands for a set in --sets: its name, its kind, a noise of the curve, an attack."""
+def _words_for(run: Run, name: str) -> tuple[str | None, ...]:
+    """All that stands for a set in --sets: its name, its kind, a noise of the curve, an attack by recipe or file."""
     parsed = SetName.parse(name)
-    return name, parsed.kind, parsed.noise if parsed.on_curve else None, parsed.attack
+    header, _ = run.attacks.get(parsed.attack or "", ({}, []))
+    return name, parsed.kind, parsed.noise if parsed.on_curve else None, parsed.attack, header.get("recipe")
 
 
 def reference(run: Run, name: str) -> str | None:
@@ -65,17 +67,11 @@ def to_make(word: str, run: Run) -> str:
         return f"`rosetune evaluate {run} --sets noise_curve --noises {noise}` makes it"
     if parsed.kind == "file":
         return f"`rosetune evaluate {run} --test_file FILE` makes it"
-    attack = parsed.attack or ("deepwordbug" if word == "attack" else word)
-    if word == "attack" or attack.partition("-")[0] in _attacks():
-        return f"`rosetune attack {run} --attack {attack.partition('-')[0]}` makes it"
-    there = ", ".join(dict.fromkeys(str(part) for name in run.sets() for part in _words_for(name) if part))
+    attack = "deepwordbug" if word == "attack" else (parsed.attack or word).partition("-")[0]
+    if attack in RECIPES:
+        return f"`rosetune attack {run} --attack {attack}` makes it"
+    there = ", ".join(dict.fromkeys(str(part) for name in run.sets() for part in _words_for(run, name) if part))
     return f"choose among {there or 'nothing'}"
-
-
-def _attacks() -> tuple[str, ...]:
-    from rosetune.robustness.attacks.recipes import RECIPES
-
-    return ("attack", *RECIPES)
 
 
 def absent(run: Run, limit: str) -> RunError:
