@@ -4,21 +4,18 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from datasets import Dataset
-
-from rosetune.data.altered import flip_labels, hold_out_rows, rare_labels
+from rosetune.data.altered import hold_out_rows
 from rosetune.data.labelled import LabelledFile, load_labelled_file
 from rosetune.data.options import ReadOptions
-from rosetune.data.rows import TaskData, shuffled_subset, take, text_keys
+from rosetune.data.rows import TaskData
 from rosetune.data.sources import load_task
-from rosetune.data.split import shuffled
 from rosetune.data.tasks import find_task
 from rosetune.runs.config import RunConfig
 from rosetune.runs.measures import Measures
 from rosetune.runs.run import Run, RunError
 from rosetune.runs.texts import reading_of
 
-__all__ = ["checked_data", "config_now", "further_file", "load_data", "threshold_rows", "training_rows"]
+__all__ = ["checked_data", "config_now", "further_file", "load_data"]
 
 
 def load_data(config: RunConfig) -> TaskData:
@@ -86,45 +83,3 @@ def further_file(
     options = ReadOptions(**{**reading_of(run.config), "group_column": column, **(reading or {})})
     columns, numbered = tuple(run.identity["text_columns"]), find_task(run.config.task) is not None
     return load_labelled_file(path, columns, run.config.label_column, run.labels, options, numbered=numbered)
-
-
-def training_rows(config: RunConfig, data: TaskData, seed: int) -> tuple[Dataset, Dataset | None]:
-    """What is trained on, and what is held out of it to choose the checkpoint; they share no text.
-
-    Rare labels come before the subset, so that it has the size that was asked for; wrong labels come after it.
-    """
-    train = data.splits["train"]
-    if config.imbalance is not None:
-        train = rare_labels(train, config.imbalance, data.labels, seed)
-    if config.max_train_samples is not None:
-        train = shuffled_subset(train, config.max_train_samples, seed)
-    if config.label_noise is not None:
-        train = flip_labels(train, config.label_noise, len(data.labels), seed)
-    if config.validation_from_train is None:
-        return train, None
-    keys = text_keys(train, data.text_columns)
-    order = shuffled(keys, seed)
-    chosen = set(order[: round(config.validation_from_train * len(order))])
-    parts = {held: [row for row, key in enumerate(keys) if (key in chosen) is held] for held in (False, True)}
-    if not all(parts.values()):
-        raise RunError(
-            f"validation_from_train={config.validation_from_train} of {len(order)} distinct texts leaves nothing on "
-            "one side: give another share, or more data"
-        )
-    return take(train, parts[False]), take(train, parts[True])
-
-
-def threshold_rows(config: RunConfig, data: TaskData) -> tuple[str, Dataset] | None:
-    """Labelled rows that are neither trained on nor reported, to choose a threshold on, and what they are.
-
-    Returns:
-        "validation", the validation split, where a test split is reported; "held_out", the training rows that have
-        chosen the checkpoint, where their labels are right; None where all rows are trained on or reported.
-    """
-    reported, _ = data.clean
-    if reported == "test" and "validation" in data.splits:
-        return "validation", data.splits["validation"]
-    if config.validation_from_train is None or config.label_noise is not None or config.given:
-        return None
-    _, held_out = training_rows(config, data, config.seed)
-    return None if held_out is None else ("held_out", held_out)

@@ -12,10 +12,10 @@ from rosetune._files import as_json, write_json, write_json_lines, write_text
 from rosetune._progress import progress
 from rosetune.data.rows import TaskData, set_fingerprint
 from rosetune.experiments.checkpoints import checkpoints_of, end_step, read_state, step_of
-from rosetune.experiments.data import checked_data, config_now, threshold_rows
+from rosetune.experiments.data import checked_data, config_now
 from rosetune.experiments.lengths import cut_texts
 from rosetune.experiments.lock import locked
-from rosetune.experiments.measured import ask_for, note_features
+from rosetune.experiments.measured import ask_for, note_features, threshold_rows
 from rosetune.experiments.models import load_trained, quiet_libraries
 from rosetune.experiments.quick import missing_kinds
 from rosetune.experiments.upgrade import bring_up_to_date

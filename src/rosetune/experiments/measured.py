@@ -7,13 +7,15 @@ from typing import Any
 from datasets import Dataset
 
 from rosetune._files import write_json
+from rosetune.data.rows import TaskData
 from rosetune.robustness.parts import count_words
+from rosetune.runs.config import RunConfig
 from rosetune.runs.files import read_json
 from rosetune.runs.further import OWN_TEXTS
 from rosetune.runs.measures import FEATURES, MEASURES, Measures, read_features
 from rosetune.runs.sets import SetName
 
-__all__ = ["ask_for", "note_features"]
+__all__ = ["ask_for", "note_features", "threshold_rows"]
 
 Groups = Mapping[str, str | None]
 
@@ -63,3 +65,21 @@ def note_features(
         features[name] = {**part, **({"groups": kept} if kept else {})}
     if features != known:
         write_json(place / FEATURES, features)
+
+
+def threshold_rows(config: RunConfig, data: TaskData) -> tuple[str, Dataset] | None:
+    """Labelled rows that are neither trained on nor reported, to choose a threshold on, and what they are.
+
+    Returns:
+        "validation", the validation split, where a test split is reported; "held_out", the training rows that have
+        chosen the checkpoint, where their labels are right; None where all rows are trained on or reported.
+    """
+    reported, _ = data.clean
+    if reported == "test" and "validation" in data.splits:
+        return "validation", data.splits["validation"]
+    if config.validation_from_train is None or config.label_noise is not None or config.given:
+        return None
+    from rosetune.experiments.training import _training_rows  # loads the Trainer, which most evaluations do without
+
+    _, held_out = _training_rows(config, data, config.seed)
+    return None if held_out is None else ("held_out", held_out)

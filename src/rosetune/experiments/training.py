@@ -15,11 +15,12 @@ from rosetune._files import write_json, write_json_lines
 from rosetune._torch import world_size
 from rosetune.arguments import build_augmentation
 from rosetune.augmentation import AugmentedDataset
-from rosetune.data.rows import TaskData
+from rosetune.data.altered import flip_labels, rare_labels
+from rosetune.data.rows import TaskData, shuffled_subset, take, text_keys
+from rosetune.data.split import shuffled
 from rosetune.data.summary import summarise
 from rosetune.data.tasks import find_task
 from rosetune.experiments.callbacks import LogFile, LogWithCheckpoint, Progress, StepTimer, log_lines
-from rosetune.experiments.data import training_rows
 from rosetune.experiments.errors import reworded
 from rosetune.experiments.lengths import cut_texts
 from rosetune.experiments.models import load_classifier, load_tokenizer, save_trained
@@ -122,7 +123,7 @@ class Training:
 
     def __init__(self, config: RunConfig, data: TaskData, args: RobustTrainingArguments) -> None:
         tokenizer = load_tokenizer(config.model_name_or_path, config.max_length, config.normalize)
-        train, held_out = training_rows(config, data, args.seed)
+        train, held_out = _training_rows(config, data, args.seed)
         _follow_length(args, config.training, len(train))
         encoded: Any = _encode(train, data.text_columns, tokenizer)
         kept = [len(ids) for ids in encoded["input_ids"][:]]
@@ -201,6 +202,32 @@ class Training:
             "median_step_seconds": statistics.median(steps) if steps else None,
             "resumed_from": self._resumed_from,
         }
+
+
+def _training_rows(config: RunConfig, data: TaskData, seed: int) -> tuple[Dataset, Dataset | None]:
+    """What is trained on, and what is held out of it to choose the checkpoint; they share no text.
+
+    Rare labels come before the subset, so that it has the size that was asked for; wrong labels come after it.
+    """
+    train = data.splits["train"]
+    if config.imbalance is not None:
+        train = rare_labels(train, config.imbalance, data.labels, seed)
+    if config.max_train_samples is not None:
+        train = shuffled_subset(train, config.max_train_samples, seed)
+    if config.label_noise is not None:
+        train = flip_labels(train, config.label_noise, len(data.labels), seed)
+    if config.validation_from_train is None:
+        return train, None
+    keys = text_keys(train, data.text_columns)
+    order = shuffled(keys, seed)
+    chosen = set(order[: round(config.validation_from_train * len(order))])
+    parts = {held: [row for row, key in enumerate(keys) if (key in chosen) is held] for held in (False, True)}
+    if not all(parts.values()):
+        raise RunError(
+            f"validation_from_train={config.validation_from_train} of {len(order)} distinct texts leaves nothing on "
+            "one side: give another share, or more data"
+        )
+    return take(train, parts[False]), take(train, parts[True])
 
 
 def _follow_length(args: RobustTrainingArguments, given: dict[str, Any], rows: int) -> None:
