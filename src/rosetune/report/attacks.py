@@ -11,7 +11,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from rosetune.report.console import Grid, difference_cell, interval_cell, percent, print_grid, set_title, share_cell
-from rosetune.robustness.attacks.summary import AT_MOST, Transferred
+from rosetune.robustness.attacks.changed_words import AT_MOST
+from rosetune.robustness.attacks.summary import Transferred
 from rosetune.robustness.attacks.text import Text as Words
 from rosetune.runs.attacked import Attacked, transferred
 from rosetune.runs.changed import differences_at_words

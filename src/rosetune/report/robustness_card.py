@@ -5,8 +5,9 @@ from typing import Any
 
 from rosetune.report.markdown import escaped
 from rosetune.report.measures import threshold_note
+from rosetune.robustness.attacks.changed_words import AT_MOST
 from rosetune.robustness.attacks.recipes import RECIPES
-from rosetune.robustness.attacks.summary import AT_MOST, summary
+from rosetune.robustness.attacks.summary import summary
 from rosetune.robustness.noise_families import NOISES
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from rosetune.robustness.attacks.changed_words import AT_MOST, within
 from rosetune.robustness.attacks.run import attack_row
-from rosetune.robustness.attacks.summary import AT_MOST, within
 from rosetune.robustness.statistics import Difference
 from rosetune.runs.compare import common_rows, rows_difference
 from rosetune.runs.files import Rows
@@ -19,7 +19,7 @@ def at_most_words(run: Run, name: str, at_most: str | None) -> Rows:
 
     Args:
         name: of the attack's set.
-        at_most: see :func:`~rosetune.robustness.attacks.summary.within`; None: any number.
+        at_most: see :func:`~rosetune.robustness.attacks.changed_words.within`; None: any number.
 
     Raises:
         RunError: there is no such finished attack on it, or no such limit.

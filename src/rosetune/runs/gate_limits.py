@@ -67,7 +67,7 @@ class Limits:
             object.__setattr__(self, name, _number(name, getattr(self, name)))
         object.__setattr__(self, "sets", names("sets", self.sets))
         if self.words is not None:
-            from rosetune.robustness.attacks.summary import within
+            from rosetune.robustness.attacks.changed_words import within
 
             object.__setattr__(self, "words", str(self.words))
             try:

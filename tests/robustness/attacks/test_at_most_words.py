@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rosetune.robustness.attacks.summary import AT_MOST, changed_words, within
+from rosetune.robustness.attacks.changed_words import AT_MOST, changed_words, within
 
 
 def result(i: int, status: str, changed: int = 0, words: int = 20) -> dict[str, Any]:
