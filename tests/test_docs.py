@@ -115,7 +115,8 @@ def test_fences_are_of_known_languages_and_marks(name: str) -> None:
     comments = re.findall(r"<!-- (.*?) -->", text, re.DOTALL)
     assert all(
         re.fullmatch(
-            r"setup: docs/_setup/\w+\.py|run|refused|said|file: \w+\.yaml|limits|workflow|not run: .+|prints: rosetune .+",
+            r"setup: docs/_setup/\w+\.py|run|refused|said|file: \w+\.yaml|limits|workflow|not run: .+|"
+            r"prints: rosetune .+",
             c,
         )
         for c in comments
