@@ -335,10 +335,12 @@ class _Reader:
 def _attack_values(options: Mapping[str, Any]) -> Options:
     """As the command line reads them: names with commas, ``all`` rows, no (``none``) budget."""
     values = dict(options)
-    for name in ("attack", "protected"):
+    for name in ("attack", "noises", "protected"):
         if isinstance(values.get(name), str):
-            values[name] = [part.strip() for part in values[name].split(",")] if name == "attack" else [values[name]]
-        if name in values:
+            values[name] = (
+                [values[name]] if name == "protected" else [part.strip() for part in values[name].split(",")]
+            )
+        if values.get(name) is not None:
             values[name] = tuple(values[name])
     for name, word in (("examples", "all"), ("budget", "none")):
         values |= {name: None} if values.get(name) == word else {}

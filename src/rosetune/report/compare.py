@@ -22,6 +22,7 @@ from rosetune.report.console import (
 from rosetune.robustness.statistics import Difference
 from rosetune.runs.calibration import calibrations
 from rosetune.runs.claim import ControlResult, control_results, differing, not_tried, sentences
+from rosetune.runs.attacked import attack_title
 from rosetune.runs.compare import attack_header, by_attack, common_success, compare, not_compared
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
@@ -261,7 +262,7 @@ def _title(group: Group, name: str) -> str:
         return parsed.title
     # The attack's name says enough unless another one of it, of another budget for example, stands beside it.
     alone = sum(header["recipe"] == recipe for header, _ in group[0].attacks.values() if header["finished"]) <= 1
-    return f"under {recipe}" if alone else parsed.title
+    return f"under {attack_title(attack_header(group[0], name))}" if alone else parsed.title
 
 
 def _described(group: Group) -> dict[str, Any]:
