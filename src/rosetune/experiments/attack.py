@@ -9,7 +9,7 @@ from typing import Any
 from rosetune._files import write_json
 from rosetune.data.synonyms import load_synonyms
 from rosetune.experiments.attack_options import TEXTATTACK, AttackOptions
-from rosetune.experiments.attack_parts import AIM, Synonyms, file_name, recipe_of, words_of
+from rosetune.experiments.attack_parts import AIM, file_name, recipe_of, words_of
 from rosetune.experiments.evaluate import write_card
 from rosetune.experiments.lock import locked
 from rosetune.experiments.models import load_trained, quiet_libraries

@@ -39,8 +39,8 @@ _LACKS = {
     "not in the file. Its success rate is not comparable with published ones.",
 }
 _ADDED = (
-    "The words that {} adds leave the text as it is. Nobody has judged that it still means what it did: harmless words "
-    "do not undo spam, but a word of praise behind a bad review may turn what it says."
+    "What {} adds leaves the text as it is. Nobody has judged that it still means what it did: harmless words do not "
+    "undo spam, but a word of praise behind a bad review may turn what it says."
 )
 _EXPLAINED = "success, queries (mean): of the rows that the model gets right; words: share that a success changed."
 _TRANSFER = (

@@ -20,9 +20,9 @@ from rosetune.report.console import (
     set_title,
 )
 from rosetune.robustness.statistics import Difference
+from rosetune.runs.attacked import attack_title
 from rosetune.runs.calibration import calibrations
 from rosetune.runs.claim import ControlResult, control_results, differing, not_tried, sentences
-from rosetune.runs.attacked import attack_title
 from rosetune.runs.compare import attack_header, by_attack, common_success, compare, not_compared
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName

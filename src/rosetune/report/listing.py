@@ -52,8 +52,8 @@ def attacks_text(name: str | None = None) -> str:
         _entry(known, _summary(RECIPES[known]), *((takes[known],) if known in takes else ())) for known in RECIPES
     )
     ends = (
-        "rosetune attack RUN --attack NAME[,NAME]; --attack_class LABEL attacks rows of one label only, --target_class "
-        "LABEL wants that label. textattack:NAME is a recipe of TextAttack, where that is installed.",
+        "rosetune attack RUN --attack NAME[,NAME]; --attack_class LABEL attacks rows of that label only, "
+        "--target_class LABEL wants that label. textattack:NAME is a recipe of TextAttack, where that is installed.",
         "`rosetune list attacks NAME` says what one does, and what it lacks of its paper.",
     )
     return "\n".join([*entries, *(_wrapped(text, "") for text in ends)])

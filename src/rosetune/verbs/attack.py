@@ -7,11 +7,12 @@ from rosetune.experiments.attack_options import AttackOptions
 from rosetune.verbs._shared import add_fields, add_moved, given_fields, moved_data
 
 EPILOG = """\
-attacks (`rosetune list attacks` says more): deepwordbug (misspellings), disguises
-(look-alikes, invisible characters, spaced letters, leetspeak, repeated letters),
-benign_append and benign_prepend (harmless words beside the text), pwws, textfooler
-and genetic (synonyms), random (a control: misspellings at random), all of them as
-`all`, and textattack:NAME for a recipe of TextAttack, where that is installed.
+attacks (`rosetune list attacks` says more): deepwordbug (misspellings),
+disguises (look-alikes, invisible characters, spaced letters, leetspeak,
+repeated letters), benign_append and benign_prepend (harmless words beside
+the text), pwws, textfooler and genetic (synonyms), random (a control:
+misspellings at random), all of them as `all`, and textattack:NAME for a
+recipe of TextAttack, where that is installed.
 
 A filter is attacked on what it has to catch:
   rosetune attack RUN --attack disguises,benign_append --attack_class spam

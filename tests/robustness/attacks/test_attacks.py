@@ -9,6 +9,7 @@ import pytest
 from rosetune.robustness.attacks.constraints import STOP_WORDS, Constraints, edit_distance
 from rosetune.robustness.attacks.driver import Recipe, Row
 from rosetune.robustness.attacks.genetic import Genetic
+from rosetune.robustness.attacks.problem import Ask, Problem
 from rosetune.robustness.attacks.recipes import (
     ADDS_WORDS,
     NEEDS_SYNONYMS,
@@ -19,7 +20,6 @@ from rosetune.robustness.attacks.recipes import (
     textfooler,
 )
 from rosetune.robustness.attacks.run import attack
-from rosetune.robustness.attacks.problem import Ask, Problem
 from rosetune.robustness.attacks.searches import Greedy, RandomSearch
 from rosetune.robustness.attacks.text import Text
 from rosetune.robustness.attacks.transformations import EDITS, CharacterEdits, Synonyms, carry_case

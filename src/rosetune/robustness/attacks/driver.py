@@ -42,8 +42,8 @@ class Session:
 
     A question (an :class:`Ask`) is answered as a whole before its candidates are judged, so that the result does not
     depend on how questions are cut into batches. Of several candidates that mislead the model the one with the lowest
-    probability of the right label counts, with a target the one with the highest probability of that. The unchanged text is the first query; a text that was asked before is
-    not asked, and not counted, again.
+    probability of the right label counts, with a target the one with the highest probability of that. The unchanged
+    text is the first query; a text that was asked before is not asked, and not counted, again.
 
     Args:
         column: which text of the row is attacked.

@@ -94,18 +94,23 @@ class Problem:
     ) -> None:
         self.text, self.clean, self.constraints, self.goal = text, clean, constraints, Goal(gold, target)
         self.rng: Random = generator(key)
-        self._options: dict[int, list[str]] = {}
         if isinstance(transformation, AddedWords):
             hidden = visible is not None and visible < len(text.text)
             self._options = transformation.options(len(text), gold, hidden)
-        for i in constraints.editable(text) if not isinstance(transformation, AddedWords) else ():
-            if visible is not None and text.span(i)[1] > visible:
+        else:
+            self._options = self._replacements(transformation, key, visible)
+        self.positions = list(self._options)
+
+    def _replacements(self, transformation: Transformation, key: str, visible: int | None) -> dict[int, list[str]]:
+        found = {}
+        for i in self.constraints.editable(self.text):
+            if visible is not None and self.text.span(i)[1] > visible:
                 break
             # A generator for each word: what a word can become depends on no other word.
-            options = transformation(text.words[i], generator(f"{key}:{i}"))
+            options = transformation(self.text.words[i], generator(f"{key}:{i}"))
             if options:
-                self._options[i] = options
-        self.positions = list(self._options)
+                found[i] = options
+        return found
 
     def options(self, position: int) -> list[str]:
         """The replacements of a word."""

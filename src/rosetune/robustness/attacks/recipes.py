@@ -177,7 +177,7 @@ def disguises(
     max_share: float | None = None,
     protected: tuple[str, ...] = (),
 ) -> Recipe:
-    """Disguises: look-alike letters, invisible characters, spaced letters, leetspeak and repeated letters, word by word.
+    """Disguises: look-alike letters, invisible characters, spaced letters, leetspeak, repeated letters; word by word.
 
     The words that matter most to the model come first, each in the disguise that misleads it most.
 
