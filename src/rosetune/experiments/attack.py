@@ -18,6 +18,7 @@ from rosetune.robustness.attacks.driver import Recipe
 from rosetune.robustness.attacks.recipes import NEEDS_SYNONYMS
 from rosetune.robustness.attacks.run import attack, read_results
 from rosetune.robustness.attacks.summary import Transferred, summary, transfer
+from rosetune.robustness.classifier import Victim, load_function
 from rosetune.robustness.statistics import Estimate
 from rosetune.robustness.transformers_classifier import TransformersClassifier
 from rosetune.runs.attacked import TRANSFER, Attacked, results_digest
@@ -119,7 +120,7 @@ _known_synonyms = lru_cache(maxsize=4)(load_synonyms)  # asked for once a run
 
 def _attack(
     target: Target,
-    victim: TransformersClassifier,
+    victim: Victim,
     name: str,
     recipe: Recipe | None,
     path: Path,
@@ -212,7 +213,10 @@ def _onto(run: Run, sources: Mapping[str, Results], batch_size: int | None) -> d
     }
 
 
-def _victim(run: Run, batch_size: int | None) -> tuple[TransformersClassifier, str | None]:
+def _victim(run: Run, batch_size: int | None) -> tuple[Victim, str | None]:
+    function = load_function(run.folder, batch_size)
+    if function is not None:
+        return function, None
     model, tokenizer, _ = load_trained(run.folder)
     return TransformersClassifier(model, tokenizer, batch_size=batch_size), tokenizer.unk_token
 

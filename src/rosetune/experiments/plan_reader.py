@@ -35,6 +35,7 @@ _ELSEWHERE = {
     "task": "it stands under tasks",
     "model_name_or_path": "it stands under models",
     "given": "a plan trains",
+    "labels": "a plan trains",
 }
 
 

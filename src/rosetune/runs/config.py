@@ -42,7 +42,7 @@ RUN_DEFAULTS: dict[str, Any] = {"per_device_train_batch_size": 32, "save_strateg
 # Options that came later: see RunConfig.identity.
 _LATER = (
     *("task_type", "drop_empty", "drop_unlabelled", "model_kwargs", "given", "held_out", "label_noise", "imbalance"),
-    "normalize",
+    *("normalize", "labels"),
 )
 _DATA = (
     *("data_dir", "text_columns", "label_column", "validation_file", "test_file", "task_type", "encoding"),
@@ -134,6 +134,10 @@ class RunConfig:
     output_dir: str | None = field(
         default=None, metadata=about("the run's folder (default: runs/<task>/<method>/seed-<seed>-<hash>)", "DIR")
     )
+    labels: tuple[str, ...] | None = field(
+        default=None,
+        metadata=about("labels of a function's columns, in their order (default: as in the data)", "A,B"),
+    )
     given: bool = field(default=False, metadata=about("the model is taken as it is, without training"))
     training: dict[str, Any] = field(default_factory=dict)
 
@@ -157,6 +161,7 @@ class RunConfig:
                 raise RunError(f"noises: {error}") from error
             if not self.noises or "noise_curve" not in self.sets:
                 raise RunError("noises are those of the noise curve: name some, and noise_curve among the sets")
+        self.labels = names("labels", self.labels)
         self.normalize = _steps(names("normalize", self.normalize))
         if self.task_type not in (None, "classification", "regression"):
             raise RunError(f"task_type must be classification or regression, not {self.task_type!r}")

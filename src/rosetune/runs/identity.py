@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rosetune.robustness.functions import is_function_name, source_hash, source_of
+
 __all__ = [
     "file_hash",
     "folder_name",
@@ -71,7 +73,13 @@ def folder_name(task: str) -> str:
 
 
 def model_identity(name: str) -> str:
-    """A model's name, or for a folder a hash of its weights, configuration and tokenizer."""
+    """A model's name, for a folder a hash of its weights, configuration and tokenizer, for a function also its source.
+
+    Raises:
+        ValueError: a function whose module is not there.
+    """
+    if is_function_name(name):
+        return f"{name} sha256:{source_hash(source_of(name))}"
     folder = Path(name).expanduser()
     if name == "demo" or not folder.is_dir():
         return name

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from rosetune.robustness.functions import is_function_name
 from rosetune.runs.config import RunConfig
 from rosetune.runs.values import RunError, flag
 from rosetune.verbs._shared import add_fields, given_fields, kinds_of
@@ -12,6 +13,10 @@ from rosetune.verbs._shared import add_fields, given_fields, kinds_of
 EPILOG = """\
 A model that was trained elsewhere becomes a run, with which attack, compare and predict work:
   rosetune evaluate --model_name_or_path textattack/roberta-base-SST-2 --task sst2
+
+So does a Python function from a list of texts to a row of probabilities each, by the
+name of its module (guard.py in the working folder) and its own:
+  rosetune evaluate --model_name_or_path guard:predict --labels ham,spam --task my.csv
 
 The same model behind a normalisation of its texts, which needs no training:
   rosetune evaluate --model_name_or_path RUN --task sst2 --normalize all
@@ -23,7 +28,7 @@ say where it lies now.
 _GIVEN = (
     *("model_name_or_path", "task", "data_dir", "text_columns", "label_column", "validation_file", "test_file"),
     *("task_type", "encoding", "delimiter", "drop_empty", "drop_unlabelled", "max_length", "output_dir"),
-    "normalize",
+    *("normalize", "labels"),
 )
 _MOVED = ("task", "data_dir", "validation_file")
 _READING = ("drop_empty", "drop_unlabelled", "encoding", "delimiter")  # of a further file, if not as the run's own
@@ -43,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--figure", metavar="FILE", help="draw that curve into this .svg, .png or .pdf")
     group = parser.add_argument_group("data, and a model that was trained elsewhere")
     test = {"help": "another labelled file, as a set of its own name; of a model from elsewhere its test data"}
-    add_fields(group, RunConfig, _GIVEN, test_file=test)
+    model = {"help": "a hub id, a folder, or a Python function as MODULE:FUNCTION"}
+    add_fields(group, RunConfig, _GIVEN, test_file=test, model_name_or_path=model)
 
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
@@ -56,6 +62,8 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         if known.runs or "task" not in given or known.along_training:
             raise RunError("--model_name_or_path takes a model that was trained elsewhere: give --task, and no run")
         config = RunConfig(**given, sets=kinds, noises=noises, given=True)
+        if "max_length" in given and is_function_name(config.model_name_or_path):
+            raise RunError("--max_length counts a tokenizer's tokens; a function gets whole texts: leave it out")
         from rosetune.experiments.quick import check_paths
 
         check_paths(config)
@@ -69,6 +77,8 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         return
     if not known.runs:
         raise RunError("name the folder of a finished run, or --model_name_or_path and --task")
+    if "labels" in given:
+        raise RunError("--labels belongs to --model_name_or_path MODULE:FUNCTION: give both, and no run")
     if "normalize" in given:
         raise RunError(
             "--normalize makes a model of its own of a run: give --model_name_or_path RUN and --task, and no run"
