@@ -86,9 +86,7 @@ class AttackOptions:
             if value is not None and value < 1:
                 raise RunError(f"--{name} must be at least 1, not {value}")
         if self.attack_class is not None and self.attack_class == self.target_class:
-            raise RunError(
-                f"--attack_class and --target_class are both {self.attack_class}: its rows are there already"
-            )
+            raise RunError(f"--attack_class and --target_class are both {self.attack_class}: give two labels")
         for name in self.attack:
             self._check(name)
         self._check_material()

@@ -5,7 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping
-from importlib import import_module
+from importlib import import_module, invalidate_caches
 from importlib.util import find_spec
 from operator import attrgetter
 from pathlib import Path
@@ -36,6 +36,7 @@ def source_of(name: str, root: str | None = None) -> Path:
     module, place = name.partition(":")[0], str(Path(root or ".").resolve())
     if place not in sys.path:  # a command's own path is that of its script, not the working folder
         sys.path.insert(0, place)
+    invalidate_caches()  # a file may be newer than what Python knows of its folder
     try:
         spec = find_spec(module)
     except Exception as error:
