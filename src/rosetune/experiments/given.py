@@ -171,14 +171,10 @@ def about_function(config: RunConfig, data: TaskData, report: Callable[[str], An
     """
     name = config.model_name_or_path
     if not data.labels:
-        raise RunError(
-            f"{name} gives a probability for each label, the data holds numbers: a regression needs a model"
-        )
+        raise RunError(f"{name} gives a probability for each label, the data holds numbers: give a model with weights")
     try:
         source = source_of(name)
         found = as_classifier(import_function(name), labels=config.labels or data.labels)
-    except RunError:
-        raise
     except ValueError as error:
         raise RunError(str(error)) from error
     if not isinstance(found, CallableClassifier):
@@ -186,10 +182,15 @@ def about_function(config: RunConfig, data: TaskData, report: Callable[[str], An
             f"{name} is a {type(found).__name__}, not a function: of a pipeline or model save the weights "
             "(pipe.save_pretrained('folder')) and give --model_name_or_path folder"
         )
+    if config.labels is not None:
+        _check_labels(name, config.labels, data.labels)
+    first = data.clean[1][:2]
+    try:  # before anything is said or written: most of what can be wrong with a function shows at once
+        found(list(zip(*(first[column] for column in data.text_columns), strict=True)))
+    except ValueError as error:
+        raise RunError(f"{name}: {error}") from error
     if config.labels is None:
         report(f"{name}: its columns are taken as {', '.join(data.labels)} (--labels names them in another order)")
-    else:
-        _check_labels(name, config.labels, data.labels)
     return {
         "callable": name,
         "outputs": list(config.labels or data.labels),
