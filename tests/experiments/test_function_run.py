@@ -27,7 +27,8 @@ GOOD, BAD = {set(tiny_run.GOOD)!r}, {set(tiny_run.BAD)!r}
 def predict(texts):
     assert isinstance(texts, list) and all(isinstance(text, str) for text in texts)
     odds = [sum((word in GOOD) - (word in BAD) for word in text.lower().split()) for text in texts]
-    return [[0.5 + 0.4 * (n > 0) - 0.3 * (n < 0), 0.5 - 0.4 * (n > 0) + 0.3 * (n < 0)] for n in odds]
+    good = [0.9 if n > 0 else 0.2 if n < 0 else 0.55 for n in odds]
+    return [[p, 1 - p] for p in good]
 
 class Guard:
     def ask(self, texts):
@@ -91,7 +92,9 @@ def test_it_is_a_run_like_any_other(home: Path, rosetune: Any, library: tiny_run
     code, out, err = rosetune("attack", "run", *attacked, "--json")
     assert code == 0, err
     assert json.loads(out)["runs"]["run"]["deepwordbug"]["succeeded"] == 4
-    assert rosetune("compare", "run", own)[0] == 1 or True
+    code, out, err = rosetune("compare", "run", own)
+    assert code == 0, err
+    assert "A: given." in " ".join(out.split())
     code, out, err = rosetune("predict", "run", "--text", "a great film", "--text", "dull", "--json")
     assert code == 0, err
     told = [json.loads(line) for line in out.splitlines()]
@@ -112,7 +115,6 @@ def test_columns_are_those_of_the_data_where_nothing_else_is_said(home: Path, ro
     assert code == 0, err
     assert "guard:guard.ask: its columns are taken as bad, good (--labels names them in another order)" in err
     assert Run.open("run").metrics["sets"]["clean"]["accuracy"] < 0.1
-    (home / "other").mkdir()
     one_line(rosetune(*words("guard:guard.ask", "--labels", "good,bad")), "holds a run of another configuration")
 
 
