@@ -78,8 +78,7 @@ def test_one_class_from_the_command_to_every_table(pair: tuple[Path, Path], rose
     [name] = [name for name in runs[0].sets() if name.startswith(NAME)]
     [constant] = [c for c in computed_controls([runs[0]], [runs[1]], name) if c.control == "constant"]
     assert constant.accuracy in (0.0, 1.0)
-    shown = " ".join(str(cell) for row in results_grid(runs[0], {"other": runs[1]}).rows if row for cell in row)
-    assert "under benign_append-bad-" in shown
+    assert "under benign_append-bad-" in " ".join(map(str, results_grid(runs[0], {"other": runs[1]}).columns))
     (pair[1] / "attacks" / f"{name.removeprefix('attack:')}.jsonl").unlink()
     said = " ".join(not_attacked(Run.open(pair[0]), {"other": Run.open(pair[1])}))
     assert "--attack benign_append --attack_class bad`" in said

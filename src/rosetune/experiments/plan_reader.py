@@ -345,6 +345,7 @@ def _attack_values(options: Mapping[str, Any]) -> Options:
             values[name] = tuple(values[name])
     for name, word in (("examples", "all"), ("budget", "none")):
         values |= {name: None} if values.get(name) == word else {}
-    if values.get("column") is not None:
-        values["column"] = str(values["column"])
+    for name in ("column", "attack_class", "target_class"):  # YAML reads 1 as a number
+        if values.get(name) is not None:
+            values[name] = str(values[name])
     return values
