@@ -107,7 +107,7 @@ def test_it_is_a_run_like_any_other(home: Path, rosetune: Any, library: tiny_run
     assert "transformers" not in card.partition("\n---\n")[0]
     found = package.evaluate("run", texts=["a great film"], labels=["good"], sets="clean")
     assert found.rows["clean"][0]["prediction"] == "good"
-    one_line(rosetune("analyze", "run", "landscape"), "is the function guard:predict, which has no weights")
+    one_line(rosetune("analyze", "landscape", "run"), "is the function guard:predict, which has no weights")
     assert not list((home / "run").rglob("*.partial"))
 
 

@@ -133,7 +133,7 @@ def attack(
     if examples is not None and examples < 1:
         raise ValueError(f"examples must be at least 1, not {examples}")
     known = load_synonyms(synonyms) if synonyms is not None and not isinstance(synonyms, Mapping) else synonyms
-    added = read_words(words) if isinstance(words, str | os.PathLike) else words
+    added = read_words(os.fspath(words)) if isinstance(words, str | os.PathLike) else words
     limits: dict[str, Any] = {"max_share": max_share, "protected": tuple(protected), "noises": noises}
     limits |= {"words": added, "added_words": added_words}
     build_recipe(attack, known, **limits)  # what is wrong with it is said before any work
@@ -155,8 +155,10 @@ def attack(
     if "original_id" in dataset.column_names:
         originals = dataset["original_id"][:]
         results = [{**result, "original_id": originals[at]} for result, at in zip(results, chosen, strict=True)]
-    classes = (None if at is None else names[at] for at in (own, aim))
-    return AttackResult(attack, results, names, budget, described(recipe), *classes, len(labelled) - len(kept))
+    one, other = (None if at is None else names[at] for at in (own, aim))
+    return AttackResult(
+        attack, results, names, budget, described(recipe), one, other, not_attacked=len(labelled) - len(kept)
+    )
 
 
 def compare(a: Any, b: Any) -> pd.DataFrame:
