@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from rosetune.arguments import RobustTrainingArguments, build_augmentation
+    from rosetune.arguments import RobustTrainingArguments, build_augmentation, build_averaging
     from rosetune.augmentation import AUGMENTATIONS, AugmentedDataset, NoiseAugmentation, SubwordDropout
+    from rosetune.averaging import (
+        AVERAGINGS,
+        Averaging,
+        CheckpointMean,
+        ExponentialMovingAverage,
+        PretrainedInterpolation,
+    )
     from rosetune.methods import (
         OBJECTIVES,
         UPDATE_MASKS,
@@ -20,6 +27,7 @@ if TYPE_CHECKING:
         TracedMask,
         UpdateMask,
     )
+    from rosetune.methods._layers import freeze_below
     from rosetune.methods.child_tuning import ChildTuning
     from rosetune.methods.controls import LayerNormOnly, RandomMask, StaticMask, UniformMask
     from rosetune.methods.cross_entropy import CrossEntropy
@@ -45,10 +53,17 @@ _HOME = {
     "RobustTrainer": "rosetune.trainer",
     "RobustTrainingArguments": "rosetune.arguments",
     "build_augmentation": "rosetune.arguments",
+    "build_averaging": "rosetune.arguments",
     "AUGMENTATIONS": "rosetune.augmentation",
     "AugmentedDataset": "rosetune.augmentation",
     "NoiseAugmentation": "rosetune.augmentation",
     "SubwordDropout": "rosetune.augmentation",
+    "AVERAGINGS": "rosetune.averaging",
+    "Averaging": "rosetune.averaging",
+    "CheckpointMean": "rosetune.averaging",
+    "ExponentialMovingAverage": "rosetune.averaging",
+    "PretrainedInterpolation": "rosetune.averaging",
+    "freeze_below": "rosetune.methods._layers",
     "Rose": "rosetune.methods.rose",
     "ChildTuning": "rosetune.methods.child_tuning",
     "LayerNormOnly": "rosetune.methods.controls",
@@ -87,13 +102,17 @@ _HOME = {
 
 __all__ = [
     "AUGMENTATIONS",
+    "AVERAGINGS",
     "OBJECTIVES",
     "R3F",
     "UPDATE_MASKS",
     "AugmentedDataset",
+    "Averaging",
+    "CheckpointMean",
     "ChildTuning",
     "ChoosingMask",
     "CrossEntropy",
+    "ExponentialMovingAverage",
     "FreeLB",
     "LayerNormOnly",
     "MatchTuning",
@@ -103,6 +122,7 @@ __all__ = [
     "ObjectiveOutput",
     "ObservingMask",
     "PreparedMask",
+    "PretrainedInterpolation",
     "RDrop",
     "RandomMask",
     "ReplayedMask",
@@ -124,10 +144,12 @@ __all__ = [
     "attack",
     "averages",
     "build_augmentation",
+    "build_averaging",
     "compare",
     "evaluate",
     "examples",
     "find_runs",
+    "freeze_below",
     "scores",
 ]
 
