@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         OBJECTIVES,
         UPDATE_MASKS,
         ChoosingMask,
+        DenseMask,
         Objective,
         ObjectiveOutput,
         ObservingMask,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from rosetune.methods.controls import LayerNormOnly, RandomMask, StaticMask, UniformMask
     from rosetune.methods.cross_entropy import CrossEntropy
     from rosetune.methods.freelb import FreeLB
+    from rosetune.methods.latent_adversarial import LatentAdversarial
+    from rosetune.methods.magma import Magma, RandomStep
     from rosetune.methods.match_tuning import MatchTuning
     from rosetune.methods.noise_consistency import NoiseConsistency
     from rosetune.methods.r3f import R3F
@@ -77,9 +80,13 @@ _HOME = {
     "FreeLB": "rosetune.methods.freelb",
     "Rift": "rosetune.methods.rift",
     "NoiseConsistency": "rosetune.methods.noise_consistency",
+    "LatentAdversarial": "rosetune.methods.latent_adversarial",
+    "Magma": "rosetune.methods.magma",
+    "RandomStep": "rosetune.methods.magma",
     "MatchTuning": "rosetune.methods.match_tuning",
     "R3F": "rosetune.methods.r3f",
     "ChoosingMask": "rosetune.methods",
+    "DenseMask": "rosetune.methods",
     "Objective": "rosetune.methods",
     "ObjectiveOutput": "rosetune.methods",
     "ObservingMask": "rosetune.methods",
@@ -112,9 +119,12 @@ __all__ = [
     "ChildTuning",
     "ChoosingMask",
     "CrossEntropy",
+    "DenseMask",
     "ExponentialMovingAverage",
     "FreeLB",
+    "LatentAdversarial",
     "LayerNormOnly",
+    "Magma",
     "MatchTuning",
     "NoiseAugmentation",
     "NoiseConsistency",
@@ -125,6 +135,7 @@ __all__ = [
     "PretrainedInterpolation",
     "RDrop",
     "RandomMask",
+    "RandomStep",
     "ReplayedMask",
     "Rift",
     "RobustTrainer",

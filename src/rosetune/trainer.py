@@ -55,7 +55,8 @@ class RobustTrainer(Trainer):
     Raises:
         ValueError: ``compute_loss_func``, ``optimizers``, an ``optim`` other than AdamW, DeepSpeed, FSDP or
             ``label_smoothing_factor`` beside an objective, a mask or an averaging that they would bypass; an
-            augmentation with data that is no :class:`~rosetune.AugmentedDataset`; in the first step: a subclass whose ``compute_loss`` or ``create_optimizer`` bypasses them.
+            augmentation with data that is no :class:`~rosetune.AugmentedDataset`; in the first step: a subclass whose
+            ``compute_loss`` or ``create_optimizer`` bypasses them.
 
     Logs:
         Each term of the objective (mean since the last log), ``mask_density_tensors`` and ``mask_density_scalars``

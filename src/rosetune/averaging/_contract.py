@@ -20,7 +20,7 @@ class Averaging(TrainerCallback):
 
     after_training: ClassVar[bool] = True
 
-    def begin(self, model: torch.nn.Module, args: Any, *, sharded: bool = False) -> None:
+    def begin(self, model: Any, args: Any, *, sharded: bool = False) -> None:
         """See the model as it is before its training, and refuse what cannot be averaged.
 
         Args:
@@ -36,7 +36,7 @@ class Averaging(TrainerCallback):
                 "DistributedDataParallel (accelerate launch)"
             )
 
-    def follow(self, optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> None:
+    def follow(self, optimizer: torch.optim.Optimizer, model: Any) -> None:
         """Start anew with the weights of a model that this optimizer trains; its state dict carries the average's."""
 
     @contextmanager

@@ -27,9 +27,9 @@ class CheckpointMean(Averaging):
     It is computed after training, in float64, and rounded to the model's own precision. What is evaluated while the
     model trains are the weights of training.
 
-    A training saves its last step, whatever ``save_steps`` says. A run of ``rosetune train`` saves ten times and, under
-    this averaging, keeps the last k, which cover about its last half; so many that differ in ``last`` alone share one
-    training. With a Trainer, ``save_strategy``, ``save_steps`` and ``save_total_limit`` must leave k of them.
+    A training saves its last step, whatever ``save_steps`` says. A run of ``rosetune train`` saves about ten times
+    and, under this averaging, keeps the last k: five cover about its last half. With a Trainer, ``save_strategy``,
+    ``save_steps`` and ``save_total_limit`` must leave k of them.
 
     Args:
         last: k, at least 2. The default is our choice.
@@ -54,7 +54,7 @@ class CheckpointMean(Averaging):
     def __post_init__(self) -> None:
         self.last = whole("last", self.last, 2)
 
-    def begin(self, model: torch.nn.Module, args: Any, *, sharded: bool = False) -> None:
+    def begin(self, model: Any, args: Any, *, sharded: bool = False) -> None:
         """Refuse arguments under which there will be no mean to take."""
         super().begin(model, args, sharded=sharded)
         refuse_adapters(model, "checkpoints")
@@ -117,7 +117,7 @@ class CheckpointMean(Averaging):
             for name, value in last.items():
                 if value.is_floating_point():
                     total[name] = total[name].add_(value) if name in total else value.double()
-        return {name: (total[name] / count).to(value.dtype) if name in total else value for name, value in last.items()}
+        return last | {name: (total[name] / count).to(last[name].dtype) for name in total}
 
 
 def _weights(checkpoint: Path, model: torch.nn.Module) -> State:

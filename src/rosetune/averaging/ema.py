@@ -40,8 +40,8 @@ class ExponentialMovingAverage(Averaging):
         ValueError: an option outside its values; on resuming, a state without this average.
 
     Reference:
-        Polyak and Juditsky, Acceleration of Stochastic Approximation by Averaging, 1992, of the mean; the correction is
-        that of Kingma and Ba, Adam, ICLR 2015, section 3.
+        Polyak and Juditsky, Acceleration of Stochastic Approximation by Averaging, 1992, of the mean; the correction
+        is that of Kingma and Ba, Adam, ICLR 2015, section 3.
 
     Cost:
         One pass over the trained weights a step, and a copy of them in float32; a second copy while it evaluates.
@@ -59,7 +59,7 @@ class ExponentialMovingAverage(Averaging):
         self._averages: dict[str, Tensor] = {}
         self._steps = 0
 
-    def follow(self, optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> None:
+    def follow(self, optimizer: torch.optim.Optimizer, model: Any) -> None:
         """Average after every step of this optimizer, from now on.
 
         In a plain loop: call it before the first step, and :meth:`finish` after the last.
@@ -74,7 +74,7 @@ class ExponentialMovingAverage(Averaging):
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Within this, the model has the averaged weights; nothing happens before the first step and after the last."""
+        """Within this, the model has the averaged weights; before the first step and after the last its own."""
         trained = self._trained()
         kept = {name: trained[name].detach().clone() for name in self._averages}
         _copy(self._averages, trained)

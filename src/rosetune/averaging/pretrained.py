@@ -52,7 +52,7 @@ class PretrainedInterpolation(Averaging):
         self.alpha = number("alpha", self.alpha, most=1.0)
         self._start: dict[str, Tensor] = {}
 
-    def begin(self, model: torch.nn.Module, args: Any, *, sharded: bool = False) -> None:
+    def begin(self, model: Any, args: Any, *, sharded: bool = False) -> None:
         """Keep the weights of the model's body."""
         super().begin(model, args, sharded=sharded)
         refuse_adapters(model, "pretrained")

@@ -158,8 +158,7 @@ def _between(
     averaging: PretrainedInterpolation, model: Any, tokenizer: Any, config: RunConfig, data: TaskData
 ) -> dict[str, Any]:
     name = config.model_name_or_path
-    options = {"task_type": data.task_type, "model_kwargs": config.model_kwargs}
-    start = load_classifier(name, data.labels, tokenizer, **options)
+    start = load_classifier(name, data.labels, tokenizer, task_type=data.task_type, model_kwargs=config.model_kwargs)
     fresh = load_pretrained(name, len(data.labels) or 1)[1]
     model.load_state_dict(averaging.between(model.state_dict(), start.state_dict(), kept=fresh))
     return {"pretrained": name, "kept": sorted(fresh)}

@@ -229,8 +229,13 @@ def _training_rows(config: RunConfig, data: TaskData, seed: int) -> tuple[Datase
 
 def _model(config: RunConfig, data: TaskData, tokenizer: Any) -> Any:
     """What is trained, with those weights frozen that are to stay."""
-    options = {"task_type": data.task_type, "model_kwargs": config.model_kwargs}
-    model = load_classifier(config.model_name_or_path, data.labels, tokenizer, **options)
+    model = load_classifier(
+        config.model_name_or_path,
+        data.labels,
+        tokenizer,
+        task_type=data.task_type,
+        model_kwargs=config.model_kwargs,
+    )
     if config.trained_layers is not None:
         freeze_below(model, config.trained_layers)
     return model
