@@ -20,7 +20,7 @@ from rosetune.runs.files import read_identity
 from rosetune.runs.identity import identity_hash
 from rosetune.runs.run import Run, RunError
 
-__all__ = ["AVERAGED", "average_finished", "check_averaging"]
+__all__ = ["AVERAGED", "average_finished", "check_averaging", "place_of", "without_averaging"]
 
 AVERAGED = "averaging.json"  # in the folder of a run: what it was made of
 _KEPT = ("log.jsonl", "timing.json", "mask_trace.npz")  # of the training that both share
@@ -74,7 +74,7 @@ def average_finished(
     """
     identity, of_source = identities
     source = without_averaging(config, averaging)
-    source = dataclasses.replace(source, output_dir=str(_place(config, source, identities)))
+    source = dataclasses.replace(source, output_dir=str(place_of(config, source, identities)))
     trained = _trained(source, train, data, report)
     if not is_main_process():
         return
@@ -114,7 +114,7 @@ def _trained(source: RunConfig, train: Train, data: TaskData, report: Callable[[
                 pass
 
 
-def _place(config: RunConfig, source: RunConfig, identities: tuple[Mapping[str, Any], Mapping[str, Any]]) -> Path:
+def place_of(config: RunConfig, source: RunConfig, identities: tuple[Mapping[str, Any], Mapping[str, Any]]) -> Path:
     """Where the other run lies, or is to lie."""
     identity, of_source = identities
     if config.output_dir is None:
