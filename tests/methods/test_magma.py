@@ -24,7 +24,9 @@ def gradients():
     """Of the last tensor they turn against its momentum in the middle."""
     generator = torch.Generator().manual_seed(1)
     base = {n: torch.randn(s, generator=generator, dtype=torch.float64) for n, s in SHAPES.items()}
-    noise = [{n: torch.randn(s, generator=generator, dtype=torch.float64) for n, s in SHAPES.items()} for _ in range(9)]
+    noise = [
+        {n: torch.randn(s, generator=generator, dtype=torch.float64) for n, s in SHAPES.items()} for _ in range(STEPS)
+    ]
     return [
         {n: (-1 if n == "head.weight" and t >= 3 else 1) * g + 0.5 * noise[t][n] for n, g in base.items()}
         for t in range(STEPS)

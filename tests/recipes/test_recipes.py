@@ -217,8 +217,8 @@ def r3f(method: str, model: str, task: str) -> dict[str, Any]:
 
 def plain(method: str, model: str, task: str) -> dict[str, Any]:
     """The baseline, and what is all our own choice beside it."""
-    rate = {"layer-norm-only": LAYER_NORM_RATES, "magma": TWICE, "random-step": TWICE}.get(method, VANILLA_RATES)[model]
-    rate = 1e-3 if method.endswith("top-0") else rate
+    rates = {"layer-norm-only": LAYER_NORM_RATES, "magma": TWICE, "random-step": TWICE}.get(method, VANILLA_RATES)
+    rate = 1e-3 if method.endswith("top-0") else rates[model]
     latent = {"layers": 0, "epsilon": 0.4, "step_size": 0.2, "steps": 3}
     changes: dict[str, dict[str, Any]] = {
         "vanilla": {},
