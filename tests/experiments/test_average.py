@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from safetensors.torch import load_file, save_file
 import tiny_run
 from rosetune.averaging import PretrainedInterpolation
 from rosetune.experiments import training
-from rosetune.experiments.average import AVERAGED, place_of, without_averaging
+from rosetune.experiments.average import AVERAGED, place_of, wait_and_train, without_averaging
+from rosetune.experiments.data import load_data
+from rosetune.experiments.lock import locked
 from rosetune.experiments.train import train_run
 from rosetune.runs.config import RunConfig
 from rosetune.runs.identity import identity_hash
@@ -168,3 +171,22 @@ def test_frozen_layers_stay_as_they_were_pretrained(library: Library) -> None:
     assert not [name for name in moved if "embeddings" in name or "layer.0." in name]
     assert {name.partition("layer.")[2][:1] for name in moved if "layer." in name} == {"1"}
     assert Run.open(run).method == "vanilla+top-1"
+
+
+def test_a_run_below_that_another_process_trains_is_waited_for(home: Path, trained: Path) -> None:
+    """The lock of a process at work is real; it is given back while the second one waits."""
+    source = without_averaging(averaged(home, "x", PRETRAINED), PretrainedInterpolation())
+    source = dataclasses.replace(source, output_dir=str(trained))
+    data, lines = load_data(source), list[str]()
+    with ExitStack() as holder:
+        holder.enter_context(locked(trained))
+
+        def report(line: str) -> None:
+            lines.append(line)
+            holder.close()
+
+        assert wait_and_train(source, train_run, data, report) == trained
+    assert lines == [
+        f"waiting for {trained}, which another process trains",
+        f"{trained} is finished; nothing to do",
+    ]

@@ -20,7 +20,7 @@ from rosetune.runs.files import read_identity
 from rosetune.runs.identity import identity_hash
 from rosetune.runs.run import Run, RunError
 
-__all__ = ["AVERAGED", "average_finished", "check_averaging", "place_of", "without_averaging"]
+__all__ = ["AVERAGED", "average_finished", "check_averaging", "place_of", "wait_and_train", "without_averaging"]
 
 AVERAGED = "averaging.json"  # in the folder of a run: what it was made of
 _KEPT = ("log.jsonl", "timing.json", "mask_trace.npz")  # of the training that both share
@@ -75,7 +75,7 @@ def average_finished(
     identity, of_source = identities
     source = without_averaging(config, averaging)
     source = dataclasses.replace(source, output_dir=str(place_of(config, source, identities)))
-    trained = _trained(source, train, data, report)
+    trained = wait_and_train(source, train, data, report)
     if not is_main_process():
         return
     try:
@@ -104,7 +104,8 @@ def without_averaging(config: RunConfig, averaging: Averaging) -> RunConfig:
     return dataclasses.replace(config, training=training, output_dir=None)
 
 
-def _trained(source: RunConfig, train: Train, data: TaskData, report: Callable[[str], Any]) -> Path:
+def wait_and_train(source: RunConfig, train: Train, data: TaskData, report: Callable[[str], Any]) -> Path:
+    """Train a run, or let the other process finish that trains it already."""
     while True:
         try:
             return train(source, report, data=data)

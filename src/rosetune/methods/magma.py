@@ -70,11 +70,9 @@ class Magma(RandomStep):
     at a learning rate of its own.
 
     Args:
-        p: probability that a tensor takes its step, in (0, 1].
         temperature: of the sigmoid.
         smoothing: share of the s before that is kept, in [0, 1).
-        seed: the draw depends on (seed, step) alone, never on the global random state.
-        target_parameters: regular expression of the tensors that are masked; default: all but the embeddings.
+        Others: as for :class:`RandomStep`.
 
     Raises:
         ValueError: an option outside its values, or a state that was saved under other options.

@@ -61,7 +61,7 @@ def load_recipe(name: str) -> dict[str, Any]:
 
 
 def method_axes(method: str) -> dict[str, Any] | None:
-    """What makes a method, as far as all its recipes share it: objective, mask, frozen layers; None of another name."""
+    """What makes a method, as far as its recipes share it: objective, mask, frozen layers; None for another name."""
     if method not in _methods():
         return None
     shared = _tree(_read(method), (_SHARED,))
