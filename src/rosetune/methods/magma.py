@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.nn import Parameter
 
 from rosetune.methods._options import number, whole
@@ -136,8 +137,12 @@ def _cosines(optimizer: torch.optim.Optimizer, targets: set[Parameter]) -> dict[
             moment = gradient * (1 - beta1)
             if optimizer.state.get(parameter):
                 moment = moment + beta1 * optimizer.state[parameter]["exp_avg"].float()
-            norms = torch.linalg.vector_norm(moment) * torch.linalg.vector_norm(gradient)
-            sums.append((moment * gradient).sum() / norms.clamp_min(torch.finfo(norms.dtype).tiny))
+            norms = _whole(torch.linalg.vector_norm(moment)) * _whole(torch.linalg.vector_norm(gradient))
+            sums.append(_whole((moment * gradient).sum()) / norms.clamp_min(torch.finfo(norms.dtype).tiny))
             found.append(parameter)
     cosines = torch.stack(sums).nan_to_num(0.0, 0.0, 0.0).tolist() if sums else []
     return dict(zip(found, cosines, strict=True))
+
+
+def _whole(value: Tensor) -> Tensor:
+    return value.full_tensor() if isinstance(value, DTensor) else value  # of shards
