@@ -235,11 +235,12 @@ def test_every_page_is_in_the_navigation_and_there() -> None:
 
 def test_the_tables_of_methods_are_complete() -> None:
     from rosetune.augmentation import AUGMENTATIONS
+    from rosetune.averaging import AVERAGINGS
     from rosetune.methods import OBJECTIVES, UPDATE_MASKS
 
     text = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
-    assert sorted(listed) == sorted([*OBJECTIVES, *UPDATE_MASKS, *AUGMENTATIONS])
+    assert sorted(listed) == sorted([*OBJECTIVES, *UPDATE_MASKS, *AUGMENTATIONS, *AVERAGINGS])
 
 
 def test_every_cell_of_the_support_table_names_a_test_or_says_what_is_not_proven() -> None:
@@ -266,7 +267,7 @@ def test_the_api_pages_name_what_there_is() -> None:
 
     pages = "".join(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs" / "api").glob("*.md")))
     named = {path.rsplit(".", 1)[-1] for path in re.findall(r"^::: (\S+)", pages, re.MULTILINE)}
-    assert {*rosetune.__all__} - {"AUGMENTATIONS", "OBJECTIVES", "UPDATE_MASKS", "__version__"} <= named
+    assert {*rosetune.__all__} - {"AUGMENTATIONS", "AVERAGINGS", "OBJECTIVES", "UPDATE_MASKS", "__version__"} <= named
 
 
 def test_the_readme_is_short() -> None:

@@ -23,16 +23,17 @@ MAY = {
     "methods": {*GROUND, "data", "augmentation", "robustness"},
     "optim": {*GROUND, "methods"},
     "augmentation": {*GROUND, "data", "robustness"},
-    "arguments": {*GROUND, "methods", "augmentation"},
-    "trainer": {*GROUND, "data", "methods", "optim", "arguments", "augmentation"},
+    "averaging": {*GROUND, "methods"},
+    "arguments": {*GROUND, "methods", "augmentation", "averaging"},
+    "trainer": {*GROUND, "data", "methods", "optim", "arguments", "augmentation", "averaging"},
     "recipes": {*GROUND},
     "robustness": {*GROUND, "data"},
     "analysis": {*GROUND, "data", "methods", "optim", "robustness"},
     "runs": {*GROUND, "data", "robustness"},
     "report": {*GROUND, "data", "robustness", "analysis", "runs"},
     "experiments": {
-        *(*GROUND, "augmentation", "data", "methods", "trainer", "arguments", "recipes", "robustness", "analysis"),
-        "runs",
+        *(*GROUND, "augmentation", "averaging", "data", "methods", "trainer", "arguments", "recipes", "robustness"),
+        *("analysis", "runs"),
     },
     "verbs": {*GROUND, "data", "methods", "arguments", "recipes", "robustness", "runs", "report", "experiments"},
     "cli": {"verbs"},
@@ -45,6 +46,7 @@ MAY["rosetune"] = {*MAY} - {"experiments", "verbs", "cli", "__main__", "report"}
 EXCEPTIONS = {
     ("rosetune.report.listing", "rosetune.methods"),
     ("rosetune.report.listing", "rosetune.augmentation"),
+    ("rosetune.report.listing", "rosetune.averaging"),
     ("rosetune.experiments.evaluate", "rosetune.report.card"),
 }
 # The package's own names are found when they are asked for.

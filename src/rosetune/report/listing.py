@@ -60,16 +60,18 @@ def attacks_text(name: str | None = None) -> str:
 
 
 def methods_text(name: str | None = None) -> str:
-    """Objectives, masks and augmentations with their options and defaults; one of them with what each option means.
+    """The methods of every axis with their options and defaults; one of them with what each option means.
 
     Raises:
         RunError: there is no method of that name.
     """
     from rosetune.augmentation import AUGMENTATIONS
+    from rosetune.averaging import AVERAGINGS
     from rosetune.methods import OBJECTIVES, UPDATE_MASKS
 
     axes: dict[str, Mapping[str, type]]
-    axes = {"objective": OBJECTIVES, "update_mask": UPDATE_MASKS, "augmentation": AUGMENTATIONS}
+    axes = {"objective": OBJECTIVES, "update_mask": UPDATE_MASKS}
+    axes |= {"augmentation": AUGMENTATIONS, "averaging": AVERAGINGS}
     if name is None:
         return "\n".join(_methods(axis, methods) for axis, methods in axes.items())
     for axis, methods in axes.items():

@@ -34,7 +34,7 @@ __all__ = [
 # The training arguments that make the method, and those that say how long it trains.
 METHOD = (
     *("objective", "objective_kwargs", "update_mask", "update_mask_kwargs", "label_smoothing_factor"),
-    *("augmentation", "augmentation_kwargs", "normalize"),
+    *("augmentation", "augmentation_kwargs", "normalize", "trained_layers", "averaging", "averaging_kwargs"),
 )
 LENGTH = ("num_train_epochs", "max_steps")
 # Where a run departs from the Trainer's defaults.
@@ -42,7 +42,7 @@ RUN_DEFAULTS: dict[str, Any] = {"per_device_train_batch_size": 32, "save_strateg
 # Options that came later: see RunConfig.identity.
 _LATER = (
     *("task_type", "drop_empty", "drop_unlabelled", "model_kwargs", "given", "held_out", "label_noise", "imbalance"),
-    *("normalize", "labels"),
+    *("normalize", "labels", "trained_layers"),
 )
 _DATA = (
     *("data_dir", "text_columns", "label_column", "validation_file", "test_file", "task_type", "encoding"),
@@ -115,6 +115,14 @@ class RunConfig:
             "undo disguises in every text, in training and ever after: all, or some of " + ", ".join(STEPS), "A,B"
         ),
     )
+    trained_layers: int | None = field(
+        default=None,
+        metadata=about(
+            "train the last N layers of the encoder and what lies above them, and freeze what lies below; 0: pooler "
+            "and head alone",
+            "N",
+        ),
+    )
     model_kwargs: dict[str, Any] | None = field(
         default=None,
         metadata=about("""fields of the model's configuration, such as {"classifier_dropout": 0.0}""", "JSON"),
@@ -175,6 +183,8 @@ class RunConfig:
         for name in ("label_noise", "imbalance"):
             if getattr(self, name) is not None:
                 setattr(self, name, number(name, getattr(self, name), whole=False))
+        if self.trained_layers is not None:
+            self.trained_layers = int(number("trained_layers", self.trained_layers, whole=True, least=0))
         self._check_held_out()
         self.model_kwargs = plain(as_mapping("model_kwargs", self.model_kwargs)) or None
         self.training = {name: plain(as_mapping(name, value)) for name, value in self.training.items()}
@@ -230,11 +240,12 @@ class RunConfig:
             raise RunError(f"seed must be a whole number, not {seed!r}") from error
 
     def method(self) -> str:
-        """A short name of objective, mask and augmentation, such as "vanilla", "rose-ensemble", "r-drop+noise".
+        """A short name of what is chosen on each axis, such as "vanilla", "rose-ensemble", "r-drop+noise+ema-0.99".
 
         The names are those of the recipes, of the folders and of every table.
         """
         name = "given" if self.given else method_name(self.training)
+        name += "" if self.trained_layers is None else f"+top-{self.trained_layers}"
         return name if self.normalize is None else f"{name}+normalize"
 
     def identity(
@@ -256,9 +267,8 @@ class RunConfig:
             defaults: of the training arguments; what is given but equals its default does not count.
             processes: how many share a step, since that multiplies the batch.
         """
-        training = training_identity(
-            self.training, {**defaults, **RUN_DEFAULTS}, chooses=self.validation_from_train is not None
-        )
+        chooses = self.validation_from_train is not None or self.training.get("averaging") == "checkpoints"
+        training = training_identity(self.training, {**defaults, **RUN_DEFAULTS}, chooses=chooses)
         identity = {
             "task": task,
             "text_columns": list(text_columns),
@@ -271,7 +281,8 @@ class RunConfig:
             "training": training,
         }
         # What a run did not know before counts only where it is given: earlier runs keep their identity.
-        identity |= {name: getattr(self, name) for name in _LATER if getattr(self, name)}
+        later = {name: getattr(self, name) for name in _LATER}
+        identity |= {name: value for name, value in later.items() if value or (value == 0 and value is not False)}
         return json.loads(json.dumps(identity))
 
     def folder(self, identity: Mapping[str, Any], root: str | os.PathLike[str] = "runs") -> Path:
@@ -302,7 +313,7 @@ class RunConfig:
         options = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in dataclasses.asdict(self).items()
-            if name not in ("training", "output_dir") and value not in (None, False)
+            if name not in ("training", "output_dir") and value is not None and value is not False
         }
         options |= self.absolute_paths()
         unsaid = ("output_dir", "hub_token")
