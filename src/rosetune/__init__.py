@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from rosetune.optim import SelectiveAdamW
     from rosetune.robustness.face import attack, compare, evaluate
     from rosetune.runs.averages import averages
+    from rosetune.runs.gate import gate
     from rosetune.runs.run import Run, find_runs
     from rosetune.runs.table import examples, scores
     from rosetune.trainer import RobustTrainer
@@ -103,6 +104,7 @@ _HOME = {
     "Run": "rosetune.runs.run",
     "find_runs": "rosetune.runs.run",
     "averages": "rosetune.runs.averages",
+    "gate": "rosetune.runs.gate",
     "scores": "rosetune.runs.table",
     "examples": "rosetune.runs.table",
 }
@@ -161,6 +163,7 @@ __all__ = [
     "examples",
     "find_runs",
     "freeze_below",
+    "gate",
     "scores",
 ]
 

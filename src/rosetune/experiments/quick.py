@@ -14,6 +14,7 @@ from rosetune.data.tasks import find_task
 from rosetune.robustness.functions import is_function_name, source_of
 from rosetune.runs.config import RUN_OPTIONS, RunConfig
 from rosetune.runs.files import read_fingerprints, read_json
+from rosetune.runs.measures import Measures, read_features
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError, as_mapping
 
@@ -192,6 +193,10 @@ def finished_as(folder: Path, identity: Mapping[str, Any], config: RunConfig, da
     if missing or read_json(folder / "run.json", "choose another --output_dir") != identity:
         return False
     # A call that was killed when it had predicted more sets has not counted them.
+    asked, known = Measures.of(config), Measures.read(folder)
+    groups = read_features(place).get("clean", {}).get("groups", {}) if asked.group_column else {}
+    if known.updated(asked) != known or (asked.group_column and asked.group_column not in groups):
+        return False
     counted = {path.stem for path in place.glob("*.jsonl")} == {*Run.open(folder).metrics["sets"]}
     return counted and _same_advglue(config, data, read_fingerprints(place))
 

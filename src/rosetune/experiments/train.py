@@ -19,6 +19,7 @@ from rosetune.experiments.models import quiet_libraries
 from rosetune.experiments.training import Training, training_arguments, training_defaults
 from rosetune.robustness.sets import evaluation_sets
 from rosetune.runs.config import RunConfig
+from rosetune.runs.measures import Measures
 
 __all__ = ["is_main_process", "run_all", "train_run"]
 
@@ -81,7 +82,15 @@ def train_run(
             _make(config, data, args, identity, say)
         if not finished and "save_total_limit" not in config.training:
             remove_checkpoints(folder)
-        added = evaluate_run(folder, data, config.sets, data_dir=config.data_dir, noises=config.noises, report=say)
+        added = evaluate_run(
+            folder,
+            data,
+            config.sets,
+            data_dir=config.data_dir,
+            noises=config.noises,
+            measures=Measures.of(config),
+            report=say,
+        )
     if finished:
         say(f"{folder} is finished; " + (f"evaluated {', '.join(added)}" if added else "nothing to do"))
     return folder
