@@ -1,16 +1,21 @@
-"""What a run adds to the Trainer while it trains: its log, its bar, its clock."""
+"""What a run adds to the Trainer while it trains: its log, its bar, its clock, its checkpoints."""
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import broadcast_object_list
 from transformers import ProgressCallback, TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from rosetune._files import write_json_lines
 
-__all__ = ["LogFile", "LogWithCheckpoint", "Progress", "StepTimer", "log_lines"]
+__all__ = ["LogFile", "LogWithCheckpoint", "PlainProgress", "Progress", "StepTimer", "TimedCheckpoint", "log_lines"]
+
+CHECKPOINT_SECONDS = 300  # as much of a training is lost to a kill, or what lies between two log lines
+LINE_SECONDS = 10  # between two lines of progress, at least
 
 
 def log_lines(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -49,6 +54,58 @@ class Progress(ProgressCallback):
             if bar is not None:
                 bar.close()
         self.training_bar = self.prediction_bar = None
+
+
+class PlainProgress(TrainerCallback):
+    """Where there is no terminal for a bar: a line on standard error now and then, at most one a tenth of the way."""
+
+    def __init__(self) -> None:
+        self._loss: float | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._start = self._told = time.perf_counter()
+        self._first, self._due = state.global_step, 0
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        self._loss = (logs or {}).get("loss", self._loss)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        now, step, steps = time.perf_counter(), state.global_step, state.max_steps
+        if not state.is_world_process_zero or step < self._due or now - self._told < LINE_SECONDS:
+            return
+        self._told, self._due = now, step + steps / 10
+        gone = now - self._start
+        loss = "" if self._loss is None else f", loss {self._loss:.4f}"
+        left = gone / (step - self._first) * (steps - step)
+        print(f"step {step}/{steps}{loss}, {_clock(gone)} gone, {_clock(left)} left", file=sys.stderr, flush=True)
+
+
+def _clock(seconds: float) -> str:
+    """As the bar has it."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"
+
+
+class TimedCheckpoint(TrainerCallback):
+    """A checkpoint where one is worth its price: after some minutes, beside a log line, and not at the end.
+
+    What is summed up since the last log line is in no checkpoint, so that beside one nothing is lost, and the log is
+    the same whenever checkpoints were saved.
+    """
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._saved = time.perf_counter()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if "loss" not in (logs or {}) or state.global_step >= state.max_steps:
+            return
+        due = [time.perf_counter() - self._saved >= CHECKPOINT_SECONDS]
+        if broadcast_object_list(due)[0]:  # as the main process has it: all of them save
+            control.should_save = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._saved = time.perf_counter()
 
 
 class LogFile(TrainerCallback):

@@ -16,6 +16,10 @@ EPILOG = """\
 Arguments of transformers' Trainer follow under their own names (--learning_rate 2e-5 ...);
 `rosetune train --help_all` lists them. A killed run resumes when the same command is given again.
 
+Checkpoints, each three times the size of the model: one every five minutes beside a log line, the newest is kept,
+and a finished run has none. --save_total_limit N keeps the last N of about ten, with --save_steps N as often as
+that; --save_strategy no saves none.
+
 examples:
   rosetune train --task demo --model_name_or_path demo --update_mask rose --seed 1,2,3
   rosetune train --recipe rose-ensemble/roberta-base/rte --data_dir glue/
