@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rosetune.data.tasks import find_task
+from rosetune.experiments.lock import check_free
 from rosetune.runs.config import RUN_OPTIONS, RunConfig
 from rosetune.runs.files import read_fingerprints, read_json
 from rosetune.runs.run import Run
@@ -158,6 +159,9 @@ def finished(config: RunConfig, data: "TaskData") -> Path | None:
 
     Args:
         data: of the configuration.
+
+    Raises:
+        HeldError: it is not, and another process works in it.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 or (config.output_dir and not Path(config.output_dir).is_dir()):
         return None
@@ -165,7 +169,10 @@ def finished(config: RunConfig, data: "TaskData") -> Path | None:
         task=data.name, text_columns=data.text_columns, fingerprint=data.fingerprint, defaults=trainer_defaults()
     )
     folder = config.folder(identity)
-    return folder if finished_as(folder, identity, config, data) else None
+    if finished_as(folder, identity, config, data):
+        return folder
+    check_free(folder)
+    return None
 
 
 def finished_as(folder: Path, identity: Mapping[str, Any], config: RunConfig, data: "TaskData") -> bool:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from rosetune.robustness.attacks.summary import summary
 from rosetune.robustness.rows import set_metrics
+from rosetune.runs.identity import task_name
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 from rosetune.runs.texts import texts_of
@@ -37,7 +38,8 @@ def scores(runs: Iterable[Run], *, steps: bool = False) -> pd.DataFrame:
     Returns:
         The columns :data:`SCORE_COLUMNS`: ``low`` and ``high`` are the 95% interval of accuracy (of a regression: of
         ``mse``), ``constant`` what the best constant prediction gets; for ``kind`` see
-        :class:`~rosetune.runs.sets.SetName`.
+        :class:`~rosetune.runs.sets.SetName`. A ``task`` whose training labels were changed says so, as "sst2
+        (label_noise=0.1)".
 
     Raises:
         RunError: a file of a run is damaged.
@@ -98,7 +100,7 @@ def _table(rows: list[dict[str, Any]], columns: Iterable[str]) -> pd.DataFrame:
 
 
 def _about(run: Run, name: str, step: int | None) -> dict[str, Any]:
-    about = {"task": run.task, "method": run.method, "seed": run.seed, "run": str(run), "step": step}
+    about = {"task": task_name(run.identity), "method": run.method, "seed": run.seed, "run": str(run), "step": step}
     return {**about, "set": name, "kind": SetName.parse(name).kind}
 
 

@@ -104,6 +104,8 @@ def _evaluate(
     """Evaluate runs on sets, and on a further file, or on their own test file where it lies now."""
     kinds, noises = asked
     from rosetune.experiments.data import further_file
+    from rosetune.experiments.lock import check_free
+    from rosetune.experiments.quick import missing_kinds
     from rosetune.runs.run import Run
 
     read = {}
@@ -111,6 +113,9 @@ def _evaluate(
         own = run.config.test_file
         if reading or own is None or Path(own).exists():
             read[str(run)] = further_file(run, str(test_file), reading)  # what is wrong is said before torch is loaded
+    for run in map(Run.open, known.runs):
+        if test_file is not None or missing_kinds(run.folder / "predictions", kinds, noises):
+            check_free(run.folder)
     from rosetune.experiments.evaluate import evaluate_again
 
     for run in map(Run.open, known.runs):

@@ -77,10 +77,12 @@ def _done(known: argparse.Namespace, rest: list[str]) -> tuple[list[Path] | None
     """The folders of the runs where all are finished, and the data; what is wrong is said before torch is loaded.
 
     Raises:
+        ValueError: a method or an option of one that there is not.
         RunError: an option that there is not, a file or folder that is not there, or a training without a step.
         DataError: the data cannot be read.
     """
     from rosetune.experiments.quick import check_length, check_paths, finished, parse_words
+    from rosetune.experiments.quick_methods import check_methods
 
     plain = True
     try:
@@ -93,6 +95,7 @@ def _done(known: argparse.Namespace, rest: list[str]) -> tuple[list[Path] | None
         except RunError:
             return None, None
     for config in configs:
+        check_methods(config.training)
         check_paths(config)
         check_length(config.training.get("num_train_epochs", 1), config.training.get("max_steps", -1))
     from rosetune.experiments.data import load_data
