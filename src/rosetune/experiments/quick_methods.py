@@ -4,10 +4,10 @@ import ast
 import re
 from collections.abc import Mapping
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import rosetune
 from rosetune._axes import check_name, check_options
 
 __all__ = ["check_methods", "method_options"]
@@ -107,9 +107,7 @@ def _imported(path: Path, name: str) -> Path:
 
 def _file(module: str) -> Path:
     """Of a module of ours."""
-    home = find_spec("rosetune")
-    assert home is not None and home.submodule_search_locations
-    return Path(home.submodule_search_locations[0], *module.split(".")[1:]).with_suffix(".py")
+    return Path(rosetune.__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
 
 
 @cache

@@ -80,11 +80,11 @@ def print_compared(out: Console, a: Group, b: Group, trained: Mapping[str, Group
     for side, name, group in zip("AB", names, (a, b), strict=True):
         more = f" and {len(group) - 1} more" if len(group) > 1 else ""
         out.print(Text(f"{side}: {name}{_seeds(group)}, {task_name(group[0].identity)}; {group[0]}{more}"))
-    out.print(Text("Paired on the same examples."))
+    out.print(Text("Paired on the same examples.\n"))
     print_grid(out, _sets_grid(a, plain))
     if _attacks(plain):
-        print_grid(out, success_grid(a, b, {name: _title(a, name) for name in _attacks(plain)}))
-        out.print(Text(TRIED_ON_THE_OTHER))
+        success = success_grid(a, b, {name: _title(a, name) for name in _attacks(plain)})
+        print_grid(out, dataclasses.replace(success, caption=TRIED_ON_THE_OTHER))
     for name in plain:
         parsed = SetName.parse(name)
         groups = by_attack(a, b, name) if parsed.kind == "advglue" and not parsed.is_original else {}
@@ -96,7 +96,6 @@ def print_compared(out: Console, a: Group, b: Group, trained: Mapping[str, Group
     sides = {"A": calibrations(a), "B": calibrations(b)}
     if all(sides.values()):
         print_grid(out, _calibration_grid(len(a), sides))
-        out.print(Text(_temperatures(sides)))
     for clean in dict.fromkeys(SetName.parse(name).clean(compared) for name in controls):
         names = [name for name in controls if SetName.parse(name).clean(compared) == clean]
         print_grid(out, _controls_grid(a, b, compared, {name: controls[name] for name in names}, clean))
@@ -164,7 +163,7 @@ def _calibration_grid(seeds: int, sides: Mapping[str, Mapping[str, Any]]) -> Gri
     columns = [f"{name}\n{part}" for name in sides for part in ("ECE %", "at T", "Brier", "at T")]
     of = "" if seeds == 1 else ", mean over seeds"
     title = f"Calibration, and at the temperature T that fits clean examples{of}"
-    grid = Grid(title, ("set", *columns), caption=_CALIBRATION)
+    grid = Grid(title, ("set", *columns), caption=f"{_CALIBRATION} {_temperatures(sides)}")
     for name in (name for name in sides["A"] if name in sides["B"]):
         cells = []
         for found in sides.values():
