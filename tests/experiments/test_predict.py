@@ -292,7 +292,7 @@ def test_files_that_cannot_be_written(two: Path, here: Path, rosetune: Call) -> 
         ("p.xlsx", "let its name end in one of .csv, .tsv, .jsonl, .parquet"),
         ("p", "let its name end in one of"),
         (".", "is a folder: name a file"),
-        ("a.csv/p.csv", "cannot write to"),
+        ("a.csv/p.csv", "Not a directory): name another file"),
         ("./a.csv", "is the input itself"),
     ):
         refused(rosetune(two, "--input_file", "a.csv", "--output_file", path), message)

@@ -45,7 +45,7 @@ def test_files_that_only_a_training_leaves(tmp_path):
     ("name", "text", "message"),
     [
         ("metrics.json", None, r"no finished run \(no metrics.json\): start or resume it with `rosetune train`"),
-        ("metrics.json", "", r"metrics.json is damaged .*: evaluate again with `rosetune evaluate`"),
+        ("metrics.json", "", r"metrics.json is damaged .*: evaluate again: `rosetune evaluate .*/a`"),
         ("metrics.json", '{"sets": {"cl', r"metrics.json is damaged .*: evaluate again"),
         ("metrics.json", "[1]", "metrics.json holds no metrics: evaluate again"),
         ("metrics.json", '{"accuracy": 1}', "metrics.json holds no metrics: evaluate again"),

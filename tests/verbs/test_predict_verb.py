@@ -104,7 +104,7 @@ def test_a_folder_is_no_output_file(trained: Path, rosetune: Any, in_tmp: Path) 
     """Nothing in it is touched."""
     write(in_tmp / "precious.txt", "")
     one_line(rosetune("predict", trained, "--text", "a", "--output_file", in_tmp), "is a folder: name a file")
-    one_line(rosetune("predict", trained, "--text", "a", "--output_file", "precious.txt/p.jsonl"), "cannot write to")
+    one_line(rosetune("predict", trained, "--text", "a", "--output_file", "precious.txt/p.jsonl"), "Not a directory)")
     with pytest.raises(IsADirectoryError):
         write_text(in_tmp, "")
     assert [path.name for path in in_tmp.iterdir()] == ["precious.txt"]

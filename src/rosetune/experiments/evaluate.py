@@ -14,7 +14,7 @@ from rosetune.experiments.checkpoints import checkpoints_of, end_step, read_stat
 from rosetune.experiments.data import checked_data, config_now
 from rosetune.experiments.lengths import cut_texts
 from rosetune.experiments.lock import locked
-from rosetune.experiments.models import load_trained, quiet_libraries
+from rosetune.experiments.models import load_trained, quiet_libraries, trained_labels
 from rosetune.experiments.quick import missing_kinds
 from rosetune.experiments.upgrade import bring_up_to_date
 from rosetune.report.card import model_card
@@ -32,6 +32,7 @@ __all__ = [
     "evaluate_run",
     "predict_rows",
     "predict_sets",
+    "restore_metrics",
     "write_card",
     "write_metrics",
 ]
@@ -238,9 +239,19 @@ def write_metrics(folder: Path, labels: Sequence[str]) -> None:
     """Bring ``metrics.json`` up to date with the predictions; a file that holds the same is left alone."""
     metrics = run_metrics(folder, labels)
     path, text = folder / "metrics.json", as_json(metrics)
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+    if not path.is_file() or path.read_bytes() != text.encode():
         write_card(Run(folder), metrics)
         write_text(path, text)
+
+
+def restore_metrics(folder: Path) -> None:
+    """Write a ``metrics.json`` that is damaged anew, from the predictions and the labels of the model.
+
+    Raises:
+        RunError: the model is not there, or another file is damaged.
+    """
+    with locked(folder):
+        write_metrics(folder, trained_labels(folder))
 
 
 def write_card(run: Run, metrics: Mapping[str, Any]) -> None:

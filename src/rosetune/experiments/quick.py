@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rosetune._files import obstacle
 from rosetune.data.tasks import find_task
 from rosetune.experiments.lock import check_free
 from rosetune.runs.config import RUN_OPTIONS, RunConfig
@@ -112,7 +113,7 @@ def check_paths(config: RunConfig) -> None:
     """Files and folders that are named as such.
 
     Raises:
-        RunError: one is not there.
+        RunError: one is not there, or the run's own folder cannot be written to.
     """
     task = config.task
     if find_task(task) is None and _looks_like_path(task) and not Path(task).expanduser().exists():
@@ -122,6 +123,9 @@ def check_paths(config: RunConfig) -> None:
         if value is not None and not Path(value).expanduser().exists():
             raise RunError(f"there is no file or folder {value}: correct --{option}")
     check_model(config.model_name_or_path)
+    in_the_way = None if config.output_dir is None else obstacle(Path(config.output_dir).expanduser() / "run.json")
+    if in_the_way is not None:
+        raise RunError(f"cannot write a run to {config.output_dir} ({in_the_way}): choose another --output_dir")
 
 
 def check_model(model: str) -> None:

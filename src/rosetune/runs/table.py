@@ -7,6 +7,7 @@ import pandas as pd
 
 from rosetune.robustness.attacks.summary import summary
 from rosetune.robustness.rows import set_metrics
+from rosetune.runs.files import again
 from rosetune.runs.identity import task_name
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
@@ -109,7 +110,7 @@ def _scores(run: Run, name: str) -> dict[str, Any]:
     if attack is None:
         known = run.metrics["sets"].get(name)
         if known and not isinstance(known.get("calibration") or {}, dict):
-            raise RunError(f"{run}: metrics.json is damaged at {name}: evaluate again with `rosetune evaluate`")
+            raise RunError(f"{run}: metrics.json is damaged at {name}: evaluate again: {again(run.folder)}")
         return _flat(known or set_metrics(run.rows(name), run.labels))
     header, results = run.attacks[attack]
     figures = summary(results, header.get("budget"))

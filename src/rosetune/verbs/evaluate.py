@@ -78,9 +78,13 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     if strange:
         raise RunError(f"--{strange[0]} belongs to the run, which knows it: leave it out")
     moved = {name: given.get(name) for name in _MOVED}
-    from rosetune.runs.run import Run
+    from rosetune.runs.run import Run, is_damaged
 
     for folder in known.runs:
+        if is_damaged(folder):
+            from rosetune.experiments.evaluate import restore_metrics
+
+            restore_metrics(Path(folder))
         Run.open(folder)  # what is no run is said before torch is loaded, and before any work
     if known.along_training:
         if "test_file" in given:
