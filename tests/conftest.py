@@ -94,6 +94,24 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> "Library":
     return Library(tmp_path_factory.mktemp("library"))
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``my.csv``, ``other.csv`` and ``model/``, in which a module's tests train."""
+    import tiny_run
+
+    folder = tmp_path_factory.mktemp("home")
+    tiny_run.write_csv(folder / "my.csv")
+    tiny_run.write_csv(folder / "other.csv", seed=1)
+    tiny_run.write_model(folder / "model")
+    return folder
+
+
+@pytest.fixture
+def at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That folder is the working folder."""
+    monkeypatch.chdir(home)
+
+
 @pytest.fixture
 def rosetune(capsys: pytest.CaptureFixture[str]) -> "Callable[..., tuple[int, str, str]]":
     """Call a verb in this process; exit code, standard output and standard error."""

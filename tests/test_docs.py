@@ -91,8 +91,8 @@ def ending(words: list[str]) -> Any:
 
 def write_plan(file: Path, text: str) -> None:
     """A plan that a page shows; nothing is wrong with it."""
+    from rosetune.experiments.expansion import planned_runs
     from rosetune.experiments.plan_reader import read_plan
-    from rosetune.experiments.planned import planned_runs
 
     file.write_text(text, encoding="utf-8")
     assert planned_runs(read_plan(file))

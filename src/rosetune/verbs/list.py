@@ -2,19 +2,26 @@
 
 import argparse
 
+_WHAT = ("tasks", "methods", "recipes")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's flags."""
-    parser.add_argument("what", choices=("tasks", "methods", "recipes"))
+    parser.add_argument("what", metavar="WHAT", help=", ".join(_WHAT))
     parser.add_argument(
         "name",
+        metavar="NAME",
         nargs="?",
-        help="one method, with its options; one recipe, with its sources; or recipes with this in their name",
+        help="a task; a method, with its options; a recipe, with its sources; or recipes with this in their name",
     )
 
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
     """Print what there is."""
+    from rosetune.runs.values import RunError, guess
+
+    if known.what not in _WHAT:
+        raise RunError(f"there is no list of {known.what!r}: {guess(known.what, _WHAT)}")
     if known.what == "recipes":
         from rosetune.recipes import recipe_names, recipe_text
 
@@ -26,4 +33,4 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         return
     from rosetune.report.listing import methods_text, tasks_text
 
-    print(tasks_text() if known.what == "tasks" else methods_text(known.name))
+    print((tasks_text if known.what == "tasks" else methods_text)(known.name))

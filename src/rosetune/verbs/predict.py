@@ -13,8 +13,9 @@ from rosetune.verbs._shared import add_fields
 EPILOG = """\
 Written are all columns of the input, then label and probability_<label> for each label (in JSON
 Lines the object probabilities); of a multi-label model labels, those of at least 0.5; of a
-regression value. On a terminal the first 50 rows are shown. In a pipe every row is a line with
-tabs between its fields; a tab, line end or backslash in a field is written as \\t, \\n, \\r, \\\\.
+regression value. A blank line is a row like any other, and it is said how many there are. On a
+terminal the first 50 rows are shown. In a pipe every row is a line with tabs between its fields;
+a tab, line end or backslash in a field is written as \\t, \\n, \\r, \\\\.
 
 examples:
   rosetune predict runs/my-run --text "a fine film"
