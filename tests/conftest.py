@@ -7,6 +7,7 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+import math
 import random
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -84,6 +85,12 @@ def demo_packages() -> None:
             version(package)
         except PackageNotFoundError:
             pytest.skip(f"{package} is not installed: pip install 'rosetune[demo]'")
+
+
+@pytest.fixture(autouse=True)
+def _no_lines_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is."""
+    monkeypatch.setattr("rosetune._progress.SECONDS", math.inf)
 
 
 @pytest.fixture(scope="session")

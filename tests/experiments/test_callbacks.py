@@ -1,11 +1,11 @@
-"""What a run says while it trains where there is no terminal for a bar."""
+"""What is said of long work where there is no terminal for a bar."""
 
 import re
 
 import pytest
 from transformers import TrainerState
 
-from rosetune.experiments import callbacks
+from rosetune import _progress
 from rosetune.experiments.callbacks import PlainProgress
 
 
@@ -13,7 +13,8 @@ from rosetune.experiments.callbacks import PlainProgress
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Of which a test sets the time."""
     now = [0.0]
-    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(_progress.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(_progress, "SECONDS", 10.0)
     return now
 
 
@@ -49,3 +50,17 @@ def test_what_is_left_of_a_resumed_training_is_from_its_own_pace(
 ) -> None:
     told(clock, steps=120, seconds=5, first=100)
     assert capsys.readouterr().err.splitlines()[0] == "step 102/120, 00:10 gone, 01:30 left"
+
+
+def test_rows_are_counted_like_steps(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with _progress.progress("evaluating clean") as bar:
+        for done in range(32, 321, 32):
+            clock[0] += 8
+            bar(done, 320)
+    assert capsys.readouterr().err.splitlines() == [
+        f"evaluating clean: {rows}/320, {gone} gone, {left} left"
+        for rows, gone, left in (
+            *((64, "00:16", "01:04"), (128, "00:32", "00:48"), (192, "00:48", "00:32")),
+            (256, "01:04", "00:16"),
+        )
+    ]

@@ -11,11 +11,11 @@ from transformers import ProgressCallback, TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from rosetune._files import write_json_lines
+from rosetune._progress import Pace
 
 __all__ = ["LogFile", "LogWithCheckpoint", "PlainProgress", "Progress", "StepTimer", "TimedCheckpoint", "log_lines"]
 
 CHECKPOINT_SECONDS = 300  # as much of a training is lost to a kill, or what lies between two log lines
-LINE_SECONDS = 10  # between two lines of progress, at least
 
 
 def log_lines(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -63,28 +63,16 @@ class PlainProgress(TrainerCallback):
         self._loss: float | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._start = self._told = time.perf_counter()
-        self._first, self._due = state.global_step, 0
+        self._pace = Pace(state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         self._loss = (logs or {}).get("loss", self._loss)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        now, step, steps = time.perf_counter(), state.global_step, state.max_steps
-        if not state.is_world_process_zero or step < self._due or now - self._told < LINE_SECONDS:
-            return
-        self._told, self._due = now, step + steps / 10
-        gone = now - self._start
-        loss = "" if self._loss is None else f", loss {self._loss:.4f}"
-        left = gone / (step - self._first) * (steps - step)
-        print(f"step {step}/{steps}{loss}, {_clock(gone)} gone, {_clock(left)} left", file=sys.stderr, flush=True)
-
-
-def _clock(seconds: float) -> str:
-    """As the bar has it."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"
+        told = self._pace.told(state.global_step, state.max_steps) if state.is_world_process_zero else None
+        if told is not None:
+            loss = "" if self._loss is None else f", loss {self._loss:.4f}"
+            print(f"step {state.global_step}/{state.max_steps}{loss}, {told}", file=sys.stderr, flush=True)
 
 
 class TimedCheckpoint(TrainerCallback):
