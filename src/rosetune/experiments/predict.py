@@ -94,7 +94,8 @@ def predict_texts(
         dataset = read_inputs(str(input_file), columns, encoding=encoding, delimiter=delimiter)
     if not len(dataset):
         return Predictions([], columns)
-    _warn_of_blanks(dataset, columns, say)
+    if texts is None:  # --text "" is meant
+        _warn_of_blanks(dataset, columns, say)
     # After the texts: what is wrong with these is said before torch is loaded.
     from rosetune.experiments.models import is_unnamed, load_trained, quiet_libraries
     from rosetune.robustness.evaluation import default_length, predict
