@@ -137,7 +137,7 @@ def test_what_needs_no_model_is_said_without_torch(library: Library, tmp_path: P
         (["train", *data, "--objective", "rdrop"], 2, "did you mean 'r_drop'?"),
         (["train", *data, "--update_mask", "rose", "--update_mask_kwargs", '{"uper": 1}'], 2, "has no option 'uper'"),
         (["train", *trained, "--seed", "2"], 2, f"another process (number {os.getpid()}) works in {run}"),
-        (["attack", str(run), "--attack", "pwws"], 2, f"another process (number {os.getpid()}) works in {run}"),
+        (["attack", str(run), "--attack", "deepwordbug"], 2, f"another process (number {os.getpid()}) works in {run}"),
         (["evaluate", str(run), "--sets", "noise"], 2, f"another process (number {os.getpid()}) works in {run}"),
     ]
     code = f"""
