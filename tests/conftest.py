@@ -7,6 +7,7 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+import math
 import random
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -86,12 +87,36 @@ def demo_packages() -> None:
             pytest.skip(f"{package} is not installed: pip install 'rosetune[demo]'")
 
 
+@pytest.fixture(autouse=True)
+def _no_lines_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is."""
+    monkeypatch.setattr("rosetune._progress.SECONDS", math.inf)
+
+
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> "Library":
     """Tiny trained runs: ``library.run("rose", {"update_mask": "rose"})``, ``library.copy(run, tmp_path / "run")``."""
     from tiny_run import Library
 
     return Library(tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``my.csv``, ``other.csv`` and ``model/``, in which a module's tests train."""
+    import tiny_run
+
+    folder = tmp_path_factory.mktemp("home")
+    tiny_run.write_csv(folder / "my.csv")
+    tiny_run.write_csv(folder / "other.csv", seed=1)
+    tiny_run.write_model(folder / "model")
+    return folder
+
+
+@pytest.fixture
+def at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That folder is the working folder."""
+    monkeypatch.chdir(home)
 
 
 @pytest.fixture

@@ -22,14 +22,6 @@ def _quick() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("home")
-    tiny_run.write_csv(folder / "my.csv")
-    tiny_run.write_model(folder / "model")
-    return folder
-
-
 @pytest.fixture
 def train(home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Call `train` with two steps; exit code, standard output and standard error."""

@@ -15,14 +15,17 @@ import yaml
 import tiny_run
 from rosetune.experiments.attack_options import AttackOptions
 from rosetune.experiments.executors import LocalExecutor
+from rosetune.experiments.expansion import planned_runs
 from rosetune.experiments.plan_reader import parse_plan
-from rosetune.experiments.planned import planned_runs, shard_of
+from rosetune.experiments.planned import shard_of
 from rosetune.experiments.ray_executor import _absolute
 from rosetune.experiments.train import train_run
 from rosetune.experiments.worker import Job
 from rosetune.report.html.overview import failed_lines
 from rosetune.runs.config import RunConfig
 from rosetune.runs.run import find_runs
+
+pytestmark = pytest.mark.usefixtures("at_home")
 
 PLAN = """
 output_dir: {out}
@@ -47,19 +50,6 @@ options: {{max_steps: 4, save_steps: 2, per_device_train_batch_size: 8, learning
 methods: [vanilla]
 """
 Verb = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("home")
-    tiny_run.write_csv(folder / "my.csv")
-    tiny_run.write_model(folder / "model")
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(home)
 
 
 def plan(out: str, steps: int = 4, more: str = "") -> str:
