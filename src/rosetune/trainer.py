@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import Trainer, TrainingArguments
 
+from rosetune._fsdp import refuse_layouts, restoring_method_state, save_method_state, warn_of_no_shards
 from rosetune._means import Means
 from rosetune._torch import unwrap
 from rosetune.arguments import RobustTrainingArguments, build_objective, build_update_mask
@@ -52,7 +53,7 @@ class RobustTrainer(Trainer):
         training_objective: the objective in use (``objective`` is transformers' name for the score of a search).
 
     Raises:
-        ValueError: ``compute_loss_func``, ``optimizers``, an ``optim`` other than AdamW, DeepSpeed, FSDP or
+        ValueError: ``compute_loss_func``, ``optimizers``, an ``optim`` other than AdamW, DeepSpeed, FSDP 1 or
             ``label_smoothing_factor`` beside an objective or a mask that they would bypass; an augmentation with
             data that is no :class:`~rosetune.AugmentedDataset`; in the first step: a
             subclass whose ``compute_loss`` or ``create_optimizer`` bypasses them.
@@ -100,11 +101,9 @@ class RobustTrainer(Trainer):
         given = inspect.signature(Trainer.__init__).bind(self, model, args, *positional, **kwargs).arguments
         self._refuse(args, given)
         super().__init__(model, args, *positional, **kwargs)
-        if self._is_masked(args) and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
-            raise ValueError(
-                "update masks rank whole tensors and do not work on the shards of DeepSpeed or FSDP: use one device "
-                "or DistributedDataParallel (accelerate launch)"
-            )
+        if self._is_masked(args):
+            refuse_layouts(self)
+        warn_of_no_shards(self)
         if self._is_masked(args) and args.torch_compile:
             # A compiled backward pass otherwise overwrites what the gradients that rank need as well.
             torch._functorch.config.donated_buffer = False
@@ -144,6 +143,9 @@ class RobustTrainer(Trainer):
         model = self.model if model is None else model
         self.training_objective = build_objective(args) if self._given_objective is None else self._given_objective
         own = self._set_up(self.training_objective, model, args)
+        if own and self.is_fsdp_enabled:
+            name = type(self.training_objective).__name__
+            raise ValueError(f"FSDP leaves out the weights of {name}'s own: use DistributedDataParallel")
         cls, kwargs = Trainer.get_optimizer_cls_and_kwargs(args, model)
         if not self._is_masked(args) and not own:
             return cls, kwargs
@@ -189,7 +191,14 @@ class RobustTrainer(Trainer):
             mask = ["the update mask"] if self._is_masked(self.args) else []
             own = [type(objective).__name__] if isinstance(objective, StatefulObjective) else []
             require_state(checkpoint, [*mask, *own])
-        super()._load_optimizer_and_scheduler(checkpoint)
+        sharded = checkpoint is not None and self.is_fsdp_enabled
+        with restoring_method_state(_inner(self.optimizer), checkpoint) if sharded else nullcontext():
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.is_fsdp_enabled and self.args.should_save:
+            save_method_state(self.optimizer, output_dir)
 
     def training_step(self, model: Any, *args: Any, **kwargs: Any) -> Tensor:
         """The Trainer's, with a look at whether a subclass's ``compute_loss`` came here."""

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from rosetune._torch import evaluating, logits_of, unwrap
+from rosetune.methods._shards import refuse_shards
 
 
 class MomentumWeights:
@@ -30,6 +31,7 @@ class MomentumWeights:
     def follow(self, model: torch.nn.Module, beta: float) -> None:
         """One step towards the model's weights, of the share 1 - beta."""
         live = dict(unwrap(model).named_parameters())
+        refuse_shards(live.values(), "a second set of weights (SMART's Bregman term)", "since it is not in shards")
         averages = list(self._weights.values())
         weights = [live[name].detach().to(average) for name, average in self._weights.items()]
         torch._foreach_lerp_(averages, weights, 1 - beta)
@@ -42,6 +44,7 @@ class MomentumWeights:
             features: inputs without labels.
         """
         inner = unwrap(model)
+        refuse_shards(inner.parameters(), "a second set of weights (SMART's Bregman term)", "since it is not in shards")
         live = dict(inner.named_parameters())
         weights = {name: average.to(live[name]) for name, average in self._weights.items()}
         with evaluating(inner):
