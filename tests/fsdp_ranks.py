@@ -56,7 +56,8 @@ def train(folder, kind, rank, callbacks=(), resume=False):
 def life(rank, folder, second):
     """The first life trains once to the end and twice to the fourth step, the second goes on from the third."""
     torch.set_num_threads(1)
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "ACCELERATE_USE_FSDP": "true"}
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": "0"}  # accelerate asks for them; the store is a file
     store = f"file://{folder}/store-{second}"
     torch.distributed.init_process_group("gloo", store, timedelta(minutes=5), rank=rank, world_size=2)
     found = {}

@@ -1,12 +1,13 @@
 """RobustTrainer: what it leaves to the Trainer, logs and refuses; architectures, precision, LoRA."""
 
 import copy
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from helpers import ARCHITECTURES, ROSES, arguments, dataset, gradient_is_rounding, logged, same, trace_of, train
 from rosetune import CrossEntropy, RDrop, RobustTrainer, Rose
@@ -88,17 +89,20 @@ def test_gradient_checkpointing_gives_the_same_masks(tmp_path, tiny_model):
     np.testing.assert_array_equal(*(trace_of(run).multipliers for run in runs))
 
 
+class Spoilt(CrossEntropy):
+    """NaN in the loss of the third micro-batch."""
+
+    seen = 0
+
+    def __call__(self, *args, **kwargs):
+        out = super().__call__(*args, **kwargs)
+        self.seen += 1
+        if self.seen == 3:
+            out.loss = out.loss * float("nan")
+        return out
+
+
 def test_the_log_has_terms_density_and_nonfinite_steps(tmp_path, tiny_model):
-    class Spoilt(CrossEntropy):
-        steps = 0
-
-        def __call__(self, *args, **kwargs):
-            out = super().__call__(*args, **kwargs)
-            self.steps += 1
-            if self.steps == 3:
-                out.loss = out.loss * float("nan")
-            return out
-
     args = arguments(tmp_path, max_steps=4)
     trainer = train(tiny_model(), args, dataset(), objective=Spoilt(), update_mask=Rose("ensemble", upper=0.5))
     logs = logged(trainer)
@@ -108,9 +112,31 @@ def test_the_log_has_terms_density_and_nonfinite_steps(tmp_path, tiny_model):
     assert 0 < logs[1]["mask_density_scalars"] < 1
     assert logs[1]["consistency"] > 0
     assert logs[1]["task_loss"] == pytest.approx(logs[1]["loss"], rel=1e-5)
-    # As in any AdamW, the weights are NaN after it.
-    assert [e.get("nonfinite_steps") for e in logs] == [None, None, 1.0, 1.0]
+    assert [e.get("nonfinite_steps") for e in logs] == [None, None, 1.0, None]
+    assert [e.get("skipped_steps") for e in logs] == [None, None, 1.0, None]
     assert np.isnan(logs[2]["loss"])
+
+
+@pytest.mark.parametrize("max_grad_norm", [1.0, 0.0])
+@pytest.mark.parametrize("order", [None, "second", "ensemble"])
+def test_a_nan_batch_is_skipped_with_the_optimizer_state_intact(tmp_path, tiny_model, order, max_grad_norm):
+    states = []
+
+    class Kept(TrainerCallback):
+        def on_step_end(self, args, state, control, model, optimizer, **kwargs):
+            states.append(copy.deepcopy([*optimizer.state_dict()["state"].values(), dict(model.named_parameters())]))
+
+    mask = None if order is None else Rose(order, upper=0.5, trace=True)
+    args = arguments(tmp_path, max_steps=4, max_grad_norm=max_grad_norm)
+    trainer = train(tiny_model(), args, dataset(), objective=Spoilt(), update_mask=mask, callbacks=[Kept()])
+    assert [e.get("skipped_steps") for e in logged(trainer)] == [None, None, 1.0, None]
+    equal = [
+        [torch.equal(one[name], other[name]) for one, other in zip(*pair, strict=True) for name in one]
+        for pair in pairwise(states)
+    ]
+    assert [all(each) for each in equal] == [False, True, False]
+    assert all(torch.isfinite(tensor).all() for part in states[-1] for tensor in part.values())
+    assert mask is None or len(trace_of(trainer).multipliers) == 3
 
 
 def test_r_drop_with_rose_ranks_by_the_separate_losses(tmp_path, tiny_model):

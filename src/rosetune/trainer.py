@@ -2,12 +2,14 @@
 
 import copy
 import inspect
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from transformers import Trainer, TrainingArguments
 
 from rosetune._fsdp import refuse_layouts, restoring_method_state, save_method_state, warn_of_no_shards
@@ -21,6 +23,7 @@ from rosetune.methods import (
     ObjectiveOutput,
     ObservingMask,
     PreparedMask,
+    ScaledMask,
     SparingMask,
     StatefulObjective,
     UpdateMask,
@@ -62,12 +65,14 @@ class RobustTrainer(Trainer):
         Each term of the objective (mean since the last log), ``mask_density_tensors`` and ``mask_density_scalars``
         (mean multiplier over the masked tensors and over their scalars), under ``upper="auto"`` of ``Rose``
         ``mask_density_first`` and ``mask_density_second`` (mean share of tensors that it kept), and
-        ``nonfinite_steps``, the number of micro-batches since the last log whose loss was not finite (where there were
-        any); all of the main process.
+        ``nonfinite_steps``, the number of micro-batches since the last log whose loss was not finite, and
+        ``skipped_steps``, that of steps that were left out since the norm of their gradient was not finite (where
+        there were any); all of the main process.
 
     Deviates:
-        From a Trainer whose loop is left alone in one more place than the objective needs: ``_clip_grad_norm`` is
-        wrapped to remember the clipping coefficient, which nothing else in the Trainer tells.
+        From a Trainer whose loop is left alone in two more places than the objective needs: ``_clip_grad_norm`` is
+        wrapped to remember the clipping coefficient, which nothing else in the Trainer tells, and ``_get_grad_norm``
+        to skip a step whose gradient is not finite, which leaves weights, moments and mask as they were.
     """
 
     # The losses are means over the micro-batch, so that the Trainer divides by the accumulation steps.
@@ -304,10 +309,19 @@ class RobustTrainer(Trainer):
 
     def _clip_grad_norm(self, model: Any) -> Any:
         norm = super()._clip_grad_norm(model)
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm  # of shards
         optimizer = self._selective_adamw()
         if optimizer is not None and norm is not None:
             coefficient = torch.clamp(self.args.max_grad_norm / (torch.as_tensor(norm) + 1e-6), max=1.0)
             optimizer.clip_coefficient = coefficient / self._loss_scale()
+        return norm
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm)
+        if norm is not None and not math.isfinite(norm) and self.accelerator.scaler is None:
+            optimizer = self._selective_adamw()  # any other AdamW takes no step without a gradient
+            self.optimizer.zero_grad() if optimizer is None else optimizer.skip_step()
+            self._means.count("skipped_steps", 1.0)
         return norm
 
     def _observe(self, mask: UpdateMask, optimizer: SelectiveAdamW, out: ObjectiveOutput) -> None:
@@ -319,6 +333,9 @@ class RobustTrainer(Trainer):
         task_loss = None if out.task_loss is out.loss else out.task_loss * scale
         weight = {"consistency_weight": out.consistency_weight} if isinstance(mask, SparingMask) else {}
         mask.observe(optimizer, consistency=consistency, task_loss=task_loss, **weight)
+        overflowed = mask.overflowed() if scale != 1.0 and isinstance(mask, ScaledMask) else None
+        if overflowed is not None:  # the scaler skips the step and lowers its scale, as for the loss itself
+            out.loss = out.loss * torch.where(overflowed, torch.inf, 1.0)
 
     def _loss_scale(self) -> float:
         scaler = self.accelerator.scaler

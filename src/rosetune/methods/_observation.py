@@ -95,6 +95,14 @@ class Observation:
         total, parts = self._total(name)
         return (total[0] if only_norms else norms(total)) / parts
 
+    def overflowed(self) -> Tensor | None:
+        """Whether a gradient so far is not finite, on its device; None where the pass that gives them is yet to come.
+
+        Under float16 there is no such pass (see ``_shared_backward``).
+        """
+        sums = [tensor for each in self._sums.values() for tensor in each]
+        return (~torch.isfinite(norms(sums))).any() if sums else None
+
     def task_norms(self, parameters: list[Parameter], clip: float | Tensor, only_norms: bool = False) -> Tensor:
         """Shape (parameters,): those of the task loss, in the units of ``.grad``.
 

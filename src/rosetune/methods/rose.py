@@ -81,7 +81,7 @@ class Rose:
 
     Skipped steps:
         What was observed for a step that a gradient scaler skips is discarded by ``optimizer.zero_grad()`` after it
-        (and by the RobustTrainer). In a loop that calls ``zero_grad`` between observation and backward pass, call
+        (and by the RobustTrainer, which also has a step skipped whose observed gradients overflow). In a loop that calls ``zero_grad`` between observation and backward pass, call
         :meth:`discard` after a skipped step.
 
     Reference:
@@ -191,6 +191,10 @@ class Rose:
         self._project.step = self._step
         projection = self._project if self.sketch else None
         self._observation.add(losses, [p for _, p in targets], self.reduce == "norms", projection, consistency_weight)
+
+    def overflowed(self) -> Tensor | None:
+        """Whether the gradient of a loss observed in this step is not finite, on its device; None: not known yet."""
+        return self._observation.overflowed()
 
     def discard(self) -> None:
         """Forget what was observed since the last step."""
