@@ -115,6 +115,7 @@ def test_the_log_has_terms_density_and_nonfinite_steps(tmp_path, tiny_model):
     assert [e.get("nonfinite_steps") for e in logs] == [None, None, 1.0, None]
     assert [e.get("skipped_steps") for e in logs] == [None, None, 1.0, None]
     assert np.isnan(logs[2]["loss"])
+    assert np.isfinite(logs[3]["loss"])
 
 
 @pytest.mark.parametrize("max_grad_norm", [1.0, 0.0])

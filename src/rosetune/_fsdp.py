@@ -1,11 +1,9 @@
-"""Weights in shards (FSDP2 through accelerate): what a trainer refuses there, and the state its checkpoints leave out."""
+"""The state of mask and objective beside checkpoints of weights in shards (FSDP2 through accelerate)."""
 
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -13,34 +11,6 @@ from rosetune._files import replacing
 from rosetune.optim import SelectiveAdamW, require_same_mask
 
 METHOD_STATE = "method_state.pt"
-
-
-def refuse_layouts(trainer: Any) -> None:
-    """Layouts of the hardware under which a mask would rank wrongly.
-
-    Args:
-        trainer: a ``transformers.Trainer`` with an update mask, whose accelerator is made.
-
-    Raises:
-        ValueError: DeepSpeed, FSDP 1, tensor or context parallelism, a model that transformers has sharded itself.
-    """
-    remedy = "use one device, DistributedDataParallel, or FSDP2 (fsdp=True, fsdp_config={'version': 2})"
-    if trainer.is_deepspeed_enabled:
-        raise ValueError(f"update masks do not work under DeepSpeed, which hides the gradient of a tensor: {remedy}")
-    if trainer.is_fsdp_enabled and not trainer.accelerator.is_fsdp2:
-        raise ValueError(f"update masks rank tensors, which FSDP version 1 joins into one flat parameter: {remedy}")
-    parallel = getattr(trainer.accelerator, "parallelism_config", None)
-    kinds = [kind for kind in ("tp", "cp", "sp") if getattr(parallel, f"{kind}_enabled", False)]
-    if kinds or trainer.is_distributed_loading_by_transformers:
-        found = " and ".join(f"{kind}_size above 1" for kind in kinds) or "a model that transformers has sharded"
-        raise ValueError(f"update masks need plain data parallelism, which {found} is not: {remedy}")
-
-
-def warn_of_no_shards(trainer: Any) -> None:
-    """FSDP that was asked for and is not there: accelerate has it for accelerators only."""
-    asked = trainer.args.fsdp or os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
-    if asked and not trainer.is_fsdp_enabled:
-        warnings.warn("accelerate leaves FSDP out on a CPU: weights are not in shards", stacklevel=3)
 
 
 def save_method_state(optimizer: torch.optim.Optimizer, checkpoint: str | os.PathLike[str]) -> None:

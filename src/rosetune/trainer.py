@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from transformers import Trainer, TrainingArguments
 
-from rosetune._fsdp import refuse_layouts, restoring_method_state, save_method_state, warn_of_no_shards
+from rosetune._fsdp import restoring_method_state, save_method_state
 from rosetune._means import Means
+from rosetune._refusals import OWN_LOSS, refuse_bypasses, refuse_layouts, refuse_own_weights, warn_of_no_shards
 from rosetune._torch import unwrap
 from rosetune.arguments import RobustTrainingArguments, build_objective, build_update_mask
-from rosetune.augmentation import AugmentedDataset
-from rosetune.data.balance import ClassBalancedSampler
+from rosetune.data.balance import balanced_sampler
 from rosetune.methods import (
     Objective,
     ObjectiveOutput,
@@ -33,11 +33,6 @@ from rosetune.methods.cross_entropy import CrossEntropy
 from rosetune.optim import SelectiveAdamW, require_same_mask
 
 __all__ = ["RobustTrainer", "RobustTrainingArguments"]
-
-_OWN_LOSS = (
-    "give class weights as objective_kwargs={'class_weights': [...]}, and any other loss as an Objective, "
-    "RobustTrainer(objective=...)"
-)
 
 
 class RobustTrainer(Trainer):
@@ -104,7 +99,7 @@ class RobustTrainer(Trainer):
         self._kept_with: torch.optim.Optimizer | None = None  # which optimizer's state holds the objective's
         self._asked = False
         given = inspect.signature(Trainer.__init__).bind(self, model, args, *positional, **kwargs).arguments
-        self._refuse(args, given)
+        refuse_bypasses(args, given, masked=self._is_masked(args))
         super().__init__(model, args, *positional, **kwargs)
         if self._is_masked(args):
             refuse_layouts(self)
@@ -124,20 +119,6 @@ class RobustTrainer(Trainer):
     def _is_masked(self, args: TrainingArguments) -> bool:
         return self._given_mask is not None or getattr(args, "update_mask", None) is not None
 
-    def _refuse(self, args: TrainingArguments, given: dict[str, Any]) -> None:
-        if given.get("compute_loss_func") is not None:
-            raise ValueError(f"compute_loss_func would bypass the objective: {_OWN_LOSS}")
-        for name in ("optimizers", "optimizer_cls_and_kwargs") if self._is_masked(args) else ():
-            if given.get(name) not in (None, (None, None)):
-                raise ValueError(f"{name} would bypass the update mask, which lives in SelectiveAdamW: leave it out")
-        rows = given.get("train_dataset")
-        named = getattr(args, "augmentation", None)
-        if named is not None and rows is not None and not isinstance(rows, AugmentedDataset):
-            raise ValueError(
-                f"augmentation {named!r} changes texts, which a tokenised data set no longer has: give "
-                "train_dataset=rosetune.AugmentedDataset(rows, text_columns, tokenizer, build_augmentation(args))"
-            )
-
     def get_optimizer_cls_and_kwargs(  # type: ignore[override]
         self, args: TrainingArguments, model: Any = None
     ) -> tuple[Any, dict[str, Any]]:
@@ -149,8 +130,7 @@ class RobustTrainer(Trainer):
         self.training_objective = build_objective(args) if self._given_objective is None else self._given_objective
         own = self._set_up(self.training_objective, model, args)
         if own and self.is_fsdp_enabled:
-            name = type(self.training_objective).__name__
-            raise ValueError(f"FSDP leaves out the weights of {name}'s own: use DistributedDataParallel")
+            refuse_own_weights(type(self.training_objective).__name__)
         cls, kwargs = Trainer.get_optimizer_cls_and_kwargs(args, model)
         if not self._is_masked(args) and not own:
             return cls, kwargs
@@ -217,7 +197,7 @@ class RobustTrainer(Trainer):
         if not self._asked and (self._is_masked(self.args) or self.training_objective != CrossEntropy()):
             raise ValueError(
                 f"{type(self).__name__}.compute_loss bypasses objective and update mask, since it does not call "
-                f"super().compute_loss(...): {_OWN_LOSS}"
+                f"super().compute_loss(...): {OWN_LOSS}"
             )
         return loss
 
@@ -247,6 +227,12 @@ class RobustTrainer(Trainer):
             self._means.add(name, value)
         self._means.count("nonfinite_steps", (~torch.isfinite(out.loss.detach())).float())
         return (out.loss, out.outputs) if return_outputs else out.loss
+
+    def _maybe_log_save_evaluate(self, tr_loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        logs = self.control.should_log
+        super()._maybe_log_save_evaluate(tr_loss, *args, **kwargs)
+        if logs:  # the Trainer subtracts the sum from itself, which leaves NaN of a loss that was not finite
+            tr_loss.nan_to_num_(0.0, 0.0, 0.0)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the objective's terms and the mask's density to the Trainer's training log."""
@@ -298,14 +284,7 @@ class RobustTrainer(Trainer):
         if not getattr(objective, "balanced_batches", False):
             return super()._get_train_sampler(train_dataset)
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
-        columns = getattr(dataset, "column_names", None) or ()
-        column = next((name for name in (*self.label_names, "labels", "label") if name in columns), None)
-        if column is None:
-            raise ValueError(
-                "class-balanced batches need a datasets.Dataset with a column of labels: name it labels or set "
-                "label_names, or give the objective balanced_batches=false"
-            )
-        return ClassBalancedSampler(dataset[column][:], self._train_batch_size, self.args.seed)
+        return balanced_sampler(dataset, self.label_names, self._train_batch_size, self.args.seed)
 
     def _clip_grad_norm(self, model: Any) -> Any:
         norm = super()._clip_grad_norm(model)
@@ -335,7 +314,7 @@ class RobustTrainer(Trainer):
         mask.observe(optimizer, consistency=consistency, task_loss=task_loss, **weight)
         overflowed = mask.overflowed() if scale != 1.0 and isinstance(mask, ScaledMask) else None
         if overflowed is not None:  # the scaler skips the step and lowers its scale, as for the loss itself
-            out.loss = out.loss * torch.where(overflowed, torch.inf, 1.0)
+            out.loss.register_hook(lambda gradient: gradient * torch.where(overflowed, torch.inf, 1.0))
 
     def _loss_scale(self) -> float:
         scaler = self.accelerator.scaler

@@ -44,7 +44,9 @@ class MomentumWeights:
             features: inputs without labels.
         """
         inner = unwrap(model)
-        refuse_shards(inner.parameters(), "a second set of weights (SMART's Bregman term)", "since it is not in shards")
+        refuse_shards(
+            inner.parameters(), "a second set of weights (SMART's Bregman term)", "since it is not in shards"
+        )
         live = dict(inner.named_parameters())
         weights = {name: average.to(live[name]) for name, average in self._weights.items()}
         with evaluating(inner):

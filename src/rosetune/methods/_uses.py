@@ -121,9 +121,7 @@ def _use(node: Any, position: int, parameter: int, transposed: bool, rows: int |
     return Use(parameter, form, saved, transposed, options)
 
 
-def projectable_sides(
-    parameters: list[Parameter], uses: list[Use], project: Projection | None
-) -> list[str | None]:
+def projectable_sides(parameters: list[Parameter], uses: list[Use], project: Projection | None) -> list[str | None]:
     """From where the gradient of each is projected: "right" (out, in), "left" (in, out), or None.
 
     Only where all uses of a parameter are products on the same side; nowhere without a projection.
@@ -180,7 +178,9 @@ def zeros(parameter: Tensor, side: str | None, project: Projection | None) -> Te
     if project is None or side is None:
         return nothing(parameter, None)
     like = torch.empty(0, dtype=parameter.dtype, device=parameter.device)
-    return nothing(parameter, (parameter.shape[side != "right"], project(parameter.shape[side == "right"], like).shape[1]))
+    return nothing(
+        parameter, (parameter.shape[side != "right"], project(parameter.shape[side == "right"], like).shape[1])
+    )
 
 
 def projection_of(parameter: Parameter, side: str | None, project: Projection | None, like: Tensor) -> Tensor | None:

@@ -178,7 +178,9 @@ class ChildTuning:
 
     def _targets(self, optimizer: torch.optim.Optimizer) -> list[tuple[str, Parameter]]:
         targets = select_targets(optimizer, self.target_parameters)
-        refuse_shards((p for _, p in targets), "ChildTuning", "where no process has the scalars that it masks one by one")
+        refuse_shards(
+            (p for _, p in targets), "ChildTuning", "where no process has the scalars that it masks one by one"
+        )
         return targets
 
     def _fixed(self, targets: list[tuple[str, Parameter]]) -> dict[Parameter, float | Tensor]:
