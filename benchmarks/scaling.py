@@ -127,10 +127,8 @@ def tables(result: dict[str, Any]) -> str:
         lines.append("| " + " | ".join([where, *cells]) + " |")
     if "epoch" in result:
         texts, ways = result["epoch"], result["epoch"]["ways"]
-        lines += [
-            "",
-            f"An epoch of {texts['texts']:,} texts of {texts['mean_length']:.1f} tokens in the mean, minutes:",
-        ]
+        mean, batch = texts["mean_length"], result["base"]["batch"]
+        lines += ["", f"An epoch of {texts['texts']:,} texts of {mean:.1f} tokens, {batch} a batch, in minutes:"]
         lines += ["", "| | tokens | " + " | ".join(names) + " |", "|---|---:|" + "---:|" * len(names)]
         for way, of in ways.items():
             cells = [f"{of['tokens']:,}", *(f"{of['seconds'][name] / 60:.1f}" for name in names)]
@@ -198,7 +196,7 @@ def main() -> None:
         + ", ".join(f"{name} {value}" for name, value in base.items())
         + "."
     )
-    result: dict[str, Any] = {"what": what, "torch": torch.__version__, "points": found}
+    result: dict[str, Any] = {"what": what, "torch": torch.__version__, "base": base, "points": found}
     if lengths is not None:
         of_length = [point for point in found if point["axis"] == "length"]
         result["epoch"] = epoch(lengths, base["batch"], of_length)

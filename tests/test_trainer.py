@@ -9,8 +9,21 @@ import torch
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from helpers import ARCHITECTURES, ROSES, arguments, dataset, gradient_is_rounding, logged, same, trace_of, train
+from helpers import (
+    ARCHITECTURES,
+    ROSES,
+    arguments,
+    dataset,
+    gradient_is_rounding,
+    logged,
+    make_tokenizer,
+    same,
+    trace_of,
+    train,
+    write_synonyms,
+)
 from rosetune import CrossEntropy, RDrop, RobustTrainer, Rose
+from rosetune._refusals import refuse_layouts
 
 
 def test_without_objective_and_mask_it_is_the_trainer(tmp_path, tiny_model):
@@ -259,3 +272,35 @@ def test_the_name_of_an_objective_belongs_into_the_arguments(tmp_path, tiny_mode
         RobustTrainer(tiny_model(), arguments(tmp_path), train_dataset=dataset(), objective="smart")
     with pytest.raises(ValueError, match="unknown objective 'child_tuning': that is an update_mask"):
         arguments(tmp_path, objective="child_tuning")
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ({"is_deepspeed_enabled": True}, "do not work under DeepSpeed.*FSDP2"),
+        ({"is_fsdp_enabled": True}, "FSDP version 1 joins"),  # accelerate's own flag says that it is no version 2
+        ({"is_distributed_loading_by_transformers": True}, "need plain data parallelism, which a model that"),
+    ],
+)
+def test_layouts_that_a_mask_cannot_rank_on_are_refused(tmp_path, tiny_model, found, message):
+    trainer = RobustTrainer(tiny_model(), arguments(tmp_path, update_mask="rose"), train_dataset=dataset(rows=8))
+    refuse_layouts(trainer)
+    for name, value in found.items():
+        setattr(trainer, name, value)
+    with pytest.raises(ValueError, match=message):
+        refuse_layouts(trainer)
+
+
+def test_weights_of_an_objectives_own_are_refused_on_shards(tmp_path, tiny_model):
+    synonyms = write_synonyms(tmp_path)
+    args = arguments(tmp_path, objective="rift", objective_kwargs={"synonyms": synonyms})
+    trainer = RobustTrainer(tiny_model(), args, train_dataset=dataset(rows=8), processing_class=make_tokenizer())
+    trainer.is_fsdp_enabled = True
+    with pytest.raises(ValueError, match="FSDP leaves out the weights of Rift's own"):
+        trainer.create_optimizer()
+
+
+def test_shards_that_a_cpu_does_not_get_are_warned_of(tmp_path, tiny_model, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.warns(UserWarning, match="accelerate leaves FSDP out on a CPU"):
+        RobustTrainer(tiny_model(), arguments(tmp_path), train_dataset=dataset(rows=8))

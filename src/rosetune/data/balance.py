@@ -1,11 +1,12 @@
 """Batches in which every class has the same share."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from torch.utils.data import Sampler
 
-__all__ = ["ClassBalancedSampler"]
+__all__ = ["ClassBalancedSampler", "balanced_sampler"]
 
 
 class ClassBalancedSampler(Sampler[int]):

@@ -9,6 +9,8 @@ from torch.func import functional_call
 from rosetune._torch import evaluating, logits_of, unwrap
 from rosetune.methods._shards import refuse_shards
 
+_REFUSED = ("a second set of weights (SMART's Bregman term)", "since it is not in shards")
+
 
 class MomentumWeights:
     """A moving average of a model's trained weights: theta~ <- (1 - beta) theta + beta theta~, at first theta itself.
@@ -31,7 +33,7 @@ class MomentumWeights:
     def follow(self, model: torch.nn.Module, beta: float) -> None:
         """One step towards the model's weights, of the share 1 - beta."""
         live = dict(unwrap(model).named_parameters())
-        refuse_shards(live.values(), "a second set of weights (SMART's Bregman term)", "since it is not in shards")
+        refuse_shards(live.values(), *_REFUSED)
         averages = list(self._weights.values())
         weights = [live[name].detach().to(average) for name, average in self._weights.items()]
         torch._foreach_lerp_(averages, weights, 1 - beta)
@@ -44,9 +46,7 @@ class MomentumWeights:
             features: inputs without labels.
         """
         inner = unwrap(model)
-        refuse_shards(
-            inner.parameters(), "a second set of weights (SMART's Bregman term)", "since it is not in shards"
-        )
+        refuse_shards(inner.parameters(), *_REFUSED)
         live = dict(inner.named_parameters())
         weights = {name: average.to(live[name]) for name, average in self._weights.items()}
         with evaluating(inner):

@@ -178,9 +178,8 @@ def zeros(parameter: Tensor, side: str | None, project: Projection | None) -> Te
     if project is None or side is None:
         return nothing(parameter, None)
     like = torch.empty(0, dtype=parameter.dtype, device=parameter.device)
-    return nothing(
-        parameter, (parameter.shape[side != "right"], project(parameter.shape[side == "right"], like).shape[1])
-    )
+    rows, width = parameter.shape if side == "right" else parameter.shape[::-1]
+    return nothing(parameter, (rows, project(width, like).shape[1]))
 
 
 def projection_of(parameter: Parameter, side: str | None, project: Projection | None, like: Tensor) -> Tensor | None:

@@ -42,8 +42,8 @@ class ChildTuning:
 
     Raises:
         ValueError: an option outside its values, or one of D's options under F; later: no tensor matches, D is not
-            prepared or was prepared for other tensors, no finite gradient in the Fisher pass, tensors in shards (FSDP),
-            or the state of a ChildTuning with other options.
+            prepared or was prepared for other tensors, no finite gradient in the Fisher pass, tensors in shards
+            (FSDP), or the state of a ChildTuning with other options.
 
     Reference:
         Xu et al., Raise a Child in Large Language Model: Towards Effective and Generalizable Fine-tuning, EMNLP 2021,
@@ -178,9 +178,7 @@ class ChildTuning:
 
     def _targets(self, optimizer: torch.optim.Optimizer) -> list[tuple[str, Parameter]]:
         targets = select_targets(optimizer, self.target_parameters)
-        refuse_shards(
-            (p for _, p in targets), "ChildTuning", "where no process has the scalars that it masks one by one"
-        )
+        refuse_shards((p for _, p in targets), "ChildTuning", "where no process has all scalars of a tensor")
         return targets
 
     def _fixed(self, targets: list[tuple[str, Parameter]]) -> dict[Parameter, float | Tensor]:

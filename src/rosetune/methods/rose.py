@@ -81,8 +81,13 @@ class Rose:
 
     Skipped steps:
         What was observed for a step that a gradient scaler skips is discarded by ``optimizer.zero_grad()`` after it
-        (and by the RobustTrainer, which also has a step skipped whose observed gradients overflow). In a loop that calls ``zero_grad`` between observation and backward pass, call
-        :meth:`discard` after a skipped step.
+        (and by the RobustTrainer, which has the scaler skip a step too where an observed gradient overflows). In a
+        loop that calls ``zero_grad`` between observation and backward pass, call :meth:`discard` after a skipped step.
+
+    Shards:
+        Under FSDP2 (``fully_shard`` over all processes) a whole gradient that ranks is reduce-scattered where it
+        arises, and only its shard kept; with ``sketch`` there is no whole gradient of a linear layer anywhere. The
+        norm is that of the mean over the global batch. ``reduce="norms"`` is refused there.
 
     Reference:
         Jiang et al., ROSE: Robust Selective Fine-tuning for Pre-trained Language Models, EMNLP 2022, Eqs. 1-5.
