@@ -1,7 +1,6 @@
 """Gradients of losses that are looked at and not followed: kept for one step, averaged, reduced to norms."""
 
 import logging
-import math
 
 import torch
 from torch import Tensor
@@ -10,7 +9,7 @@ from torch.nn import Parameter
 
 from rosetune._torch import world_size
 from rosetune.methods._gradients import TARGETS, gradients, words
-from rosetune.methods._shards import leaves, on_any, require_data_parallel, sharded
+from rosetune.methods._shards import leaves, norms, on_any, require_data_parallel, sharded
 from rosetune.methods._shared_backward import SharedBackward, share_backward
 from rosetune.methods._sketch import layer_gradients
 from rosetune.methods._uses import Projection, projected, zeros
@@ -240,27 +239,6 @@ class Observation:
         if text not in self._said:
             self._said.add(text)
             logger.info(text)
-
-
-def norms(tensors: list[Tensor]) -> Tensor:
-    """Shape (n,): Frobenius norms, in at least single precision."""
-    dtype = torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
-    if any(isinstance(tensor, DTensor) for tensor in tensors):
-        squares = norms([t.to_local() if isinstance(t, DTensor) else t for t in tensors]).square()
-        squares /= torch.tensor([_copies(tensor) for tensor in tensors]).to(squares)
-        torch.distributed.all_reduce(squares)
-        return squares.sqrt()
-    half = any(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in tensors)
-    each = torch._foreach_norm(tensors, 2, dtype) if half else torch._foreach_norm(tensors, 2)
-    return torch.stack([norm.to(dtype) for norm in each])
-
-
-def _copies(tensor: Tensor) -> int:
-    """How many processes hold each scalar of a tensor."""
-    if not isinstance(tensor, DTensor):
-        return world_size()
-    sizes = [tensor.device_mesh.size(i) for i, placement in enumerate(tensor.placements) if not placement.is_shard()]
-    return math.prod(sizes)
 
 
 def _marks(parameters: list[Parameter]) -> list[tuple[int, int] | None]:

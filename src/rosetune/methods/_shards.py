@@ -4,6 +4,7 @@ Under ``fully_shard`` a parameter is a DTensor of which each process holds a par
 whole one is gathered into a plain tensor, which is the leaf of the autograd graph and is freed again.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -114,3 +115,24 @@ def on_any(flag: Tensor) -> bool:
     here = flag.to(torch.int32).reshape(1).clone()
     torch.distributed.all_reduce(here, torch.distributed.ReduceOp.MAX)
     return bool(here)
+
+
+def norms(tensors: list[Tensor]) -> Tensor:
+    """Shape (n,): Frobenius norms, in at least single precision."""
+    dtype = torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
+    if any(isinstance(tensor, DTensor) for tensor in tensors):
+        squares = norms([t.to_local() if isinstance(t, DTensor) else t for t in tensors]).square()
+        squares /= torch.tensor([_copies(tensor) for tensor in tensors]).to(squares)
+        torch.distributed.all_reduce(squares)
+        return squares.sqrt()
+    half = any(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in tensors)
+    each = torch._foreach_norm(tensors, 2, dtype) if half else torch._foreach_norm(tensors, 2)
+    return torch.stack([norm.to(dtype) for norm in each])
+
+
+def _copies(tensor: Tensor) -> int:
+    """How many processes hold each scalar of a tensor."""
+    if not isinstance(tensor, DTensor):
+        return world_size()
+    sizes = [tensor.device_mesh.size(i) for i, placement in enumerate(tensor.placements) if not placement.is_shard()]
+    return math.prod(sizes)
