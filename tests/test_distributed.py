@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
@@ -51,6 +52,7 @@ CASES = {
     "r-drop+first, economy": (RDrop, lambda: Rose("first", upper=0.5, refresh=2, sketch=4, trace=True)),
     "first, sharded": (CrossEntropy, lambda: Rose("first", upper=0.5, trace=True)),
     "ensemble, sharded": (CrossEntropy, lambda: Rose("ensemble", upper=0.5, trace=True)),
+    "ensemble, sharded with replicas": (CrossEntropy, lambda: Rose("ensemble", upper=0.5, trace=True)),
     "first, sketched, sharded": (CrossEntropy, lambda: Rose("first", upper=0.5, sketch=4, trace=True)),
     "r-drop+ensemble, sharded": (RDrop, lambda: Rose("ensemble", upper=0.5, trace=True)),
     "r-drop+ensemble, sketched, sharded": (RDrop, lambda: Rose("ensemble", upper=0.5, sketch=4, trace=True)),
@@ -102,7 +104,7 @@ def train(case, rank=0, world=1):
     objective, mask = make_objective(), make_mask()
     sharded = world > 1 and "sharded" in case
     if sharded:
-        model = sharded_model(num_labels)
+        model = sharded_model(num_labels, replicas=2 if "replicas" in case else 1)
     optimizer = SelectiveAdamW(model.named_parameters(), lr=1e-2, update_mask=mask)
     unused = "economy" in case and case not in WAITING
     wrapped = DistributedDataParallel(model, find_unused_parameters=unused) if world > 1 and not sharded else model
@@ -168,11 +170,14 @@ def fisher(rank=0, world=1, left_out=None):
     return {"values": values, "shown": shown.getvalue()}
 
 
-def sharded_model(num_labels=2):
+def sharded_model(num_labels=2, replicas=1):
     model = RowNoise(num_labels)
+    ranks = torch.distributed.get_world_size()
+    names = {"mesh_dim_names": ("replicas", "shards")}
+    mesh = None if replicas == 1 else init_device_mesh("cpu", (replicas, ranks // replicas), **names)
     for layer in model.layer:
-        fully_shard(layer)
-    return fully_shard(model)
+        fully_shard(layer, mesh=mesh)
+    return fully_shard(model, mesh=mesh)
 
 
 def irregular(sketch, rank=0, world=1):
