@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from helpers import ROSES, arguments, dataset, make_batch, make_model, trace_of, train
-from rosetune import CrossEntropy, RDrop, Rose, SelectiveAdamW
+from helpers import ROSES, arguments, dataset, logged, make_batch, make_model, trace_of, train
+from rosetune import CrossEntropy, RDrop, RobustTrainer, Rose, SelectiveAdamW
 from rosetune.methods._gradients import gradients
 
 STEPS, SPOILT = 4, 2
@@ -71,6 +71,50 @@ def test_a_loss_scaler_and_a_step_that_it_skips(mode, num_labels, parts):
     scaled = run(mode, make_model(num_labels=num_labels).double(), batches, scaler=scaler, parts=parts)
     assert scaler.get_scale() == 2.0**9
     same_training(scaled, plain, atol=1e-9)
+
+
+@every_mode
+def test_the_trainer_scales_what_ranks_and_skips_a_step_where_it_overflows(tmp_path, mode):
+    """float16 with a loss scale on a CPU, where accelerate offers neither: it is told that it has them."""
+    kind, options = MODES[mode]
+    losses, seen = [], {}
+
+    class Overflowing(kind):
+        def __call__(self, model, inputs, *, consistency, backward):
+            out = super().__call__(model, inputs, consistency=consistency, backward=backward)
+            losses.append(None if out.consistency is None else out.consistency.item())
+            if len(losses) == SPOILT + 1 and out.consistency is not None:
+                out.consistency = out.consistency * 1e36  # the loss itself stays as it is
+            return out
+
+    class Watched(Rose):
+        def observe(self, optimizer, *, consistency=None, task_loss=None, consistency_weight=None):
+            if consistency is not None:
+                seen[len(losses) - 1] = consistency.item()
+            super().observe(optimizer, consistency=consistency, task_loss=task_loss)
+
+    args, mask = (
+        arguments(tmp_path, max_steps=STEPS + 1, learning_rate=1e-3),
+        Watched(upper=0.5, trace=True, **options),
+    )
+    trainer = RobustTrainer(make_model(), args, train_dataset=dataset(), objective=Overflowing(), update_mask=mask)
+    scale, accelerator = 2.0**10, trainer.accelerator
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    accelerator.native_amp, accelerator.state._mixed_precision = True, "fp16"
+    try:
+        trainer.train()
+    finally:
+        accelerator.state._reset_state(reset_partial_state=True)
+    ranks = options["order"] != "second"
+    masks, later = trace_of(trainer).multipliers, scale / (2 if ranks else 1)
+    assert len(masks) == STEPS + (not ranks)  # of the step that was skipped there is none
+    assert accelerator.scaler.get_scale() == later
+    assert 0 < masks[1:].mean() < 1
+    assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
+    seen.pop(SPOILT, None)
+    assert all(np.isfinite(entry["loss"]) for entry in logged(trainer))
+    assert seen == pytest.approx({i: losses[i] * (scale if i < SPOILT else later) for i in seen})
+    assert len(seen) == (STEPS if options.get("refresh", 1) == 1 else 2) * ranks
 
 
 def whole(mode):

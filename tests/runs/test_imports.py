@@ -25,7 +25,11 @@ MAY = {
     "augmentation": {*GROUND, "data", "robustness"},
     "averaging": {*GROUND, "methods"},
     "arguments": {*GROUND, "methods", "augmentation", "averaging"},
-    "trainer": {*GROUND, "data", "methods", "optim", "arguments", "augmentation", "averaging"},
+    "_fsdp": {*GROUND, "optim"},
+    "_refusals": {*GROUND, "augmentation"},
+    "trainer": {
+        *(*GROUND, "data", "methods", "optim", "arguments", "augmentation", "averaging", "_fsdp", "_refusals")
+    },
     "recipes": {*GROUND},
     "robustness": {*GROUND, "data"},
     "analysis": {*GROUND, "data", "methods", "optim", "robustness"},

@@ -163,6 +163,11 @@ class Training:
                 compute_metrics=lambda p: _selection_metrics(p.label_ids, p.predictions, data.labels),
                 callbacks=[LogWithCheckpoint(), *saving, self._timer, self._log],
             )
+        if self.trainer.is_fsdp_enabled or self.trainer.is_deepspeed_enabled:
+            raise RunError(
+                "a run's checkpoints and model are whole files, which FSDP and DeepSpeed do not write: launch without "
+                "them (accelerate launch --multi_gpu), or train with rosetune.RobustTrainer in a script, on FSDP2"
+            )
         self.trainer.remove_callback(PrinterCallback)
         self._progress = None if self.trainer.pop_callback(ProgressCallback) is None else Progress()
         if self._progress is not None:

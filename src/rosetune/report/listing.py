@@ -48,9 +48,7 @@ def attacks_text(name: str | None = None) -> str:
 
     if name is not None:
         if name not in RECIPES:
-            near = get_close_matches(name, RECIPES, n=1)
-            guess = f"did you mean {near[0]}? " if near else ""
-            raise RunError(f"no attack is called {name!r}: {guess}choose one of {', '.join(RECIPES)}")
+            raise RunError(f"no attack is called {name!r}: {guess(name, RECIPES)}")
         return f"{name}\n{textwrap.indent(_plain(inspect.cleandoc(RECIPES[name].__doc__ or '')), '    ')}"
     takes = dict.fromkeys(NEEDS_SYNONYMS, "needs --synonyms FILE or wordnet") | {"disguises": "takes --noises A,B"}
     takes |= dict.fromkeys(
