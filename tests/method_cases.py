@@ -42,7 +42,6 @@ MASKS = {"none": {}} | {
 }
 # Further variants of a mask, which need not meet every objective.
 ONCE = ("rose-corrected", "rose-auto", "rose-sketched", "rose-economy", "static-frozen")
-ONCE = ("rose-corrected", "rose-auto", "rose-sketched", "rose-economy", "static-frozen")
 PAIRS = [(o, m) for o in OBJECTIVES for m in MASKS if m not in ONCE or o == "cross_entropy"]
 
 

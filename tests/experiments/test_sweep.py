@@ -90,19 +90,17 @@ def alone(home: Path) -> dict[str, dict[str, bytes]]:
 
 
 def test_jobs_at_a_time_and_shards(rosetune: Verb, alone: dict[str, dict[str, bytes]]) -> None:
-    code, _, err = rosetune("sweep", plan("two"), "--jobs", 2)
-    assert code == 0, err
-    assert results("two") == alone
-    # Before the trace is there that a run reads, its key is not that of its folder: the log names the folder.
-    assert len([*Path("two/logs").glob("*.log")]) == 6
-    assert failed_lines(["two"], find_runs("two")) == []
-    assert len(alone) == 6
     shares = []
     for number in (1, 2):
-        assert rosetune("sweep", plan("shards"), "--shard", f"{number}/2")[0] == 0
+        code, _, err = rosetune("sweep", plan("shards"), "--jobs", 2, "--shard", f"{number}/2")
+        assert code == 0, err
         shares.append({*results("shards")})
     assert shares[0] < shares[1] == {*alone}
     assert results("shards") == alone
+    assert len(alone) == 6
+    # Before the trace is there that a run reads, its key is not that of its folder: the log names the folder.
+    assert len([*Path("shards/logs").glob("*.log")]) == 6
+    assert failed_lines(["shards"], find_runs("shards")) == []
 
 
 def test_what_is_done_is_not_started(
@@ -156,7 +154,7 @@ def kill_while_it_trains(sweep: BaseProcess, out: str, ready: Callable[[], bool]
     limit = time.monotonic() + 300
     while not ready() and sweep.is_alive() and time.monotonic() < limit:
         time.sleep(0.05)
-    workers = at_work(out)
+    workers, limit = at_work(out), time.monotonic() + 300
     sweep.kill()
     sweep.join()
     while workers & at_work(out) and time.monotonic() < limit:
