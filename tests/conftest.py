@@ -22,6 +22,26 @@ if TYPE_CHECKING:
     from tiny_run import Library
 
 
+# Files that take long begin first, so that the processes of xdist end together. The first goes to one process, the second
+# to the other, and so on in turns: those that fork share a process, and with it the server that imports torch for them.
+LONG = (
+    "test_sweep.py",
+    "test_docs.py",
+    "test_sigkill.py",
+    "test_resume.py",
+    "test_distributed.py",
+    "test_architectures.py",
+    "test_method_contract.py",
+    "test_attack.py",
+    "test_search.py",
+    "test_evaluate_along.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _threads() -> None:
     """One thread everywhere: sums in another order are other sums, and small models gain nothing from more."""
