@@ -280,6 +280,7 @@ def test_a_killed_evaluation_keeps_what_it_has(
     assert list(tiny_run.metrics(tmp_path / "run")["sets"]) == ["clean", "typos_1", "typos_2"]
 
 
+@pytest.mark.slow  # test_evaluate_along stops it before each file of a step
 def test_an_evaluation_of_checkpoints_that_is_killed_after_each_file(
     library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
