@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +21,31 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from tiny_run import Library
+
+
+# Files whose tests start processes run in one process of xdist, which holds the server that imports torch for all of
+# them. They begin first and the longest of the others next, so that all processes end together.
+FORKING = ("test_sweep.py", "test_docs.py", "test_sigkill.py", "test_distributed.py", "test_reproduce_figures.py")
+LONG = ("test_resume.py", "test_method_contract.py", "test_attack.py", "test_controls.py", "test_train.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    first = (*FORKING, *LONG)
+    items.sort(key=lambda item: first.index(item.path.name) if item.path.name in first else len(first))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "forking" if file.endswith(FORKING) else file
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,6 +16,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from transformers.utils import ModelOutput
 
+import forked
 from rosetune import (
     R3F,
     ChildTuning,
@@ -242,7 +243,8 @@ def worker(rank, folder, cases):
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(worker, args=(str(folder), list(CASES)), nprocs=2)
+    method = forked.context().get_start_method()
+    mp.start_processes(worker, args=(str(folder), list(CASES)), nprocs=2, start_method=method)
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
 
 

@@ -86,7 +86,12 @@ def raise_killed(*args: Any, **kwargs: Any) -> None:
     raise Killed
 
 
-@pytest.mark.parametrize("name", METHODS)
+# Of each kind of state that a method keeps, one; `test_method_contract` resumes every method without a folder.
+QUICK = ("rose-ensemble", "child-tuning-d", "freelb+rose", "rift", "noise", "r-drop+rose")
+EACH = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in METHODS]
+
+
+@pytest.mark.parametrize("name", EACH)
 def test_killed_twice_is_uninterrupted(name: str, library: Library, tmp_path: Path, die: Any) -> None:
     config = clean(library, tmp_path / "run", method(library, name))
     for step in (3, 5):
@@ -278,10 +283,11 @@ def test_a_killed_evaluation_keeps_what_it_has(
     assert list(tiny_run.metrics(tmp_path / "run")["sets"]) == ["clean", "typos_1", "typos_2"]
 
 
+@pytest.mark.slow  # test_evaluate_along stops it before each file of a step
 def test_an_evaluation_of_checkpoints_that_is_killed_after_each_file(
     library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = library.run("kept", {"save_total_limit": 20})
+    kept = library.run("kept", {"save_total_limit": 9})
     whole, run = library.copy(kept, tmp_path / "whole"), library.copy(kept, tmp_path / "run")
     evaluate_along(whole, ("noise",), silent)
     sessions = 0
