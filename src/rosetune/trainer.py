@@ -184,13 +184,15 @@ class RobustTrainer(Trainer):
             mask = ["the update mask"] if self._is_masked(self.args) else []
             own = [type(objective).__name__] if isinstance(objective, StatefulObjective) else []
             require_state(checkpoint, [*mask, *own])
-        sharded = checkpoint is not None and self.is_fsdp_enabled
-        with restoring_method_state(_inner(self.optimizer), checkpoint) if sharded else nullcontext():
+        restoring: AbstractContextManager[None] = nullcontext()
+        if checkpoint is not None and self.is_fsdp_enabled:
+            restoring = restoring_method_state(_inner(self.optimizer), checkpoint)
+        with restoring:
             super()._load_optimizer_and_scheduler(checkpoint)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
-        if self.is_fsdp_enabled and self.args.should_save:
+        if self.is_fsdp_enabled and self.args.should_save and self.optimizer is not None:
             save_method_state(self.optimizer, output_dir)
 
     def training_step(self, model: Any, *args: Any, **kwargs: Any) -> Tensor:
@@ -311,8 +313,11 @@ class RobustTrainer(Trainer):
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm)
         if norm is not None and not math.isfinite(norm) and self.accelerator.scaler is None:
-            optimizer = self._selective_adamw()  # any other AdamW takes no step without a gradient
-            self.optimizer.zero_grad() if optimizer is None else optimizer.skip_step()
+            optimizer = self._selective_adamw()
+            if optimizer is None:
+                model.zero_grad()  # any other AdamW takes no step without a gradient
+            else:
+                optimizer.skip_step()
             self._means.count("skipped_steps", 1.0)
         return norm
 

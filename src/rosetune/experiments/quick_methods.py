@@ -64,8 +64,11 @@ def _methods(axis: str) -> dict[str, tuple[Path, str]]:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == table
     )
     assert isinstance(found, ast.Dict)
-    names = ((ast.literal_eval(key), kind.id) for key, kind in zip(found.keys, found.values, strict=True))
-    return {name: (_imported(path, kind), kind) for name, kind in names}
+    entries = zip(found.keys, found.values, strict=True)
+    names = {
+        key.value: kind.id for key, kind in entries if isinstance(key, ast.Constant) and isinstance(kind, ast.Name)
+    }
+    return {name: (_imported(path, kind), kind) for name, kind in names.items()}
 
 
 def _options(package: str, path: Path, kind: str) -> dict[str, str]:

@@ -107,11 +107,11 @@ def print_compared(out: Console, a: Group, b: Group, trained: Mapping[str, Group
     if all(sides.values()):
         print_grid(out, _calibration_grid(len(a), sides))
     for clean in dict.fromkeys(SetName.parse(name).clean(compared) for name in controls):
-        names = [name for name in controls if SetName.parse(name).clean(compared) == clean]
-        print_grid(out, _controls_grid(a, b, compared, {name: controls[name] for name in names}, clean))
-    for name, part in controls.items():
+        part = {name: of for name, of in controls.items() if SetName.parse(name).clean(compared) == clean}
+        print_grid(out, _controls_grid(a, b, compared, part, clean))
+    for name, results in controls.items():
         if compared[name].verdict > 0:
-            print_grid(out, _gain_grid(_title(a, name), part, regression=not a[0].labels))
+            print_grid(out, _gain_grid(_title(a, name), results, regression=not a[0].labels))
     _print_verdicts(out, a, b, compared, controls)
     out.print()
     for note in _notes(a, b, not_tried(a, b, trained, controls)):
