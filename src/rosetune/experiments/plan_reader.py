@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rosetune.analysis.probing.scoring import PARTS
 from rosetune.data.readers import TABLE_SUFFIXES
 from rosetune.data.tasks import TASKS, find_task
 from rosetune.experiments.analysis_options import ANALYSES, AnalysisOptions
@@ -95,7 +96,7 @@ class _Reader:
             title=self._text("title", marked.source),
             left_out=self._left_out(),
             table=self._table(),
-            analyze=self._analyze(),
+            analyze=self._analyze(tasks),
             marked=marked,
         )
 
@@ -180,11 +181,15 @@ class _Reader:
                     raise self._marked.unknown("kind of sets", text, (*KINDS, "file", "attack"), "table", name)
         return dict(given)
 
-    def _analyze(self) -> Options:
+    def _analyze(self, tasks: Mapping[str, Part]) -> Options:
         given, marked = self._value.get("analyze") or {}, self._marked
-        if not isinstance(given, dict) or (given and given.get("what") not in ANALYSES):
-            known = ", ".join(ANALYSES)
+        kinds = (*ANALYSES, "probe")
+        if not isinstance(given, dict) or (given and given.get("what") not in kinds):
+            known = ", ".join(kinds)
             raise marked.error(f"analyze must be a mapping such as {{what: landscape}}, of {known}", "analyze")
+        if given.get("what") == "probe":
+            self._check_probe(given, tasks)
+            return given
         names = ("what", *(field.name for field in dataclasses.fields(AnalysisOptions)))
         for name in given:
             if name not in names:
@@ -194,6 +199,20 @@ class _Reader:
         except RunError as error:
             raise marked.error(str(error), "analyze") from error
         return given
+
+    def _check_probe(self, given: Options, tasks: Mapping[str, Part]) -> None:
+        """A probe is made of the runs of three tasks, and has no options."""
+        for name in given:
+            if name != "what":
+                raise self._marked.error(f"a probe has no option {name!r}", "analyze")
+        for name in tasks:
+            probe, _, part = name.rpartition("-")
+            if part not in PARTS:
+                wanted = ", ".join(f"NAME-{one}" for one in PARTS)
+                raise self._marked.error(f"{name} is no part of a probe: name the tasks {wanted}", "tasks", name)
+            for other in PARTS:
+                if f"{probe}-{other}" not in tasks:
+                    raise self._marked.error(f"the probe {probe} has no task {probe}-{other}", "tasks", name)
 
     def _threads(self) -> int | None:
         threads = self._value.get("threads")

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rosetune.analysis.batches import make_batches
+from rosetune.analysis.batches import make_batches, one_batch
 from rosetune.analysis.weights import MeanLoss
 from rosetune.data.rows import TaskData
 from rosetune.data.split import shuffled
@@ -183,7 +183,7 @@ class Material:
         parts = [slice(start, start + size) for start in range(0, len(labels), size)]
         whole = [part for part in parts if len(labels[part]) == size] or parts
         return model, [
-            make_batches(model, tokenizer, [column[part] for column in texts], labels[part], size)[0] for part in whole
+            one_batch(model, tokenizer, [column[part] for column in texts], labels[part]) for part in whole
         ]
 
     def loss(self, subject: Subject, *, eager: bool = False) -> MeanLoss:
