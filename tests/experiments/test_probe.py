@@ -12,10 +12,12 @@ from command_line import one_line
 from rosetune.analysis.probing.generator import generate_probe
 from rosetune.analysis.probing.scoring import PARTS, Preference
 from rosetune.experiments.plan_reader import parse_plan
-from rosetune.experiments.probe import probe_tasks, write_probe
+from rosetune.experiments.planned import planned_runs
+from rosetune.experiments.probe import preferences, probe_tasks, write_probe
 from rosetune.experiments.reproduce import filled_plan, reproduction
+from rosetune.experiments.train import train_run
 from rosetune.report.probe_figure import draw_probes, probe_grid, read_probes, write_probes
-from rosetune.runs.run import find_runs
+from rosetune.runs.run import Run, find_runs
 from rosetune.runs.values import RunError
 
 PROBES = {
@@ -119,9 +121,24 @@ def test_only_seeds_whose_controls_are_learnt_count() -> None:
     assert probe_grid(alone).rows[0] == ("vanilla, against the", "-", "0 of 1", "0.20", "1.00")
 
 
-def test_figure_3_from_nothing(
-    library: Any, tmp_path: Path, rosetune: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_correlations_are_those_of_the_runs(library: Any, tmp_path: Path) -> None:
+    plan = reproduction("figure3", "smoke", model=str(library.home / "model"), tasks=["the"], output_dir=str(tmp_path))
+    runs = planned_runs(plan)
+    for run in runs:
+        if run.method == "vanilla":
+            config, _ = run.now()
+            config.training["disable_tqdm"] = True
+            train_run(config, lambda line: None)
+    found, left = preferences(runs)
+    (seen,) = found["the"]["vanilla"].values()
+    assert left == ["rose-ensemble, seed 1, against the: no run of the part ambiguous, linguistic, surface"]
+    done = {run.task: Run.open(run.folder()) for run in runs if run.method == "vanilla"}
+    for part, score in zip(PARTS, seen, strict=True):
+        assert score == pytest.approx(done[f"the-{part}"].metrics["sets"]["clean"]["mcc"])
+
+
+@pytest.mark.slow
+def test_figure_3_from_nothing(library: Any, tmp_path: Path, rosetune: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Six runs of two steps; a correlation is that of the run's own metrics. Again: nothing is trained."""
     monkeypatch.chdir(tmp_path)
     words = ("reproduce", "figure3", "--scale", "smoke", "--model_name_or_path", library.home / "model")

@@ -25,7 +25,9 @@ def write_probes(probes: Probes, path: str | Path) -> None:
     write_json(
         path,
         {
-            probe: {method: {seed: seen._asdict() for seed, seen in seeds.items()} for method, seeds in methods.items()}
+            probe: {
+                method: {seed: seen._asdict() for seed, seen in seeds.items()} for method, seeds in methods.items()
+            }
             for probe, methods in probes.items()
         },
     )

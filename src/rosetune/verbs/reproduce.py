@@ -55,9 +55,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     if known.show_plan:
         print(filled_plan(known.name, known.scale, **asked), end="")
         return
-    plan = reproduction(
-        known.name, known.scale, model=known.model_name_or_path, seeds=_seeds(known.seeds), **asked
-    )
+    plan = reproduction(known.name, known.scale, model=known.model_name_or_path, seeds=_seeds(known.seeds), **asked)
     if known.dry_run:
         show_plan(known, plan)
         print_left_out(plan)
