@@ -38,12 +38,20 @@ def write_analyses(run: Run, points: int = 51, sharpness: float = 20.0, other: s
     write_analysis(run, "hessian", {**arrays, "trace_samples": rng.random(4)}, samples=4, tolerance=0.001)
 
     for step in (200, 600, 2000):
-        arrays = {"share": np.array(0.1 + step / 1e5), "standard_error": np.array(0.01), "rows": rng.random((1, 64)) < 0.1}
+        arrays = {
+            "share": np.array(0.1 + step / 1e5),
+            "standard_error": np.array(0.01),
+            "rows": rng.random((1, 64)) < 0.1,
+        }
         write_analysis(run, "disagreement", arrays, {"at": step}, step=step, pairs=1)
 
     sizes = np.array([9000, *([1024, 1024, 1024, 4096] * 4), 64])
     first = rng.random((4, len(NAMES))) + np.linspace(0, 2, len(NAMES))
-    masks = {"first": first, "again": first + 0.1 * rng.random(first.shape), "half": first + 0.5 * rng.random(first.shape)}
+    masks = {
+        "first": first,
+        "again": first + 0.1 * rng.random(first.shape),
+        "half": first + 0.5 * rng.random(first.shape),
+    }
     drawn = {**masks, "second": rng.random(len(NAMES)), "sizes": sizes, "norms": np.sqrt(sizes)}
     write_analysis(run, "masks", {"names": np.array(NAMES), **drawn}, {"upper": 0.6}, batch_size=32)
 

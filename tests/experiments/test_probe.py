@@ -158,6 +158,6 @@ def test_figure_3_from_nothing(library: Any, tmp_path: Path, rosetune: Any, monk
     monkeypatch.setattr("rosetune.experiments.executors.LocalExecutor.start", None)
     before = Path("out/probe.json").read_text()
     Path("out/probe.json").unlink()
-    code, again, err = rosetune(*words)
+    code, _, err = rosetune(*words)
     assert code == 0, err
     assert Path("out/probe.json").read_text() == before

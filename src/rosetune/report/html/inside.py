@@ -20,7 +20,7 @@ from rosetune.runs.values import RunError
 __all__ = ["MAPS", "Look", "looks"]
 
 MAPS = 12  # planes, and heat maps, of all tasks together
-COLUMNS = 27  # of a plane
+COLUMNS = 51  # of a plane
 Chosen = list[tuple[Group, Analysis]]
 Told = Callable[[str], Any]
 
@@ -128,9 +128,8 @@ def _landscape(look: Look, task: str, chosen: Chosen, room: int, notes: list[str
         span = float(alpha[at[-1]])
         shown = plane(f"{task}: loss around {name}", described, ((bands + 0.5) / SHADES).tolist(), span)
         look.charts.append((name, shown))
-        thinned = (
-            f"{task}: of the landscapes' {len(alpha)} x {len(alpha)} points every {every}th row and column is drawn."
-        )
+        told = f"of {len(alpha)} x {len(alpha)} points one row and column in {every} is drawn"
+        thinned = f"{task}: landscapes: {told}."
         if every > 1 and thinned not in notes:
             notes.append(thinned)
 
@@ -199,14 +198,14 @@ Draw = Callable[[Look, str, Chosen, int, list[str]], None]
 _KINDS: dict[str, tuple[str, str, Draw | None]] = {
     "landscape": (
         "Loss landscapes",
-        "A wide light area around the cross means that the loss stays low when the weights move; an under-trained model "
-        "is flat for free, so compare models of equal clean accuracy.",
+        "The stronger the colour, the higher the loss: a wide faint area around the cross is a flat optimum; an "
+        "under-trained model is flat for free, so compare models of equal clean accuracy.",
         _landscape,
     ),
     "hessian": (
         "Curvature",
-        "The largest eigenvalue is the curvature in the steepest direction, the trace the sum over all of them: less is "
-        "flatter, at equal loss.",
+        "The largest eigenvalue is the curvature in the steepest direction, the trace the sum over all of them: less "
+        "is flatter, at equal loss.",
         None,
     ),
     "interpolation": (
@@ -223,8 +222,8 @@ _KINDS: dict[str, tuple[str, str, Draw | None]] = {
     ),
     "masks": (
         "Which tensors the masks keep",
-        "Darker is kept more often; an agreement near that by chance says that a choice is noise, one near that with "
-        "small tensors that it is their size.",
+        "The stronger the colour, the more often kept; an agreement near that by chance says that a choice is noise, "
+        "one near that with small tensors that it is their size.",
         _masks,
     ),
     "drift": (

@@ -144,16 +144,16 @@ def plane(title: str, description: str, cells: Sequence[Sequence[float]], span: 
     Args:
         cells: shares in [0, 1] by row, the first at the bottom.
     """
-    left, side = 50, 250
-    parts = [*_shaded([*reversed(cells)], left, 4, side, side)]
-    middle = left + side / 2, 4 + side / 2
-    parts.append(f'<path class="at0" d="M{middle[0] - 6} {middle[1]}h12M{middle[0]} {middle[1] - 6}v12"/>')
+    left, top, side = 50, 10, 250
+    parts = [*_shaded([*reversed(cells)], left, top, side, side)]
+    parts.append(f'<path class="at0" d="M{left + side / 2 - 6} {top + side / 2}h12m-6-6v12"/>')
     for at, value in ((0.0, -span), (0.5, 0.0), (1.0, span)):
-        parts.append(f'<text x="{left + side * at:.0f}" y="{side + 20}" class="xt">{value:g}</text>')
-        parts.append(f'<text x="{left - 6}" y="{4 + side * (1 - at) + 4:.0f}" class="yt">{value:g}</text>')
-    parts.append(f'<text x="{left + side / 4:.0f}" y="{side + 20}" class="xt">alpha</text>')
-    parts.append(f'<text transform="translate({left - 8} {4 + 3 * side / 4:.0f})rotate(-90)" class="at">beta</text>')
-    return _figure(title, description, f"0 0 {left + side + 24} {side + 28}", parts)
+        parts.append(f'<text x="{left + side * at:.0f}" y="{top + side + 16}" class="xt">{value:g}</text>')
+        parts.append(f'<text x="{left - 6}" y="{top + side * (1 - at) + 4:.0f}" class="yt">{value:g}</text>')
+    parts.append(f'<text x="{left + side / 4:.0f}" y="{top + side + 16}" class="xt">alpha</text>')
+    turned = f"translate({left - 8} {top + 3 * side / 4:.0f})rotate(-90)"
+    parts.append(f'<text transform="{turned}" class="at">beta</text>')
+    return _figure(title, description, f"0 0 {left + side + 24} {top + side + 24}", parts)
 
 
 def _shaded(cells: Sequence[Sequence[float]], left: float, top: float, width: float, height: float) -> Iterator[str]:
