@@ -20,7 +20,7 @@ from rosetune.runs.analysed import Analysis
 
 __all__ = [
     *("LOSS_CEILING", "analysis_grid", "as_json", "figures_of", "kept_by_tensor", "level_of", "loss_levels"),
-    *("print_analyses", "surface_of", "titles"),
+    *("print_analyses", "short_layer", "surface_of", "titles"),
 ]
 
 NEAR = 0.1  # what counts as the model's own loss
@@ -94,6 +94,11 @@ def loss_levels(losses: Sequence[np.ndarray], bands: int) -> np.ndarray:
     if lowest > 0 and highest > 8 * lowest:
         return np.geomspace(lowest, highest, bands + 1)
     return np.linspace(lowest, highest, bands + 1)
+
+
+def short_layer(name: str) -> str:
+    """What fits below a column."""
+    return "emb." if name == "embeddings" else name
 
 
 def kept_by_tensor(analysis: Analysis) -> tuple[list[str], list[str], np.ndarray, str]:

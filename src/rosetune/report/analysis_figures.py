@@ -9,7 +9,7 @@ import numpy as np
 
 from rosetune._files import write_text
 from rosetune.analysis.layers import drift_by_layer
-from rosetune.report.analyses import LOSS_CEILING, level_of, loss_levels, surface_of, titles
+from rosetune.report.analyses import LOSS_CEILING, level_of, loss_levels, short_layer, surface_of, titles
 from rosetune.report.drawing import check_figure, drawing
 from rosetune.report.mask_figures import draw_masks
 from rosetune.runs.analysed import Analysis
@@ -159,7 +159,13 @@ def _drift(figure: Any, analyses: Sequence[Analysis]) -> None:
     axes = figure.subplots()
     for number, (analysis, name) in enumerate(zip(analyses, titles(analyses), strict=True)):
         layers = drift_by_layer(*(analysis.arrays[key] for key in ("names", "distance", "norm")))
-        axes.plot(list(layers), list(layers.values()), color=_COLOURS[number % len(_COLOURS)], marker="o", label=name)
+        colour = _COLOURS[number % len(_COLOURS)]
+        axes.plot([*map(short_layer, layers)], [*layers.values()], color=colour, marker="o", label=name)
+            list(layers.values()),
+            color=_COLOURS[number % len(_COLOURS)],
+            marker="o",
+            label=name,
+        )
     axes.set_xlabel("layer")
     axes.set_ylabel("relative distance from the start")
     axes.set_ylim(bottom=0)
@@ -185,8 +191,27 @@ def surface_page(analyses: Sequence[Analysis]) -> str:
                 colorscale=[[0, colour], [1, "#ffffff"]],
             )
         )
-    figure.update_layout(scene={"xaxis_title": "alpha", "yaxis_title": "beta", "zaxis_title": "loss"})
-    return str(figure.to_html(include_plotlyjs=True, full_html=True))
+    figure.update_layout(
+        scene={"xaxis_title": "alpha", "yaxis_title": "beta", "zaxis_title": "loss", "camera": {"eye": _EYE}},
+        margin={"l": 0, "r": 0, "t": 0, "b": 0},
+        legend={"x": 0, "y": 1},
+    )
+    return _PAGE.format(drawn=figure.to_html(include_plotlyjs=True, full_html=False, default_height="92vh"))
+
+
+_EYE = {"x": 1.6, "y": 1.6, "z": 0.9}
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Loss landscapes</title>
+</head>
+<body>
+{drawn}
+</body>
+</html>
+"""
 
 
 _DRAW: dict[str, Callable[[Any, Sequence[Analysis]], None]] = {

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from rosetune.report.analyses import figures_of, kept_by_tensor, titles
+from rosetune.report.analyses import figures_of, kept_by_tensor, short_layer, titles
 from rosetune.runs.analysed import Analysis
 
 __all__ = ["draw_masks"]
@@ -32,7 +32,8 @@ def draw_masks(figure: Any, analyses: Sequence[Analysis]) -> None:
         row[1].set_yticks(at, list(numbers))
         row[1].invert_yaxis()
         row[1].set_xlim(0, 100)
-        row[1].set_xlabel("tensors treated alike by a first-order mask (%)")
+        row[1].set_xlabel("tensors treated alike (%)")
+        row[1].set_title("a first-order mask agrees with", fontsize=9)
         if "trace_kept" in analysis.arrays:
             lags, found = analysis.arrays["lags"], analysis.arrays["lag_agreement"]
             row[2].plot(lags, 100 * found, color=_BLACK, marker="o", markersize=3)
@@ -49,7 +50,7 @@ def _heat_map(figure: Any, axes: Any, analysis: Analysis, title: str) -> None:
     kinds, layers, table, of = kept_by_tensor(analysis)
     image = axes.imshow(table, aspect="auto", vmin=0, vmax=1, cmap="viridis")
     axes.set_yticks(range(len(kinds)), kinds, fontsize=7)
-    axes.set_xticks(range(len(layers)), layers)
+    axes.set_xticks(range(len(layers)), map(short_layer, layers))
     axes.set_xlabel("layer")
     axes.set_title(f"{title}: how often kept, {of}", fontsize=9)
     figure.colorbar(image, ax=axes, shrink=0.8)

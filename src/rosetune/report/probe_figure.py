@@ -97,7 +97,7 @@ def draw_probes(probes: Probes, path: str | Path) -> None:
             axes.axhline(LEARNT, color=_GREY, linewidth=0.8, linestyle=":")
             axes.set_ylim(-1.08, 1.08)
             axes.set_xlim(-0.6, len(methods) - 0.4)
-        panels[0].set_ylabel("Matthews correlation with the linguistic label")
+        panels[0].set_ylabel("Matthews correlation\n(1: syntax, -1: surface)")
         for marker, colour, filled, label in (
             ("o", _BLUE, _BLUE, "disambiguating part"),
             ("o", _BLUE, "none", "likewise, a control not learnt"),

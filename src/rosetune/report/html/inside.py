@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from rosetune.analysis.layers import drift_by_layer
-from rosetune.report.analyses import LOSS_CEILING, analysis_grid, kept_by_tensor, loss_levels
+from rosetune.report.analyses import LOSS_CEILING, analysis_grid, kept_by_tensor, loss_levels, short_layer
 from rosetune.report.html.groups import Group
 from rosetune.report.html.svg import SHADES, Axis, Series, chart, heat_map, plane
 from rosetune.report.html.tables import table
@@ -176,8 +176,7 @@ def _drift(look: Look, task: str, chosen: Chosen, room: int, notes: list[str]) -
                line=True, markers=True, small=True)
         for one, layers in zip(chosen, found, strict=True)
     ]  # fmt: skip
-    short = [{"embeddings": "emb."}.get(name, name) for name in names]
-    across = Axis("layer", holds=range(len(names)), names=short)
+    across = Axis("layer", holds=range(len(names)), names=[*map(short_layer, names)])
     up = Axis("relative distance", holds=[0.0, *(y for part in drawn for _, y in part.points)])
     told = "; ".join(f"{part.name}: at most {max(y for _, y in part.points):.3g}" for part in drawn)
     look.charts.append(("by layer", chart(f"{task}: distance from the start", told, across, up, drawn)))
