@@ -161,11 +161,6 @@ def _drift(figure: Any, analyses: Sequence[Analysis]) -> None:
         layers = drift_by_layer(*(analysis.arrays[key] for key in ("names", "distance", "norm")))
         colour = _COLOURS[number % len(_COLOURS)]
         axes.plot([*map(short_layer, layers)], [*layers.values()], color=colour, marker="o", label=name)
-            list(layers.values()),
-            color=_COLOURS[number % len(_COLOURS)],
-            marker="o",
-            label=name,
-        )
     axes.set_xlabel("layer")
     axes.set_ylabel("relative distance from the start")
     axes.set_ylim(bottom=0)
