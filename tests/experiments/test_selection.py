@@ -15,7 +15,7 @@ from rosetune.experiments.expansion import planned_runs
 from rosetune.experiments.plan import Plan
 from rosetune.experiments.plan_reader import parse_plan
 from rosetune.experiments.planned import PlannedRun
-from rosetune.experiments.reproduce import LATER, REPRODUCTIONS, SCALES, plan_text, reproduction
+from rosetune.experiments.reproduce import REPRODUCTIONS, SCALES, plan_text, reproduction
 from rosetune.experiments.selection import choose, foresee
 from rosetune.experiments.train import train_run
 from rosetune.experiments.trial_score import HALVES, mean_accuracies, trial_score
@@ -205,12 +205,6 @@ def test_trials_leave_the_noises_of_the_plan_s_curve() -> None:
     foreseen = foresee(parse_plan(curve))
     assert {run.config.noises for run in foreseen.trials} == {None}
     assert {run.config.noises for run in foreseen.runs} == {("typing",)}
-
-
-@pytest.mark.parametrize("name", LATER)
-def test_what_comes_later_says_so(name: str) -> None:
-    with pytest.raises(RunError, match="made from Python"):
-        plan_text(name, "small")
 
 
 def test_unknown_names() -> None:

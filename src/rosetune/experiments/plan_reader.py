@@ -78,7 +78,7 @@ class _Reader:
             title=self._text("title", marked.source),
             left_out=left_out(marked),
             table=table_options(marked),
-            analyze=analysis(marked),
+            analyze=analysis(marked, tasks),
             marked=marked,
         )
 

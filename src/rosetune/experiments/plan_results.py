@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from rosetune.analysis.probing.scoring import PARTS
 from rosetune.experiments.analysis_options import ANALYSES, AnalysisOptions
 from rosetune.experiments.attack_options import AttackOptions
 from rosetune.experiments.marked import Marked, Place
-from rosetune.experiments.plan import Options
+from rosetune.experiments.plan import Options, Part
 from rosetune.runs.aggregate import LAYOUTS
 from rosetune.runs.figures import METRICS
 from rosetune.runs.sets import KINDS, SetName
@@ -56,16 +57,22 @@ def table_options(marked: Marked) -> Options:
     return dict(given)
 
 
-def analysis(marked: Marked) -> Options:
+def analysis(marked: Marked, tasks: Mapping[str, Part]) -> Options:
     """What a plan analyses, and how.
+
+    Args:
+        tasks: of the plan, which those of a probe must be.
 
     Raises:
         RunError: an unknown name or a wrong value, with its line.
     """
-    given = marked.value.get("analyze") or {}
-    if not isinstance(given, dict) or (given and given.get("what") not in ANALYSES):
-        known = ", ".join(ANALYSES)
+    given, kinds = marked.value.get("analyze") or {}, (*ANALYSES, "probe")
+    if not isinstance(given, dict) or (given and given.get("what") not in kinds):
+        known = ", ".join(kinds)
         raise marked.error(f"analyze must be a mapping such as {{what: landscape}}, of {known}", "analyze")
+    if given.get("what") == "probe":
+        _check_probe(marked, given, tasks)
+        return given
     names = ("what", *(field.name for field in dataclasses.fields(AnalysisOptions)))
     for name in given:
         if name not in names:
@@ -75,6 +82,21 @@ def analysis(marked: Marked) -> Options:
     except RunError as error:
         raise marked.error(str(error), "analyze") from error
     return given
+
+
+def _check_probe(marked: Marked, given: Options, tasks: Mapping[str, Part]) -> None:
+    """A probe is made of the runs of three tasks, and has no options."""
+    for name in given:
+        if name != "what":
+            raise marked.error(f"a probe has no option {name!r}", "analyze")
+    for name in tasks:
+        probe, _, part = name.rpartition("-")
+        if part not in PARTS:
+            wanted = ", ".join(f"NAME-{one}" for one in PARTS)
+            raise marked.error(f"{name} is no part of a probe: name the tasks {wanted}", "tasks", name)
+        for other in PARTS:
+            if f"{probe}-{other}" not in tasks:
+                raise marked.error(f"the probe {probe} has no task {probe}-{other}", "tasks", name)
 
 
 def attacks(marked: Marked) -> tuple[AttackOptions, ...]:

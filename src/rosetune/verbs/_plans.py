@@ -183,7 +183,9 @@ def _print_result(plan: Any, runs: Any) -> None:
     done = [Run.open(run.folder()) for run in runs if run.is_done()]
     if len(done) < len(runs):
         print(f"{len(runs) - len(done)} of {len(runs)} runs are not done: they belong to other shards")
-    if done and plan.analyze:
+    if done and plan.analyze.get("what") == "probe":
+        _probe(runs)
+    elif done and plan.analyze:
         _analyse(plan, done)
     elif done and plan.table:
         print_table(console(), table(done, **plan.table))
@@ -207,6 +209,29 @@ def _analyse(plan: Any, runs: Any) -> None:
         print_analyses(
             console(), found, draw_analyses(found, picture_of(what, folders[0], None)), options.get("level")
         )
+
+
+def _probe(runs: Any) -> None:
+    """Which feature each method prefers, with data and picture in the folder of all runs."""
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    from rosetune.experiments.probe import preferences
+    from rosetune.report.console import console, print_grid
+    from rosetune.report.probe_figure import draw_probes, probe_grid, write_probes
+
+    found, left = preferences(runs)
+    for line in left:
+        print(line)
+    if not found:
+        return
+    print_grid(console(), probe_grid(found))
+    data = Path(runs[0].output_dir, "probe.json")
+    write_probes(found, data)
+    print(data)
+    if find_spec("matplotlib") is not None:
+        draw_probes(found, data.with_suffix(".svg"))
+        print(data.with_suffix(".svg"))
 
 
 def _print_left_out(plan: Any) -> None:

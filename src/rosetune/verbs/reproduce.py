@@ -1,6 +1,7 @@
 """Do the plan behind one of the papers' tables, and show the table."""
 
 import argparse
+from typing import Any
 
 from rosetune.verbs._plans import add_plan_arguments
 
@@ -10,10 +11,10 @@ table2        ROSE on top of R-Drop
 table3        gamma, which weighs the two risks of ROSE-Ensemble
 table4        how often two dropout passes disagree, over training
 figure1, figure2  the loss around vanilla and ROSE
+figure3       syntax or surface: probes, whose sentences are generated
 figure4       the loss on the line from ROSE to vanilla
 rift          RIFT against adversarial training, under genetic and PWWS
 match_tuning  Match-Tuning under attack, with rare and with flipped labels
-figure3       is made from Python: see docs/analysis.md
 
 Scales: smoke ends within minutes and shows that the plan works; small takes
 MiniLM and hours of a few cores; paper is the papers' protocol. What a scale
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model_name_or_path", metavar="MODEL", help="in the place of the plan's")
     parser.add_argument("--tasks", metavar="A,B", help="some of the plan's (default: all)")
     parser.add_argument("--seeds", metavar="N,N", help="in the place of the plan's")
-    parser.add_argument("--data_dir", metavar="DIR", help="of GLUE's and AdvGLUE's files; without it, the hub")
+    parser.add_argument("--data_dir", metavar="DIR", help="of GLUE's and AdvGLUE's files; figure3: of MSGS's")
     parser.add_argument("--synonyms", metavar="FILE", help="of attacks and of RIFT: a JSON file, or wordnet")
     parser.add_argument("--show_plan", action="store_true", help="print the plan's YAML, for `rosetune sweep`")
     add_plan_arguments(parser)
@@ -41,23 +42,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
     """Do the plan and print its table."""
-    from rosetune.experiments.reproduce import plan_text, reproduction
+    from rosetune.experiments.reproduce import filled_plan, reproduction
     from rosetune.runs.values import names
     from rosetune.verbs._plans import carry_out, check_executor
 
     check_executor(known)
+    asked: dict[str, Any] = {name: getattr(known, name) for name in ("data_dir", "synonyms", "output_dir")}
+    asked |= {"tasks": names("tasks", known.tasks)}
     if known.show_plan:
-        print(plan_text(known.name, known.scale), end="")
+        print(filled_plan(known.name, known.scale, **asked), end="")
         return
-    plan = reproduction(
-        known.name,
-        known.scale,
-        model=known.model_name_or_path,
-        tasks=names("tasks", known.tasks),
-        seeds=_seeds(known.seeds),
-        data_dir=known.data_dir,
-        synonyms=known.synonyms,
-    )
+    plan = reproduction(known.name, known.scale, model=known.model_name_or_path, seeds=_seeds(known.seeds), **asked)
     carry_out(known, plan)
 
 

@@ -16,6 +16,7 @@ from rosetune._files import write_text
 from rosetune.report.html import accuracy, curves, overview, training
 from rosetune.report.html.examples import Packed, pack
 from rosetune.report.html.groups import Group, grouped, kept
+from rosetune.report.html.inside import MAPS, Look, looks
 from rosetune.report.html.svg import swatch
 from rosetune.report.html.tables import table
 from rosetune.report.paper import sheet_grid
@@ -51,6 +52,7 @@ class TaskPart:
     losses: list[tuple[str, Markup]] = field(default_factory=list)
     masks: list[tuple[str, Markup]] = field(default_factory=list)
     mask_table: Markup | None = None
+    inside: list[Look] = field(default_factory=list)
     cost: Markup | None = None
     options: Markup | None = None
 
@@ -172,6 +174,7 @@ def _sections(parts: Sequence[TaskPart], tasks: Mapping[str, Sequence[Group]]) -
         ("noise", "Noise"): any(part.noise for part in parts),
         ("training", "Training"): any(part.losses for part in parts),
         ("masks", "Masks"): any(part.masks for part in parts),
+        ("inside", "Inside the models"): any(part.inside for part in parts),
         ("cost", "Cost"): any(part.cost for part in parts),
         ("examples", "Examples"): any(SetName.parse(name).attack is not None for name in names),
         ("failures", "Failures"): True,
@@ -199,6 +202,7 @@ def _task_part(
         part.advglue = [table(grid) for grid in accuracy.advglue_grids(task, groups)]
     part.noise = curves.noise_charts(task, groups, accuracy.set_names(groups, curve=True))
     _add_training(part, groups, tasks, report, notes)
+    part.inside = looks(task, groups, max(1, MAPS // len(tasks)), report, notes)
     found = training.cost_grid(task, groups, base)
     part.cost = None if found is None else table(found)
     part.options = table(overview.option_grid(task, groups))
