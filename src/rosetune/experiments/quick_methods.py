@@ -64,11 +64,12 @@ def _methods(axis: str) -> dict[str, tuple[Path, str]]:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == table
     )
     assert isinstance(found, ast.Dict)
-    entries = zip(found.keys, found.values, strict=True)
-    names = {
-        key.value: kind.id for key, kind in entries if isinstance(key, ast.Constant) and isinstance(kind, ast.Name)
-    }
-    return {name: (_imported(path, kind), kind) for name, kind in names.items()}
+    names = {}
+    for key, kind in zip(found.keys, found.values, strict=True):
+        assert isinstance(key, ast.Constant)
+        assert isinstance(kind, ast.Name)
+        names[str(key.value)] = (_imported(path, kind.id), kind.id)
+    return names
 
 
 def _options(package: str, path: Path, kind: str) -> dict[str, str]:
