@@ -64,12 +64,9 @@ def _methods(axis: str) -> dict[str, tuple[Path, str]]:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == table
     )
     assert isinstance(found, ast.Dict)
-    names = {}
-    for key, kind in zip(found.keys, found.values, strict=True):
-        assert isinstance(key, ast.Constant)
-        assert isinstance(kind, ast.Name)
-        names[str(key.value)] = (_imported(path, kind.id), kind.id)
-    return names
+    pairs = zip(found.keys, found.values, strict=True)
+    names = {ast.literal_eval(ast.unparse(key)): ast.unparse(kind) for key, kind in pairs if key is not None}
+    return {name: (_imported(path, kind), kind) for name, kind in names.items()}
 
 
 def _options(package: str, path: Path, kind: str) -> dict[str, str]:
