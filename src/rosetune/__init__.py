@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from rosetune.optim import SelectiveAdamW
     from rosetune.robustness.face import attack, compare, evaluate
     from rosetune.runs.averages import averages
+    from rosetune.runs.gate import gate
     from rosetune.runs.run import Run, find_runs
     from rosetune.runs.table import examples, scores
     from rosetune.trainer import RobustTrainer
@@ -91,6 +92,7 @@ _HOME = {
     "ObjectiveOutput": "rosetune.methods",
     "ObservingMask": "rosetune.methods",
     "PreparedMask": "rosetune.methods",
+    "ScaledMask": "rosetune.methods",
     "SparingMask": "rosetune.methods",
     "StatefulObjective": "rosetune.methods",
     "TracedMask": "rosetune.methods",
@@ -103,6 +105,7 @@ _HOME = {
     "Run": "rosetune.runs.run",
     "find_runs": "rosetune.runs.run",
     "averages": "rosetune.runs.averages",
+    "gate": "rosetune.runs.gate",
     "scores": "rosetune.runs.table",
     "examples": "rosetune.runs.table",
 }
@@ -142,6 +145,7 @@ __all__ = [
     "RobustTrainingArguments",
     "Rose",
     "Run",
+    "ScaledMask",
     "SelectiveAdamW",
     "Smart",
     "SparingMask",
@@ -161,6 +165,7 @@ __all__ = [
     "examples",
     "find_runs",
     "freeze_below",
+    "gate",
     "scores",
 ]
 

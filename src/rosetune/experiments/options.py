@@ -16,7 +16,7 @@ __all__ = ["make_config", "merged_layers", "parse_training", "training_help"]
 # What a layer below says of its own files means nothing to a named task.
 _OF_OWN_DATA = (
     *("text_columns", "label_column", "validation_file", "test_file"),
-    *("task_type", "encoding", "delimiter", "drop_empty", "drop_unlabelled"),
+    *("task_type", "encoding", "delimiter", "drop_empty", "drop_unlabelled", "group_column", "positive_label"),
 )
 Parse = Callable[[Mapping[str, Any], Sequence[str]], dict[str, Any]]
 _AXES = {"objective": "cross_entropy", "update_mask": None, "augmentation": None, "averaging": None}

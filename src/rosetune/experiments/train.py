@@ -19,6 +19,7 @@ from rosetune.experiments.models import quiet_libraries
 from rosetune.experiments.training import Training, training_arguments, training_defaults
 from rosetune.robustness.sets import evaluation_sets
 from rosetune.runs.config import RunConfig
+from rosetune.runs.measures import Measures
 
 __all__ = ["is_main_process", "run_all", "train_run"]
 
@@ -36,7 +37,8 @@ def train_run(
     """Train, evaluate and write down one run; resume it where it was killed; do nothing where it is done.
 
     Files: ``run.json`` (the identity), ``config.yaml``, ``environment.json``, ``log.jsonl`` (as it goes),
-    ``checkpoint-*`` while it trains, ``mask_trace.npz`` (where the mask records one), ``timing.json``, ``model/``,
+    ``checkpoint-*`` while it trains (one every five minutes, unless ``save_steps``, ``save_strategy`` or
+    ``save_total_limit`` say otherwise), ``mask_trace.npz`` (where the mask records one), ``timing.json``, ``model/``,
     ``predictions/<set>.jsonl`` and ``metrics.json``, written last: its presence means done. Checkpoints of a trained
     run are deleted unless ``save_total_limit`` is given. A run with an averaging that acts after training takes the
     weights of the one without, which is found by its identity or trained first, and notes it in ``averaging.json``.
@@ -81,7 +83,15 @@ def train_run(
             _make(config, data, args, identity, say)
         if not finished and "save_total_limit" not in config.training:
             remove_checkpoints(folder)
-        added = evaluate_run(folder, data, config.sets, data_dir=config.data_dir, noises=config.noises, report=say)
+        added = evaluate_run(
+            folder,
+            data,
+            config.sets,
+            data_dir=config.data_dir,
+            noises=config.noises,
+            measures=Measures.of(config),
+            report=say,
+        )
     if finished:
         say(f"{folder} is finished; " + (f"evaluated {', '.join(added)}" if added else "nothing to do"))
     return folder

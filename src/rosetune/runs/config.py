@@ -38,17 +38,18 @@ METHOD = (
 )
 LENGTH = ("num_train_epochs", "max_steps")
 # Where a run departs from the Trainer's defaults.
-RUN_DEFAULTS: dict[str, Any] = {"per_device_train_batch_size": 32, "save_strategy": "steps", "save_total_limit": 2}
+RUN_DEFAULTS: dict[str, Any] = {"per_device_train_batch_size": 32, "save_strategy": "steps", "save_total_limit": 1}
 # Options that came later: see RunConfig.identity.
 _LATER = (
     *("task_type", "drop_empty", "drop_unlabelled", "model_kwargs", "given", "held_out", "label_noise", "imbalance"),
-    *("normalize", "trained_layers"),
+    *("normalize", "labels", "trained_layers"),
 )
 _DATA = (
     *("data_dir", "text_columns", "label_column", "validation_file", "test_file", "task_type", "encoding"),
-    *("delimiter", "drop_empty", "drop_unlabelled"),
+    *("delimiter", "drop_empty", "drop_unlabelled", "group_column"),
 )
 DEFAULT_SEED = 42  # the Trainer's
+_WORDS = ("label_column", "output_dir", "task_type", "encoding", "delimiter", "positive_label", "group_column")
 _PATHS = ("task", "data_dir", "validation_file", "test_file", "model_name_or_path")
 
 
@@ -139,14 +140,30 @@ class RunConfig:
             "A,B",
         ),
     )
+    positive_label: str | None = field(
+        default=None,
+        metadata=about(
+            "the class to tell from the rest: ROC AUC, and recall (default: of two labels the second)", "L"
+        ),
+    )
+    false_positive_rate: float | None = field(
+        default=None, metadata=about("at which recall is read (default: 0.01)", "SHARE")
+    )
+    group_column: str | None = field(
+        default=None, metadata=about("column of a user's file, such as language: results by group", "COLUMN")
+    )
     output_dir: str | None = field(
         default=None, metadata=about("the run's folder (default: runs/<task>/<method>/seed-<seed>-<hash>)", "DIR")
+    )
+    labels: tuple[str, ...] | None = field(
+        default=None,
+        metadata=about("labels of a function's columns, in their order (default: as in the data)", "A,B"),
     )
     given: bool = field(default=False, metadata=about("the model is taken as it is, without training"))
     training: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in (*_PATHS, "label_column", "output_dir", "task_type", "encoding", "delimiter"):
+        for name in (*_PATHS, *_WORDS):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str | os.PathLike):
                 raise RunError(f"{name} must be text, not {value!r}")
@@ -165,6 +182,7 @@ class RunConfig:
                 raise RunError(f"noises: {error}") from error
             if not self.noises or "noise_curve" not in self.sets:
                 raise RunError("noises are those of the noise curve: name some, and noise_curve among the sets")
+        self.labels = names("labels", self.labels)
         self.normalize = _steps(names("normalize", self.normalize))
         if self.task_type not in (None, "classification", "regression"):
             raise RunError(f"task_type must be classification or regression, not {self.task_type!r}")
@@ -175,7 +193,7 @@ class RunConfig:
             self.max_train_samples = int(number("max_train_samples", self.max_train_samples, whole=True))
         if self.validation_from_train is not None:
             self.validation_from_train = number("validation_from_train", self.validation_from_train, whole=False)
-        for name in ("label_noise", "imbalance"):
+        for name in ("label_noise", "imbalance", "false_positive_rate"):
             if getattr(self, name) is not None:
                 setattr(self, name, number(name, getattr(self, name), whole=False))
         if self.trained_layers is not None:
