@@ -12,9 +12,10 @@ from rosetune.data.rows import TaskData, text_keys
 from rosetune.data.summary import shared_texts, summarise
 from rosetune.data.tables import DataError
 from rosetune.experiments.data import checked_data, further_file, load_data
-from rosetune.experiments.evaluate import evaluate_run, predict_rows, write_metrics
+from rosetune.experiments.evaluate import NOTHING_ELSE, evaluate_run, predict_rows, write_metrics
 from rosetune.experiments.folder import claim_folder, discard, give_back, holds, make_folder
 from rosetune.experiments.lock import locked
+from rosetune.experiments.measured import ask_for, note_features
 from rosetune.experiments.models import (
     is_unnamed,
     load_classifier,
@@ -29,6 +30,7 @@ from rosetune.robustness.functions import FILE, import_function, is_function_nam
 from rosetune.runs.config import RunConfig
 from rosetune.runs.files import read_json
 from rosetune.runs.identity import file_hash, folder_name
+from rosetune.runs.measures import Measures
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError
@@ -100,7 +102,15 @@ def _evaluate(
         claim_folder(folder, config, identity)
         model = load_classifier(name, data.labels, tokenizer, task_type=data.task_type)
         save_trained(model, tokenizer, folder / "model")
-    evaluate_run(folder, data, config.sets, data_dir=config.data_dir, noises=config.noises, report=report)
+    evaluate_run(
+        folder,
+        data,
+        config.sets,
+        data_dir=config.data_dir,
+        noises=config.noises,
+        measures=Measures.of(config),
+        report=report,
+    )
 
 
 def evaluate_file(
@@ -110,6 +120,7 @@ def evaluate_file(
     *,
     reading: Mapping[str, Any] | None = None,
     read: LabelledFile | None = None,
+    measures: Measures = NOTHING_ELSE,
 ) -> Run:
     """Evaluate a finished run on another labelled file, as a set by the name of the file.
 
@@ -121,6 +132,7 @@ def evaluate_file(
         reading: fields of :class:`~rosetune.data.options.ReadOptions`, where the file is to be read otherwise than the
             run's own files.
         read: what :func:`~rosetune.experiments.data.further_file` has read of it already.
+        measures: what is asked for beside accuracy.
 
     Raises:
         RunError: the run is not finished, or was evaluated on another file of that name.
@@ -128,7 +140,9 @@ def evaluate_file(
     """
     finished, file = Run.open(run), Path(path).expanduser()
     config, columns = finished.config, tuple(finished.identity["text_columns"])
-    read = further_file(finished, path, reading) if read is None else read
+    asked = Measures.read(finished.folder).updated(measures)
+    asked.positive(finished.labels)
+    read = further_file(finished, path, reading, measures.group_column) if read is None else read
     for reason, count in read.left_out.items():
         report(f"{path}: {count} rows left out ({reason})")
     name = SetName.of_file(folder_name(str(file))).name
@@ -147,7 +161,9 @@ def evaluate_file(
             write_json(
                 about, {"file": str(file.resolve()), "sha256": digest, **({"reading": reading} if reading else {})}
             )
+        ask_for(finished.folder, measures)
         predict_rows(finished.folder / "model", place, {name: read.rows}, columns, finished.labels, report)
+        note_features(place, {name: read.rows}, columns, asked.group_column, read.groups)
         write_metrics(finished.folder, finished.labels)
     return Run.open(run)
 

@@ -10,16 +10,19 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 
-from rosetune.report.console import Grid, interval_cell, percent, print_grid, set_title
+from rosetune.report.console import Grid, difference_cell, interval_cell, percent, print_grid, set_title, share_cell
+from rosetune.robustness.attacks.changed_words import AT_MOST
 from rosetune.robustness.attacks.recipes import ADDS_WORDS
 from rosetune.robustness.attacks.summary import Transferred
 from rosetune.robustness.attacks.text import Text as Words
 from rosetune.runs.attacked import Attacked, transferred
+from rosetune.runs.changed import differences_at_words
 from rosetune.runs.compare import common_success
 from rosetune.runs.run import Run
 
 __all__ = [
     "TRIED_ON_THE_OTHER",
+    "UPPER_BOUND",
     "attack_grid",
     "class_grid",
     "example_lines",
@@ -27,6 +30,8 @@ __all__ = [
     "print_attacks",
     "success_grid",
     "transfer_grid",
+    "words_differences_grid",
+    "words_grid",
 ]
 
 SHOWN = 3  # adversarial examples
@@ -52,6 +57,9 @@ TRIED_ON_THE_OTHER = (
     "unchanged text right (-: `rosetune attack A B` has not tried). Where few are found on a model, but those found "
     "on the other fool it, the search stalled on its confidence: that is no robustness."
 )
+UPPER_BOUND = (
+    "Upper bounds: the searches are greedy, and another one may need fewer words. 10%: of the words of the text."
+)
 _FLAT = "A search by confidence stalls on a model whose confidence is merely flat, robust or not"
 _OTHERS = "then few examples are found on it, but those found on others fool it."
 _ALONE = "name a second run in the same call to see what fooled the one tried on the other."
@@ -61,6 +69,8 @@ def print_attacks(out: Console, attacked: Attacked) -> None:
     """Tables of all attacks and of the transfer, what they lack, and a few adversarial examples."""
     print_grid(out, attack_grid(attacked))
     out.print(Text(_EXPLAINED))
+    out.print()
+    print_grid(out, words_grid(attacked))
     for line in (*_left_out(attacked), *_vain(attacked)):
         out.print(Text(line))
     by_class = class_grid(attacked)
@@ -143,6 +153,38 @@ def _left_out(attacked: Attacked) -> Iterator[str]:
         left = next(iter(recipes.values())).get("not_attacked", 0)
         if left:
             yield f"{names[run]}: {left} rows of other classes were not attacked, and are not in these figures."
+
+
+def words_grid(attacked: Attacked) -> Grid:
+    """What accuracy is left after at most so many changed words, of every attack on every run."""
+    names = _short_names([*attacked.figures])
+    columns = ("attack", *(f"{limit} %" if limit.isdigit() else limit for limit in AT_MOST), "any %")
+    grid = Grid("Accuracy after at most so many changed words [95%]", columns, caption=UPPER_BOUND)
+    for attack in attacked.attacks:
+        if len(names) > 1:
+            grid.rows.append((escape(attack), *("" for _ in columns[1:])))
+        for run, name in names.items():
+            f = attacked.figures[run][attack]
+            cells = [share_cell(f["at_most_words"][limit]) for limit in AT_MOST]
+            under = [f[f"accuracy_under_attack{end}"] for end in ("", "_low", "_high")]
+            grid.rows.append((escape(f"  {name}" if len(names) > 1 else attack), *cells, interval_cell(*under)))
+    return grid
+
+
+def words_differences_grid(a: Sequence[Run], b: Sequence[Run], titles: Mapping[str, str]) -> Grid:
+    """Accuracy of two groups of runs under each attack, by the largest number of words that it changed.
+
+    Args:
+        titles: of the attacks, by the names of their sets.
+    """
+    columns = ("", "A %", "B %", "B - A [95%]")
+    grid = Grid("Accuracy after at most so many changed words", columns, caption=UPPER_BOUND)
+    for name, title in titles.items():
+        grid.rows.append((escape(title), "", "", ""))
+        for limit, d in differences_at_words(a, b, name).items():
+            said = f"  {limit} word{'' if limit == '1' else 's'}" if str(limit).isdigit() else f"  {limit}"
+            grid.rows.append((said, percent(d.a.value), percent(d.b.value), difference_cell(d)))
+    return grid
 
 
 def _vain(attacked: Attacked) -> Iterator[str]:

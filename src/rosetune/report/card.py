@@ -57,6 +57,7 @@ def model_card(run: Run, metrics: Mapping[str, Any]) -> str:
         f"---\n{head.to_yaml()}\n---\n",
         f"# {escaped(run.method)} on {escaped(run.task)}\n",
         _what(run, metrics["labels"]),
+        "How it holds on perturbed texts, and what was not tested: see [the robustness card](ROBUSTNESS.md).\n",
         "## Evaluation\n",
         *_table(metrics["sets"]),
         *_attack_table(attacks),

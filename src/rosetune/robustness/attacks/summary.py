@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rosetune.robustness.attacks.changed_words import changed_words
 from rosetune.robustness.rows import clusters_of
 from rosetune.robustness.statistics import Estimate, estimate
 
@@ -41,7 +42,8 @@ def summary(
         Of the attacked rows ``mean_queries`` and ``median_queries`` (the unchanged text included), and
         ``mean_confidence_before`` and ``mean_confidence_after``, the probability of the right label for the unchanged
         and the perturbed text. Of the successes ``mean_words_changed`` and ``mean_share_changed`` (of the attacked
-        text's words; a word that was added counts as one). What has no row to be computed from is None. With labels
+        text's words; a word that was added counts as one). What has no row to be computed from is None.
+        ``at_most_words``: see :func:`~rosetune.robustness.attacks.changed_words.changed_words`. With labels
         ``by_class``: of the rows of each class that has some ``n``, ``attacked``, ``succeeded``, ``clean_accuracy``,
         and ``accuracy_under_attack`` and ``attack_success_rate`` with their intervals.
 
@@ -68,6 +70,7 @@ def summary(
         "mean_confidence_after": _mean(result["perturbed_probabilities"][result["gold"]] for result in attacked),
         "mean_words_changed": _mean(len(result["changes"]) for result in successes),
         "mean_share_changed": _mean(len(result["changes"]) / max(result["words"], 1) for result in successes),
+        "at_most_words": changed_words(results),
         **({"by_class": {label: _shares(part) for label, part in parts.items() if part}} if labels else {}),
     }
 
