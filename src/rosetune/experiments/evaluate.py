@@ -13,15 +13,14 @@ from rosetune._progress import progress
 from rosetune.data.rows import TaskData, set_fingerprint
 from rosetune.experiments.checkpoints import checkpoints_of, end_step, read_state, step_of
 from rosetune.experiments.data import checked_data, config_now
-from rosetune.experiments.lengths import cut_texts
 from rosetune.experiments.lock import locked
 from rosetune.experiments.measured import ask_for, note_features, threshold_rows
-from rosetune.experiments.models import load_trained, quiet_libraries
+from rosetune.experiments.models import quiet_libraries, trained_labels
+from rosetune.experiments.opened import open_model
 from rosetune.experiments.quick import missing_kinds
 from rosetune.experiments.upgrade import bring_up_to_date
 from rosetune.report.card import model_card
 from rosetune.report.robustness_card import robustness_card
-from rosetune.robustness.evaluation import default_length, predict
 from rosetune.robustness.rows import prediction_rows
 from rosetune.robustness.sets import EvaluationSet, evaluation_sets
 from rosetune.runs.config import RunConfig
@@ -38,6 +37,7 @@ __all__ = [
     "evaluate_run",
     "predict_rows",
     "predict_sets",
+    "restore_metrics",
     "write_card",
     "write_metrics",
 ]
@@ -239,7 +239,8 @@ def predict_rows(
     if not todo:
         return
     quiet_libraries()
-    model, tokenizer, known = load_trained(model_folder)
+    model = open_model(model_folder)
+    known = model.labels
     if tuple(known) != tuple(labels):
         raise RunError(
             f"the model of {model_folder} tells apart {', '.join(known)}, the data {', '.join(labels)}: "
@@ -251,14 +252,14 @@ def predict_rows(
             print(f"evaluating {len(dataset)} rows of {title}", file=sys.stderr)
         cut = None
         if report is not None and SetName.parse(name).kind in _WITH_TEXTS_OF_ITS_OWN:
-            cut = cut_texts(tokenizer, dataset, text_columns, default_length(model, tokenizer))
+            cut = model.cut(dataset, text_columns)
         if cut is not None and report is not None:
             report(f"{title}: {cut.sentence('texts')}")
-        # Before the predictions: a file that is there was made of what stands here.
+        with progress(f"evaluating {title}") as bar:
+            logits = model.logits(dataset, text_columns, bar)
+        # Before the rows: a file that is there was made of what stands here.
         if read_fingerprints(place).get(name) != made_of[name]:
             write_json(place / FINGERPRINTS, {**read_fingerprints(place), name: made_of[name]})
-        with progress(f"evaluating {title}") as bar:
-            logits = predict(model, tokenizer, dataset, text_columns, progress=bar)
         write_json_lines(place / f"{name}.jsonl", prediction_rows(name, dataset, logits, known))
 
 
@@ -266,9 +267,19 @@ def write_metrics(folder: Path, labels: Sequence[str]) -> None:
     """Bring ``metrics.json`` up to date with the predictions; a file that holds the same is left alone."""
     metrics = run_metrics(folder, labels)
     path, text = folder / "metrics.json", as_json(metrics)
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+    if not path.is_file() or path.read_bytes() != text.encode():
         write_card(Run(folder), metrics)
         write_text(path, text)
+
+
+def restore_metrics(folder: Path) -> None:
+    """Write a ``metrics.json`` that is damaged anew, from the predictions and the labels of the model.
+
+    Raises:
+        RunError: the model is not there, or another file is damaged.
+    """
+    with locked(folder):
+        write_metrics(folder, trained_labels(folder))
 
 
 def write_card(run: Run, metrics: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rosetune.robustness.functions import is_function_name
 from rosetune.runs.config import RunConfig
 from rosetune.runs.values import RunError, flag
 from rosetune.verbs._shared import add_fields, given_fields, kinds_of
@@ -16,6 +17,10 @@ EPILOG = """\
 A model that was trained elsewhere becomes a run, with which attack, compare and predict work:
   rosetune evaluate --model_name_or_path textattack/roberta-base-SST-2 --task sst2
 
+So does a Python function from a list of texts to a row of probabilities each, by the
+name of its module (guard.py in the working folder) and its own:
+  rosetune evaluate --model_name_or_path guard:predict --labels ham,spam --task my.csv
+
 The same model behind a normalisation of its texts, which needs no training:
   rosetune evaluate --model_name_or_path RUN --task sst2 --normalize all
 
@@ -26,7 +31,7 @@ say where it lies now.
 _GIVEN = (
     *("model_name_or_path", "task", "data_dir", "text_columns", "label_column", "validation_file", "test_file"),
     *("task_type", "encoding", "delimiter", "drop_empty", "drop_unlabelled", "max_length", "output_dir"),
-    "normalize",
+    *("normalize", "labels"),
 )
 _MOVED = ("task", "data_dir", "validation_file")
 _MEASURES = ("positive_label", "false_positive_rate", "group_column")
@@ -48,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_fields(parser.add_argument_group("what is measured beside accuracy"), RunConfig, _MEASURES)
     group = parser.add_argument_group("data, and a model that was trained elsewhere")
     test = {"help": "another labelled file, as a set of its own name; of a model from elsewhere its test data"}
-    add_fields(group, RunConfig, _GIVEN, test_file=test)
+    model = {"help": "a hub id, a folder, or a Python function as MODULE:FUNCTION"}
+    add_fields(group, RunConfig, _GIVEN, test_file=test, model_name_or_path=model)
 
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
@@ -63,6 +69,8 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         if known.runs or "task" not in given or known.along_training:
             raise RunError("--model_name_or_path takes a model that was trained elsewhere: give --task, and no run")
         config = RunConfig(**given, **asked, sets=kinds, noises=noises, given=True)
+        if "max_length" in given and is_function_name(config.model_name_or_path):
+            raise RunError("--max_length counts a tokenizer's tokens; a function gets whole texts: leave it out")
         from rosetune.experiments.quick import check_paths
 
         check_paths(config)
@@ -76,6 +84,8 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         return
     if not known.runs:
         raise RunError("name the folder of a finished run, or --model_name_or_path and --task")
+    if "labels" in given:
+        raise RunError("--labels belongs to --model_name_or_path MODULE:FUNCTION: give both, and no run")
     if "normalize" in given:
         raise RunError(
             "--normalize makes a model of its own of a run: give --model_name_or_path RUN and --task, and no run"
@@ -86,10 +96,15 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         raise RunError(f"--{strange[0]} belongs to the run, which knows it: leave it out")
     moved = {name: given.get(name) for name in _MOVED}
     from rosetune.runs.measures import Measures
-    from rosetune.runs.run import Run
+    from rosetune.runs.run import Run, is_damaged
 
     measures = Measures.of(RunConfig(task="-", model_name_or_path="-", **asked))
-    for run in map(Run.open, known.runs):  # what is wrong is said before torch is loaded, and before any work
+    for folder in known.runs:  # what is wrong is said before torch is loaded, and before any work
+        if is_damaged(folder):
+            from rosetune.experiments.evaluate import restore_metrics
+
+            restore_metrics(Path(folder))
+        run = Run.open(folder)
         if measures.positive_label is not None:
             measures.positive(run.labels)
     if known.along_training:
@@ -117,6 +132,8 @@ def _evaluate(
     """Evaluate runs on sets, and on a further file, or on their own test file where it lies now."""
     kinds, noises = asked
     from rosetune.experiments.data import further_file
+    from rosetune.experiments.lock import check_free
+    from rosetune.experiments.quick import missing_kinds
     from rosetune.runs.run import Run
 
     read = {}
@@ -125,6 +142,9 @@ def _evaluate(
         if reading or own is None or Path(own).exists():
             # What is wrong is said before torch is loaded.
             read[str(run)] = further_file(run, str(test_file), reading, measures.group_column)
+    for run in map(Run.open, known.runs):
+        if test_file is not None or missing_kinds(run.folder / "predictions", kinds, noises):
+            check_free(run.folder)
     from rosetune.experiments.evaluate import evaluate_again
 
     for run in map(Run.open, known.runs):
