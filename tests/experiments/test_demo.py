@@ -8,7 +8,7 @@ import pytest
 
 import tiny_run
 from rosetune import cli
-from rosetune.experiments import evaluate
+from rosetune.experiments import opened
 from rosetune.experiments import train as train_module
 from rosetune.experiments.demo import TITLES, demo_plan, run_demo
 from rosetune.runs.run import Run
@@ -66,7 +66,7 @@ def test_three_runs_on_the_same_data_and_seed(runs: dict[str, Run], home: Path) 
 
 def test_a_second_call_trains_nothing(runs: dict[str, Run], home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_module, "Training", None)
-    monkeypatch.setattr(evaluate, "predict", None)
+    monkeypatch.setattr(opened, "predict", None)
     before, lines = contents(runs), []
     assert contents(run(home, lines)) == before
     assert sum(line.endswith("nothing to do") for line in lines) == 3

@@ -10,7 +10,7 @@ import pytest
 
 import tiny_run
 from rosetune import cli
-from rosetune.experiments import evaluate
+from rosetune.experiments import evaluate, opened
 from rosetune.experiments.evaluate import evaluate_along
 from rosetune.experiments.train import train_run
 from rosetune.robustness.evaluation import predict
@@ -97,7 +97,7 @@ def test_each_checkpoint_is_what_its_weights_predict_and_the_end_is_counted_once
     kept: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Counted()
-    monkeypatch.setattr(evaluate, "predict", counted)
+    monkeypatch.setattr(opened, "predict", counted)
     lines: list[str] = []
     run = evaluate_along(kept, "noise,clean", lines.append)
     assert {step: about["end"] for step, about in run.steps.items()} == {2: False, 4: False, 6: True}
@@ -129,7 +129,7 @@ def test_what_is_kept_is_not_predicted_again_even_without_checkpoints(
     assert [part["clean"] for _, part in more.values()] == [part["clean"] for _, part in first.values()]
     for checkpoint in kept.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
-    monkeypatch.setattr(evaluate, "predict", None)
+    monkeypatch.setattr(opened, "predict", None)
     assert points(evaluate_along(kept, "noise", silent)) == more
 
 
@@ -137,11 +137,11 @@ def test_what_is_kept_is_not_predicted_again_even_without_checkpoints(
 def test_a_killed_call_goes_on_to_the_same_bytes(
     kept: Path, whole: Path, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate, "predict", Counted(fail_after=calls))
+    monkeypatch.setattr(opened, "predict", Counted(fail_after=calls))
     with pytest.raises(KeyboardInterrupt):
         evaluate_along(kept, "clean,noise", silent)
     counted = Counted()
-    monkeypatch.setattr(evaluate, "predict", counted)
+    monkeypatch.setattr(opened, "predict", counted)
     evaluate_along(kept, "clean,noise", silent)
     assert counted.calls == 6 - calls  # whole sets are kept
     assert predicted(kept) == predicted(whole)
@@ -158,7 +158,7 @@ def test_killed_before_any_file_of_a_step(kept: Path, whole: Path, monkeypatch: 
         write(path, value)
 
     counted = Counted()
-    monkeypatch.setattr(evaluate, "predict", counted)
+    monkeypatch.setattr(opened, "predict", counted)
     monkeypatch.setattr(evaluate, "write_json", stop_at)
     for _ in range(20):
         try:
@@ -237,7 +237,7 @@ class TestTheVerb:
     def test_a_figure_that_cannot_be_drawn_is_refused_before_any_work(
         self, kept: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(evaluate, "predict", None)
+        monkeypatch.setattr(opened, "predict", None)
         with pytest.raises(SystemExit, match="2"):
             self.call(kept, "--figure", "curve.jpg")
         assert "name a file that ends in .svg, .png or .pdf" in capsys.readouterr().err

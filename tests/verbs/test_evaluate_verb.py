@@ -9,7 +9,7 @@ import pytest
 
 import tiny_run
 from command_line import one_line
-from rosetune.experiments import evaluate
+from rosetune.experiments import evaluate, opened
 from rosetune.runs.run import Run
 from tiny_run import Library
 
@@ -34,7 +34,7 @@ def test_evaluate_adds_sets_and_predicts_nothing_again(
     del before[made_of]
     assert before.items() < after.items()
 
-    monkeypatch.setattr(evaluate, "predict", None)
+    monkeypatch.setattr(opened, "predict", None)
     monkeypatch.setattr(evaluate, "checked_data", None)
     code, out, _ = rosetune("evaluate", run, "--sets", "clean,noise")
     assert code == 0
@@ -110,7 +110,7 @@ def test_noises_are_added_to_the_noise_curve_one_by_one(
     assert lost.read_bytes() == kept.read_bytes()
     cells = {f"{name}@{s}" for name in ("leetspeak", "homoglyphs") for s in strengths}
     assert json.loads((run / "predictions" / "noise_curve.json").read_text()).keys() == cells
-    monkeypatch.setattr(evaluate, "predict", None)
+    monkeypatch.setattr(opened, "predict", None)
     assert rosetune(*words, "homoglyphs")[0] == 0
     one_line(rosetune("evaluate", run, "--noises", "leetspeak"), "noise_curve among the sets")
     one_line(rosetune(*words, "blur"), "unknown noise 'blur'; there are typing, ocr")

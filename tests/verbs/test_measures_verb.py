@@ -11,7 +11,7 @@ import pytest
 import tiny_run
 from command_line import one_line
 from rosetune._files import read_json_lines
-from rosetune.experiments import evaluate
+from rosetune.experiments import opened
 from rosetune.experiments.given import evaluate_file
 from rosetune.experiments.quick import finished_as
 from rosetune.runs.config import RunConfig
@@ -74,7 +74,7 @@ def test_groups_and_another_class_of_a_run_that_is_there(
     assert sets["clean"]["detection"]["positive_label"] == "bad"
 
     # Later calls keep what was asked for, and predict nothing.
-    monkeypatch.setattr(evaluate, "predict", None)
+    monkeypatch.setattr(opened, "predict", None)
     before = tiny_run.snapshot(run)
     assert rosetune("evaluate", run, "--sets", "clean,noise")[1] == out
     assert rosetune(*words)[1] == out
