@@ -79,7 +79,7 @@ def _options(package: str, path: Path, kind: str) -> dict[str, str]:
     own = {
         node.target.id: ast.unparse(node.annotation)
         for node in body.body
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and not _is_hidden(node.value)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and not _is_hidden(node)
     }
     for base in body.bases:  # a data class of ours, whose fields are keywords and come last
         where = _imported(path, base.id) if isinstance(base, ast.Name) else None
@@ -88,10 +88,11 @@ def _options(package: str, path: Path, kind: str) -> dict[str, str]:
     return own
 
 
-def _is_hidden(value: ast.expr | None) -> bool:
-    """Whether a field is none of the arguments: field(init=False)."""
-    keywords = value.keywords if isinstance(value, ast.Call) else []
-    return any(word.arg == "init" and ast.literal_eval(word.value) is False for word in keywords)
+def _is_hidden(field: ast.AnnAssign) -> bool:
+    """Whether it is none of the arguments: a ClassVar, or field(init=False)."""
+    keywords = field.value.keywords if isinstance(field.value, ast.Call) else []
+    unset = any(word.arg == "init" and ast.literal_eval(word.value) is False for word in keywords)
+    return unset or ast.unparse(field.annotation).startswith("ClassVar")
 
 
 def _names(annotation: str) -> tuple[str, ...]:
