@@ -11,8 +11,8 @@ import yaml
 from command_line import one_line
 from rosetune.analysis.probing.generator import generate_probe
 from rosetune.analysis.probing.scoring import PARTS, Preference
+from rosetune.experiments.expansion import planned_runs
 from rosetune.experiments.plan_reader import parse_plan
-from rosetune.experiments.planned import planned_runs
 from rosetune.experiments.probe import preferences, probe_tasks, write_probe
 from rosetune.experiments.reproduce import filled_plan, reproduction
 from rosetune.experiments.train import train_run

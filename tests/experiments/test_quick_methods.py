@@ -6,10 +6,16 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 
 from rosetune.augmentation import AUGMENTATIONS
+from rosetune.averaging import AVERAGINGS
 from rosetune.experiments.quick_methods import check_methods, method_options
 from rosetune.methods import OBJECTIVES, UPDATE_MASKS, build, build_from
 
-TABLES = {"objective": OBJECTIVES, "update_mask": UPDATE_MASKS, "augmentation": AUGMENTATIONS}
+TABLES = {
+    "objective": OBJECTIVES,
+    "update_mask": UPDATE_MASKS,
+    "augmentation": AUGMENTATIONS,
+    "averaging": AVERAGINGS,
+}
 
 
 @pytest.mark.parametrize(("axis", "name"), [(axis, name) for axis in TABLES for name in TABLES[axis]])

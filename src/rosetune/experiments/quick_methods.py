@@ -17,6 +17,7 @@ _TABLES = {
     "objective": ("methods", "OBJECTIVES"),
     "update_mask": ("methods", "UPDATE_MASKS"),
     "augmentation": ("augmentation", "AUGMENTATIONS"),
+    "averaging": ("averaging", "AVERAGINGS"),
 }
 
 
@@ -66,7 +67,7 @@ def _methods(axis: str) -> dict[str, tuple[Path, str]]:
     assert isinstance(found, ast.Dict)
     pairs = zip(found.keys, found.values, strict=True)
     names = {ast.literal_eval(ast.unparse(key)): ast.unparse(kind) for key, kind in pairs if key is not None}
-    return {name: (_imported(path, kind), kind) for name, kind in names.items()}
+    return {name: (_imported(path, kind) or path, kind) for name, kind in names.items()}
 
 
 def _options(package: str, path: Path, kind: str) -> dict[str, str]:
@@ -78,18 +79,20 @@ def _options(package: str, path: Path, kind: str) -> dict[str, str]:
     own = {
         node.target.id: ast.unparse(node.annotation)
         for node in body.body
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and not _is_hidden(node.value)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and not _is_hidden(node)
     }
-    for base in body.bases:  # a data class, whose fields are keywords and come last
-        if isinstance(base, ast.Name):
-            own |= _options(package, _imported(path, base.id), base.id)
+    for base in body.bases:  # a data class of ours, whose fields are keywords and come last
+        where = _imported(path, base.id) if isinstance(base, ast.Name) else None
+        if isinstance(base, ast.Name) and where is not None:
+            own |= _options(package, where, base.id)
     return own
 
 
-def _is_hidden(value: ast.expr | None) -> bool:
-    """Whether a field is none of the arguments: field(init=False)."""
-    keywords = value.keywords if isinstance(value, ast.Call) else []
-    return any(word.arg == "init" and ast.literal_eval(word.value) is False for word in keywords)
+def _is_hidden(field: ast.AnnAssign) -> bool:
+    """Whether it is none of the arguments: a ClassVar, or field(init=False)."""
+    keywords = field.value.keywords if isinstance(field.value, ast.Call) else []
+    unset = any(word.arg == "init" and ast.literal_eval(word.value) is False for word in keywords)
+    return unset or ast.unparse(field.annotation).startswith("ClassVar")
 
 
 def _names(annotation: str) -> tuple[str, ...]:
@@ -98,11 +101,11 @@ def _names(annotation: str) -> tuple[str, ...]:
     return () if found is None else tuple(ast.literal_eval(f"({found[1]},)"))
 
 
-def _imported(path: Path, name: str) -> Path:
-    """The file that a file has a name from."""
+def _imported(path: Path, name: str) -> Path | None:
+    """The file of ours that a file has a name from; None of another package's."""
     for node in _tree(path).body:
         if isinstance(node, ast.ImportFrom) and any(alias.name == name for alias in node.names):
-            return _file(str(node.module))
+            return _file(str(node.module)) if str(node.module).startswith("rosetune.") else None
     return path
 
 
