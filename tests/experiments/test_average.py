@@ -83,6 +83,7 @@ def test_the_line_is_walked_without_training_again(home: Path, trained: Path, no
         assert run.rows("clean") == Run.open(trained).rows("clean")
 
 
+@pytest.mark.slow
 def test_a_repetition_does_nothing_and_the_curve_of_training_stands_beside(
     home: Path, trained: Path, no_training: None, rosetune: Any
 ) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.nn import Parameter
 
+from rosetune.methods._consistency import single_precision
 from rosetune.methods._options import number, whole
 from rosetune.methods._targets import select_targets
 from rosetune.methods.controls import _Control
@@ -133,10 +134,10 @@ def _cosines(optimizer: torch.optim.Optimizer, targets: set[Parameter]) -> dict[
         for parameter in group["params"]:
             if parameter not in targets or parameter.grad is None:
                 continue
-            gradient = parameter.grad.detach().float()
+            gradient = single_precision(parameter.grad.detach())
             moment = gradient * (1 - beta1)
             if optimizer.state.get(parameter):
-                moment = moment + beta1 * optimizer.state[parameter]["exp_avg"].float()
+                moment = moment + beta1 * optimizer.state[parameter]["exp_avg"].to(gradient.dtype)
             norms = _whole(torch.linalg.vector_norm(moment)) * _whole(torch.linalg.vector_norm(gradient))
             sums.append(_whole((moment * gradient).sum()) / norms.clamp_min(torch.finfo(norms.dtype).tiny))
             found.append(parameter)
