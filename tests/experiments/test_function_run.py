@@ -94,7 +94,9 @@ def test_it_is_a_run_like_any_other(home: Path, rosetune: Any, library: tiny_run
     assert json.loads(out)["runs"]["run"]["deepwordbug"]["succeeded"] == 4
     code, out, err = rosetune("compare", "run", own)
     assert code == 0, err
-    assert "A: given." in " ".join(out.split())
+    assert "A: given" in " ".join(out.split())
+    assert rosetune("gate", "run", "--max_success_rate", 0.5)[0] == 1
+    assert rosetune("gate", "run", "--max_success_rate", 1.0)[0] == 0
     code, out, err = rosetune("predict", "run", "--text", "a great film", "--text", "dull", "--json")
     assert code == 0, err
     told = [json.loads(line) for line in out.splitlines()]

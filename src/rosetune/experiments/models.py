@@ -251,7 +251,7 @@ def _trained_source(run: str | os.PathLike[str]) -> str:
     if about is not None:
         raise RunError(
             f"{run} is the function {about['callable']}, which has no weights to look at: evaluate, attack, compare, "
-            "predict and report work on it"
+            "gate, predict and report work on it"
         )
     if folder.is_dir() and not any((part / "config.json").is_file() for part in (folder, folder / "model")):
         raise RunError(f"{run} holds no trained model (no model/config.json): give the folder of a finished run")
