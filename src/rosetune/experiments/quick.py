@@ -10,9 +10,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rosetune._files import obstacle
 from rosetune.data.tasks import find_task
+from rosetune.experiments.lock import check_free
+from rosetune.robustness.functions import is_function_name, source_of
 from rosetune.runs.config import RUN_OPTIONS, RunConfig
 from rosetune.runs.files import read_fingerprints, read_json
+from rosetune.runs.measures import Measures, read_features
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError, as_mapping
 
@@ -111,7 +115,7 @@ def check_paths(config: RunConfig) -> None:
     """Files and folders that are named as such.
 
     Raises:
-        RunError: one is not there.
+        RunError: one is not there, or the run's own folder cannot be written to.
     """
     task = config.task
     if find_task(task) is None and _looks_like_path(task) and not Path(task).expanduser().exists():
@@ -120,15 +124,28 @@ def check_paths(config: RunConfig) -> None:
         value = getattr(config, option)
         if value is not None and not Path(value).expanduser().exists():
             raise RunError(f"there is no file or folder {value}: correct --{option}")
-    check_model(config.model_name_or_path)
+    check_model(config.model_name_or_path, given=config.given)
+    in_the_way = None if config.output_dir is None else obstacle(Path(config.output_dir).expanduser() / "run.json")
+    if in_the_way is not None:
+        raise RunError(f"cannot write a run to {config.output_dir} ({in_the_way}): choose another --output_dir")
 
 
-def check_model(model: str) -> None:
+def check_model(model: str, *, given: bool = False) -> None:
     """What looks like the path of a model.
 
+    Args:
+        given: whether it is taken as it is, without training, and may be a function.
+
     Raises:
-        RunError: it is not there.
+        RunError: it is not there, or a function where there must be weights.
     """
+    if is_function_name(model):
+        if not given:
+            raise RunError(
+                f"{model} is a function, which has no weights: `rosetune evaluate --model_name_or_path {model} "
+                "--task TASK` makes a run of it, on which attack, compare and predict work"
+            )
+        source_of(model)
     if (model.startswith((".", "/", "~")) or model.count("/") > 1) and not Path(model).expanduser().is_dir():
         raise RunError(f"there is no folder {model}: give a folder with a saved model, or a hub id such as user/model")
 
@@ -158,6 +175,9 @@ def finished(config: RunConfig, data: "TaskData") -> Path | None:
 
     Args:
         data: of the configuration.
+
+    Raises:
+        HeldError: it is not, and another process works in it.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 or (config.output_dir and not Path(config.output_dir).is_dir()):
         return None
@@ -165,7 +185,10 @@ def finished(config: RunConfig, data: "TaskData") -> Path | None:
         task=data.name, text_columns=data.text_columns, fingerprint=data.fingerprint, defaults=trainer_defaults()
     )
     folder = config.folder(identity)
-    return folder if finished_as(folder, identity, config, data) else None
+    if finished_as(folder, identity, config, data):
+        return folder
+    check_free(folder)
+    return None
 
 
 def finished_as(folder: Path, identity: Mapping[str, Any], config: RunConfig, data: "TaskData") -> bool:
@@ -181,6 +204,10 @@ def finished_as(folder: Path, identity: Mapping[str, Any], config: RunConfig, da
     if missing or read_json(folder / "run.json", "choose another --output_dir") != identity:
         return False
     # A call that was killed when it had predicted more sets has not counted them.
+    asked, known = Measures.of(config), Measures.read(folder)
+    groups = read_features(place).get("clean", {}).get("groups", {}) if asked.group_column else {}
+    if known.updated(asked) != known or (asked.group_column and asked.group_column not in groups):
+        return False
     counted = {path.stem for path in place.glob("*.jsonl")} == {*Run.open(folder).metrics["sets"]}
     return counted and _same_advglue(config, data, read_fingerprints(place))
 

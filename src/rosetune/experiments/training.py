@@ -10,22 +10,33 @@ from typing import Any
 import torch
 from datasets import Dataset
 from transformers import DataCollatorWithPadding, PrinterCallback, ProgressCallback, get_scheduler
+from transformers.trainer_utils import SaveStrategy
 
 from rosetune._files import write_json, write_json_lines
 from rosetune._torch import world_size
-from rosetune.arguments import build_augmentation
+from rosetune.arguments import build_augmentation, build_averaging
 from rosetune.augmentation import AugmentedDataset
 from rosetune.data.altered import flip_labels, rare_labels
 from rosetune.data.rows import TaskData, shuffled_subset, take, text_keys
 from rosetune.data.split import shuffled
 from rosetune.data.summary import summarise
 from rosetune.data.tasks import find_task
-from rosetune.experiments.callbacks import LogFile, LogWithCheckpoint, Progress, StepTimer, log_lines
+from rosetune.experiments.average import check_averaging
+from rosetune.experiments.callbacks import (
+    LogFile,
+    LogWithCheckpoint,
+    PlainProgress,
+    Progress,
+    StepTimer,
+    TimedCheckpoint,
+    log_lines,
+)
 from rosetune.experiments.errors import reworded
 from rosetune.experiments.lengths import cut_texts
 from rosetune.experiments.models import load_classifier, load_tokenizer, save_trained
 from rosetune.experiments.quick import check_length
 from rosetune.methods import TracedMask
+from rosetune.methods._layers import freeze_below
 from rosetune.robustness.metrics import classification_metrics, regression_metrics
 from rosetune.runs.config import RUN_DEFAULTS, RunConfig
 from rosetune.runs.values import RunError, as_mapping
@@ -83,6 +94,7 @@ def training_arguments(config: RunConfig) -> RobustTrainingArguments:
     with reworded(Exception):
         args = RobustTrainingArguments(**{**defaults, **given, "output_dir": given.get("output_dir", "runs")})
     _check_numbers(args)
+    check_averaging(config, build_averaging(args))
     if world_size() > args.world_size:  # as transformers has it of torchrun on a machine without a GPU
         raise RunError(
             f"{world_size()} processes were started, but each would train by itself: give --use_cpu true, or start one"
@@ -125,6 +137,9 @@ class Training:
         tokenizer = load_tokenizer(config.model_name_or_path, config.max_length, config.normalize)
         train, held_out = _training_rows(config, data, args.seed)
         _follow_length(args, config.training, len(train))
+        saving = [TimedCheckpoint()] if _saves_by_the_clock(config) else []
+        if saving:
+            args.save_strategy = SaveStrategy.NO  # of the Trainer's own, by steps
         encoded: Any = _encode(train, data.text_columns, tokenizer)
         kept = [len(ids) for ids in encoded["input_ids"][:]]
         cut = cut_texts(tokenizer, train, data.text_columns, tokenizer.model_max_length, kept)
@@ -138,13 +153,7 @@ class Training:
         self._timer, self._log = StepTimer(), LogFile(Path(str(args.output_dir)) / "log.jsonl")
         with reworded(RuntimeError):
             self.trainer = RobustTrainer(
-                model_init=lambda: load_classifier(
-                    config.model_name_or_path,
-                    data.labels,
-                    tokenizer,
-                    task_type=data.task_type,
-                    model_kwargs=config.model_kwargs,
-                ),
+                model_init=lambda: _model(config, data, tokenizer),
                 args=args,
                 train_dataset=encoded,
                 eval_dataset=None if held_out is None else _encode(held_out, data.text_columns, tokenizer),
@@ -152,12 +161,19 @@ class Training:
                 data_collator=DataCollatorWithPadding(tokenizer),
                 preprocess_logits_for_metrics=lambda logits, _: logits[0] if isinstance(logits, tuple) else logits,
                 compute_metrics=lambda p: _selection_metrics(p.label_ids, p.predictions, data.labels),
-                callbacks=[LogWithCheckpoint(), self._timer, self._log],
+                callbacks=[LogWithCheckpoint(), *saving, self._timer, self._log],
+            )
+        if self.trainer.is_fsdp_enabled or self.trainer.is_deepspeed_enabled:
+            raise RunError(
+                "a run's checkpoints and model are whole files, which FSDP and DeepSpeed do not write: launch without "
+                "them (accelerate launch --multi_gpu), or train with rosetune.RobustTrainer in a script, on FSDP2"
             )
         self.trainer.remove_callback(PrinterCallback)
         self._progress = None if self.trainer.pop_callback(ProgressCallback) is None else Progress()
         if self._progress is not None:
             self.trainer.add_callback(self._progress)
+        elif "disable_tqdm" not in config.training:
+            self.trainer.add_callback(PlainProgress())
 
     def run(self, checkpoint: Path | None) -> None:
         """Train to the end, from a checkpoint where there is one."""
@@ -230,8 +246,29 @@ def _training_rows(config: RunConfig, data: TaskData, seed: int) -> tuple[Datase
     return take(train, parts[False]), take(train, parts[True])
 
 
+def _model(config: RunConfig, data: TaskData, tokenizer: Any) -> Any:
+    """What is trained, with those weights frozen that are to stay."""
+    model = load_classifier(
+        config.model_name_or_path,
+        data.labels,
+        tokenizer,
+        task_type=data.task_type,
+        model_kwargs=config.model_kwargs,
+    )
+    if config.trained_layers is not None:
+        freeze_below(model, config.trained_layers)
+    return model
+
+
+def _saves_by_the_clock(config: RunConfig) -> bool:
+    """Whether checkpoints are there for a kill alone: nobody has said which, nor chooses among them."""
+    asked = {"save_steps", "save_strategy", "save_total_limit"} & config.training.keys()
+    chooses = config.validation_from_train is not None
+    return not (asked or chooses or config.training.get("logging_strategy") == "no")
+
+
 def _follow_length(args: RobustTrainingArguments, given: dict[str, Any], rows: int) -> None:
-    """About ten checkpoints and twenty log lines a run, whatever its length."""
+    """About twenty log lines a run, and ten checkpoints where some are asked for, whatever its length."""
     batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     total = args.max_steps if args.max_steps > 0 else math.ceil(math.ceil(rows / batch) * args.num_train_epochs)
     if "logging_steps" not in given:

@@ -142,6 +142,20 @@ class UpdateMask(Protocol):
 
 
 @runtime_checkable
+class DenseMask(UpdateMask, Protocol):
+    """An update mask that takes a share of AdamW's own step (Magma): the moments see every gradient in full.
+
+    Its multipliers are numbers M, one a tensor, and theta becomes theta + M (theta' - theta), where theta' is what
+    AdamW would have made of it, with its weight decay.
+
+    Attributes:
+        dense_moments: True.
+    """
+
+    dense_moments: bool
+
+
+@runtime_checkable
 class ObservingMask(UpdateMask, Protocol):
     """An update mask that holds what it observed until the step comes (ROSE), and may have to forget it."""
 
@@ -151,6 +165,15 @@ class ObservingMask(UpdateMask, Protocol):
 
     def discard_used(self, optimizer: torch.optim.Optimizer) -> None:
         """Forget it if a backward pass has run since: then a gradient scaler has skipped the step it was for."""
+        ...
+
+
+@runtime_checkable
+class ScaledMask(UpdateMask, Protocol):
+    """An update mask whose own gradients can overflow where a scaler multiplies the losses (ROSE)."""
+
+    def overflowed(self) -> Tensor | None:
+        """Whether one of this step has, on its device; None: not known before the backward pass."""
         ...
 
 

@@ -13,7 +13,7 @@ from rosetune.report.analyses import LOSS_CEILING, level_of, loss_levels, short_
 from rosetune.report.drawing import check_figure, drawing
 from rosetune.report.mask_figures import draw_masks
 from rosetune.runs.analysed import Analysis
-from rosetune.runs.values import RunError
+from rosetune.runs.values import RunError, check_output
 
 __all__ = ["Pictures", "draw_analyses", "picture_of"]
 
@@ -45,6 +45,7 @@ def picture_of(what: str, run: str, figure: str | None, surface: str | None = No
     if surface is not None:
         if Path(surface).suffix != ".html":
             raise RunError(f"--surface {surface}: name a file that ends in .html")
+        check_output("--surface", surface)
         if find_spec("plotly") is None:
             raise RunError("--surface needs plotly: pip install 'rosetune[surface]'")
     folder = Path(run) if Path(run).is_dir() else Path(run.rpartition("@")[0])

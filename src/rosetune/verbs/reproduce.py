@@ -1,10 +1,9 @@
 """Do the plan behind one of the papers' tables, and show the table."""
 
 import argparse
-import sys
 from typing import Any
 
-from rosetune.verbs._plans import add_executor_arguments
+from rosetune.verbs._plans import add_plan_arguments
 
 EPILOG = """\
 table1        ROSE and others on GLUE and AdvGLUE
@@ -37,17 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", metavar="N,N", help="in the place of the plan's")
     parser.add_argument("--data_dir", metavar="DIR", help="of GLUE's and AdvGLUE's files; figure3: of MSGS's")
     parser.add_argument("--synonyms", metavar="FILE", help="of attacks and of RIFT: a JSON file, or wordnet")
-    parser.add_argument("--output_dir", metavar="DIR", help="the folder of all runs (default: runs)")
-    parser.add_argument("--dry_run", action="store_true", help="show the plan and measure how long it takes")
     parser.add_argument("--show_plan", action="store_true", help="print the plan's YAML, for `rosetune sweep`")
-    add_executor_arguments(parser)
+    add_plan_arguments(parser)
 
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
     """Do the plan and print its table."""
     from rosetune.experiments.reproduce import filled_plan, reproduction
     from rosetune.runs.values import names
-    from rosetune.verbs._plans import check_executor, do_plan, print_left_out, print_result, show_plan
+    from rosetune.verbs._plans import carry_out, check_executor
 
     check_executor(known)
     asked: dict[str, Any] = {name: getattr(known, name) for name in ("data_dir", "synonyms", "output_dir")}
@@ -56,14 +53,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         print(filled_plan(known.name, known.scale, **asked), end="")
         return
     plan = reproduction(known.name, known.scale, model=known.model_name_or_path, seeds=_seeds(known.seeds), **asked)
-    if known.dry_run:
-        show_plan(known, plan)
-        print_left_out(plan)
-        return
-    runs = do_plan(known, plan)
-    if runs is None:
-        sys.exit(1)
-    print_result(plan, runs)
+    carry_out(known, plan)
 
 
 def _seeds(text: str | None) -> list[int] | None:

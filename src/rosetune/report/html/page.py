@@ -23,7 +23,7 @@ from rosetune.report.paper import sheet_grid
 from rosetune.report.paper import table as paper_table
 from rosetune.runs.run import Run, find_runs
 from rosetune.runs.sets import SetName
-from rosetune.runs.values import RunError
+from rosetune.runs.values import RunError, check_output
 
 __all__ = ["render", "write_report"]
 
@@ -71,11 +71,7 @@ def write_report(
     Raises:
         RunError: no finished run, or a place that no file can be written to.
     """
-    path, given = Path(output).expanduser(), [str(pattern) for pattern in patterns]
-    if path.is_dir():
-        raise RunError(f"{output} is a folder: name a file for the page, such as {output}/report.html")
-    if not path.parent.is_dir():
-        raise RunError(f"there is no folder {path.parent}: make it first, or name another file with -o")
+    path, given = check_output("-o", output), [str(pattern) for pattern in patterns]
     failures: list[str] = []
 
     def failed(line: str) -> None:
