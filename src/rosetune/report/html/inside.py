@@ -19,8 +19,8 @@ from rosetune.runs.values import RunError
 
 __all__ = ["MAPS", "Look", "looks"]
 
-MAPS = 12  # planes, and heat maps, of all tasks together
-COLUMNS = 51  # of a plane
+MAPS = 24  # planes, and heat maps, of all tasks together
+FINE, COLUMNS, FEWER = 12, 51, 27  # up to so many planes have so many columns, more of them have fewer
 Chosen = list[tuple[Group, Analysis]]
 Told = Callable[[str], Any]
 
@@ -49,10 +49,11 @@ def looks(task: str, groups: Sequence[Group], room: int, told: Told, notes: list
         told: takes what cannot be read.
         notes: takes what is left out for want of room.
     """
-    found = []
+    found: list[Look] = []
+    left: list[str] = []
     for kind, (name, how, draw) in _KINDS.items():
         try:
-            chosen = _chosen(task, kind, groups, told, notes)
+            chosen = _chosen(kind, groups, told, left)
             if not chosen:
                 continue
             grid = analysis_grid(f"{task}: {name.lower()}", [_name(*one) for one in chosen], [a for _, a in chosen])
@@ -62,10 +63,12 @@ def looks(task: str, groups: Sequence[Group], room: int, told: Told, notes: list
             found.append(look)
         except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
             told(f"{task}: analyses of the kind {kind} are left out: {type(error).__name__}: {error}")
+    if left:
+        notes.append(f"{task}: analyses of further seeds or with other settings are left out: {', '.join(left)}.")
     return found
 
 
-def _chosen(task: str, kind: str, groups: Sequence[Group], told: Told, notes: list[str]) -> Chosen:
+def _chosen(kind: str, groups: Sequence[Group], told: Told, left: list[str]) -> Chosen:
     """Of each group the first seed that was analysed, with the settings that most groups share."""
     by_settings: dict[str, dict[int, dict[int, list[Analysis]]]] = {}
     for g, group in enumerate(groups):
@@ -86,8 +89,7 @@ def _chosen(task: str, kind: str, groups: Sequence[Group], told: Told, notes: li
     chosen = [(groups[g], a) for g, members in by_settings[best].items() for a in members[min(members)]]
     whole = sum(len(own) for parts in by_settings.values() for members in parts.values() for own in members.values())
     if whole > len(chosen):
-        left = f"{whole - len(chosen)} of {whole} analyses of the kind {kind}"
-        notes.append(f"{task}: {left} are left out, of further seeds or with other settings; see the runs' folders.")
+        left.append(f"{kind} {whole - len(chosen)} of {whole}")
     return sorted(chosen, key=lambda one: (one[0].style, one[1].about.get("at") or 0, _step(one[1]) or math.inf))
 
 
@@ -117,9 +119,10 @@ def _roomy(task: str, what: str, chosen: Chosen, room: int, notes: list[str]) ->
 def _landscape(look: Look, task: str, chosen: Chosen, room: int, notes: list[str]) -> None:
     levels = loss_levels([a.arrays["loss"] for _, a in chosen], SHADES)
     look.scale = (f"{levels[0]:.3g}", f"{levels[-1]:.3g}")
+    columns = COLUMNS if len(chosen) * (MAPS // room) <= FINE else FEWER
     for group, analysis in _roomy(task, "landscapes", chosen, room, notes):
         alpha, loss = analysis.arrays["alpha"], np.minimum(analysis.arrays["loss"], LOSS_CEILING)
-        every = math.ceil((len(alpha) - 1) / (COLUMNS - 1))
+        every = math.ceil((len(alpha) - 1) / (columns - 1))
         at = range((len(alpha) // 2) % every, len(alpha), every)  # the model, in the middle, is among them
         drawn = loss[np.ix_(at, at)]
         bands = np.clip(np.searchsorted(levels, drawn, side="right") - 1, 0, SHADES - 1)
