@@ -23,6 +23,7 @@ from rosetune import (
     CrossEntropy,
     FreeLB,
     LayerNormOnly,
+    Magma,
     PreparedMask,
     RandomMask,
     RDrop,
@@ -77,6 +78,8 @@ CASES = {
     "second, economy, sharded": (CrossEntropy, lambda: Rose("second", upper=0.5, refresh=2, trace=True)),
     "random, sharded": (CrossEntropy, lambda: RandomMask(0.5)),
     "random": (CrossEntropy, lambda: RandomMask(0.5)),
+    "magma": (CrossEntropy, Magma),
+    "magma, sharded": (CrossEntropy, Magma),
     "smart+second": (
         lambda: Smart(epsilon=0.05, noise_std=0.0, step_size=0.1, bregman_weight=0.5),
         lambda: Rose("second", upper=0.5, trace=True),
