@@ -257,8 +257,9 @@ def test_two_processes_are_one(two_ranks, case):
     assert torch.equal(zero["weights"], one["weights"])
     np.testing.assert_array_equal(zero["masks"], one["masks"])
     alone = train(case)
-    np.testing.assert_array_equal(zero["masks"], alone["masks"])
-    torch.testing.assert_close(zero["weights"], alone["weights"], rtol=0, atol=1e-9)
+    real = case.startswith("magma")  # whose multipliers are real numbers in single precision
+    np.testing.assert_allclose(zero["masks"], alone["masks"], rtol=0, atol=1e-6 if real else 0)
+    torch.testing.assert_close(zero["weights"], alone["weights"], rtol=0, atol=1e-7 if real else 1e-9)
     assert case.startswith(FIXED) or len(np.unique(alone["masks"], axis=0)) > 1
 
 
