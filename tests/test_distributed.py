@@ -259,9 +259,9 @@ def test_two_processes_are_one(two_ranks, case):
     assert torch.equal(zero["weights"], one["weights"])
     np.testing.assert_array_equal(zero["masks"], one["masks"])
     alone = train(case)
-    # Magma's are sums of floating-point numbers, in another order on two processes.
-    np.testing.assert_allclose(zero["masks"], alone["masks"], rtol=0, atol=1e-12 * case.startswith("magma"))
-    torch.testing.assert_close(zero["weights"], alone["weights"], rtol=0, atol=1e-9)
+    real = case.startswith("magma")  # whose multipliers are real numbers in single precision
+    np.testing.assert_allclose(zero["masks"], alone["masks"], rtol=0, atol=1e-6 if real else 0)
+    torch.testing.assert_close(zero["weights"], alone["weights"], rtol=0, atol=1e-7 if real else 1e-9)
     assert case.startswith(FIXED) or len(np.unique(alone["masks"], axis=0)) > 1
 
 
