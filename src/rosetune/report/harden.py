@@ -1,0 +1,274 @@
+"""What a hardening came to: on the terminal, as Markdown, and as a picture."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from rosetune._files import write_text
+from rosetune.report.console import (
+    Grid,
+    difference_cell,
+    interval_cell,
+    p_text,
+    percent,
+    points,
+    print_grid,
+    set_title,
+)
+from rosetune.report.harden_figure import Level, draw_hardened
+from rosetune.report.markdown import code, escaped
+from rosetune.report.sweep import duration
+from rosetune.robustness.attacks.summary import summary
+from rosetune.robustness.statistics import Difference
+from rosetune.runs.attacked import transferred
+from rosetune.runs.compare import compare
+from rosetune.runs.run import Run
+from rosetune.runs.sets import SetName
+
+__all__ = ["CARD", "PICTURE", "Hardened", "print_hardened", "steps_grid", "write_hardened"]
+
+CARD, PICTURE = "card.md", "hardened.svg"
+_TRIALS = ("step", "clean", "typing\nerrors", "under\nattack", "score", "rows\nadded", "steps", "seconds", "")
+
+
+class Hardened:
+    """A finished hardening, as its ``result.json`` tells it, with its two runs.
+
+    Args:
+        found: from :func:`~rosetune.experiments.harden.run_harden`.
+    """
+
+    def __init__(self, found: Mapping[str, Any]) -> None:
+        self.found, self.folder = found, Path(found["folder"])
+        self.plain, self.hardened = (Run.open(self.folder / found[side]) for side in ("plain", "hardened"))
+        self.gained = found["plain"] != found["hardened"]
+
+    @cached_property
+    def compared(self) -> dict[str, Difference]:
+        """By set what the hardened model gains; nothing where there is none."""
+        return compare([self.plain], [self.hardened]) if self.gained else {}
+
+    @property
+    def shown(self) -> list[str]:
+        """The sets of both, but for the noise curve, which is a table by itself, and AdvGLUE's originals."""
+        names = [*self.compared] if self.gained else self.plain.sets()
+        return [name for name in names if not (SetName.parse(name).on_curve or SetName.parse(name).is_original)]
+
+    def title(self, name: str) -> str:
+        """A set as a person calls it; an attack by its recipe, since there is one of each."""
+        attack = SetName.parse(name).attack
+        return set_title(name) if attack is None else f"under {self.plain.attacks[attack][0]['recipe']}"
+
+    def verdicts(self) -> list[str]:
+        """What helped, what did not, and what it cost, in sentences."""
+        if not self.gained:
+            return [
+                "Nothing gained on the held-out rows: the plain model is as good as all that was tried, and costs "
+                "less. It is kept."
+            ]
+        by_verdict: dict[int, list[str]] = {1: [], -1: [], 0: []}
+        for name in self.shown:
+            d = self.compared[name]
+            by_verdict[d.verdict].append(f"{self.title(name)} ({points(d.value)} points)")
+        said = [
+            f"The hardened model is {what}: {', '.join(by_verdict[verdict])}."
+            for verdict, what in ((1, "better"), (-1, "worse"), (0, "not shown to be better or worse"))
+            if by_verdict[verdict]
+        ]
+        if not by_verdict[1]:
+            said.append("On the evaluation data the plain model is as good: take it, it costs less.")
+        return said + self._fooled()
+
+    def _fooled(self) -> list[str]:
+        """What the examples found on one of both do to the other."""
+        said = []
+        for name in (name for name in self.shown if SetName.parse(name).attack is not None):
+            cell = transferred(self.plain, self.hardened, name)
+            if cell is not None and cell.fooled is not None:
+                share, n = percent(cell.fooled.value), cell.fooled.n
+                said.append(
+                    f"Of {n} texts with which {self.title(name)[6:]} fools the plain model {share}% fool it too."
+                )
+        return said
+
+    def choices(self) -> list[str]:
+        """What was taken on the held-out rows, and why there was no more."""
+        trials = [trial for trial in self.found["trials"] if trial["why"]]
+        said = [f"{_name(t['name'])}: {'taken' if t['taken'] else 'not taken'}, {t['why']}." for t in trials]
+        return [*said, f"The rounds ended: {self.found['stopped']}."]
+
+    def cost(self) -> str:
+        """Of the training that is kept, and of all that was done to find it."""
+        sides = {"plain": self.plain, **({"hardened": self.hardened} if self.gained else {})}
+        kept = [f"the {side} model {_steps(run)}" for side, run in sides.items()]
+        seconds = [run.timing.get("training_seconds") or 0.0 for run in sides.values()]
+        seconds += [trial["seconds"] or 0.0 for trial in self.found["trials"]]
+        queries = sum(part["queries"] for part in (*self.found["trials"], *self.found["rounds"]))
+        queries += sum(r["queries"] for run in sides.values() for _, part in run.attacks.values() for r in part)
+        return (
+            f"Cost: {', '.join(kept)}. To find out, {len(seconds)} trainings took {sum(seconds):.0f} s in all, and "
+            f"attacks asked the models about {queries:,} texts."
+        )
+
+    def following(self) -> list[str]:
+        """Commands to go on with."""
+        model = self.hardened.folder
+        more = [f"rosetune compare {self.plain.folder} {model}"] if self.gained else []
+        return [f"rosetune predict {model} --text 'a text'", *more]
+
+
+def print_hardened(out: Console, result: Hardened) -> None:
+    """The choices on held-out rows, both models on the evaluation data, and what that says."""
+    found = result.found
+    grid = Grid(f"Choices on {found['held_out']} held-out training rows, accuracy in %", _TRIALS)
+    for trial in found["trials"]:
+        figures = (percent(trial[name]) for name in ("clean", "noise", "attack", "score"))
+        cost = (str(trial["rows"] or "-"), str(trial["steps"]), f"{trial['seconds'] or 0:.0f}")
+        grid.rows.append((escape(_name(trial["name"])), *figures, *cost, "taken" if trial["taken"] else ""))
+    print_grid(out, grid)
+    for line in result.choices():
+        out.print(Text(line))
+    out.print()
+    print_grid(out, _final_grid(result))
+    for line in (*result.verdicts(), result.cost(), _limits(result)):
+        out.print(Text(line))
+    out.print(
+        Text(f"\nNext: `{'`, `'.join(result.following())}`; another --seed says how much of it was luck."),
+        soft_wrap=True,
+    )
+
+
+def _final_grid(result: Hardened) -> Grid:
+    if not result.gained:
+        grid = Grid("The plain model on the evaluation data, accuracy in %", ("set", "n", "plain [95%]"))
+        for name, level in levels(result.plain, result.shown).items():
+            grid.rows.append(
+                (escape(result.title(name)), str(level.n), interval_cell(level.value, level.low, level.high))
+            )
+        return grid
+    columns = ("set", "n", "plain", "hardened", "gain [95%]", "p")
+    grid = Grid("Both models on the evaluation data, accuracy in %; paired on the same rows", columns)
+    for name in result.shown:
+        d = result.compared[name]
+        sides = (percent(side.value) for side in (d.a, d.b))
+        p = "-" if d.p is None else p_text(d.p).removeprefix("= ")
+        grid.rows.append((escape(result.title(name)), str(d.n), *sides, difference_cell(d), p))
+    return grid
+
+
+def steps_grid(folder: str, steps: Sequence[tuple[str, float]]) -> Grid:
+    """What a hardening will do, and about how long it takes.
+
+    Args:
+        steps: what each is, and its seconds.
+    """
+    grid = Grid(f"Steps of {folder}", ("step", "about"), caption="As if every round were taken; attacks are guessed.")
+    grid.rows.extend((escape(what), duration(seconds)) for what, seconds in steps)
+    grid.rows.extend([None, ("all", duration(sum(seconds for _, seconds in steps)))])
+    return grid
+
+
+def write_hardened(result: Hardened) -> list[Path]:
+    """Write card and picture into the folder; the picture needs matplotlib, and is left out without it.
+
+    Returns:
+        The files.
+    """
+    written, picture = [], result.folder / PICTURE
+    if find_spec("matplotlib") is not None:
+        sides = {"plain": result.plain, **({"hardened": result.hardened} if result.gained else {})}
+        names = {name: result.title(name) for name in result.shown}
+        draw_hardened({side: levels(run, result.shown) for side, run in sides.items()}, names, picture)
+        written.append(picture)
+    card = result.folder / CARD
+    text = _markdown(result, picture.name if written else None)
+    if not (card.is_file() and card.read_text(encoding="utf-8") == text):
+        write_text(card, text)
+    return [card, *written]
+
+
+def levels(run: Run, names: Sequence[str]) -> dict[str, Level]:
+    """Accuracy with its interval on some sets, attacks among them."""
+    found = {}
+    for name in names:
+        attack = SetName.parse(name).attack
+        if attack is None:
+            m = run.metrics["sets"][name]
+            found[name] = Level(m["n"], m["accuracy"], m["low"], m["high"])
+        else:
+            s = summary(run.attacks[attack][1])
+            figures = (s[f"accuracy_under_attack{end}"] for end in ("", "_low", "_high"))
+            found[name] = Level(s["n"], *figures)
+    return found
+
+
+def _markdown(result: Hardened, picture: str | None) -> str:
+    found, model = result.found, result.hardened
+    kept = f"The model that is kept is in {code(found['hardened'] + '/model')}, made by {escaped(model.method)}."
+    head = ("step", "clean %", "typing errors %", "under attack %", "score", "rows added", "steps", "taken")
+    trials = [
+        (
+            *(_name(trial["name"]), *(percent(trial[name]) for name in ("clean", "noise", "attack", "score"))),
+            *(str(trial["rows"]), str(trial["steps"]), "yes" if trial["taken"] else ""),
+        )
+        for trial in found["trials"]
+    ]
+    sides = (
+        [levels(result.plain, result.shown), levels(model, result.shown)]
+        if result.gained
+        else [levels(result.plain, result.shown)]
+    )
+    rows = []
+    for name in result.shown:
+        row = [result.title(name), str(sides[0][name].n), *(_with_interval(side[name]) for side in sides)]
+        if result.gained:
+            d = result.compared[name]
+            row.append(f"{points(d.value)} [{points(d.low)}, {points(d.high)}]")
+        rows.append(tuple(row))
+    columns = ("set", "n", "plain %", *(("hardened %", "gain") if result.gained else ()))
+    lines = [
+        f"# Hardening on {escaped(result.plain.task)}\n",
+        f"{kept} {_limits(result)}\n",
+        *([f"![clean against robust accuracy, before and after]({picture})\n"] if picture else []),
+        "## On the evaluation data\n",
+        *_table(columns, rows),
+        "",
+        *(f"{escaped(line)}\n" for line in (*result.verdicts(), result.cost())),
+        f"## Choices on {found['held_out']} held-out training rows\n",
+        *_table(head, trials),
+        "",
+        *(f"- {escaped(line)}" for line in result.choices()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    shown = [f"| {' | '.join(map(escaped, row))} |" for row in rows]
+    return [f"| {' | '.join(map(escaped, columns))} |", f"|{'---|' * len(columns)}", *shown]
+
+
+def _with_interval(level: Level) -> str:
+    return f"{percent(level.value)} [{percent(level.low)}, {percent(level.high)}]"
+
+
+def _limits(result: Hardened) -> str:
+    found = result.found
+    return (
+        f"Attacks ({', '.join(found['attacks'])}) change at most {100 * found['max_share']:g}% of a text's words; one "
+        "training seed; nothing was chosen on the evaluation data."
+    )
+
+
+def _name(name: str) -> str:
+    return {"none": "no augmentation"}.get(name, name.replace("_", " ").replace("-", " "))
+
+
+def _steps(run: Run) -> str:
+    return f"{run.timing.get('steps', '?')} steps in {run.timing.get('training_seconds', 0.0):.0f} s"
