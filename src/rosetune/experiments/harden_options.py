@@ -37,8 +37,8 @@ class HardenOptions:
     candidates: tuple[str, ...] = field(
         default=("noise", "typing_heavy"),
         metadata=about(
-            f"augmentations that are tried beside none: some of {', '.join(n for n in CANDIDATES if n != NONE)}; none: "
-            "none of them (default: noise,typing_heavy)",
+            f"augmentations that are tried beside none: some of {', '.join(n for n in CANDIDATES if n != NONE)}; or "
+            "none (default: noise,typing_heavy)",
             "A,B",
         ),
     )
