@@ -32,11 +32,11 @@ _METHOD = ("objective", "objective_kwargs", "update_mask", "update_mask_kwargs")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's own flags; the Trainer's follow under their own names."""
-    whole, share = {"type": int}, {"type": float}
-    numbers = ("rounds", "max_attacked", "judge_examples", "examples", "budget", "attack_seed")
+    counts = ("rounds", "max_attacked", "judge_examples", "examples", "budget", "attack_seed")
     shares = ("max_share", "attack_share", "min_gain", "max_clean_drop")
-    typed = {**dict.fromkeys(numbers, whole), **dict.fromkeys(shares, share)}
-    add_fields(parser, HardenOptions, **typed)
+    kinds: dict[str, type] = {**dict.fromkeys(counts, int), **dict.fromkeys(shares, float)}
+    typed: dict[str, dict[str, Any]] = {name: {"type": kind} for name, kind in kinds.items()}
+    add_fields(parser, HardenOptions, None, **typed)
     parser.add_argument("--dry_run", action="store_true", help="show the steps and about how long they take, and exit")
     parser.add_argument("--config", metavar="FILE", help="YAML of a run's options; the command line goes on top")
     parser.add_argument("--recipe", metavar="NAME", help="published values, e.g. rose-ensemble/roberta-base/rte")
