@@ -24,7 +24,7 @@ OPTIONS = HardenOptions(
 
 
 def work(home: Path, folder: str) -> None:
-    training = {"max_steps": 40, "learning_rate": 5e-3, "save_steps": 10}
+    training = {"max_steps": 80, "save_steps": 20}
     config = tiny_run.config(home, folder, training=training, sets=("clean", "noise"))
     run_harden(config, OPTIONS, tiny_run.silent)
 
