@@ -77,7 +77,7 @@ def test_where_nothing_gained_the_plain_model_is_kept(tmp_path: Path) -> None:
     assert "rosetune compare" not in said
     assert f"rosetune predict {result.plain.folder}" in said
     text = write_hardened(result)[0].read_text(encoding="utf-8")
-    assert "| clean | 200 | 90.0 [" in text
+    assert r"| clean | 200 | 90.0 \[" in text
     assert "hardened %" not in text
 
 
@@ -87,7 +87,7 @@ def test_card_and_picture_say_the_same_and_are_the_same_again(tmp_path: Path) ->
     assert [path.name for path in write_hardened(result)] == [CARD, PICTURE]
     card, picture = ((tmp_path / "h" / name).read_text(encoding="utf-8") for name in (CARD, PICTURE))
     assert f"]({PICTURE})" in card
-    assert "| under deepwordbug | 200 | 30.0 [" in card
+    assert r"| under deepwordbug | 200 | 30.0 \[" in card
     for words in (
         "clean accuracy (%)",
         "accuracy, under deepwordbug (%)",

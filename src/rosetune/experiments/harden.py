@@ -103,7 +103,8 @@ class _Hardening:
         self.rounds: list[Mapping[str, Any]] = []
         self.stopped = "no round was asked for"
         self.begun, self.number, self.told = time.perf_counter(), 0, False
-        self.total = len(self.options.candidates) + 2 * self.options.rounds + 3
+        further = len(self.options.candidates) - 1 + 2 * self.options.rounds
+        self.total = 3 + further + (further > 0)  # at most: rounds may end early, and nothing may be taken
 
     def run(self) -> dict[str, Any]:
         """All steps."""
