@@ -1,6 +1,7 @@
 """A tiny saved model, a small task and runs on them, importable as ``tiny_run``."""
 
 import csv
+import itertools
 import json
 import shutil
 import subprocess
@@ -161,15 +162,18 @@ class Library:
         """The uninterrupted run of :func:`config` with these options, on the clean set."""
         from rosetune.experiments.train import train_run
 
-        wanted = config(self.home, name, training=training, **{"sets": ("clean",), **options})
-        if name not in self._asked:
-            train_run(wanted, silent)
-        assert self._asked.setdefault(name, wanted) == wanted, f"another run is called {name}"
-        return self.home / name
+        for n in itertools.count(1):  # the name may be that of another file's run as well
+            folder = name if n == 1 else f"{name}-{n}"
+            wanted = config(self.home, folder, training=training, **{"sets": ("clean",), **options})
+            if folder not in self._asked:
+                train_run(wanted, silent)
+            if self._asked.setdefault(folder, wanted) == wanted:
+                return self.home / folder
+        raise AssertionError("there is always one more number")
 
-    def config_words(self, name: str) -> list[str]:
+    def config_words(self, run: Path) -> list[str]:
         """The options of the command line that ask for a run that is there."""
-        wanted = self._asked[name]
+        wanted = self._asked[run.name]
         own = {n: getattr(wanted, n) for n in ("task", "model_name_or_path", "output_dir")}
         given = {**own, "sets": ",".join(wanted.sets), **wanted.training}
         return [

@@ -108,7 +108,7 @@ def test_what_cannot_be_trained_gives_one_line(
 
 def test_what_needs_no_model_is_said_without_torch(library: Library, tmp_path: Path) -> None:
     """A mistyped verb or option, what is not there, and a finished run."""
-    run, trained = library.run("vanilla"), library.config_words("vanilla")
+    trained = library.config_words(run := library.run("vanilla"))
     data = ["--task", str(library.home / "my.csv"), "--model_name_or_path", str(library.home / "model")]
     calls = [
         (["trian"], 2, "did you mean train?"),
