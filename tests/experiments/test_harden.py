@@ -52,7 +52,9 @@ def test_what_was_taken_is_trained_on_all_rows_and_compared_with_the_plain_run(f
     folder = Path(found["folder"])
     assert [trial["name"] for trial in found["trials"]] == ["none", "round-1", "round-2"]
     assert [trial["taken"] for trial in found["trials"]] == [True, True, False]
-    assert (found["plain"], found["hardened"], found["chosen"]) == ("plain", "hardened", "round-1")
+    assert (found["plain"], found["hardened"]) == ("plain", "hardened")
+    rows = found["rounds"][0]["rows"]
+    assert found["chosen"] == {"trial": "round-1", "augmentation": "none", "rows": rows}
     assert found["stopped"] == "round 2 was not taken"
     plain, hardened = Run.open(folder / "plain"), Run.open(folder / "hardened")
     assert (plain.method, hardened.method) == ("vanilla", "vanilla+adversarial")

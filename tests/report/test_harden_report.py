@@ -31,6 +31,7 @@ def made(
         "folder": str(folder),
         "plain": "plain",
         "hardened": "hardened" if taken else "plain",
+        "chosen": {"trial": "round-1" if taken else "none", "augmentation": "none", "rows": 7 if taken else 0},
         "held_out": 320,
         "trials": [
             {**trial, "name": "none", "rows": 0, "taken": True, "why": ""},
@@ -58,7 +59,8 @@ def test_a_gain_is_told_with_what_it_cost(tmp_path: Path) -> None:
     assert "the plain model 100 steps in 60 s, the hardened model 100 steps in 60 s" in said
     queries = sum(r["queries"] for run in (result.plain, result.hardened) for _, p in run.attacks.values() for r in p)
     assert f"4 trainings took 200 s in all, and attacks asked the models about {queries + 2500:,} texts" in said
-    assert "round 1: taken, +2.0 points of score over none. The rounds ended: one round was asked for." in said
+    assert "round 1: taken, +2.0 points of score over none. The rounds ended: one round was asked for. " in said
+    assert "What is kept has no augmentation, 7 adversarial rows." in said
     assert "change at most 20% of a text's words" in said
     assert f"rosetune predict {result.hardened.folder}" in said
 

@@ -79,20 +79,26 @@ def run_harden(config: RunConfig, options: HardenOptions | None = None, report: 
 
 @dataclass(frozen=True)
 class _Step:
-    """A trial, with what its training has on top of the plain run's."""
+    """A trial, with what its training has on top of the plain run's: an augmentation and a file of so many rows."""
 
     judged: Judged
     run: Run
-    training: dict[str, Any]
+    augmentation: str
     rows: Path | None = None
+    added: int = 0
+
+    @property
+    def is_plain(self) -> bool:
+        return self.augmentation == NONE and self.rows is None
 
 
 class _Hardening:
     """The steps, one after the other.
 
     The result has ``plain`` and ``hardened`` (names of folders, the same where nothing was taken), ``method`` (of the
-    latter), ``held_out`` (rows), ``trials`` (name, clean, noise, attack, score, whether it was ``taken`` and ``why``,
-    ``rows`` added, ``steps`` and ``seconds`` of its training, ``queries`` of the attacks on it), ``rounds`` (see
+    latter), ``chosen`` (its ``trial``, ``augmentation`` and number of adversarial ``rows``), ``held_out`` (rows),
+    ``trials`` (name, clean, noise, attack, score, whether it was ``taken`` and ``why``, ``rows`` added, ``steps`` and
+    ``seconds`` of its training, ``queries`` of the attacks on it), ``rounds`` (see
     :class:`~rosetune.experiments.harden_rows.FoundRows`), ``stopped`` (why there was no further round), ``attacks``
     and ``max_share``.
     """
@@ -112,9 +118,9 @@ class _Hardening:
         plain = self._train(self.setting.final("plain", {}))
         best = self._rounds(self._candidate())
         hardened = plain
-        if best.training or best.rows is not None:
-            self._say(f"the hardened run ({best.judged.name}), on all training rows")
-            hardened = self._train(self.setting.final("hardened", best.training, best.rows))
+        if not best.is_plain:
+            self._say(f"the hardened run, as {best.judged.name}, on all training rows")
+            hardened = self._train(self.setting.final("hardened", CANDIDATES[best.augmentation], best.rows))
         runs = [plain] if hardened is plain else [plain, hardened]
         self._say(f"{', '.join(self.options.attack)} on the evaluation data")
         attack_runs(runs, self.options.attacks(self.options.examples), self._aside)
@@ -122,8 +128,7 @@ class _Hardening:
             "plain": plain.folder.name,
             "hardened": hardened.folder.name,
             "method": hardened.method,
-            "chosen": best.judged.name,
-            "augmentation": next(name for name, own in CANDIDATES.items() if own == best.training),
+            "chosen": {"trial": best.judged.name, "augmentation": best.augmentation, "rows": best.added},
             "held_out": len(self.setting.held.splits["validation"]),
             "trials": self.trials,
             "rounds": self.rounds,
@@ -137,7 +142,7 @@ class _Hardening:
         steps = []
         for name in self.options.candidates:
             self._say(f"trial: {'no augmentation' if name == NONE else name.replace('_', ' ')}")
-            steps.append(self._trial(name, CANDIDATES[name]))
+            steps.append(self._trial(name, name))
         judged = [step.judged for step in steps]
         self.plain, best = judged[0], best_candidate(judged, self.options)
         for trial, one in zip(self.trials, judged, strict=True):
@@ -165,7 +170,7 @@ class _Hardening:
                 self.stopped = f"round {number} found nothing new that fools the model"
                 return best
             self._say(f"trial: {found.about['rows']} adversarial rows")
-            step = self._trial(f"round-{number}", best.training, found.file, found.about["rows"])
+            step = self._trial(f"round-{number}", best.augmentation, found.file, found.about["rows"])
             taken = is_taken(step.judged, best.judged, self.plain, self.options)
             self.trials[-1] |= {"taken": taken, "why": self._why(step.judged, best.judged)}
             self._aside(f"{'taken' if taken else 'not taken'}: {self.trials[-1]['why']}")
@@ -175,9 +180,9 @@ class _Hardening:
             best, self.stopped = step, f"{number} rounds were asked for" if number > 1 else "one round was asked for"
         return best
 
-    def _trial(self, name: str, training: dict[str, Any], rows: Path | None = None, added: int = 0) -> _Step:
+    def _trial(self, name: str, augmentation: str, rows: Path | None = None, added: int = 0) -> _Step:
         """Train, evaluate and attack on held-out rows."""
-        run = self._train(self.setting.trial(name, training, rows))
+        run = self._train(self.setting.trial(name, CANDIDATES[augmentation], rows))
         options = self.options.attacks(self.options.judge_examples)
         if not is_attacked(run, self.setting.held.text_columns, options):
             attack_runs([run], options, self._silent)
@@ -187,7 +192,7 @@ class _Hardening:
         self.trials.append({**asdict(judged), "score": judged.score, **cost, "taken": False, "why": ""})
         shown = (100 * value for value in (judged.clean, judged.noise, judged.attack, judged.score))
         self._aside("clean {:.1f}, typing errors {:.1f}, under attack {:.1f}: score {:.1f}".format(*shown))
-        return _Step(judged, run, training, rows)
+        return _Step(judged, run, augmentation, rows, added)
 
     def _train(self, config: RunConfig) -> Run:
         """The data is the same in most runs, and described once."""

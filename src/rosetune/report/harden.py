@@ -101,7 +101,9 @@ class Hardened:
         """What was taken on the held-out rows, and why there was no more."""
         trials = [trial for trial in self.found["trials"] if trial["why"]]
         said = [f"{_name(t['name'])}: {'taken' if t['taken'] else 'not taken'}, {t['why']}." for t in trials]
-        return [*said, f"The rounds ended: {self.found['stopped']}."]
+        chosen = self.found["chosen"]
+        what = f"{_name(chosen['augmentation'])}, {chosen['rows']} adversarial rows"
+        return [*said, f"The rounds ended: {self.found['stopped']}. What is kept has {what}."]
 
     def cost(self) -> str:
         """Of the training that is kept, and of all that was done to find it."""
