@@ -55,8 +55,8 @@ class HardenOptions:
         ),
     )
     rounds: int = field(
-        default=2,
-        metadata=about(f"of adversarial rows, 0 to {_ROUNDS}; fewer where none gains (default: 2)", "N"),
+        default=1,
+        metadata=about(f"of adversarial rows, 0 to {_ROUNDS}; fewer where none gains (default: 1)", "N"),
     )
     attack_share: float = field(
         default=0.5, metadata=about("share of the training rows that a round attacks (default: 0.5)", "X")

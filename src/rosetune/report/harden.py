@@ -118,11 +118,20 @@ class Hardened:
             f"attacks asked the models about {queries:,} texts."
         )
 
+    def unshown(self) -> list[str]:
+        """Where to look for what the tables leave out."""
+        if not any(SetName.parse(name).on_curve for name in self.plain.sets()):
+            return []
+        verb = "compare" if self.gained else "evaluate"
+        return [f"The noise curve is shown by `rosetune {verb} {' '.join(map(str, self._folders()))}`."]
+
+    def _folders(self) -> list[Path]:
+        return [self.plain.folder, *([self.hardened.folder] if self.gained else [])]
+
     def following(self) -> list[str]:
         """Commands to go on with."""
-        model = self.hardened.folder
-        more = [f"rosetune compare {self.plain.folder} {model}"] if self.gained else []
-        return [f"rosetune predict {model} --text 'a text'", *more]
+        more = [f"rosetune compare {' '.join(map(str, self._folders()))}"] if self.gained else []
+        return [f"rosetune predict {self.hardened.folder} --text 'a text'", *more]
 
 
 def print_hardened(out: Console, result: Hardened) -> None:
@@ -138,8 +147,8 @@ def print_hardened(out: Console, result: Hardened) -> None:
         out.print(Text(line))
     out.print()
     print_grid(out, _final_grid(result))
-    for line in (*result.verdicts(), result.cost(), _limits(result)):
-        out.print(Text(line))
+    for line in (*result.verdicts(), *result.unshown(), result.cost(), _limits(result)):
+        out.print(Text(line), soft_wrap=line in result.unshown())  # a command is copied whole
     out.print(
         Text(f"\nNext: `{'`, `'.join(result.following())}`; another --seed says how much of it was luck."),
         soft_wrap=True,
@@ -241,7 +250,7 @@ def _markdown(result: Hardened, picture: str | None) -> str:
         "## On the evaluation data\n",
         *_table(columns, rows),
         "",
-        *(f"{escaped(line)}\n" for line in (*result.verdicts(), result.cost())),
+        *(f"{escaped(line)}\n" for line in (*result.verdicts(), *result.unshown(), result.cost())),
         f"## Choices on {found['held_out']} held-out training rows\n",
         *_table(head, trials),
         "",
