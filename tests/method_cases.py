@@ -41,8 +41,7 @@ MASKS = {"none": {}} | {
     for variant, options in MASK_OPTIONS.get(name, {"": {}}).items()
 }
 # Further variants of a mask, which need not meet every objective.
-ONCE = ("rose-corrected", "rose-auto", "rose-sketched", "rose-economy", "static-frozen")
-ONCE = ("rose-corrected", "rose-auto", "rose-sketched", "rose-economy", "static-frozen")
+ONCE = ("rose-corrected", "rose-auto", "rose-sketched", "rose-economy", "static-frozen", "random_step")
 PAIRS = [(o, m) for o in OBJECTIVES for m in MASKS if m not in ONCE or o == "cross_entropy"]
 
 

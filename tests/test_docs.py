@@ -7,6 +7,8 @@ An HTML comment above a block says what the reader does not see:
     <!-- refused -->                        likewise, and each must end with an error that a user can act on
     <!-- said -->                           each line of this text is one that the command lines before it said
     <!-- file: plan.yaml -->               this YAML is a plan, which the command lines find under that name
+    <!-- limits -->                         this YAML holds limits of a gate
+    <!-- workflow -->                       this YAML is a workflow, whose steps are command lines
     <!-- not run: why -->                   parsed, but not run here
 """
 
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -37,7 +40,7 @@ NOT_RUN = {
     "docs/how-to/several-gpus.md": 1,
     "docs/how-to/sweeps.md": 1,
     "docs/how-to/tables.md": 1,
-    "docs/robustness.md": 2,
+    "docs/robustness.md": 3,
 }
 
 
@@ -111,7 +114,11 @@ def test_fences_are_of_known_languages_and_marks(name: str) -> None:
     assert {block.language for block in found} <= {"python", "bash", "yaml", "text", "json"}
     comments = re.findall(r"<!-- (.*?) -->", text, re.DOTALL)
     assert all(
-        re.fullmatch(r"setup: docs/_setup/\w+\.py|run|refused|said|file: \w+\.yaml|not run: .+|prints: rosetune .+", c)
+        re.fullmatch(
+            r"setup: docs/_setup/\w+\.py|run|refused|said|file: \w+\.yaml|limits|workflow|not run: .+|"
+            r"prints: rosetune .+",
+            c,
+        )
         for c in comments
     )
     assert sum(map(not_run, found)) == NOT_RUN.get(name, 0)
@@ -207,10 +214,21 @@ def check_rosetune(words: list[str]) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_configurations_are_options_of_train(name: str, tmp_path: Path) -> None:
     from rosetune.experiments.options import make_config
+    from rosetune.runs.gate_limits import Limits
 
     for number, block in enumerate(block for block in blocks_of(name) if block.language == "yaml"):
         if any(mark.startswith("file: ") for mark in block.marks):
             continue  # a plan, which is checked where it is used
+        if "limits" in block.marks:
+            given = yaml.safe_load(block.text)
+            assert Limits.of({key: value for key, value in given.items() if key != "baseline"}, name).given()
+            continue
+        if "workflow" in block.marks:
+            (job,) = yaml.safe_load(block.text)["jobs"].values()
+            steps = [shlex.split(step.get("run", "")) for step in job["steps"]]
+            for words in [words for words in steps if words[:1] == ["rosetune"]]:
+                check_rosetune(words[1:])
+            continue
         file = tmp_path / f"{number}.yaml"
         file.write_text(block.text, encoding="utf-8")
         make_config(config_file=str(file))
@@ -235,11 +253,12 @@ def test_every_page_is_in_the_navigation_and_there() -> None:
 
 def test_the_tables_of_methods_are_complete() -> None:
     from rosetune.augmentation import AUGMENTATIONS
+    from rosetune.averaging import AVERAGINGS
     from rosetune.methods import OBJECTIVES, UPDATE_MASKS
 
     text = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
-    assert sorted(listed) == sorted([*OBJECTIVES, *UPDATE_MASKS, *AUGMENTATIONS])
+    assert sorted(listed) == sorted([*OBJECTIVES, *UPDATE_MASKS, *AUGMENTATIONS, *AVERAGINGS])
 
 
 def test_every_cell_of_the_support_table_names_a_test_or_says_what_is_not_proven() -> None:
@@ -266,7 +285,7 @@ def test_the_api_pages_name_what_there_is() -> None:
 
     pages = "".join(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs" / "api").glob("*.md")))
     named = {path.rsplit(".", 1)[-1] for path in re.findall(r"^::: (\S+)", pages, re.MULTILINE)}
-    assert {*rosetune.__all__} - {"AUGMENTATIONS", "OBJECTIVES", "UPDATE_MASKS", "__version__"} <= named
+    assert {*rosetune.__all__} - {"AUGMENTATIONS", "AVERAGINGS", "OBJECTIVES", "UPDATE_MASKS", "__version__"} <= named
 
 
 def test_the_readme_is_short() -> None:

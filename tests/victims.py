@@ -13,6 +13,7 @@ SYNONYMS = {
     "acting": ("playing",),
 }
 WEIGHTS = {"superb": 2.0, "wonderful": 1.5, "dire": -3.0, "film": 0.1, "movie": 0.05, "plot": 0.4, "story": 0.2}
+WORDS = ("wonderful", "dire", "calm", "dull", "slow")  # to add to a text
 HOSTILE = [
     "",
     " \t\n",

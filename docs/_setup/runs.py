@@ -14,3 +14,6 @@ with open("scores.csv", "w", encoding="utf-8", newline="") as file:
     csv.writer(file).writerows([("text", "score"), *zip(texts, _scores, strict=True)])  # noqa: F821
 with open("other.csv", "w", encoding="utf-8", newline="") as file:
     csv.writer(file).writerows([("text", "label"), *list(zip(texts, labels, strict=True))[:30]])  # noqa: F821
+with open("spam_filter.py", "w", encoding="utf-8") as file:
+    file.write("def predict(texts):\n    return [[0.9, 0.1] if {'awful', 'boring', 'dull', 'stale'} & {*t.split()} ")
+    file.write("else [0.2, 0.8] for t in texts]\n")

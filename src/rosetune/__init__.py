@@ -6,12 +6,20 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from rosetune.arguments import RobustTrainingArguments, build_augmentation
+    from rosetune.arguments import RobustTrainingArguments, build_augmentation, build_averaging
     from rosetune.augmentation import AUGMENTATIONS, AugmentedDataset, NoiseAugmentation, SubwordDropout
+    from rosetune.averaging import (
+        AVERAGINGS,
+        Averaging,
+        CheckpointMean,
+        ExponentialMovingAverage,
+        PretrainedInterpolation,
+    )
     from rosetune.methods import (
         OBJECTIVES,
         UPDATE_MASKS,
         ChoosingMask,
+        DenseMask,
         Objective,
         ObjectiveOutput,
         ObservingMask,
@@ -20,10 +28,13 @@ if TYPE_CHECKING:
         TracedMask,
         UpdateMask,
     )
+    from rosetune.methods._layers import freeze_below
     from rosetune.methods.child_tuning import ChildTuning
     from rosetune.methods.controls import LayerNormOnly, RandomMask, StaticMask, UniformMask
     from rosetune.methods.cross_entropy import CrossEntropy
     from rosetune.methods.freelb import FreeLB
+    from rosetune.methods.latent_adversarial import LatentAdversarial
+    from rosetune.methods.magma import Magma, RandomStep
     from rosetune.methods.match_tuning import MatchTuning
     from rosetune.methods.noise_consistency import NoiseConsistency
     from rosetune.methods.r3f import R3F
@@ -35,6 +46,7 @@ if TYPE_CHECKING:
     from rosetune.optim import SelectiveAdamW
     from rosetune.robustness.face import attack, compare, evaluate
     from rosetune.runs.averages import averages
+    from rosetune.runs.gate import gate
     from rosetune.runs.run import Run, find_runs
     from rosetune.runs.table import examples, scores
     from rosetune.trainer import RobustTrainer
@@ -45,10 +57,17 @@ _HOME = {
     "RobustTrainer": "rosetune.trainer",
     "RobustTrainingArguments": "rosetune.arguments",
     "build_augmentation": "rosetune.arguments",
+    "build_averaging": "rosetune.arguments",
     "AUGMENTATIONS": "rosetune.augmentation",
     "AugmentedDataset": "rosetune.augmentation",
     "NoiseAugmentation": "rosetune.augmentation",
     "SubwordDropout": "rosetune.augmentation",
+    "AVERAGINGS": "rosetune.averaging",
+    "Averaging": "rosetune.averaging",
+    "CheckpointMean": "rosetune.averaging",
+    "ExponentialMovingAverage": "rosetune.averaging",
+    "PretrainedInterpolation": "rosetune.averaging",
+    "freeze_below": "rosetune.methods._layers",
     "Rose": "rosetune.methods.rose",
     "ChildTuning": "rosetune.methods.child_tuning",
     "LayerNormOnly": "rosetune.methods.controls",
@@ -62,9 +81,13 @@ _HOME = {
     "FreeLB": "rosetune.methods.freelb",
     "Rift": "rosetune.methods.rift",
     "NoiseConsistency": "rosetune.methods.noise_consistency",
+    "LatentAdversarial": "rosetune.methods.latent_adversarial",
+    "Magma": "rosetune.methods.magma",
+    "RandomStep": "rosetune.methods.magma",
     "MatchTuning": "rosetune.methods.match_tuning",
     "R3F": "rosetune.methods.r3f",
     "ChoosingMask": "rosetune.methods",
+    "DenseMask": "rosetune.methods",
     "Objective": "rosetune.methods",
     "ObjectiveOutput": "rosetune.methods",
     "ObservingMask": "rosetune.methods",
@@ -81,21 +104,29 @@ _HOME = {
     "Run": "rosetune.runs.run",
     "find_runs": "rosetune.runs.run",
     "averages": "rosetune.runs.averages",
+    "gate": "rosetune.runs.gate",
     "scores": "rosetune.runs.table",
     "examples": "rosetune.runs.table",
 }
 
 __all__ = [
     "AUGMENTATIONS",
+    "AVERAGINGS",
     "OBJECTIVES",
     "R3F",
     "UPDATE_MASKS",
     "AugmentedDataset",
+    "Averaging",
+    "CheckpointMean",
     "ChildTuning",
     "ChoosingMask",
     "CrossEntropy",
+    "DenseMask",
+    "ExponentialMovingAverage",
     "FreeLB",
+    "LatentAdversarial",
     "LayerNormOnly",
+    "Magma",
     "MatchTuning",
     "NoiseAugmentation",
     "NoiseConsistency",
@@ -103,8 +134,10 @@ __all__ = [
     "ObjectiveOutput",
     "ObservingMask",
     "PreparedMask",
+    "PretrainedInterpolation",
     "RDrop",
     "RandomMask",
+    "RandomStep",
     "ReplayedMask",
     "Rift",
     "RobustTrainer",
@@ -124,10 +157,13 @@ __all__ = [
     "attack",
     "averages",
     "build_augmentation",
+    "build_averaging",
     "compare",
     "evaluate",
     "examples",
     "find_runs",
+    "freeze_below",
+    "gate",
     "scores",
 ]
 

@@ -9,4 +9,6 @@ AXES = {
     "update_mask_kwargs": 'options of the update mask, as JSON: {"order": "first", "upper": 0.6}',
     "augmentation": "which rows are seen: noise, subword_dropout (rosetune list methods); none: those of the data",
     "augmentation_kwargs": 'options of the augmentation, as JSON: {"noises": ["typing"], "p": 0.5}',
+    "averaging": "which weights are kept: ema, checkpoints, pretrained (rosetune list methods); none: the last ones",
+    "averaging_kwargs": 'options of the averaging, as JSON: {"alpha": 0.5}',
 }

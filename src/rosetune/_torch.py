@@ -1,6 +1,6 @@
 """What several floors need of a model and of the process group."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -87,3 +87,16 @@ def rank() -> int:
 def is_main_process() -> bool:
     """Whether this is the process that writes."""
     return rank() == 0
+
+
+class Moved:
+    """A data loader whose batches are moved to the model's device; ``quiet`` wants no progress bar over it."""
+
+    def __init__(self, loader: Any, move: Callable[[Any], Any], quiet: bool | None) -> None:
+        self._loader, self._move, self.quiet = loader, move, bool(quiet)
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._move, self._loader)
+
+    def __len__(self) -> int:
+        return len(self._loader)

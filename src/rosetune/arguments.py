@@ -6,14 +6,21 @@ from transformers import TrainingArguments
 
 from rosetune._axes import AXES
 from rosetune.augmentation import AUGMENTATIONS, Augmentation
+from rosetune.averaging import AVERAGINGS, Averaging
 from rosetune.methods import Objective, UpdateMask, build, build_from
 
-__all__ = ["RobustTrainingArguments", "build_augmentation", "build_objective", "build_update_mask"]
+__all__ = [
+    "RobustTrainingArguments",
+    "build_augmentation",
+    "build_averaging",
+    "build_objective",
+    "build_update_mask",
+]
 
 
 @dataclass
 class RobustTrainingArguments(TrainingArguments):
-    """transformers' training arguments, with an objective, an update mask and an augmentation by name.
+    """transformers' training arguments, with objective, update mask, augmentation and averaging by name.
 
     ``logging_nan_inf_filter`` is off (a non-finite loss is shown, not replaced) and ``ddp_broadcast_buffers`` too
     (several forwards in one step fail with it).
@@ -27,6 +34,7 @@ class RobustTrainingArguments(TrainingArguments):
         "objective_kwargs",
         "update_mask_kwargs",
         "augmentation_kwargs",
+        "averaging_kwargs",
     ]
 
     objective: str = field(default="cross_entropy", metadata={"help": AXES["objective"]})
@@ -35,6 +43,8 @@ class RobustTrainingArguments(TrainingArguments):
     update_mask_kwargs: dict | str | None = field(default=None, metadata={"help": AXES["update_mask_kwargs"]})
     augmentation: str | None = field(default=None, metadata={"help": AXES["augmentation"]})
     augmentation_kwargs: dict | str | None = field(default=None, metadata={"help": AXES["augmentation_kwargs"]})
+    averaging: str | None = field(default=None, metadata={"help": AXES["averaging"]})
+    averaging_kwargs: dict | str | None = field(default=None, metadata={"help": AXES["averaging_kwargs"]})
     logging_nan_inf_filter: bool = field(
         default=False, metadata={"help": "Replace non-finite losses in the log by the mean of the finite ones."}
     )
@@ -46,6 +56,7 @@ class RobustTrainingArguments(TrainingArguments):
         build_objective(self)
         build_update_mask(self)
         build_augmentation(self)
+        build_averaging(self)
 
 
 def build_objective(args: TrainingArguments) -> Objective:
@@ -73,3 +84,13 @@ def build_augmentation(args: TrainingArguments) -> Augmentation | None:
             raise ValueError("augmentation_kwargs is given without augmentation: name the augmentation as well")
         return None
     return build_from("augmentation", AUGMENTATIONS, name, getattr(args, "augmentation_kwargs", None))
+
+
+def build_averaging(args: TrainingArguments) -> Averaging | None:
+    """A fresh averaging of the kind that the arguments name, or None."""
+    name = getattr(args, "averaging", None)
+    if name is None:
+        if getattr(args, "averaging_kwargs", None):
+            raise ValueError("averaging_kwargs is given without averaging: name the averaging as well")
+        return None
+    return build_from("averaging", AVERAGINGS, name, getattr(args, "averaging_kwargs", None))

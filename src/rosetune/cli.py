@@ -17,6 +17,7 @@ from rosetune.verbs import (
     controls,
     demo,
     evaluate,
+    gate,
     harden,
     predict,
     reproduce,
@@ -34,6 +35,7 @@ _VERBS = {
     "attack": attack,
     "controls": controls,
     "compare": compare,
+    "gate": gate,
     "report": reporting,
     "sweep": sweep,
     "reproduce": reproduce,
@@ -74,7 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         sys.exit(141)
     except KeyboardInterrupt:
-        resumes = "" if known.verb in ("predict", "list", "table") else "; the same command goes on where it stopped"
+        resumes = (
+            "" if known.verb in ("predict", "list", "table", "gate") else "; the same command goes on where it stopped"
+        )
         print(f"\nrosetune: interrupted{resumes}", file=sys.stderr)
         sys.exit(130)
     except Exception as error:

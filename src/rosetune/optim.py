@@ -10,7 +10,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn import Parameter
 from torch.optim.adamw import adamw
 
-from rosetune.methods import ChoosingMask, ObservingMask, UpdateMask
+from rosetune.methods import ChoosingMask, DenseMask, ObservingMask, UpdateMask
 
 __all__ = ["SelectiveAdamW"]
 
@@ -30,7 +30,8 @@ class SelectiveAdamW(torch.optim.AdamW):
     bit-identical, without decay, while its step count advances and v moves toward m^2.
 
     A mask with ``freezes_update = False`` (Child-Tuning) changes the gradient only, g' = M g, and lets momentum and
-    decay run.
+    decay run. Under a :class:`~rosetune.methods.DenseMask` (Magma) moments are those of AdamW, g' = g, and of its step
+    the share M is taken.
 
     Args:
         params: named parameters (``model.named_parameters()``, or groups whose ``params`` are named): the masks
@@ -95,7 +96,10 @@ class SelectiveAdamW(torch.optim.AdamW):
             if isinstance(mask, ChoosingMask) and self.density is not None:
                 self.density |= mask.shares_kept
         for group in self.param_groups:
-            self._step_group(group, multipliers, mask is None or mask.freezes_update)
+            if isinstance(mask, DenseMask):
+                self._step_dense(group, multipliers)
+            else:
+                self._step_group(group, multipliers, mask is None or mask.freezes_update)
         self.clip_coefficient = 1.0
         return loss
 
@@ -158,6 +162,14 @@ class SelectiveAdamW(torch.optim.AdamW):
                 self._freeze(group, parameters)
             else:
                 self._adamw(group, [p for p in parameters if p.grad is not None], m, freezes_update)
+
+    def _step_dense(self, group: dict[str, Any], multipliers: dict[Parameter, float | Tensor]) -> None:
+        parameters = [p for p in group["params"] if p.grad is not None]
+        before = {p: p.clone() for p in parameters if multipliers.get(p, 1.0) != 1.0}
+        self._adamw(group, parameters, 1.0, True)
+        for parameter, old in before.items():
+            # Of weights 0 and 1 it returns the end points exactly.
+            parameter.copy_(torch.lerp(old, parameter, multipliers[parameter]))
 
     def _adamw(self, group: dict[str, Any], parameters: list[Parameter], m: float, freezes_update: bool) -> None:
         if not parameters:

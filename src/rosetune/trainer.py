@@ -2,7 +2,6 @@
 
 import copy
 import inspect
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -11,9 +10,10 @@ from torch import Tensor
 from transformers import Trainer, TrainingArguments
 
 from rosetune._means import Means
-from rosetune._torch import unwrap
-from rosetune.arguments import RobustTrainingArguments, build_objective, build_update_mask
+from rosetune._torch import Moved, unwrap
+from rosetune.arguments import RobustTrainingArguments, build_averaging, build_objective, build_update_mask
 from rosetune.augmentation import AugmentedDataset
+from rosetune.averaging import Averaging
 from rosetune.data.balance import ClassBalancedSampler
 from rosetune.methods import (
     Objective,
@@ -46,6 +46,7 @@ class RobustTrainer(Trainer):
     Args:
         objective: overrides ``args.objective``; used as it is, so that each trainer needs its own.
         update_mask: overrides ``args.update_mask``; every optimizer that is made gets a fresh copy of it.
+        averaging: overrides ``args.averaging``; used as it is. The model has the averaged weights once it is trained.
         Others: as for ``transformers.Trainer``; ``args`` may be plain ``TrainingArguments``.
 
     Attributes:
@@ -53,9 +54,9 @@ class RobustTrainer(Trainer):
 
     Raises:
         ValueError: ``compute_loss_func``, ``optimizers``, an ``optim`` other than AdamW, DeepSpeed, FSDP or
-            ``label_smoothing_factor`` beside an objective or a mask that they would bypass; an augmentation with
-            data that is no :class:`~rosetune.AugmentedDataset`; in the first step: a
-            subclass whose ``compute_loss`` or ``create_optimizer`` bypasses them.
+            ``label_smoothing_factor`` beside an objective, a mask or an averaging that they would bypass; an
+            augmentation with data that is no :class:`~rosetune.AugmentedDataset`; in the first step: a subclass whose
+            ``compute_loss`` or ``create_optimizer`` bypasses them.
 
     Logs:
         Each term of the objective (mean since the last log), ``mask_density_tensors`` and ``mask_density_scalars``
@@ -79,6 +80,7 @@ class RobustTrainer(Trainer):
         *positional: Any,
         objective: Objective | None = None,
         update_mask: UpdateMask | None = None,
+        averaging: Averaging | None = None,
         **kwargs: Any,
     ) -> None:
         args = RobustTrainingArguments(output_dir="trainer_output") if args is None else args
@@ -92,6 +94,7 @@ class RobustTrainer(Trainer):
                 "label_smoothing_factor does not reach an objective that is passed: give it the smoothing"
             )
         self._given_objective, self._given_mask = objective, update_mask
+        self._averaging = build_averaging(args) if averaging is None else averaging
         self.training_objective: Objective = build_objective(args) if objective is None else objective
         self._means = Means()
         self._seen_step = -1
@@ -105,6 +108,9 @@ class RobustTrainer(Trainer):
                 "update masks rank whole tensors and do not work on the shards of DeepSpeed or FSDP: use one device "
                 "or DistributedDataParallel (accelerate launch)"
             )
+        if self._averaging is not None:
+            self._averaging.begin(self.model, args, sharded=self.is_fsdp_enabled or self.is_deepspeed_enabled)
+            self.add_callback(self._averaging)
         if self._is_masked(args) and args.torch_compile:
             # A compiled backward pass otherwise overwrites what the gradients that rank need as well.
             torch._functorch.config.donated_buffer = False
@@ -180,6 +186,8 @@ class RobustTrainer(Trainer):
             if not isinstance(inner, SelectiveAdamW):
                 inner.register_load_state_dict_pre_hook(lambda _, state: require_same_mask(state, None))
             self._kept_with = inner
+        if self._averaging is not None:
+            self._averaging.follow(inner, self.model)
         return optimizer
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -234,6 +242,11 @@ class RobustTrainer(Trainer):
         self._means.count("nonfinite_steps", (~torch.isfinite(out.loss.detach())).float())
         return (out.loss, out.outputs) if return_outputs else out.loss
 
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """The Trainer's; while an ``ema`` trains, of its weights."""
+        with nullcontext() if self._averaging is None else self._averaging.applied():
+            return super().evaluate(*args, **kwargs)
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the objective's terms and the mask's density to the Trainer's training log."""
         if "loss" in logs:
@@ -274,7 +287,7 @@ class RobustTrainer(Trainer):
         if isinstance(self.training_objective, StatefulObjective):
             self.training_objective.begin_step(unwrap(model))
         if isinstance(mask, PreparedMask) and optimizer is not None and not mask.prepared:
-            batches = _Batches(self.get_train_dataloader(), self._prepare_inputs, quiet=self.args.disable_tqdm)
+            batches = Moved(self.get_train_dataloader(), self._prepare_inputs, quiet=self.args.disable_tqdm)
             mask.prepare(optimizer, unwrap(model), batches)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
@@ -333,16 +346,3 @@ class RobustTrainer(Trainer):
 def _inner(optimizer: Any) -> Any:
     """The optimizer itself, which accelerate wraps."""
     return getattr(optimizer, "optimizer", optimizer)
-
-
-class _Batches:
-    """A data loader whose batches are on the model's device; ``quiet`` wants no progress bar over it."""
-
-    def __init__(self, loader: Any, move: Any, quiet: bool | None) -> None:
-        self._loader, self._move, self.quiet = loader, move, bool(quiet)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return map(self._move, self._loader)
-
-    def __len__(self) -> int:
-        return len(self._loader)

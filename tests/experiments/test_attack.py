@@ -96,7 +96,7 @@ def test_json_holds_what_the_files_say(runs: Path, attacks: Any) -> None:
     assert printed["transfer"] == {}
     figures = printed["runs"][str(runs / "one")]
     assert list(figures) == list(RECIPES)
-    assert len(list((runs / "one/attacks").glob("*.jsonl"))) == 5
+    assert len(list((runs / "one/attacks").glob("*.jsonl"))) == len(RECIPES)
     for recipe, f in figures.items():
         header, results = read_results(f["file"])
         assert (header["budget"], header["seed"], header["column"]) == (60, 0, 0)

@@ -40,6 +40,7 @@ def test_the_command_line_wins_over_the_file_over_the_recipe(tmp_path: Path) -> 
         ({"update_mask": "random", "update_mask_kwargs": '{"upper": 0.1}'}, ("random", {"upper": 0.1})),
         ({"update_mask": "none"}, (None, None)),
         ({"augmentation": "noise", "augmentation_kwargs": '{"p": 0.75}'}, ("rose", {})),
+        ({"averaging": "none", "trained_layers": "0"}, ("rose", {})),
     ],
 )
 def test_options_of_a_method_stay_with_their_method(options: dict[str, str], expected: tuple[Any, Any]) -> None:

@@ -34,6 +34,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "noise": {"augmentation": "noise", "per_device_train_batch_size": 60},  # two steps an epoch: three epochs
     "noise-consistency": {"objective": "noise_consistency", "objective_kwargs": {"noises": ["ocr", "homoglyphs"]}},
     "subword-dropout+rose": {**ROSE, "augmentation": "subword_dropout", "augmentation_kwargs": {"rate": 0.5}},
+    "magma+ema": {"update_mask": "magma", "averaging": "ema"},
     "r-drop+rose": {**ROSE, "objective": "r_drop", "update_mask_kwargs": {"trace": True}},
 }
 

@@ -406,3 +406,17 @@ def test_models_whose_embeddings_cannot_be_perturbed():
 def test_a_copy_starts_with_what_it_was_given():
     objective = FreeLB(steps=1)
     assert copy.deepcopy(objective) == objective
+
+
+def test_freelb_plus_plus_has_passes_and_no_bound():
+    """As the Hugging Face variant without a projection, whose deltas grow with every step."""
+    outs = []
+    for variant in ("++", "huggingface"):
+        model = Linear()
+        outs.append(FreeLB(steps=10, adv_lr=0.25, init_magnitude=0.05, max_norm=None, variant=variant)(model, batch()))
+        seen = [embeddings - batch()["inputs_embeds"].numpy() for embeddings in model.seen]
+        assert len(seen) == 10
+        assert np.sqrt((seen[-1] ** 2).sum((1, 2))).min() > 1.5
+    assert outs[0].loss.item() == outs[1].loss.item()
+    with pytest.raises(ValueError, match="max_norm must be None"):
+        FreeLB(variant="++")

@@ -10,9 +10,11 @@ from transformers import DataCollatorWithPadding
 
 from helpers import arguments, dataset, make_tokenizer, train, write_synonyms
 from rosetune.augmentation import AUGMENTATIONS
+from rosetune.averaging import AVERAGINGS
 from rosetune.mask_trace import MaskTrace
 from rosetune.methods import OBJECTIVES, UPDATE_MASKS, build, build_from
 from rosetune.report.listing import methods_text
+from rosetune.runs.identity import _AVERAGED_BY
 
 NONSENSE = ("nonsense", float("nan"), float("-inf"), -1.5, [], {"a": 1}, True)
 # Options that take a text, a path, or the value True.
@@ -59,9 +61,23 @@ def test_an_augmentation_refuses_a_value_of_the_wrong_kind(name, option, value):
             build_from("augmentation", AUGMENTATIONS, name, {option: value})
 
 
-@pytest.mark.parametrize("name", [*OBJECTIVES, *UPDATE_MASKS, *AUGMENTATIONS])
+@pytest.mark.parametrize("value", NONSENSE)
+@pytest.mark.parametrize(("name", "option"), [("ema", "decay"), ("checkpoints", "last"), ("pretrained", "alpha")])
+def test_an_averaging_refuses_a_value_of_the_wrong_kind(name, option, value):
+    assert [*inspect.signature(AVERAGINGS[name]).parameters] == [option]
+    with pytest.raises(ValueError, match=option):
+        build_from("averaging", AVERAGINGS, name, {option: value})
+
+
+def test_a_run_is_named_after_the_defaults_of_its_averaging():
+    for name, (option, default) in _AVERAGED_BY.items():
+        assert inspect.signature(AVERAGINGS[name]).parameters[option].default == default
+    assert _AVERAGED_BY.keys() == AVERAGINGS.keys()
+
+
+@pytest.mark.parametrize("name", [*OBJECTIVES, *UPDATE_MASKS, *AUGMENTATIONS, *AVERAGINGS])
 def test_every_option_is_described_in_one_docstring_and_listed_from_there(name):
-    kind = {**OBJECTIVES, **UPDATE_MASKS, **AUGMENTATIONS}[name]
+    kind = {**OBJECTIVES, **UPDATE_MASKS, **AUGMENTATIONS, **AVERAGINGS}[name]
     listed = methods_text(name)
     for option in inspect.signature(kind).parameters:
         entry = re.compile(rf"^ +(?:\w+, )*{option}(?:, \w+)*: ([^`:\n]{{3,20}})", re.MULTILINE)

@@ -58,6 +58,7 @@ R_DROP_PAPER = (0.1, 0.5, 1.0)
 # Our own choice, within the grid of the ROSE paper.
 VANILLA_RATES = {"roberta-base": 2e-5, "roberta-large": 1e-5}
 LAYER_NORM_RATES = {"roberta-base": 2e-4, "roberta-large": 1e-4}
+TWICE = {"roberta-base": 4e-5, "roberta-large": 2e-5}
 
 
 def adamw(decay: float, beta2: float, eps: float, clip: float) -> dict[str, float]:
@@ -178,6 +179,26 @@ def rift(method: str, model: str, task: str) -> dict[str, Any]:
     }
 
 
+def freelb_plus_plus(method: str, model: str, task: str) -> dict[str, Any]:
+    """Defaults of RockyLzy/TextDefender; ten steps as recalled, and the optimizer as we chose."""
+    of_imdb = {"task": "stanfordnlp/imdb", "text_columns": ["text"], "label_column": "label", "max_length": 256}
+    return {
+        **(of_imdb if task == "imdb" else {}),
+        "objective": "freelb",
+        "objective_kwargs": {
+            **{"variant": "++", "steps": 10, "adv_lr": 0.03, "init_magnitude": 0.05, "max_norm": None, "norm": "l2"},
+            "sync_dropout": False,
+        },
+        "learning_rate": 2e-5,
+        "per_device_train_batch_size": 32,
+        "num_train_epochs": 10,
+        "weight_decay": 0.0,
+        "max_grad_norm": 1.0,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": 0,
+    }
+
+
 def r3f(method: str, model: str, task: str) -> dict[str, Any]:
     """examples/rxf/README.md of facebookresearch/fairseq."""
     return {
@@ -196,12 +217,21 @@ def r3f(method: str, model: str, task: str) -> dict[str, Any]:
 
 def plain(method: str, model: str, task: str) -> dict[str, Any]:
     """The baseline, and what is all our own choice beside it."""
-    rate = (LAYER_NORM_RATES if method == "layer-norm-only" else VANILLA_RATES)[model]
+    rates = {"layer-norm-only": LAYER_NORM_RATES, "magma": TWICE, "random-step": TWICE}.get(method, VANILLA_RATES)
+    rate = 1e-3 if method.endswith("top-0") else rates[model]
+    latent = {"layers": 0, "epsilon": 0.4, "step_size": 0.2, "steps": 3}
     changes: dict[str, dict[str, Any]] = {
         "vanilla": {},
         "label-smoothing": {"objective_kwargs": {"label_smoothing": 0.1}},
         "layer-norm-only": {"update_mask": "layer_norm_only"},
         "match-tuning": {"objective": "match_tuning", "objective_kwargs": {"temperature": "spread"}},
+        "magma": {"update_mask": "magma", "update_mask_kwargs": {"p": 0.5, "temperature": 2.0, "smoothing": 0.9}},
+        "random-step": {"update_mask": "random_step", "update_mask_kwargs": {"p": 0.5}},
+        "vanilla+top-0": {"trained_layers": 0},
+        "latent-adversarial+top-0": {
+            **{"objective": "latent_adversarial", "objective_kwargs": latent},
+            "trained_layers": 0,
+        },
     }
     return like_rose(task, rate) | changes[method]
 
@@ -214,6 +244,8 @@ CATALOGUE: dict[str, tuple[Values, list[tuple[str, str]]]] = {
     **{f"r-drop+rose-{order}": (r_drop_rose, GRID) for order in ("first", "second", "ensemble")},
     **dict.fromkeys(("vanilla", "label-smoothing", "layer-norm-only", "match-tuning"), (plain, GRID)),
     "r-drop": (r_drop, [(model, task) for model in MODELS for task in R_DROP_TABLE]),
+    **dict.fromkeys(("magma", "random-step", "vanilla+top-0", "latent-adversarial+top-0"), (plain, GRID)),
+    "freelb++": (freelb_plus_plus, [("bert-base-uncased", "imdb"), *(("roberta-base", task) for task in TASKS)]),
     "child-tuning-d": (child_tuning, [*GRID, ("bert-large-cased", "rte")]),
     "child-tuning-f": (child_tuning, GRID),
     "smart": (smart, GRID),

@@ -14,7 +14,9 @@ from rosetune.experiments.options import make_config
 from rosetune.methods import OBJECTIVES, UPDATE_MASKS, build
 from rosetune.recipes import load_recipe, recipe_names, recipe_text
 
-DATA_AND_MODEL = {"task", "text_columns", "label_column", "model_name_or_path", "model_kwargs", "max_length"}
+DATA_AND_MODEL = {"task", "text_columns", "label_column", "model_name_or_path", "model_kwargs", "max_length"} | {
+    "trained_layers"
+}
 METHOD = {"objective", "objective_kwargs", "update_mask", "update_mask_kwargs"}
 NAMES = {"task", "objective", "update_mask", "order", "mode", "variant"}  # say which recipe it is
 METHODS = sorted({name.split("/")[0] for name in recipe_names()})

@@ -38,7 +38,8 @@ def identity(**options: Any) -> dict[str, Any]:
         {"training": {"weight_decay": 0.0, **RUN_DEFAULTS}},
         {"training": {"update_mask_kwargs": None}, "max_length": "128"},
         {"training": {"learning_rate": 1e-5, "weight_decay": 0}},
-        {"given": False, "drop_empty": False, "model_kwargs": {}},
+        {"given": False, "drop_empty": False, "model_kwargs": {}, "trained_layers": None},
+        {"training": {"averaging": None, "averaging_kwargs": None}},
     ],
 )
 def test_what_does_not_change_the_result_does_not_change_the_hash(same: dict[str, Any]) -> None:
@@ -60,11 +61,21 @@ def test_what_does_not_change_the_result_does_not_change_the_hash(same: dict[str
         {"drop_empty": True},
         {"model_kwargs": {"classifier_dropout": 0.0}},
         {"given": True},
+        {"trained_layers": 0},
+        {"trained_layers": 2},
+        {"training": {"averaging": "ema"}},
+        {"training": {"averaging": "pretrained"}},
     ],
 )
 def test_what_changes_the_result_changes_the_hash(other: dict[str, Any]) -> None:
     assert identity(**other) != identity()
     assert len(differences(identity(), identity(**other))) == 1
+
+
+def test_what_is_saved_counts_where_it_is_averaged() -> None:
+    mean = {"averaging": "checkpoints"}
+    assert identity(training={**mean, "save_steps": 5}) != identity(training=mean)
+    assert identity(training={**mean, "save_total_limit": 9}) == identity(training=mean)
 
 
 def test_data_and_number_of_processes_count() -> None:
@@ -168,6 +179,10 @@ def test_saving_counts_where_it_decides_what_can_be_chosen() -> None:
     [
         ({}, "vanilla"),
         ({"augmentation": "noise", "augmentation_kwargs": {"p": 0.75}}, "noise"),
+        ({"averaging": "pretrained"}, "pretrained-0.5"),
+        ({"averaging": "checkpoints", "averaging_kwargs": {"last": 3}, "update_mask": "magma"}, "magma+checkpoints-3"),
+        ({"averaging": "ema", "averaging_kwargs": {"decay": 0.999}, "augmentation": "noise"}, "noise+ema-0.999"),
+        ({"objective": "freelb", "objective_kwargs": {"variant": "++"}}, "freelb++"),
         (
             {"augmentation": "subword_dropout", "objective": "r_drop", "update_mask": "rose"},
             "r-drop+rose-ensemble+subword-dropout",

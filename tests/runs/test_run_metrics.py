@@ -30,7 +30,9 @@ def test_each_set_and_no_attack(tmp_path):
     found = run_metrics(run.folder, run.labels)
     assert list(found) == ["labels", "sets"]
     assert list(found["sets"]) == ["clean", "typos_1"]
+    further = {"detection": found["sets"]["clean"].pop("detection")}
     assert found["sets"]["clean"] == set_metrics(make_rows("clean", outcomes(8, 2)), run.labels)
+    assert further["detection"]["positive_label"] == run.labels[1]
     assert found["labels"] == ["bad", "good"]
 
 

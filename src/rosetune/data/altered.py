@@ -50,6 +50,7 @@ def hold_out_rows(data: TaskData, amount: float) -> TaskData:
         task_type=data.task_type,
         left_out={name: reasons for name, reasons in data.left_out.items() if name == "train"},
         notes=(*data.notes, note),
+        groups={"validation": data.groups["train"]} if "train" in data.groups else None,
     )
 
 

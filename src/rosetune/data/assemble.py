@@ -6,6 +6,7 @@ from typing import NamedTuple
 from datasets import Dataset
 
 from rosetune.data.gaps import Gaps, empty_texts, refuse_gaps, without_label
+from rosetune.data.grouped import groups_of
 from rosetune.data.labels import UNLABELLED, check_classes, in_order, label_cells, label_name, numbers_of
 from rosetune.data.options import ReadOptions
 from rosetune.data.rows import RESERVED, TaskData, make_dataset, make_task_data, take, text_keys
@@ -88,8 +89,28 @@ def assemble(
         notes.append(f"held out of the training rows, a tenth each: {' and '.join(held_out)}")
     left_out = {split: found.left_out() for split, found in gaps.items()}
     return make_task_data(
-        name, texts, labels, splits, task_type=options.task_type or "classification", left_out=left_out, notes=notes
+        name,
+        texts,
+        labels,
+        splits,
+        task_type=options.task_type or "classification",
+        left_out=left_out,
+        notes=notes,
+        groups=None if options.group_column is None else _groups(options.group_column, tables, splits),
     )
+
+
+def _groups(
+    column: str, tables: Mapping[str, Table], splits: Mapping[str, Dataset]
+) -> dict[str, dict[str, str | None]]:
+    """By split the group of each row; of a split without the column nothing, unless it is the one that is reported."""
+    reported = "test" if "test" in splits else "validation"
+    found = {}
+    for split, rows in splits.items():
+        table = tables.get(split, tables["train"])  # what was held out stands in the training file
+        if split == reported or column in table.columns:
+            found[split] = groups_of(table, column, rows["id"][:])
+    return found
 
 
 def _mark(cells: Sequence[str | None], options: ReadOptions, classes: Sequence[str] | None) -> str | None:

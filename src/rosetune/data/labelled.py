@@ -8,6 +8,7 @@ from datasets import Dataset
 
 from rosetune.data.assemble import OBVIOUS_LABEL
 from rosetune.data.gaps import Gaps, empty_texts, refuse_gaps, without_label
+from rosetune.data.grouped import groups_of
 from rosetune.data.labels import UNLABELLED, label_cells, label_name, numbers_of
 from rosetune.data.options import ReadOptions
 from rosetune.data.readers import read_table
@@ -18,10 +19,11 @@ __all__ = ["LabelledFile", "load_labelled_file"]
 
 
 class LabelledFile(NamedTuple):
-    """Its rows, and by reason how many were left out."""
+    """Its rows, by reason how many were left out, and by id the group of each; None without a column of groups."""
 
     rows: Dataset
     left_out: dict[str, int]
+    groups: dict[str, str | None] | None = None
 
 
 def load_labelled_file(
@@ -40,7 +42,7 @@ def load_labelled_file(
         text_columns: one or two.
         label_column: None: "label".
         labels: the label names, in order; none for a regression.
-        options: how the file is read.
+        options: how the file is read, and which column names the groups of rows.
         numbered: whether 0, 1, ... stand for the labels in their order, as in GLUE's files, where no name is found.
 
     Raises:
@@ -71,4 +73,5 @@ def load_labelled_file(
     else:
         targets = numbers_of(table, column, cells, kept)
     columns = {name: [part[row] or "" for row in kept] for name, part in zip(text_columns, texts, strict=True)}
-    return LabelledFile(make_dataset(map(str, kept), columns, targets), gaps.left_out())
+    rows, group = make_dataset(map(str, kept), columns, targets), options.group_column
+    return LabelledFile(rows, gaps.left_out(), None if group is None else groups_of(table, group, rows["id"][:]))

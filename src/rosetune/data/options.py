@@ -23,6 +23,7 @@ class ReadOptions:
     encoding: str | None = None
     delimiter: str | None = None
     task_type: TaskType | None = None
+    group_column: str | None = None
 
     def __post_init__(self) -> None:
         if self.task_type not in (None, "classification", "regression"):

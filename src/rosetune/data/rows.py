@@ -45,6 +45,7 @@ class TaskData:
         task_type: "classification" or "regression".
         left_out: by split and reason ("empty text", "no label") how many rows were left out.
         notes: how files were read, where that is not the usual way, and what was held out.
+        groups: by split and id the group of a row, None where it has none; empty where no column names groups.
     """
 
     name: str
@@ -55,6 +56,7 @@ class TaskData:
     task_type: TaskType = "classification"
     left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    groups: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
 
     @property
     def clean(self) -> tuple[str, Dataset]:
@@ -72,6 +74,7 @@ def make_task_data(
     task_type: TaskType = "classification",
     left_out: Mapping[str, Mapping[str, int]] | None = None,
     notes: Sequence[str] = (),
+    groups: Mapping[str, Mapping[str, str | None]] | None = None,
 ) -> TaskData:
     """Check that the training split can be learned from, and sign the whole.
 
@@ -91,6 +94,7 @@ def make_task_data(
         task_type,
         {split: dict(reasons) for split, reasons in (left_out or {}).items() if reasons},
         tuple(notes),
+        dict(groups or {}),
     )
 
 

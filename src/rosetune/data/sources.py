@@ -43,6 +43,7 @@ def load_task(
     encoding: str | None = None,
     delimiter: str | None = None,
     task_type: TaskType | None = None,
+    group_column: str | None = None,
 ) -> TaskData:
     """Load a task's splits.
 
@@ -61,16 +62,18 @@ def load_task(
         delimiter: of a user's .csv and .tsv files, one character or "tab"; None: it is found out.
         task_type: "classification" or "regression". None: classification, but labels that are no whole numbers, or a
             number of its own for each row, are refused with the question what they are.
+        group_column: of a user's file or hub dataset, which tells the group of each row.
 
     Raises:
         DataError: the data is not there or cannot be used; the message says where and what to do.
     """
-    options = ReadOptions(drop_empty, drop_unlabelled, encoding, delimiter, task_type)
+    options = ReadOptions(drop_empty, drop_unlabelled, encoding, delimiter, task_type, group_column)
     own_files = {"validation_file": validation_file, "test_file": test_file}
     own_files |= {"encoding": encoding, "delimiter": delimiter}
+    grouped = {"group_column": group_column}
     known = find_task(task)
     if known is not None:
-        _refuse(task, {"text_columns": text_columns, "label_column": label_column, **own_files})
+        _refuse(task, {"text_columns": text_columns, "label_column": label_column, **own_files, **grouped})
         if task_type not in (None, known.task_type):
             raise DataError(f"--task_type {task_type}: the task {known.name} is one of {known.task_type}")
         return _load_known(known, data_dir, options)

@@ -1,25 +1,24 @@
 """Attacks on finished runs, kept in their folders; and every model against every other's adversarial examples."""
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from rosetune._files import write_json
 from rosetune.data.synonyms import load_synonyms
-from rosetune.experiments.attack_options import BUDGET, TEXTATTACK, AttackOptions
+from rosetune.experiments.attack_options import TEXTATTACK, AttackOptions
+from rosetune.experiments.attack_parts import AIM, file_name, recipe_of, words_of
 from rosetune.experiments.evaluate import write_card
 from rosetune.experiments.lock import locked
 from rosetune.experiments.models import load_trained, quiet_libraries
 from rosetune.experiments.targets import Target, attacked_column, find_targets
 from rosetune.robustness.attacks.driver import Recipe
-from rosetune.robustness.attacks.recipes import NEEDS_SYNONYMS, RECIPES
-from rosetune.robustness.attacks.run import attack, described, read_results
+from rosetune.robustness.attacks.recipes import NEEDS_SYNONYMS
+from rosetune.robustness.attacks.run import attack, read_results
 from rosetune.robustness.attacks.summary import Transferred, summary, transfer
+from rosetune.robustness.classifier import Victim, load_function
 from rosetune.robustness.statistics import Estimate
 from rosetune.robustness.transformers_classifier import TransformersClassifier
 from rosetune.runs.attacked import TRANSFER, Attacked, results_digest
@@ -29,7 +28,6 @@ from rosetune.runs.run import Run
 __all__ = ["AttackOptions", "attack_runs", "is_attacked"]
 
 Results = list[dict[str, Any]]
-Synonyms = Mapping[str, tuple[str, ...]]
 Say = Callable[[str], Any]
 
 
@@ -51,7 +49,7 @@ def attack_runs(runs: Sequence[Run], options: AttackOptions, say: Say = print, *
     quiet_libraries()
     synonyms = {} if options.synonyms is None else load_synonyms(options.synonyms)
     for name in options.attack:
-        _recipe(name, options, synonyms)  # what is wrong with it is said before any work
+        recipe_of(name, options, synonyms, words=("a",))  # what is wrong with it is said before any work
     targets = find_targets(
         runs,
         options.set,
@@ -59,27 +57,35 @@ def attack_runs(runs: Sequence[Run], options: AttackOptions, say: Say = print, *
         seed=options.seed,
         column=options.column,
         moved=moved,
+        attack_class=options.attack_class,
+        target_class=options.target_class,
     )
     for target in targets:
         if target.unlabelled:
             say(f"{target.run}: {target.unlabelled} of {target.total} rows have no label and are left out")
+        if target.not_attacked:
+            say(f"{target.run}: {target.not_attacked} of {target.total} rows are of other classes: not attacked")
     results: dict[str, dict[str, Results]] = {}
     figures: dict[str, dict[str, dict[str, Any]]] = {}
     for target in targets:
         run = str(target.run)
         victim, unk = _victim(target.run, options.batch_size)
         results[run], figures[run] = {}, {}
+        words = words_of(target, options)
         with locked(target.run.folder):
             for name in options.attack:
-                stem = _file_name(name, target.column, target.data.text_columns, options, synonyms)
+                stem = file_name(name, target.column, target.data.text_columns, options, synonyms)
                 path = target.run.folder / "attacks" / f"{stem}.jsonl"
-                found = _attack(target, victim, name, _recipe(name, options, synonyms, unk), path, options, say)
+                recipe = recipe_of(name, options, synonyms, unk, words)
+                found = _attack(target, victim, name, recipe, path, options, say)
                 results[run][name] = found
-                figures[run][name] = {"file": str(path), **summary(found, options.budget)}
+                told = summary(found, options.budget, target.data.labels)
+                figures[run][name] = {"file": str(path), **told, "not_attacked": target.not_attacked}
             write_card(Run(target.run.folder), target.run.metrics)
     matrices = _transfer(targets, results, options, say)
     labels = {str(target.run): target.data.labels for target in targets}
-    return Attacked(options.attack, options.set, options.budget, results, figures, matrices, labels)
+    aim = options.attack_class, options.target_class
+    return Attacked(options.attack, options.set, options.budget, results, figures, matrices, labels, *aim)
 
 
 def is_attacked(run: Run, columns: Sequence[str], options: AttackOptions) -> bool:
@@ -93,10 +99,20 @@ def is_attacked(run: Run, columns: Sequence[str], options: AttackOptions) -> boo
     """
     synonyms = {} if options.synonyms is None else _known_synonyms(options.synonyms)
     column = attacked_column(options.column, columns)
-    labelled = run.metrics["sets"].get(options.set, {}).get("n", 0)
-    enough = labelled if options.examples is None else min(options.examples, labelled)
-    headers = [run.attacks.get(_file_name(name, column, columns, options, synonyms)) for name in options.attack]
+    there = _attackable(run, options)
+    enough = there if options.examples is None else min(options.examples, there)
+    headers = [run.attacks.get(file_name(name, column, columns, options, synonyms)) for name in options.attack]
     return all(found is not None and found[0]["finished"] and found[0]["rows"] >= enough for found in headers)
+
+
+def _attackable(run: Run, options: AttackOptions) -> int:
+    """The number of rows of the set that may be attacked."""
+    if options.attack_class is None and options.target_class is None:
+        return run.metrics["sets"].get(options.set, {}).get("n", 0)
+    golds = [row["gold"] for row in run.rows(options.set)] if options.set in run.metrics["sets"] else []
+    return sum(
+        gold is not None and gold != options.target_class and options.attack_class in (None, gold) for gold in golds
+    )
 
 
 _known_synonyms = lru_cache(maxsize=4)(load_synonyms)  # asked for once a run
@@ -104,7 +120,7 @@ _known_synonyms = lru_cache(maxsize=4)(load_synonyms)  # asked for once a run
 
 def _attack(
     target: Target,
-    victim: TransformersClassifier,
+    victim: Victim,
     name: str,
     recipe: Recipe | None,
     path: Path,
@@ -133,19 +149,29 @@ def _attack(
         "protected": list(options.protected),
         "synonyms": options.synonyms if name in NEEDS_SYNONYMS else None,
         **({"originals": originals} if originals else {}),
+        # What came later stands there where it is given: files of earlier versions lack it.
+        **{option: value for option in AIM if (value := getattr(options, option)) is not None},
+        **({"not_attacked": target.not_attacked} if target.not_attacked else {}),
     }
     if {**before, "synonyms": about["synonyms"]} != about:  # the same synonyms from another place are no news
         write_json(path.with_suffix(".json"), about)
     column, budget, seed = target.column, options.budget, options.seed
-    if recipe is None:
-        from rosetune.robustness.attacks.textattack_adapter import attack_with_textattack
+    try:
+        if recipe is None:
+            from rosetune.robustness.attacks.textattack_adapter import attack_with_textattack
 
-        foreign = name.removeprefix(TEXTATTACK)
-        found = attack_with_textattack(
-            victim, rows, foreign, budget=budget, seed=seed, column=column, path=path, progress=True
-        )
-    else:
-        found = attack(victim, rows, recipe, budget=budget, seed=seed, column=column, path=path)
+            foreign = name.removeprefix(TEXTATTACK)
+            found = attack_with_textattack(
+                victim, rows, foreign, budget=budget, seed=seed, column=column, path=path, progress=True
+            )
+        else:
+            aim = target.aim
+            found = attack(victim, rows, recipe, budget=budget, seed=seed, column=column, target=aim, path=path)
+    except Exception:
+        if not before and not (path.is_file() and read_results(path)[1]):  # it failed at the first question
+            for kind in (".json", ".jsonl"):
+                path.with_suffix(kind).unlink(missing_ok=True)
+        raise
     return _with_originals(found[: target.wanted], originals)
 
 
@@ -187,40 +213,12 @@ def _onto(run: Run, sources: Mapping[str, Results], batch_size: int | None) -> d
     }
 
 
-def _victim(run: Run, batch_size: int | None) -> tuple[TransformersClassifier, str | None]:
+def _victim(run: Run, batch_size: int | None) -> tuple[Victim, str | None]:
+    function = load_function(run.folder, batch_size)
+    if function is not None:
+        return function, None
     model, tokenizer, _ = load_trained(run.folder)
     return TransformersClassifier(model, tokenizer, batch_size=batch_size), tokenizer.unk_token
-
-
-def _recipe(name: str, options: AttackOptions, synonyms: Synonyms, unk: str | None = None) -> Recipe | None:
-    """The recipe with the limits that are given; None for one of TextAttack's."""
-    if name.startswith(TEXTATTACK):
-        return None
-    build = RECIPES[name]
-    given = {"unk": unk} if unk is not None and "unk" in signature(build).parameters else {}
-    recipe = build(*([synonyms] if name in NEEDS_SYNONYMS else []), **given)
-    limits: dict[str, Any] = {"protected": options.protected} if options.protected else {}
-    limits |= {} if options.max_share is None else {"max_share": options.max_share}
-    return dataclasses.replace(recipe, constraints=dataclasses.replace(recipe.constraints, **limits))
-
-
-def _file_name(name: str, column: int, columns: Sequence[str], options: AttackOptions, synonyms: Synonyms) -> str:
-    """The recipe's name, and a hash of what else tells one attack from another where that is not the default.
-
-    The model's unknown word does not: it belongs to the run. Nor does the number of rows, which may grow.
-    """
-    settings: tuple[tuple[str, Any, Any], ...] = (
-        ("budget", options.budget, BUDGET),
-        ("seed", options.seed, 0),
-        ("set", options.set, "clean"),
-        ("column", column, len(columns) - 1),
-        ("max_share", options.max_share, None),
-        ("protected", list(options.protected), []),
-        ("synonyms", described(synonyms) if name in NEEDS_SYNONYMS else None, None),
-    )
-    different = {option: value for option, value, default in settings if value != default}
-    digest = hashlib.sha256(json.dumps(different).encode()).hexdigest()[:8]
-    return name.replace(":", "-") + (f"-{digest}" if different else "")
 
 
 def _about(path: Path) -> dict[str, Any]:

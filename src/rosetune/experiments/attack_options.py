@@ -37,7 +37,33 @@ class AttackOptions:
     synonyms: str | None = field(
         default=None, metadata=about('JSON file {"word": ["other", ...]}, or wordnet', "FILE")
     )
-    max_share: float | None = field(default=None, metadata=about("largest share of words changed, such as 0.3", "X"))
+    attack_class: str | None = field(
+        default=None, metadata=about("attack only rows of this label, such as harmful (default: all)", "LABEL")
+    )
+    target_class: str | None = field(
+        default=None, metadata=about("the label to be reached (default: any but the right one)", "LABEL")
+    )
+    words: str | None = field(
+        default=None,
+        metadata=about(
+            "a word a line, for benign_append and benign_prepend (default: words that speak for the class aimed at, "
+            "from the training texts)",
+            "FILE",
+        ),
+    )
+    added_words: int = field(default=5, metadata=about("largest number of words they add (default: 5)", "N"))
+    noises: tuple[str, ...] | None = field(
+        default=None,
+        metadata=about(
+            "what disguises uses: some of homoglyphs, invisible_characters, spaced_letters, leetspeak, "
+            "repeated_letters (default: all)",
+            "A,B",
+        ),
+    )
+    max_share: float | None = field(
+        default=None,
+        metadata=about("largest share of words changed (or added, of the text's own), such as 0.3", "X"),
+    )
     protected: tuple[str, ...] = field(
         default=(), metadata=about("regular expressions: words that a match touches stay as they are", "REGEX")
     )
@@ -55,12 +81,15 @@ class AttackOptions:
         object.__setattr__(self, "attack", tuple(dict.fromkeys(named)))
         if not named:
             raise RunError(f"--attack names no attack: give some of {', '.join(RECIPES)}, or all")
-        for name in ("examples", "budget", "batch_size"):
+        for name in ("examples", "budget", "batch_size", "added_words"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise RunError(f"--{name} must be at least 1, not {value}")
+        if self.attack_class is not None and self.attack_class == self.target_class:
+            raise RunError(f"--attack_class and --target_class are both {self.attack_class}: give two labels")
         for name in self.attack:
             self._check(name)
+        self._check_material()
         if SetName.parse(self.set).kind not in KINDS:
             raise RunError(f"there is no evaluation set {self.set!r}: its kind must be one of {', '.join(KINDS)}")
 
@@ -75,6 +104,8 @@ class AttackOptions:
                 raise RunError(f"TextAttack has no recipe {name.removeprefix(TEXTATTACK)!r}, but {', '.join(known)}")
             if self.max_share is not None or self.protected:
                 raise RunError(f"{name} brings its own constraints: leave out --max_share and --protected")
+            if self.target_class is not None:
+                raise RunError(f"{name} takes no --target_class: TextAttack's recipes look for any wrong label")
         elif name not in RECIPES:
             near = get_close_matches(name, RECIPES, n=1)
             remedy = f"did you mean {near[0]}?" if near else f"give some of {', '.join(RECIPES)}, or {TEXTATTACK}NAME"
@@ -84,3 +115,25 @@ class AttackOptions:
                 f"{name} replaces words by synonyms: give --synonyms with a JSON file such as "
                 '{"film": ["movie", "picture"]}, or --synonyms wordnet'
             )
+
+    def _check_material(self) -> None:
+        """What only some attacks take, and a file of words."""
+        from rosetune.robustness.attacks.additions import read_words
+        from rosetune.robustness.attacks.recipes import ADDED_WORDS, ADDS_WORDS
+        from rosetune.robustness.attacks.transformations import Disguises
+
+        for option, unset, takers in (
+            ("words", None, ADDS_WORDS),
+            ("added_words", ADDED_WORDS, ADDS_WORDS),
+            ("noises", None, {"disguises"}),
+        ):
+            if getattr(self, option) != unset and not takers & {*self.attack}:
+                raise RunError(f"--{option} is for {' and '.join(sorted(takers))}, which --attack does not name")
+        try:
+            if self.noises is not None:
+                object.__setattr__(self, "noises", tuple(self.noises))
+                Disguises(self.noises)
+            if self.words is not None:
+                read_words(self.words)
+        except ValueError as error:
+            raise RunError(str(error)) from error

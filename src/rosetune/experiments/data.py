@@ -11,6 +11,7 @@ from rosetune.data.rows import TaskData
 from rosetune.data.sources import load_task
 from rosetune.data.tasks import find_task
 from rosetune.runs.config import RunConfig
+from rosetune.runs.measures import Measures
 from rosetune.runs.run import Run, RunError
 from rosetune.runs.texts import reading_of
 
@@ -22,12 +23,14 @@ def load_data(config: RunConfig) -> TaskData:
 
     Raises:
         DataError: the data cannot be read, or cannot be held out as asked.
+        RunError: an option that needs labels, or a positive label that is none of them.
     """
     data = load_task(config.task, **config.data_options())
     if config.held_out is not None:
         data = hold_out_rows(data, config.held_out)
     if data.task_type == "regression" and (config.label_noise or config.imbalance or config.adversarial_file):
         raise RunError("label_noise, imbalance and adversarial_file need labels: the task is a regression")
+    Measures.of(config).positive(data.labels)
     return data
 
 
@@ -65,15 +68,18 @@ def checked_data(run: Run, config: RunConfig, loaded: TaskData | None = None) ->
     return data
 
 
-def further_file(run: Run, path: str, reading: Mapping[str, Any] | None = None) -> LabelledFile:
+def further_file(
+    run: Run, path: str, reading: Mapping[str, Any] | None = None, column: str | None = None
+) -> LabelledFile:
     """Another labelled file, read as the run's own files are.
 
     Args:
+        column: that names the groups of its rows.
         reading: fields of :class:`~rosetune.data.options.ReadOptions` that are others for this file.
 
     Raises:
         DataError: the file cannot be read, or has other columns or labels.
     """
-    options = ReadOptions(**{**reading_of(run.config), **(reading or {})})
+    options = ReadOptions(**{**reading_of(run.config), "group_column": column, **(reading or {})})
     columns, numbered = tuple(run.identity["text_columns"]), find_task(run.config.task) is not None
     return load_labelled_file(path, columns, run.config.label_column, run.labels, options, numbered=numbered)

@@ -111,6 +111,8 @@ def _probed(config: RunConfig, steps: int | None) -> RunConfig:
     """The same run, without what is written down, and short where a number of steps is given."""
     kept = {"save_strategy": "no", "report_to": "none", "disable_tqdm": True}
     training = {**config.training, **kept, **({"max_steps": steps} if steps else {})}
+    if training.get("averaging") in ("checkpoints", "pretrained"):  # which cost nothing while it trains
+        training |= {"averaging": None, "averaging_kwargs": None}
     kwargs = training.get("update_mask_kwargs") or {}
     if isinstance(kwargs.get("trace"), dict | str):
         # The trace is not there yet: what a mask withholds costs the same whichever tensors these are.

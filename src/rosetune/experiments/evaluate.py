@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,25 @@ from rosetune._progress import progress
 from rosetune.data.rows import TaskData, set_fingerprint
 from rosetune.experiments.checkpoints import checkpoints_of, end_step, read_state, step_of
 from rosetune.experiments.data import checked_data, config_now
-from rosetune.experiments.lengths import cut_texts
 from rosetune.experiments.lock import locked
-from rosetune.experiments.models import load_trained, quiet_libraries
+from rosetune.experiments.measured import ask_for, note_features, threshold_rows
+from rosetune.experiments.models import quiet_libraries
+from rosetune.experiments.opened import open_model
 from rosetune.experiments.quick import missing_kinds
 from rosetune.experiments.upgrade import bring_up_to_date
 from rosetune.report.card import model_card
-from rosetune.robustness.evaluation import default_length, predict
+from rosetune.report.robustness_card import robustness_card
 from rosetune.robustness.rows import prediction_rows
 from rosetune.robustness.sets import EvaluationSet, evaluation_sets
+from rosetune.runs.config import RunConfig
 from rosetune.runs.files import FINGERPRINTS, read_fingerprints, read_json
+from rosetune.runs.measures import VALIDATION, Measures
 from rosetune.runs.metrics import run_metrics
 from rosetune.runs.run import Run, RunError
 from rosetune.runs.sets import SetName
 
 __all__ = [
+    "NOTHING_ELSE",
     "evaluate_again",
     "evaluate_along",
     "evaluate_run",
@@ -38,6 +43,7 @@ __all__ = [
 
 MANY = 10_000  # rows of which the person who waits is told also where there is no bar
 _WITH_TEXTS_OF_ITS_OWN = ("clean", "advglue", "file")  # those of noise are as long
+NOTHING_ELSE = Measures()
 Report = Callable[[str], Any]
 
 
@@ -52,6 +58,7 @@ def evaluate_run(
     *,
     data_dir: str | None = None,
     noises: Sequence[str] | None = None,
+    measures: Measures = NOTHING_ELSE,
     report: Report = _on_standard_error,
 ) -> list[str]:
     """Evaluate a run's model and bring its ``metrics.json`` up to date; what was predicted before is kept.
@@ -60,6 +67,7 @@ def evaluate_run(
         kinds: of :data:`~rosetune.runs.sets.KINDS`.
         data_dir: of AdvGLUE's file.
         noises: of the noise curve; None: the usual ones.
+        measures: what is asked for beside accuracy; it is kept in the folder.
         report: takes a line of text for the person who waits.
 
     Returns:
@@ -77,7 +85,15 @@ def evaluate_run(
     there = [kind for kind in kinds if kind not in missing and any(SetName.parse(n).kind == kind for n in known)]
     quiet_libraries()
     sets = {kind: evaluation_sets(data, kind, data_dir=data_dir, noises=noises) for kind in (*missing, *there)}
+    asked = ask_for(folder, measures)
+    unreported = threshold_rows(RunConfig.read(folder), data) if asked.positive(data.labels) is not None else None
+    if unreported is not None:  # first, so that a call that was killed chooses the same threshold when it goes on
+        rows = dict([unreported])
+        predict_rows(folder / "model", place / VALIDATION, rows, data.text_columns, data.labels)
     predict_sets(folder / "model", place, data, sets, report)
+    texts = {name: part.dataset for of_kind in sets.values() for name, part in of_kind.items()}
+    split, clean = data.clean
+    note_features(place, {"clean": clean, **texts}, data.text_columns, asked.group_column, data.groups.get(split))
     for kind in missing:
         _note(place / f"{kind}.json", {name: part.left_out for name, part in sets[kind].items()})
     write_metrics(folder, data.labels)
@@ -85,13 +101,18 @@ def evaluate_run(
 
 
 def evaluate_again(
-    run: str | Path, kinds: Sequence[str] | str, noises: Sequence[str] | None = None, **moved: str | None
+    run: str | Path,
+    kinds: Sequence[str] | str,
+    noises: Sequence[str] | None = None,
+    measures: Measures = NOTHING_ELSE,
+    **moved: str | None,
 ) -> Run:
     """Evaluate a finished run on more sets; sets that it was evaluated on before are not predicted again.
 
     Args:
         kinds: of :data:`~rosetune.runs.sets.KINDS`.
         noises: of the noise curve; None: the usual ones.
+        measures: what is asked for beside accuracy.
         moved: where data lies now, if not where it was for training: ``task``, ``data_dir``, ``validation_file``,
             ``test_file``.
 
@@ -99,17 +120,23 @@ def evaluate_again(
         RunError: the run is not finished, or the data is not the data it was trained on.
     """
     finished = Run.open(run)
-    config = config_now(finished, kinds, moved, noises)
+    config = replace(config_now(finished, kinds, moved, noises), **measures.given())
     if finished.sets_before or finished.steps_before:
         with locked(finished.folder):
             bring_up_to_date(finished.folder)
     elsewhere = any(value is not None for value in moved.values())
-    if not elsewhere and not missing_kinds(finished.folder / "predictions", config.sets, noises):
+    if (
+        not elsewhere
+        and not measures.given()
+        and not missing_kinds(finished.folder / "predictions", config.sets, noises)
+    ):
         write_metrics(finished.folder, finished.labels)
     else:
         data = checked_data(finished, config)
         with locked(finished.folder):
-            evaluate_run(finished.folder, data, config.sets, data_dir=config.data_dir, noises=noises)
+            evaluate_run(
+                finished.folder, data, config.sets, data_dir=config.data_dir, noises=noises, measures=measures
+            )
     return Run.open(run)
 
 
@@ -134,7 +161,7 @@ def evaluate_along(
         RunError: the run is not finished, or the data is not the data it was trained on.
     """
     wanted = ("clean", *config_now(Run.open(run), kinds, moved, noises).sets)
-    finished = evaluate_again(run, wanted, noises, **moved)
+    finished = evaluate_again(run, wanted, noises, NOTHING_ELSE, **moved)
     folder, checkpoints = finished.folder, {step_of(path): path for path in checkpoints_of(finished.folder)}
     if checkpoints and not any(about["end"] for about in finished.steps.values()):
         step, epoch = end_step(folder, checkpoints)
@@ -211,7 +238,8 @@ def predict_rows(
     if not todo:
         return
     quiet_libraries()
-    model, tokenizer, known = load_trained(model_folder)
+    model = open_model(model_folder)
+    known = model.labels
     if tuple(known) != tuple(labels):
         raise RunError(
             f"the model of {model_folder} tells apart {', '.join(known)}, the data {', '.join(labels)}: "
@@ -223,14 +251,14 @@ def predict_rows(
             print(f"evaluating {len(dataset)} rows of {title}", file=sys.stderr)
         cut = None
         if report is not None and SetName.parse(name).kind in _WITH_TEXTS_OF_ITS_OWN:
-            cut = cut_texts(tokenizer, dataset, text_columns, default_length(model, tokenizer))
+            cut = model.cut(dataset, text_columns)
         if cut is not None and report is not None:
             report(f"{title}: {cut.sentence('texts')}")
-        # Before the predictions: a file that is there was made of what stands here.
+        with progress(f"evaluating {title}") as bar:
+            logits = model.logits(dataset, text_columns, bar)
+        # Before the rows: a file that is there was made of what stands here.
         if read_fingerprints(place).get(name) != made_of[name]:
             write_json(place / FINGERPRINTS, {**read_fingerprints(place), name: made_of[name]})
-        with progress(f"evaluating {title}") as bar:
-            logits = predict(model, tokenizer, dataset, text_columns, progress=bar)
         write_json_lines(place / f"{name}.jsonl", prediction_rows(name, dataset, logits, known))
 
 
@@ -244,10 +272,14 @@ def write_metrics(folder: Path, labels: Sequence[str]) -> None:
 
 
 def write_card(run: Run, metrics: Mapping[str, Any]) -> None:
-    """Bring the model card beside the weights up to date; one that says the same is left alone."""
-    path, text = run.folder / "model" / "README.md", model_card(run, metrics)
-    if path.parent.is_dir() and not (path.is_file() and path.read_text(encoding="utf-8") == text):
-        write_text(path, text)
+    """Bring the cards beside the weights up to date, of model and robustness; one that says the same is left alone."""
+    place = run.folder / "model"
+    if not place.is_dir():
+        return
+    cards = {"README.md": model_card(run, metrics), "ROBUSTNESS.md": robustness_card(run, metrics)}
+    for path, text in ((place / name, text) for name, text in cards.items()):
+        if not (path.is_file() and path.read_text(encoding="utf-8") == text):
+            write_text(path, text)
 
 
 def _note(path: Path, parts: Mapping[str, int]) -> None:

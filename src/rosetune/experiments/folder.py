@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -18,7 +19,7 @@ from rosetune.runs.config import LENGTH, RunConfig
 from rosetune.runs.files import read_identity, read_json
 from rosetune.runs.values import RunError, differences
 
-__all__ = ["claim_folder", "claim_study", "give_back", "holds", "make_folder", "written"]
+__all__ = ["claim_folder", "claim_study", "discard", "give_back", "holds", "make_folder", "written"]
 
 _CLAIM = ("run.json", "config.yaml", "environment.json")
 # What a run leaves behind that failed before its first checkpoint.
@@ -117,6 +118,11 @@ def give_back(folder: Path) -> None:
         for name in _TRACES:
             (folder / name).unlink(missing_ok=True)
         folder.rmdir()
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder that this call has made a run of, whole as it was before."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _not_writable(folder: Path, error: OSError) -> FolderError:

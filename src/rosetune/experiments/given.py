@@ -12,9 +12,10 @@ from rosetune.data.rows import TaskData, text_keys
 from rosetune.data.summary import shared_texts, summarise
 from rosetune.data.tables import DataError
 from rosetune.experiments.data import checked_data, further_file, load_data
-from rosetune.experiments.evaluate import evaluate_run, predict_rows, write_metrics
-from rosetune.experiments.folder import claim_folder, give_back, holds, make_folder
+from rosetune.experiments.evaluate import NOTHING_ELSE, evaluate_run, predict_rows, write_metrics
+from rosetune.experiments.folder import claim_folder, discard, give_back, holds, make_folder
 from rosetune.experiments.lock import locked
+from rosetune.experiments.measured import ask_for, note_features
 from rosetune.experiments.models import (
     is_unnamed,
     load_classifier,
@@ -24,9 +25,12 @@ from rosetune.experiments.models import (
     save_trained,
 )
 from rosetune.experiments.upgrade import bring_up_to_date
+from rosetune.robustness.classifier import CallableClassifier, as_classifier
+from rosetune.robustness.functions import FILE, import_function, is_function_name, root_of, source_hash, source_of
 from rosetune.runs.config import RunConfig
 from rosetune.runs.files import read_json
 from rosetune.runs.identity import file_hash, folder_name
+from rosetune.runs.measures import Measures
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError
@@ -47,6 +51,7 @@ def evaluate_given(config: RunConfig, report: Callable[[str], Any] = print, *, d
 
     Raises:
         RunError: the model cannot be loaded, has no trained head, or other labels than the data.
+        ValueError: a function that fails, or does not give probabilities.
         DataError: the data cannot be read.
     """
     quiet_libraries()
@@ -55,13 +60,16 @@ def evaluate_given(config: RunConfig, report: Callable[[str], Any] = print, *, d
         task=data.name, text_columns=data.text_columns, fingerprint=data.fingerprint, defaults={}
     )
     folder = config.folder(identity)
-    holds(folder, identity)
+    known = holds(folder, identity)
     make_folder(folder)
     with locked(folder):
         try:
             _evaluate(config, data, identity, folder, report)
         except Exception:
-            give_back(folder)
+            if is_function_name(config.model_name_or_path) and not known:
+                discard(folder)  # a function that fails at the hundredth text leaves no half of a run
+            else:
+                give_back(folder)
             raise
     return folder
 
@@ -70,8 +78,17 @@ def _evaluate(
     config: RunConfig, data: TaskData, identity: Mapping[str, Any], folder: Path, report: Callable[[str], Any]
 ) -> None:
     known = holds(folder, identity)  # still: another process may have come and gone
-    if not known or not (folder / "model").is_dir():
-        name = config.model_name_or_path
+    name = config.model_name_or_path
+    if is_function_name(name):
+        if not known or not (folder / "model").is_dir():
+            about = about_function(config, data, report)
+            for line in summarise(data).lines():
+                report(line)
+            claim_folder(folder, config, identity)
+            write_json(folder / "model" / FILE, about)
+    elif not known or not (folder / "model").is_dir():
+        if config.labels is not None:
+            raise RunError(f"--labels names the outputs of a function; {name} names its own (id2label of config.json)")
         tokenizer = load_tokenizer(name, config.max_length, config.normalize)
         trained, _, labels = load_trained(name)
         if trained.config.problem_type == "multi_label_classification":
@@ -85,7 +102,15 @@ def _evaluate(
         claim_folder(folder, config, identity)
         model = load_classifier(name, data.labels, tokenizer, task_type=data.task_type)
         save_trained(model, tokenizer, folder / "model")
-    evaluate_run(folder, data, config.sets, data_dir=config.data_dir, noises=config.noises, report=report)
+    evaluate_run(
+        folder,
+        data,
+        config.sets,
+        data_dir=config.data_dir,
+        noises=config.noises,
+        measures=Measures.of(config),
+        report=report,
+    )
 
 
 def evaluate_file(
@@ -95,6 +120,7 @@ def evaluate_file(
     *,
     reading: Mapping[str, Any] | None = None,
     read: LabelledFile | None = None,
+    measures: Measures = NOTHING_ELSE,
 ) -> Run:
     """Evaluate a finished run on another labelled file, as a set by the name of the file.
 
@@ -106,6 +132,7 @@ def evaluate_file(
         reading: fields of :class:`~rosetune.data.options.ReadOptions`, where the file is to be read otherwise than the
             run's own files.
         read: what :func:`~rosetune.experiments.data.further_file` has read of it already.
+        measures: what is asked for beside accuracy.
 
     Raises:
         RunError: the run is not finished, or was evaluated on another file of that name.
@@ -113,7 +140,9 @@ def evaluate_file(
     """
     finished, file = Run.open(run), Path(path).expanduser()
     config, columns = finished.config, tuple(finished.identity["text_columns"])
-    read = further_file(finished, path, reading) if read is None else read
+    asked = Measures.read(finished.folder).updated(measures)
+    asked.positive(finished.labels)
+    read = further_file(finished, path, reading, measures.group_column) if read is None else read
     for reason, count in read.left_out.items():
         report(f"{path}: {count} rows left out ({reason})")
     name = SetName.of_file(folder_name(str(file))).name
@@ -132,7 +161,9 @@ def evaluate_file(
             write_json(
                 about, {"file": str(file.resolve()), "sha256": digest, **({"reading": reading} if reading else {})}
             )
+        ask_for(finished.folder, measures)
         predict_rows(finished.folder / "model", place, {name: read.rows}, columns, finished.labels, report)
+        note_features(place, {name: read.rows}, columns, asked.group_column, read.groups)
         write_metrics(finished.folder, finished.labels)
     return Run.open(run)
 
@@ -146,6 +177,44 @@ def _seen(run: Run, rows: Dataset, path: str) -> str:
         return f"{path}: whether its texts occur in the training data is not known: {error}"
     said = shared_texts(rows, set(text_keys(train, columns)), columns, f"texts of {path}")
     return said or f"no text of {path} occurs in the training data"
+
+
+def about_function(config: RunConfig, data: TaskData, report: Callable[[str], Any]) -> dict[str, Any]:
+    """What a run's folder keeps of its function, see :func:`~rosetune.robustness.functions.read_function`.
+
+    Raises:
+        RunError: it cannot be imported, is no function, or has other labels than the data.
+    """
+    name = config.model_name_or_path
+    if not data.labels:
+        raise RunError(f"{name} gives a probability for each label, the data holds numbers: give a model with weights")
+    try:
+        source = source_of(name)
+        found = as_classifier(import_function(name), labels=config.labels or data.labels)
+    except ValueError as error:
+        raise RunError(str(error)) from error
+    if not isinstance(found, CallableClassifier):
+        raise RunError(
+            f"{name} is a {type(found).__name__}, not a function: of a pipeline or model save the weights "
+            "(pipe.save_pretrained('folder')) and give --model_name_or_path folder"
+        )
+    if config.labels is not None:
+        _check_labels(name, config.labels, data.labels)
+    first = data.clean[1][:2]
+    try:  # before anything is said or written: most of what can be wrong with a function shows at once
+        found(list(zip(*(first[column] for column in data.text_columns), strict=True)))
+    except ValueError as error:
+        raise RunError(f"{name}: {error}") from error
+    if config.labels is None:
+        report(f"{name}: its columns are taken as {', '.join(data.labels)} (--labels names them in another order)")
+    return {
+        "callable": name,
+        "outputs": list(config.labels or data.labels),
+        "labels": list(data.labels),
+        "normalize": list(config.normalize or ()),
+        "root": str(root_of(name, source)),
+        "sha256": source_hash(source),
+    }
 
 
 def _check_labels(name: str, own: tuple[str, ...], data: tuple[str, ...]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from rosetune._files import replacing
 from rosetune.experiments.loading import config_of, load, model_options, skeleton
 from rosetune.robustness.evaluation import input_names, longest_input
+from rosetune.robustness.functions import read_function
 from rosetune.robustness.normalization import normalizing, read_steps
 from rosetune.runs.values import RunError
 
@@ -246,6 +247,12 @@ def _fitted(name: str, tokenizer: Any, model: Any) -> Any:
 
 def _trained_source(run: str | os.PathLike[str]) -> str:
     folder = Path(run).expanduser()
+    about = read_function(folder)
+    if about is not None:
+        raise RunError(
+            f"{run} is the function {about['callable']}, which has no weights to look at: evaluate, attack, compare, "
+            "predict and report work on it"
+        )
     if folder.is_dir() and not any((part / "config.json").is_file() for part in (folder, folder / "model")):
         raise RunError(f"{run} holds no trained model (no model/config.json): give the folder of a finished run")
     return os.fspath(run)

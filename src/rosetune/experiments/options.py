@@ -16,10 +16,10 @@ __all__ = ["make_config", "merged_layers", "parse_training", "training_help"]
 # What a layer below says of its own files means nothing to a named task.
 _OF_OWN_DATA = (
     *("text_columns", "label_column", "validation_file", "test_file"),
-    *("task_type", "encoding", "delimiter", "drop_empty", "drop_unlabelled"),
+    *("task_type", "encoding", "delimiter", "drop_empty", "drop_unlabelled", "group_column", "positive_label"),
 )
 Parse = Callable[[Mapping[str, Any], Sequence[str]], dict[str, Any]]
-_AXES = {"objective": "cross_entropy", "update_mask": None, "augmentation": None}
+_AXES = {"objective": "cross_entropy", "update_mask": None, "augmentation": None, "averaging": None}
 
 
 def make_config(
@@ -132,7 +132,7 @@ def merged_layers(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         if layer.get("model_kwargs") is not None:
             given_here = as_mapping("model_kwargs", layer["model_kwargs"])
             layer["model_kwargs"] = {**(merged.get("model_kwargs") or {}), **given_here}
-        layer |= {axis: None for axis in ("update_mask", "augmentation") if layer.get(axis) == "none"}
+        layer |= {axis: None for axis in ("update_mask", "augmentation", "averaging") if layer.get(axis) == "none"}
         for axis, default in _AXES.items():
             kwargs = f"{axis}_kwargs"
             if axis in layer and layer[axis] != merged.get(axis, default):

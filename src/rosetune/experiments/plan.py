@@ -15,7 +15,7 @@ from rosetune.runs.values import RunError
 __all__ = ["AXES", "Options", "Part", "Plan", "Selection", "nested", "reference"]
 
 Options = dict[str, Any]
-AXES = ("objective_kwargs", "update_mask_kwargs", "augmentation_kwargs")
+AXES = ("objective_kwargs", "update_mask_kwargs", "augmentation_kwargs", "averaging_kwargs")
 
 
 @dataclass(frozen=True)

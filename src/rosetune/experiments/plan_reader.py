@@ -35,6 +35,7 @@ _ELSEWHERE = {
     "task": "it stands under tasks",
     "model_name_or_path": "it stands under models",
     "given": "a plan trains",
+    "labels": "a plan trains",
 }
 
 
@@ -335,13 +336,16 @@ class _Reader:
 def _attack_values(options: Mapping[str, Any]) -> Options:
     """As the command line reads them: names with commas, ``all`` rows, no (``none``) budget."""
     values = dict(options)
-    for name in ("attack", "protected"):
+    for name in ("attack", "noises", "protected"):
         if isinstance(values.get(name), str):
-            values[name] = [part.strip() for part in values[name].split(",")] if name == "attack" else [values[name]]
-        if name in values:
+            values[name] = (
+                [values[name]] if name == "protected" else [part.strip() for part in values[name].split(",")]
+            )
+        if values.get(name) is not None:
             values[name] = tuple(values[name])
     for name, word in (("examples", "all"), ("budget", "none")):
         values |= {name: None} if values.get(name) == word else {}
-    if values.get("column") is not None:
-        values["column"] = str(values["column"])
+    for name in ("column", "attack_class", "target_class"):  # YAML reads 1 as a number
+        if values.get(name) is not None:
+            values[name] = str(values[name])
     return values

@@ -16,7 +16,7 @@ from rosetune.data.assemble import obvious_texts
 from rosetune.data.inputs import read_columns, read_inputs, split_lines
 from rosetune.data.rows import make_dataset
 from rosetune.data.tables import DataError, names_of
-from rosetune.experiments.lengths import Cut, cut_texts
+from rosetune.experiments.lengths import Cut
 from rosetune.experiments.quick import check_model
 from rosetune.runs.files import read_identity
 from rosetune.runs.values import RunError, names
@@ -95,21 +95,22 @@ def predict_texts(
     if not len(dataset):
         return Predictions([], columns)
     # After the texts: what is wrong with these is said before torch is loaded.
-    from rosetune.experiments.models import is_unnamed, load_trained, quiet_libraries
-    from rosetune.robustness.evaluation import default_length, predict
+    from rosetune.experiments.models import is_unnamed, quiet_libraries
+    from rosetune.experiments.opened import open_model
 
     quiet_libraries()
-    classifier, tokenizer, labels = load_trained(model)
+    opened = open_model(model)
+    labels = opened.labels
     if is_unnamed(labels):
         say(f"{model} does not name its labels: they are shown as {labels[0]} to {labels[-1]}")
-    cut = cut_texts(tokenizer, dataset, columns, default_length(classifier, tokenizer))
+    cut = opened.cut(dataset, columns)
     if cut is not None:
         say(_said_of(cut, columns))
     with progress("predicting") as bar:
-        logits = predict(classifier, tokenizer, dataset, columns, batch_size=batch_size, progress=bar)
+        logits = opened.logits(dataset, columns, bar, batch_size)
     if not np.isfinite(logits).all():
         raise RunError(f"{model} gives logits that are not finite: a diverged model")
-    told = _told(logits, labels, classifier.config.problem_type == "multi_label_classification")
+    told = _told(logits, labels, opened.multi_label)
     kept = kept or {column: dataset[column][:] for column in columns}
     called = _called(kept, {*told[0], "probabilities"}, say)
     rows = zip(*kept.values(), strict=True)

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rosetune.data.tasks import find_task
+from rosetune.robustness.functions import is_function_name, source_of
 from rosetune.runs.config import RUN_OPTIONS, RunConfig
 from rosetune.runs.files import read_fingerprints, read_json
+from rosetune.runs.measures import Measures, read_features
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError, as_mapping
 
@@ -120,15 +122,25 @@ def check_paths(config: RunConfig) -> None:
         value = getattr(config, option)
         if value is not None and not Path(value).expanduser().exists():
             raise RunError(f"there is no file or folder {value}: correct --{option}")
-    check_model(config.model_name_or_path)
+    check_model(config.model_name_or_path, given=config.given)
 
 
-def check_model(model: str) -> None:
+def check_model(model: str, *, given: bool = False) -> None:
     """What looks like the path of a model.
 
+    Args:
+        given: whether it is taken as it is, without training, and may be a function.
+
     Raises:
-        RunError: it is not there.
+        RunError: it is not there, or a function where there must be weights.
     """
+    if is_function_name(model):
+        if not given:
+            raise RunError(
+                f"{model} is a function, which has no weights: `rosetune evaluate --model_name_or_path {model} "
+                "--task TASK` makes a run of it, on which attack, compare and predict work"
+            )
+        source_of(model)
     if (model.startswith((".", "/", "~")) or model.count("/") > 1) and not Path(model).expanduser().is_dir():
         raise RunError(f"there is no folder {model}: give a folder with a saved model, or a hub id such as user/model")
 
@@ -181,6 +193,10 @@ def finished_as(folder: Path, identity: Mapping[str, Any], config: RunConfig, da
     if missing or read_json(folder / "run.json", "choose another --output_dir") != identity:
         return False
     # A call that was killed when it had predicted more sets has not counted them.
+    asked, known = Measures.of(config), Measures.read(folder)
+    groups = read_features(place).get("clean", {}).get("groups", {}) if asked.group_column else {}
+    if known.updated(asked) != known or (asked.group_column and asked.group_column not in groups):
+        return False
     counted = {path.stem for path in place.glob("*.jsonl")} == {*Run.open(folder).metrics["sets"]}
     return counted and _same_advglue(config, data, read_fingerprints(place))
 

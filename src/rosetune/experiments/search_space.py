@@ -32,7 +32,7 @@ _RANGE = re.compile(rf"(log:)?({_NUMBER}):({_NUMBER})(?::({_NUMBER}))?")
 _OWN = ("model_name_or_path", "max_length")  # of a run's options, what may differ between trials
 # What a trial must share with every other: its budget, and where it is written.
 _SHARED = ("max_steps", "num_train_epochs", "seed", "data_seed", "do_train", "do_eval", "do_predict")
-_AXES = {f"{axis}_kwargs": axis for axis in ("objective", "update_mask", "augmentation")}
+_AXES = {f"{axis}_kwargs": axis for axis in ("objective", "update_mask", "augmentation", "averaging")}
 _PAIR = ("update_mask_kwargs.upper.first", "update_mask_kwargs.upper.second")
 
 
@@ -189,9 +189,11 @@ def _method_options(axis: str, config: RunConfig) -> tuple[str, ...]:
     import inspect
 
     from rosetune.augmentation import AUGMENTATIONS
+    from rosetune.averaging import AVERAGINGS
     from rosetune.methods import OBJECTIVES, UPDATE_MASKS
 
-    tables = {"objective": OBJECTIVES, "update_mask": UPDATE_MASKS, "augmentation": AUGMENTATIONS}
+    tables = {"objective": OBJECTIVES, "update_mask": UPDATE_MASKS}
+    tables |= {"augmentation": AUGMENTATIONS, "averaging": AVERAGINGS}
     method = tables[axis].get(_method(axis, config) or "")
     return () if method is None else tuple(inspect.signature(method).parameters)
 

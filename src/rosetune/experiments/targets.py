@@ -6,6 +6,7 @@ from typing import Any
 from rosetune.data.sources import TaskData
 from rosetune.data.split import shuffled
 from rosetune.experiments.data import checked_data, config_now
+from rosetune.robustness.attacks.additions import benign_words
 from rosetune.robustness.attacks.driver import Row
 from rosetune.robustness.noise_families import NOISES
 from rosetune.robustness.sets import evaluation_sets
@@ -24,14 +25,17 @@ def find_targets(
     seed: int,
     column: str | None,
     moved: Mapping[str, str | None],
+    attack_class: str | None = None,
+    target_class: str | None = None,
 ) -> list["Target"]:
     """The targets, each run once; data that several share is loaded once.
 
     Args:
         moved: where data lies now, by the options' names; None where it has not moved.
+        attack_class, target_class: names of labels, see :class:`Target`.
 
     Raises:
-        RunError: a run that is not finished, or whose data has changed; a set or column that it has not.
+        RunError: a run that is not finished, or whose data has changed; a set, column or label that it has not.
         DataError: data cannot be read.
     """
     loaded: dict[str, TaskData] = {}
@@ -44,14 +48,16 @@ def find_targets(
         if set_name not in sets:
             raise RunError(f"{run} has no evaluation set {set_name!r}; of its kind there are {', '.join(sets)}")
         part = attacked_column(column, data.text_columns)
-        targets.append(Target(run, data, sets[set_name].dataset, examples, seed, part))
+        aim = [None if label is None else _label(run, data.labels, label) for label in (attack_class, target_class)]
+        targets.append(Target(run, data, sets[set_name].dataset, examples, seed, part, *aim))
     return targets
 
 
 class Target:
     """A run, with the rows of an evaluation set in an order that depends on seed and ids alone.
 
-    The first 100 rows are thus among the first 200. Rows without a label are left out.
+    The first 100 rows are thus among the first 200. Rows without a label are left out, and so are those of other
+    classes than the one that is attacked, and those that have the label that is to be reached.
 
     Args:
         run: a finished one.
@@ -60,25 +66,43 @@ class Target:
         examples: number of rows to attack; None: all.
         seed: of the order.
         column: number of the text column that is attacked, from 0.
+        attacked: index of the label whose rows are attacked; None: of any.
+        aim: index of the label that is to be reached; None: any but the right one.
 
     Attributes:
         wanted: number of rows to attack.
-        unlabelled, total: rows that are left out, and all rows of the set.
+        unlabelled, total: rows without a label, and all rows of the set.
+        not_attacked: rows with a label that are left out for it.
 
     Raises:
         RunError: no row has a label.
     """
 
-    def __init__(self, run: Run, data: TaskData, dataset: Any, examples: int | None, seed: int, column: int) -> None:
+    def __init__(
+        self,
+        run: Run,
+        data: TaskData,
+        dataset: Any,
+        examples: int | None,
+        seed: int,
+        column: int,
+        attacked: int | None = None,
+        aim: int | None = None,
+    ) -> None:
         self.run, self.data, self.column, self._dataset = run, data, column, dataset
+        self.attacked, self.aim = attacked, aim
         self._ids: list[str] = dataset["id"][:]
         golds: list[int | None] = dataset["label"][:]
         labelled = [i for i, gold in enumerate(golds) if gold not in (None, -1)]
-        place: dict[tuple[str, ...], int] = {(self._ids[i],): i for i in labelled}
-        if not place:
+        if not labelled:
             raise RunError(f"{run}: no row of the set has a label that a model could get right: choose another --set")
+        kept = [i for i in labelled if golds[i] != aim and attacked in (None, golds[i])]
+        if not kept:
+            raise RunError(f"{run}: the set has no row of the class that is to be attacked: choose another --set")
+        place: dict[tuple[str, ...], int] = {(self._ids[i],): i for i in kept}
         self._order = [place[key] for key in shuffled([*place], seed)]
-        self.total, self.unlabelled = len(self._ids), len(self._ids) - len(place)
+        self.total, self.unlabelled = len(self._ids), len(self._ids) - len(labelled)
+        self.not_attacked = len(labelled) - len(kept)
         self.wanted = len(place) if examples is None else min(examples, len(place))
 
     @property
@@ -92,6 +116,28 @@ class Target:
         part = self._dataset[chosen]  # of a large set, only these are decoded
         texts = zip(*(part[column] for column in self.data.text_columns), strict=True)
         return [Row(*row) for row in zip(part["id"], texts, part["label"], strict=True)]
+
+    def words(self, seed: int) -> dict[int, tuple[str, ...]]:
+        """By the label of a row the words of training texts that speak for the label to be reached, or for any other.
+
+        Args:
+            seed: see :func:`~rosetune.robustness.attacks.additions.benign_words`.
+
+        Raises:
+            RunError: no word does.
+        """
+        train = self.data.splits["train"]
+        texts, golds = train[self.data.text_columns[self.column]][:], train["label"][:]
+        known = [(text, gold) for text, gold in zip(texts, golds, strict=True) if gold not in (None, -1)]
+        rows = range(len(self.data.labels)) if self.attacked is None else (self.attacked,)
+        found = {}
+        for label in (label for label in rows if label != self.aim):
+            benign = [gold == self.aim if self.aim is not None else gold != label for _, gold in known]
+            try:
+                found[label] = benign_words((text for text, _ in known), benign, seed=seed)
+            except ValueError as error:
+                raise RunError(f"{self.run}: {error}") from error
+        return found
 
     def originals(self) -> dict[str, str]:
         """What each row stems from, where the set knows."""
@@ -109,6 +155,12 @@ def _data_of(run: Run, moved: Mapping[str, str | None], loaded: dict[str, TaskDa
     if run.labels != data.labels:
         raise RunError(f"the model of {run} tells apart {', '.join(run.labels)}, the data {', '.join(data.labels)}")
     return config, data
+
+
+def _label(run: Run, labels: Sequence[str], name: str) -> int:
+    if name not in labels:
+        raise RunError(f"{run} has no label {name!r}: give one of {', '.join(labels)}")
+    return labels.index(name)
 
 
 def attacked_column(named: str | None, columns: Sequence[str]) -> int:

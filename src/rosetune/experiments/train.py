@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from rosetune._torch import is_main_process
+from rosetune.arguments import build_averaging
+from rosetune.averaging import Averaging
 from rosetune.data.rows import TaskData
+from rosetune.experiments.average import average_finished, without_averaging
 from rosetune.experiments.checkpoints import newest_checkpoint, remove_checkpoints
 from rosetune.experiments.data import load_data
 from rosetune.experiments.evaluate import evaluate_run
@@ -16,6 +19,7 @@ from rosetune.experiments.models import quiet_libraries
 from rosetune.experiments.training import Training, training_arguments, training_defaults
 from rosetune.robustness.sets import evaluation_sets
 from rosetune.runs.config import RunConfig
+from rosetune.runs.measures import Measures
 
 __all__ = ["is_main_process", "run_all", "train_run"]
 
@@ -35,7 +39,8 @@ def train_run(
     Files: ``run.json`` (the identity), ``config.yaml``, ``environment.json``, ``log.jsonl`` (as it goes),
     ``checkpoint-*`` while it trains, ``mask_trace.npz`` (where the mask records one), ``timing.json``, ``model/``,
     ``predictions/<set>.jsonl`` and ``metrics.json``, written last: its presence means done. Checkpoints of a trained
-    run are deleted unless ``save_total_limit`` is given.
+    run are deleted unless ``save_total_limit`` is given. A run with an averaging that acts after training takes the
+    weights of the one without, which is found by its identity or trained first, and notes it in ``averaging.json``.
 
     Args:
         report: takes a line of text for the person who waits.
@@ -54,13 +59,7 @@ def train_run(
     quiet_libraries()
     args = training_arguments(config)
     data = load_data(config) if data is None else data
-    identity = config.identity(
-        task=data.name,
-        text_columns=data.text_columns,
-        fingerprint=data.fingerprint,
-        defaults=training_defaults(),
-        processes=args.world_size * max(1, args.n_gpu),
-    )
+    identity = _identity(config, data, args)
     folder = config.folder(identity)
     args.output_dir = str(folder)
     say: Report = report if is_main_process() else lambda line: None
@@ -74,19 +73,47 @@ def train_run(
     finished = holds(folder, identity) and (folder / "metrics.json").is_file()
     if not is_main_process():
         if not finished and not (folder / "model").is_dir():
-            _train(config, data, args, identity, say)
+            _make(config, data, args, identity, say)
         return folder
     make_folder(folder)
     with written(folder), locked(folder):
         holds(folder, identity)  # still: another process may have come and gone
         if not finished and not (folder / "model").is_dir():
-            _train(config, data, args, identity, say)
+            _make(config, data, args, identity, say)
         if not finished and "save_total_limit" not in config.training:
             remove_checkpoints(folder)
-        added = evaluate_run(folder, data, config.sets, data_dir=config.data_dir, noises=config.noises, report=say)
+        added = evaluate_run(
+            folder,
+            data,
+            config.sets,
+            data_dir=config.data_dir,
+            noises=config.noises,
+            measures=Measures.of(config),
+            report=say,
+        )
     if finished:
         say(f"{folder} is finished; " + (f"evaluated {', '.join(added)}" if added else "nothing to do"))
     return folder
+
+
+def _identity(config: RunConfig, data: TaskData, args: Any) -> dict[str, Any]:
+    return config.identity(
+        task=data.name,
+        text_columns=data.text_columns,
+        fingerprint=data.fingerprint,
+        defaults=training_defaults(),
+        processes=args.world_size * max(1, args.n_gpu),
+    )
+
+
+def _make(config: RunConfig, data: TaskData, args: Any, identity: Mapping[str, Any], say: Report) -> None:
+    """Train, or average what is trained."""
+    averaging: Averaging | None = build_averaging(args)
+    if averaging is None or not averaging.after_training:
+        _train(config, data, args, identity, say)
+        return
+    of_source = _identity(without_averaging(config, averaging), data, args)
+    average_finished(config, data, averaging, (identity, of_source), Path(args.output_dir), train_run, say)
 
 
 def _train(config: RunConfig, data: TaskData, args: Any, identity: Mapping[str, Any], say: Report) -> None:

@@ -13,7 +13,7 @@ from transformers import DataCollatorWithPadding, PrinterCallback, ProgressCallb
 
 from rosetune._files import write_json, write_json_lines
 from rosetune._torch import world_size
-from rosetune.arguments import build_augmentation
+from rosetune.arguments import build_augmentation, build_averaging
 from rosetune.augmentation import AugmentedDataset
 from rosetune.data.adversarial import add_adversarial_rows
 from rosetune.data.altered import flip_labels, rare_labels
@@ -21,12 +21,14 @@ from rosetune.data.rows import TaskData, shuffled_subset, take, text_keys
 from rosetune.data.split import shuffled
 from rosetune.data.summary import summarise
 from rosetune.data.tasks import find_task
+from rosetune.experiments.average import check_averaging
 from rosetune.experiments.callbacks import LogFile, LogWithCheckpoint, Progress, StepTimer, log_lines
 from rosetune.experiments.errors import reworded
 from rosetune.experiments.lengths import cut_texts
 from rosetune.experiments.models import load_classifier, load_tokenizer, save_trained
 from rosetune.experiments.quick import check_length
 from rosetune.methods import TracedMask
+from rosetune.methods._layers import freeze_below
 from rosetune.robustness.metrics import classification_metrics, regression_metrics
 from rosetune.runs.config import RUN_DEFAULTS, RunConfig
 from rosetune.runs.values import RunError, as_mapping
@@ -84,6 +86,7 @@ def training_arguments(config: RunConfig) -> RobustTrainingArguments:
     with reworded(Exception):
         args = RobustTrainingArguments(**{**defaults, **given, "output_dir": given.get("output_dir", "runs")})
     _check_numbers(args)
+    check_averaging(config, build_averaging(args))
     if world_size() > args.world_size:  # as transformers has it of torchrun on a machine without a GPU
         raise RunError(
             f"{world_size()} processes were started, but each would train by itself: give --use_cpu true, or start one"
@@ -143,13 +146,7 @@ class Training:
         self._timer, self._log = StepTimer(), LogFile(Path(str(args.output_dir)) / "log.jsonl")
         with reworded(RuntimeError):
             self.trainer = RobustTrainer(
-                model_init=lambda: load_classifier(
-                    config.model_name_or_path,
-                    data.labels,
-                    tokenizer,
-                    task_type=data.task_type,
-                    model_kwargs=config.model_kwargs,
-                ),
+                model_init=lambda: _model(config, data, tokenizer),
                 args=args,
                 train_dataset=encoded,
                 eval_dataset=None if held_out is None else _encode(held_out, data.text_columns, tokenizer),
@@ -233,6 +230,20 @@ def _training_rows(config: RunConfig, data: TaskData, seed: int) -> tuple[Datase
             "one side: give another share, or more data"
         )
     return take(train, parts[False]), take(train, parts[True])
+
+
+def _model(config: RunConfig, data: TaskData, tokenizer: Any) -> Any:
+    """What is trained, with those weights frozen that are to stay."""
+    model = load_classifier(
+        config.model_name_or_path,
+        data.labels,
+        tokenizer,
+        task_type=data.task_type,
+        model_kwargs=config.model_kwargs,
+    )
+    if config.trained_layers is not None:
+        freeze_below(model, config.trained_layers)
+    return model
 
 
 def _follow_length(args: RobustTrainingArguments, given: dict[str, Any], rows: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from rosetune.methods._contracts import (
     ChoosingMask,
+    DenseMask,
     Objective,
     ObjectiveOutput,
     ObservingMask,
@@ -24,6 +25,8 @@ from rosetune.methods.child_tuning import ChildTuning
 from rosetune.methods.controls import LayerNormOnly, RandomMask, StaticMask, UniformMask
 from rosetune.methods.cross_entropy import CrossEntropy
 from rosetune.methods.freelb import FreeLB
+from rosetune.methods.latent_adversarial import LatentAdversarial
+from rosetune.methods.magma import Magma, RandomStep
 from rosetune.methods.match_tuning import MatchTuning
 from rosetune.methods.noise_consistency import NoiseConsistency
 from rosetune.methods.r3f import R3F
@@ -37,6 +40,7 @@ __all__ = [
     "OBJECTIVES",
     "UPDATE_MASKS",
     "ChoosingMask",
+    "DenseMask",
     "Objective",
     "ObjectiveOutput",
     "ObservingMask",
@@ -58,11 +62,14 @@ OBJECTIVES: dict[str, type] = {
     "match_tuning": MatchTuning,
     "r3f": R3F,
     "noise_consistency": NoiseConsistency,
+    "latent_adversarial": LatentAdversarial,
 }
 
 UPDATE_MASKS: dict[str, type] = {
     "rose": Rose,
     "child_tuning": ChildTuning,
+    "magma": Magma,
+    "random_step": RandomStep,
     "random": RandomMask,
     "static": StaticMask,
     "replay": ReplayedMask,

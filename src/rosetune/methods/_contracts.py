@@ -142,6 +142,20 @@ class UpdateMask(Protocol):
 
 
 @runtime_checkable
+class DenseMask(UpdateMask, Protocol):
+    """An update mask that takes a share of AdamW's own step (Magma): the moments see every gradient in full.
+
+    Its multipliers are numbers M, one a tensor, and theta becomes theta + M (theta' - theta), where theta' is what
+    AdamW would have made of it, with its weight decay.
+
+    Attributes:
+        dense_moments: True.
+    """
+
+    dense_moments: bool
+
+
+@runtime_checkable
 class ObservingMask(UpdateMask, Protocol):
     """An update mask that holds what it observed until the step comes (ROSE), and may have to forget it."""
 

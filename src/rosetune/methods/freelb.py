@@ -26,7 +26,7 @@ from rosetune.methods._perturbation import (
 from rosetune.methods._task_loss import TaskLoss, scored_tokens, split_labels
 from rosetune.methods.cross_entropy import CrossEntropy
 
-VARIANTS = ("fairseq", "huggingface")
+VARIANTS = ("fairseq", "huggingface", "++")
 
 
 @dataclass
@@ -59,7 +59,8 @@ class FreeLB(TaskLoss):
             projected.
         norm: that of the start, the ascent and the projection, "l2" or "linf".
         variant: what ``steps`` counts. "fairseq": ascent steps, K = 1 + steps; "huggingface": passes, K = steps. The
-            last pass is not followed by an ascent in either.
+            last pass is not followed by an ascent in either. "++" (FreeLB++): as "huggingface", and there is no
+            projection, so that many steps lead far: max_norm must be None.
         sync_dropout: all passes of a micro-batch have the same dropout.
         start_step: so many optimizer steps at the beginning are plain cross-entropy, for models where the ascent
             from the very start diverges (adv_begin_iter of the published code).
@@ -70,6 +71,8 @@ class FreeLB(TaskLoss):
 
     Reference:
         Zhu et al., FreeLB: Enhanced Adversarial Training for Natural Language Understanding, ICLR 2020, Algorithm 1.
+        Li et al., Searching for an Effective Defender, EMNLP 2021 (FreeLB++; its paper was not at hand, its code was:
+        RockyLzy/TextDefender).
 
     Cost:
         K forward and backward passes; memory of one, with delta, its gradient and, from the second pass on, a copy of
@@ -92,7 +95,7 @@ class FreeLB(TaskLoss):
     init_magnitude: float = 0.2
     max_norm: float | None = 0.2
     norm: Literal["l2", "linf"] = "l2"
-    variant: Literal["fairseq", "huggingface"] = "fairseq"
+    variant: Literal["fairseq", "huggingface", "++"] = "fairseq"
     sync_dropout: bool = True
     start_step: int = 0
 
@@ -102,6 +105,10 @@ class FreeLB(TaskLoss):
         one_of("variant", self.variant, VARIANTS)
         number("adv_lr", self.adv_lr)
         number("init_magnitude", self.init_magnitude)
+        if self.variant == "++" and self.max_norm is not None:
+            raise ValueError(
+                f"max_norm must be None (null) in the variant '++', which has no bound: {self.max_norm!r}"
+            )
         if self.max_norm is not None:  # None: no limit
             number("max_norm", self.max_norm, positive=True)
         self.steps = whole("steps", self.steps, 0 if self.variant == "fairseq" else 1)

@@ -21,6 +21,7 @@ _GROUPS: tuple[tuple[str, ...], ...] = (
     ("task", "text_columns", "label_column", "model_name_or_path", "model_kwargs", "max_length"),
     ("objective", "objective_kwargs"),
     ("update_mask", "update_mask_kwargs"),
+    ("trained_layers",),
 )
 # Then the Trainer's, these before the others.
 _TRAINING = (
@@ -60,7 +61,7 @@ def load_recipe(name: str) -> dict[str, Any]:
 
 
 def method_axes(method: str) -> dict[str, Any] | None:
-    """Objective and update mask of a method with the options that all its recipes share; None for an unknown name."""
+    """What makes a method, as far as its recipes share it: objective, mask, frozen layers; None for another name."""
     if method not in _methods():
         return None
     shared = _tree(_read(method), (_SHARED,))

@@ -10,24 +10,32 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 
-from rosetune.report.console import Grid, interval_cell, percent, print_grid, set_title
+from rosetune.report.console import Grid, difference_cell, interval_cell, percent, print_grid, set_title, share_cell
+from rosetune.robustness.attacks.changed_words import AT_MOST
+from rosetune.robustness.attacks.recipes import ADDS_WORDS
 from rosetune.robustness.attacks.summary import Transferred
 from rosetune.robustness.attacks.text import Text as Words
 from rosetune.runs.attacked import Attacked, transferred
+from rosetune.runs.changed import differences_at_words
 from rosetune.runs.compare import common_success
 from rosetune.runs.run import Run
 
 __all__ = [
     "TRIED_ON_THE_OTHER",
+    "UPPER_BOUND",
     "attack_grid",
+    "class_grid",
     "example_lines",
     "fooled_share",
     "print_attacks",
     "success_grid",
     "transfer_grid",
+    "words_differences_grid",
+    "words_grid",
 ]
 
 SHOWN = 3  # adversarial examples
+CLASSES = 6  # more are in the JSON
 AROUND = 60  # characters of unchanged text beside a change
 _LACKS = {
     "pwws": "its check of the part of speech, and its swap of named entities.",
@@ -35,6 +43,10 @@ _LACKS = {
     "textfooler": "its checks of the part of speech and of the similarity of the sentences, and neighbours that are "
     "not in the file. Its success rate is not comparable with published ones.",
 }
+_ADDED = (
+    "What {} adds leaves the text as it is. Nobody has judged that it still means what it did: harmless words do not "
+    "undo spam, but a word of praise behind a bad review may turn what it says."
+)
 _EXPLAINED = "success, queries (mean): of the rows that the model gets right; words: share that a success changed."
 _TRANSFER = (
     "Left: the run they were found on; above: the run they are tried on. % fooled, of so many whose unchanged text it "
@@ -45,6 +57,9 @@ TRIED_ON_THE_OTHER = (
     "unchanged text right (-: `rosetune attack A B` has not tried). Where few are found on a model, but those found "
     "on the other fool it, the search stalled on its confidence: that is no robustness."
 )
+UPPER_BOUND = (
+    "Upper bounds: the searches are greedy, and another one may need fewer words. 10%: of the words of the text."
+)
 _FLAT = "A search by confidence stalls on a model whose confidence is merely flat, robust or not"
 _OTHERS = "then few examples are found on it, but those found on others fool it."
 _ALONE = "name a second run in the same call to see what fooled the one tried on the other."
@@ -54,8 +69,14 @@ def print_attacks(out: Console, attacked: Attacked) -> None:
     """Tables of all attacks and of the transfer, what they lack, and a few adversarial examples."""
     print_grid(out, attack_grid(attacked))
     out.print(Text(_EXPLAINED))
-    for line in _vain(attacked):
+    out.print()
+    print_grid(out, words_grid(attacked))
+    for line in (*_left_out(attacked), *_vain(attacked)):
         out.print(Text(line))
+    by_class = class_grid(attacked)
+    if by_class.rows:
+        out.print()
+        print_grid(out, by_class)
     if attacked.transfer:
         out.print()
         print_grid(out, transfer_grid(attacked.transfer))
@@ -64,6 +85,9 @@ def print_attacks(out: Console, attacked: Attacked) -> None:
     for name in attacked.attacks:
         if name in _LACKS:
             out.print(Text(f"Of the paper's {name} this lacks {_LACKS[name]}"))
+    added = [name for name in attacked.attacks if name in ADDS_WORDS]
+    if added:
+        out.print(Text(_ADDED.format(" or ".join(added))))
     examples = [*islice(example_lines(attacked), SHOWN)]
     if examples:
         out.print(Text("\nAdversarial examples, [word -> what stands there instead]"))
@@ -76,7 +100,9 @@ def attack_grid(attacked: Attacked) -> Grid:
     """A line for every attack, or where there are several runs, for every run under every attack."""
     budget = "without a budget" if attacked.budget is None else f"at most {attacked.budget} queries a row"
     names = _short_names([*attacked.figures])
-    title = f"Attacks on {set_title(attacked.set)}, {budget}"
+    rows = "" if attacked.attack_class is None else f", rows of {escape(attacked.attack_class)} only"
+    aim = "" if attacked.target_class is None else f", to be taken for {escape(attacked.target_class)}"
+    title = f"Attacks on {set_title(attacked.set)}{rows}{aim}, {budget}"
     title = title if len(names) > 1 else f"{names[next(iter(names))]}: {title[0].lower()}{title[1:]}"
     shares = ("under attack %\n[95%]", "success %\n[95%]")
     grid = Grid(title, ("attack", "n", "before %", *shares, "queries", "words %"))
@@ -92,6 +118,70 @@ def attack_grid(attacked: Attacked) -> Grid:
             queries = "-" if f["mean_queries"] is None else f"{f['mean_queries']:.0f}"
             cells = (percent(f["clean_accuracy"]), under, success, queries, percent(f["mean_share_changed"]))
             grid.rows.append((escape(f"  {name}" if len(names) > 1 else attack), str(f["n"]), *cells))
+    return grid
+
+
+def class_grid(attacked: Attacked) -> Grid:
+    """Success by class, of so many rows that the model gets right; no lines where one class alone was attacked."""
+    found = {
+        (attack, run): attacked.figures[run][attack].get("by_class", {})
+        for attack in attacked.attacks
+        for run in attacked.figures
+    }
+    labels = list(dict.fromkeys(label for classes in found.values() for label in classes))
+    grid = Grid("Success by class, % [95%] of the rows that it gets right", ("attack", *map(escape, labels)))
+    if not 1 < len(labels) <= CLASSES:
+        return grid
+    names = _short_names([*attacked.figures])
+    for (attack, run), classes in found.items():
+        named = f"{attack}, {names[run]}" if len(names) > 1 else attack
+        grid.rows.append((escape(named), *(_success(classes.get(label)) for label in labels)))
+    return grid
+
+
+def _success(figures: Mapping[str, Any] | None) -> str:
+    if figures is None or figures["attack_success_rate"] is None:
+        return "- of 0"
+    ends = (figures[f"attack_success_rate{end}"] for end in ("", "_low", "_high"))
+    return f"{interval_cell(*ends)}\nof {figures['attacked']}"
+
+
+def _left_out(attacked: Attacked) -> Iterator[str]:
+    """Rows of other classes than the one that was attacked."""
+    names = _short_names([*attacked.figures])
+    for run, recipes in attacked.figures.items():
+        left = next(iter(recipes.values())).get("not_attacked", 0)
+        if left:
+            yield f"{names[run]}: {left} rows of other classes were not attacked, and are not in these figures."
+def words_grid(attacked: Attacked) -> Grid:
+    """What accuracy is left after at most so many changed words, of every attack on every run."""
+    names = _short_names([*attacked.figures])
+    columns = ("attack", *(f"{limit} %" if limit.isdigit() else limit for limit in AT_MOST), "any %")
+    grid = Grid("Accuracy after at most so many changed words [95%]", columns, caption=UPPER_BOUND)
+    for attack in attacked.attacks:
+        if len(names) > 1:
+            grid.rows.append((escape(attack), *("" for _ in columns[1:])))
+        for run, name in names.items():
+            f = attacked.figures[run][attack]
+            cells = [share_cell(f["at_most_words"][limit]) for limit in AT_MOST]
+            under = [f[f"accuracy_under_attack{end}"] for end in ("", "_low", "_high")]
+            grid.rows.append((escape(f"  {name}" if len(names) > 1 else attack), *cells, interval_cell(*under)))
+    return grid
+
+
+def words_differences_grid(a: Sequence[Run], b: Sequence[Run], titles: Mapping[str, str]) -> Grid:
+    """Accuracy of two groups of runs under each attack, by the largest number of words that it changed.
+
+    Args:
+        titles: of the attacks, by the names of their sets.
+    """
+    columns = ("", "A %", "B %", "B - A [95%]")
+    grid = Grid("Accuracy after at most so many changed words", columns, caption=UPPER_BOUND)
+    for name, title in titles.items():
+        grid.rows.append((escape(title), "", "", ""))
+        for limit, d in differences_at_words(a, b, name).items():
+            said = f"  {limit} word{'' if limit == '1' else 's'}" if str(limit).isdigit() else f"  {limit}"
+            grid.rows.append((said, percent(d.a.value), percent(d.b.value), difference_cell(d)))
     return grid
 
 

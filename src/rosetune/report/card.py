@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rosetune.report.markdown import code, escaped
 from rosetune.robustness.attacks.summary import summary
+from rosetune.robustness.functions import is_function_name
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 
@@ -50,7 +51,7 @@ def model_card(run: Run, metrics: Mapping[str, Any]) -> str:
     head = ModelCardData(
         model_name=name,
         base_model=base if on_hub else None,
-        library_name="transformers",
+        library_name=None if is_function_name(base) else "transformers",
         pipeline_tag="text-classification",
         tags=["robust-fine-tuning", "rosetune", run.method],
         eval_results=None if run.config.held_out is not None else results or None,
@@ -59,6 +60,7 @@ def model_card(run: Run, metrics: Mapping[str, Any]) -> str:
         f"---\n{head.to_yaml()}\n---\n",
         f"# {escaped(run.method)} on {escaped(run.task)}\n",
         _what(run, metrics["labels"]),
+        "How it holds on perturbed texts, and what was not tested: see [the robustness card](ROBUSTNESS.md).\n",
         "## Evaluation\n",
         *_table(metrics["sets"]),
         *_attack_table(attacks),
@@ -93,6 +95,12 @@ def _what(run: Run, labels: list[str]) -> str:
         if run.config.given
         else f"fine-tuned by {escaped(run.method)}, seed {run.seed}"
     )
+    if is_function_name(base):
+        return (
+            f"A model for {what}: the Python function {code(base)}, taken as it was. It reads the "
+            f"column{'s' if len(columns) > 1 else ''} {' and '.join(map(escaped, columns))}. The folder holds no "
+            "weights: what the function loads is not in it.\n"
+        )
     return (
         f"A model for {what}. It was made of {code(short)}, {made}. It reads the "
         f"column{'s' if len(columns) > 1 else ''} {' and '.join(map(escaped, columns))}, and cuts texts at "

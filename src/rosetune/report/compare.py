@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from rosetune.report.attacks import TRIED_ON_THE_OTHER, fooled_share, success_grid
+from rosetune.report.attacks import TRIED_ON_THE_OTHER, fooled_share, success_grid, words_differences_grid
 from rosetune.report.console import (
     Grid,
     difference_cell,
@@ -20,7 +20,9 @@ from rosetune.report.console import (
     set_title,
 )
 from rosetune.robustness.statistics import Difference
+from rosetune.runs.attacked import attack_title
 from rosetune.runs.calibration import calibrations
+from rosetune.runs.changed import differences_at_words
 from rosetune.runs.claim import ControlResult, control_results, differing, not_tried, sentences
 from rosetune.runs.compare import attack_header, by_attack, common_success, compare, not_compared
 from rosetune.runs.run import Run
@@ -42,6 +44,13 @@ def compared_as_json(a: Group, b: Group, trained: Mapping[str, Group]) -> dict[s
         "sets": {name: {**dataclasses.asdict(d), "verdict": d.verdict} for name, d in compared.items()},
         "not_compared": not_compared(a, b),
         "common_success": {name: common_success(a, b, name) for name in _attacks(compared)},
+        "at_most_words": {
+            name: {
+                limit: {**dataclasses.asdict(d), "verdict": d.verdict}
+                for limit, d in differences_at_words(a, b, name).items()
+            }
+            for name in _attacks(compared)
+        },
         "transfer": {
             name: {"found_on_a": fooled_share(a, b, name), "found_on_b": fooled_share(b, a, name)}
             for name in _attacks(compared)
@@ -71,6 +80,8 @@ def print_compared(out: Console, a: Group, b: Group, trained: Mapping[str, Group
     if _attacks(plain):
         print_grid(out, success_grid(a, b, {name: _title(a, name) for name in _attacks(plain)}))
         out.print(Text(TRIED_ON_THE_OTHER))
+        out.print()
+        print_grid(out, words_differences_grid(a, b, {name: _title(a, name) for name in _attacks(plain)}))
     for name in plain:
         parsed = SetName.parse(name)
         groups = by_attack(a, b, name) if parsed.kind == "advglue" and not parsed.is_original else {}
@@ -261,7 +272,7 @@ def _title(group: Group, name: str) -> str:
         return parsed.title
     # The attack's name says enough unless another one of it, of another budget for example, stands beside it.
     alone = sum(header["recipe"] == recipe for header, _ in group[0].attacks.values() if header["finished"]) <= 1
-    return f"under {recipe}" if alone else parsed.title
+    return f"under {attack_title(attack_header(group[0], name))}" if alone else parsed.title
 
 
 def _described(group: Group) -> dict[str, Any]:

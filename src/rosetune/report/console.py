@@ -28,6 +28,7 @@ __all__ = [
     "print_grid",
     "said_of",
     "set_title",
+    "share_cell",
 ]
 
 # Stands where a cell may be broken into two lines: between a figure and its interval.
@@ -199,6 +200,11 @@ def interval_cell(
         return "-"
     shown, left, right = (mean_cell(part, regression, sign) for part in (value, low, high))
     return f"{shown}{BREAK}[dim]\\[{left},{right}][/dim]"
+
+
+def share_cell(found: Mapping[str, float] | None) -> str:
+    """A share in percent with its interval, from ``value``, ``low`` and ``high``; a dash where there is none."""
+    return "-" if found is None else interval_cell(found["value"], found["low"], found["high"])
 
 
 def accuracy_cell(metrics: Mapping[str, Any]) -> str:

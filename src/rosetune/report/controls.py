@@ -1,6 +1,5 @@
 """The named set of controls, and what those of a claim have come to, as a person reads it."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from rich.text import Text
 
 from rosetune.report.console import Grid, accuracy_grid
 from rosetune.robustness.attacks.summary import summary
+from rosetune.runs.attacked import usual_label
 from rosetune.runs.claimed_run import ClaimedRun
 from rosetune.runs.compare import not_compared
 from rosetune.runs.controls import CONTROLS, found_controls, left_out
@@ -77,8 +77,12 @@ def not_attacked(claim: Run, controls: Mapping[str, Run]) -> list[str]:
     for name in _attacks(claim):
         lacking = [str(run) for run in controls.values() if name in not_compared([claim], [run])]
         if lacking:
-            recipe = claim.attacks[SetName.parse(name).attack or ""][0].get("recipe", "NAME")
-            command = f"rosetune attack {' '.join(lacking)} --attack {recipe}"
+            header = claim.attacks[SetName.parse(name).attack or ""][0]
+            aim = (
+                f" --{option} {header[option]}" for option in ("attack_class", "target_class") if header.get(option)
+            )
+            recipe = header.get("recipe", "NAME")
+            command = f"rosetune attack {' '.join(lacking)} --attack {recipe}{''.join(aim)}"
             said.append(f"Not attacked as the claim was: `{command}`, with its other options, does that.")
     return said
 
@@ -97,9 +101,9 @@ def _results(run: Run, claim: Run, attacks: Sequence[str]) -> dict[str, Any]:
             figures = summary(results, header.get("budget"))
             kept = {"n": "n", "accuracy": "accuracy_under_attack", "low": "accuracy_under_attack_low"}
             found[name] = {key: figures[figure] for key, figure in kept.items()}
-            most = max(Counter(result["gold"] for result in results).values())
+            usual = usual_label(run, name)
             found[name] |= {
                 "high": figures["accuracy_under_attack_high"],
-                "constant": {"accuracy": most / len(results)},
+                "constant": {"accuracy": sum(result["gold"] == usual for result in results) / len(results)},
             }
     return found

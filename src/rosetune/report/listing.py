@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from rosetune.runs.values import RunError
 
-__all__ = ["methods_text", "tasks_text"]
+__all__ = ["attacks_text", "methods_text", "tasks_text"]
 
 # "name, name: text" with the lines below it that are indented further, or empty.
 _ENTRY = re.compile(r"^    ((?:\w+(?:, )?)+): (.*(?:\n     +.*|\n(?=\n|     ))*)", re.MULTILINE)
@@ -30,17 +30,48 @@ def tasks_text() -> str:
     return "\n".join([*paragraphs, _wrapped(f"Or your own: {own}.", "")])
 
 
+def attacks_text(name: str | None = None) -> str:
+    """Attacks with what each takes; of one of them its whole description, with what it lacks.
+
+    Raises:
+        RunError: there is no attack of that name.
+    """
+    from rosetune.robustness.attacks.recipes import ADDS_WORDS, NEEDS_SYNONYMS, RECIPES
+
+    if name is not None:
+        if name not in RECIPES:
+            near = get_close_matches(name, RECIPES, n=1)
+            guess = f"did you mean {near[0]}? " if near else ""
+            raise RunError(f"no attack is called {name!r}: {guess}choose one of {', '.join(RECIPES)}")
+        return f"{name}\n{textwrap.indent(_plain(inspect.cleandoc(RECIPES[name].__doc__ or '')), '    ')}"
+    takes = dict.fromkeys(NEEDS_SYNONYMS, "needs --synonyms FILE or wordnet") | {"disguises": "takes --noises A,B"}
+    takes |= dict.fromkeys(
+        ADDS_WORDS, "takes --words FILE (default: from the training texts of the class aimed at), --added_words N"
+    )
+    entries = (
+        _entry(known, _summary(RECIPES[known]), *((takes[known],) if known in takes else ())) for known in RECIPES
+    )
+    ends = (
+        "rosetune attack RUN --attack NAME[,NAME]; --attack_class LABEL attacks rows of that label only, "
+        "--target_class LABEL wants that label. textattack:NAME is a recipe of TextAttack, where that is installed.",
+        "`rosetune list attacks NAME` says what one does, and what it lacks of its paper.",
+    )
+    return "\n".join([*entries, *(_wrapped(text, "") for text in ends)])
+
+
 def methods_text(name: str | None = None) -> str:
-    """Objectives, masks and augmentations with their options and defaults; one of them with what each option means.
+    """The methods of every axis with their options and defaults; one of them with what each option means.
 
     Raises:
         RunError: there is no method of that name.
     """
     from rosetune.augmentation import AUGMENTATIONS
+    from rosetune.averaging import AVERAGINGS
     from rosetune.methods import OBJECTIVES, UPDATE_MASKS
 
     axes: dict[str, Mapping[str, type]]
-    axes = {"objective": OBJECTIVES, "update_mask": UPDATE_MASKS, "augmentation": AUGMENTATIONS}
+    axes = {"objective": OBJECTIVES, "update_mask": UPDATE_MASKS}
+    axes |= {"augmentation": AUGMENTATIONS, "averaging": AVERAGINGS}
     if name is None:
         return "\n".join(_methods(axis, methods) for axis, methods in axes.items())
     for axis, methods in axes.items():
@@ -79,12 +110,16 @@ def _described(method: type) -> dict[str, str]:
         doc = inspect.cleandoc(kind.__doc__ or "").partition("Args:\n")[2]
         section = re.split(r"^\S", doc, maxsplit=1, flags=re.MULTILINE)[0]  # the next one's title is not indented
         for names, text in _ENTRY.findall(section):
-            text = re.sub(r":(?:class|meth|func):`~?([^`]*)`", r"\1", text).replace("``", "`")
-            meanings |= dict.fromkeys(names.split(", "), text)
+            meanings |= dict.fromkeys(names.split(", "), _plain(text))
     return meanings
 
 
-def _summary(method: type) -> str:
+def _plain(text: str) -> str:
+    """A docstring without its markup."""
+    return re.sub(r":(?:class|meth|func|mod|data):`~?([^`]*)`", r"\1", text).replace("``", "`")
+
+
+def _summary(method: object) -> str:
     return (method.__doc__ or "").strip().split("\n\n")[0]
 
 

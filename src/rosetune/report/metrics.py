@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from rosetune.report.console import Grid, accuracy_cell, percent, print_grid, set_title
+from rosetune.report.measures import further_grids
 from rosetune.runs.sets import SetName
 
 __all__ = ["metrics_grid", "print_metrics"]
@@ -20,6 +21,8 @@ def print_metrics(out: Console, title: str, metrics: Mapping[str, Any]) -> None:
         print_grid(out, metrics_grid(title, metrics))
         if any("calibration" in m for m in plain.values()):
             print_grid(out, _calibration_grid(plain))
+        for further in further_grids(metrics["sets"]):
+            print_grid(out, further)
     else:
         out.print(Text(f"{title}\n"), soft_wrap=True)
     curve = {name: m for name, m in metrics["sets"].items() if SetName.parse(name).on_curve}

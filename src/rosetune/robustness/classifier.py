@@ -12,7 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CallableClassifier", "Classifier", "Victim", "as_classifier"]
+from rosetune.robustness.functions import import_function, read_function
+from rosetune.robustness.normalization import normalize
+
+__all__ = ["CallableClassifier", "Classifier", "Victim", "as_classifier", "load_function"]
 
 Texts = Sequence[tuple[str, ...]]
 
@@ -51,7 +54,8 @@ def as_classifier(
         model: a transformers sequence classifier, given with its ``tokenizer``; a transformers text-classification
             pipeline, of which model, tokenizer and ``max_length`` are used; or a function from texts to probabilities:
             it gets a list of strings (of pairs: of tuples of two strings) and returns a row per text, a column per
-            class, as an array, a tensor or lists. Or the folder of a run or of a saved classifier.
+            class, as an array, a tensor or lists. Or the folder of a run (of a model or a function) or of a saved
+            classifier.
         tokenizer: of a transformers model, and of nothing else.
         labels: class names in the order of the outputs. None: as the model's configuration has them; of a function
             "0", "1" and so on.
@@ -63,7 +67,13 @@ def as_classifier(
     if callable(getattr(model, "logits", None)):
         return model
     if isinstance(model, str | os.PathLike) and tokenizer is None:
-        return _transformers(*_from_folder(Path(model).expanduser()), labels, batch_size, None)
+        folder = Path(model).expanduser()
+        function = load_function(folder, batch_size)
+        if function is None:
+            return _transformers(*_from_folder(folder), labels, batch_size, None)
+        if labels is not None and tuple(labels) != function.labels:
+            raise ValueError(f"the labels of {folder} are {', '.join(function.labels)}, in this order: name them so")
+        return function
     if _is_a("transformers.pipelines.base", "Pipeline", model):
         if tokenizer is not None:
             raise ValueError("a pipeline brings its own tokenizer: leave out the one given")
@@ -105,6 +115,30 @@ def _from_folder(folder: Path) -> tuple[Any, Any]:
     return model, AutoTokenizer.from_pretrained(place, local_files_only=True)
 
 
+def load_function(folder: Path, batch_size: int | None = None) -> "CallableClassifier | None":
+    """The function that a run's folder was made of, with its columns in the order of the run's labels; or None.
+
+    Raises:
+        ValueError: its module cannot be imported, or is not what it was.
+    """
+    about = read_function(folder)
+    if about is None:
+        return None
+    function, steps = import_function(about["callable"], about["root"]), about["normalize"]
+
+    def normalized(texts: list[Any]) -> Any:
+        return function([_normalized(text, steps) for text in texts] if steps else texts)
+
+    outputs = [name.casefold().strip() for name in about["outputs"]]
+    columns = [outputs.index(name.casefold().strip()) for name in about["labels"]]
+    told = f"{about['callable']}:{about['sha256'][:16]}:{','.join((*about['outputs'], *steps))}"
+    return CallableClassifier(normalized, about["labels"], batch_size, columns=columns, fingerprint=told)
+
+
+def _normalized(text: str | tuple[str, ...], steps: Sequence[str]) -> str | tuple[str, ...]:
+    return normalize(text, steps) if isinstance(text, str) else tuple(normalize(part, steps) for part in text)
+
+
 class CallableClassifier:
     """A function from a list of texts to probabilities; its logits are their logarithms.
 
@@ -113,18 +147,27 @@ class CallableClassifier:
 
     Args:
         function, labels, batch_size: as in :func:`as_classifier`.
+        columns: of each label the column of the function's answer; None: the labels are in the order of the columns.
+        fingerprint: see :class:`Victim`.
 
     Raises:
         ValueError: a batch size below 1; and on a call, what is wrong with the function's answer.
     """
 
     def __init__(
-        self, function: Callable[[list[Any]], Any], labels: Sequence[str] | None = None, batch_size: int | None = None
+        self,
+        function: Callable[[list[Any]], Any],
+        labels: Sequence[str] | None = None,
+        batch_size: int | None = None,
+        *,
+        columns: Sequence[int] | None = None,
+        fingerprint: str | None = None,
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         self._function, self._batch_size = function, batch_size or BATCH
         self._labels = None if labels is None else tuple(labels)
+        self._columns, self.fingerprint = columns, fingerprint
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -167,7 +210,8 @@ class CallableClassifier:
                 "text and a column per class"
             )
         self._check(probabilities, texts)
-        return probabilities / probabilities.sum(axis=1, keepdims=True)
+        shares = probabilities / probabilities.sum(axis=1, keepdims=True)
+        return shares if self._columns is None else shares[:, self._columns]
 
     def _check(self, probabilities: NDArray[np.float64], texts: list[Any]) -> None:
         columns = probabilities.shape[1]

@@ -1,5 +1,6 @@
 """Evaluate, attack and compare a model in hand, without a folder."""
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -7,8 +8,9 @@ import pandas as pd
 
 from rosetune.data.split import shuffled
 from rosetune.data.synonyms import load_synonyms
+from rosetune.robustness.attacks.additions import read_words
 from rosetune.robustness.attacks.driver import Row
-from rosetune.robustness.attacks.recipes import build_recipe
+from rosetune.robustness.attacks.recipes import ADDED_WORDS, build_recipe
 from rosetune.robustness.attacks.run import attack as run_attack
 from rosetune.robustness.attacks.run import described, differing
 from rosetune.robustness.classifier import Classifier, as_classifier
@@ -87,6 +89,11 @@ def attack(
     seed: int = 0,
     examples: int | None = 200,
     column: int = -1,
+    attack_class: str | int | None = None,
+    target_class: str | int | None = None,
+    words: Any = None,
+    added_words: int = ADDED_WORDS,
+    noises: Sequence[str] | None = None,
     max_share: float | None = None,
     protected: Sequence[str] = (),
     label_names: Sequence[str] | None = None,
@@ -96,18 +103,26 @@ def attack(
 
     Args:
         model, tokenizer, texts, labels, label_names, batch_size: as in :func:`evaluate`.
-        attack: "deepwordbug", "random" (its control), or with synonyms "pwws", "genetic", "textfooler".
+        attack: "deepwordbug", "random" (its control), "disguises", with words "benign_append" and "benign_prepend", or
+            with synonyms "pwws", "genetic", "textfooler".
         synonyms: a dict from words to synonyms, the path of such a JSON file, or "wordnet".
         budget: largest number of texts that the model is asked about for one, the unchanged one included; None: no
             limit.
         seed: of the choice of texts and of the attack.
         examples: number of texts to attack, drawn at random; None: all that have a label.
         column: which text of a pair is attacked, 0 or 1; the last one by default.
-        max_share: of a text's words that may change; None: as the attack has it.
+        attack_class: name or number of the class whose texts are attacked, such as "harmful"; None: of any.
+        target_class: name or number of the class to be reached; None: any but the right one.
+        words: what benign_append and benign_prepend may add: words, the path of a file with a word a line, or what
+            :func:`~rosetune.robustness.attacks.additions.benign_words` finds in training texts.
+        added_words: the largest number of them.
+        noises: what disguises uses, see :class:`~rosetune.robustness.attacks.transformations.Disguises`; None: all.
+        max_share: of a text's words that may change, or be added; None: as the attack has it.
         protected: regular expressions; a word that a match touches is never changed.
 
     Raises:
-        ValueError: as :func:`evaluate`; an unknown attack, missing synonyms, a regression, or an option out of range.
+        ValueError: as :func:`evaluate`; an unknown attack or class, missing synonyms or words, a regression, or an
+            option out of range.
         DataError: a file of synonyms that cannot be read.
 
     Example:
@@ -118,22 +133,32 @@ def attack(
     if examples is not None and examples < 1:
         raise ValueError(f"examples must be at least 1, not {examples}")
     known = load_synonyms(synonyms) if synonyms is not None and not isinstance(synonyms, Mapping) else synonyms
-    limits: dict[str, Any] = {"max_share": max_share, "protected": tuple(protected)}
+    added = read_words(os.fspath(words)) if isinstance(words, str | os.PathLike) else words
+    limits: dict[str, Any] = {"max_share": max_share, "protected": tuple(protected), "noises": noises}
+    limits |= {"words": added, "added_words": added_words}
     build_recipe(attack, known, **limits)  # what is wrong with it is said before any work
     classifier, dataset, names = _read(model, tokenizer, texts, labels, label_names, batch_size)
     recipe = build_recipe(attack, known, unk=getattr(classifier, "unk_token", None), **limits)
     if not names:
         raise ValueError("a regression model has no label that an attack could change")
     golds, ids = dataset["label"][:], dataset["id"][:]
-    place: dict[tuple[str, ...], int] = {(str(ids[at]),): at for at, gold in enumerate(golds) if gold is not None}
+    own, aim = (_class(names, label) for label in (attack_class, target_class))
+    labelled = [at for at, gold in enumerate(golds) if gold is not None]
+    kept = [at for at in labelled if golds[at] != aim and own in (None, golds[at])]
+    if not kept:
+        raise ValueError("no text is of the class that is to be attacked: give others, or another attack_class")
+    place: dict[tuple[str, ...], int] = {(str(ids[at]),): at for at in kept}
     chosen = [place[key] for key in shuffled([*place], seed)][:examples]
     all_texts = _texts(dataset)
     rows = [Row(ids[at], all_texts[at], golds[at]) for at in chosen]
-    results = run_attack(classifier, rows, recipe, budget=budget, seed=seed, column=column)
+    results = run_attack(classifier, rows, recipe, budget=budget, seed=seed, column=column, target=aim)
     if "original_id" in dataset.column_names:
         originals = dataset["original_id"][:]
         results = [{**result, "original_id": originals[at]} for result, at in zip(results, chosen, strict=True)]
-    return AttackResult(attack, results, names, budget, described(recipe))
+    one, other = (None if at is None else names[at] for at in (own, aim))
+    return AttackResult(
+        attack, results, names, budget, described(recipe), one, other, not_attacked=len(labelled) - len(kept)
+    )
 
 
 def compare(a: Any, b: Any) -> pd.DataFrame:
@@ -179,7 +204,8 @@ def _check_same_attack(a: AttackResult, b: AttackResult) -> None:
     if a.budget != b.budget:
         budgets = " and ".join("none" if side.budget is None else str(side.budget) for side in (a, b))
         raise ValueError(f"the two attacks had different budgets, {budgets}: attack both with the same")
-    other = differing(a.recipe, b.recipe)
+    classes = [name for name in ("attack_class", "target_class") if getattr(a, name) != getattr(b, name)]
+    other = [*differing(a.recipe, b.recipe), *classes]
     if a.name == b.name and other:
         raise ValueError(f"the two attacks are not the same: they differ in {', '.join(other)}; attack both alike")
 
@@ -193,6 +219,16 @@ def _read(
     classifier.logits(_texts(dataset.select([0])))
     named, names = with_gold(dataset, classifier.labels, class_names(texts))
     return classifier, named, names
+
+
+def _class(names: Sequence[str], label: str | int | None) -> int | None:
+    """The number of a class."""
+    if label is None:
+        return None
+    number = names.index(label) if label in names else label
+    if not isinstance(number, int) or not 0 <= number < len(names):
+        raise ValueError(f"no class is called {label!r}: give one of {', '.join(names)}, or its number from 0")
+    return number
 
 
 def _texts(dataset: "Dataset") -> list[tuple[str, ...]]:

@@ -58,6 +58,8 @@ class AttackResult:
         budget: of the attack.
         recipe: what it was in full, as JSON can hold it: search, transformation (synonyms as a digest) and the
             constraints that were used, such as ``recipe["constraints"]["max_share"]``.
+        attack_class, target_class: the class whose texts were attacked, and the one to be reached; None: any.
+        not_attacked: labelled texts that were left out for their class.
     """
 
     name: str
@@ -65,6 +67,9 @@ class AttackResult:
     labels: tuple[str, ...]
     budget: int | None
     recipe: dict[str, Any] = field(default_factory=dict)
+    attack_class: str | None = None
+    target_class: str | None = None
+    not_attacked: int = 0
 
     @property
     def max_share(self) -> float | None:
@@ -78,11 +83,11 @@ class AttackResult:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Accuracy under attack and success rate with their intervals, queries, words changed and more.
+        """Accuracy under attack and success rate with their intervals, also by class, queries, words changed and more.
 
-        See :func:`rosetune.robustness.attacks.summary.summary`.
+        See :func:`rosetune.robustness.attacks.summary.summary`; with ``not_attacked``.
         """
-        return summary(self.results, self.budget)
+        return {**summary(self.results, self.budget, self.labels), "not_attacked": self.not_attacked}
 
     @property
     def rows(self) -> dict[str, list[dict[str, Any]]]:

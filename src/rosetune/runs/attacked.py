@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rosetune.robustness.attacks.summary import Transferred
+from rosetune.robustness.metrics import constant_predictor
 from rosetune.robustness.statistics import Estimate
 from rosetune.runs.files import read_json
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 
-__all__ = ["TRANSFER", "Attacked", "results_digest", "transferred"]
+__all__ = ["TRANSFER", "Attacked", "attack_title", "results_digest", "transferred", "usual_label"]
 
 TRANSFER = "transfer.json"  # among a run's attacks: what was found on other runs, tried on this one
 
@@ -23,9 +24,11 @@ class Attacked(NamedTuple):
     Attributes:
         attacks, set, budget: names of the attacks, the set, and the largest number of queries for a row.
         results: of each row, by run and attack.
-        figures: likewise, from :func:`~rosetune.robustness.attacks.summary.summary`, and the ``file`` of the results.
+        figures: likewise, from :func:`~rosetune.robustness.attacks.summary.summary`, the ``file`` of the results, and
+            ``not_attacked``, the number of labelled rows of other classes than those that were attacked.
         transfer: by attack, source and target; of runs that share a task.
         labels: by run.
+        attack_class, target_class: the label whose rows were attacked, and the one to be reached; None: any.
     """
 
     attacks: tuple[str, ...]
@@ -35,6 +38,8 @@ class Attacked(NamedTuple):
     figures: dict[str, dict[str, dict[str, Any]]]
     transfer: dict[str, dict[str, dict[str, Transferred]]]
     labels: dict[str, tuple[str, ...]]
+    attack_class: str | None = None
+    target_class: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The figures and the transfer."""
@@ -44,13 +49,40 @@ class Attacked(NamedTuple):
             }
             for attack, matrix in self.transfer.items()
         }
-        return {"runs": self.figures, "transfer": transfer}
+        aim = {"attack_class": self.attack_class, "target_class": self.target_class}
+        return {"runs": self.figures, "transfer": transfer, **{name: label for name, label in aim.items() if label}}
+
+
+def attack_title(header: Mapping[str, Any]) -> str:
+    """An attack as a person calls it, such as "deepwordbug on spam": its recipe, and the classes that it was about.
+
+    Args:
+        header: from :attr:`~rosetune.runs.run.Run.attacks`.
+    """
+    parts = (" on ", header.get("attack_class")), (" to ", header.get("target_class"))
+    return str(header.get("recipe", "")) + "".join(f"{word}{label}" for word, label in parts if label is not None)
+
+
+def usual_label(run: Run, name: str) -> int:
+    """The index of the most frequent label of an attack's rows; where one class alone was attacked, of the clean set.
+
+    Args:
+        name: of the attack's set.
+    """
+    header, results = run.attacks[SetName.parse(name).attack or ""]
+    golds = [result["gold"] for result in results]
+    clean = SetName.parse(name).clean(run.sets())
+    if header.keys() & {"attack_class", "target_class"} and clean in run.metrics["sets"]:
+        golds = [run.labels.index(row["gold"]) for row in run.rows(clean) if row["gold"] is not None]
+    return int(constant_predictor(golds)[0])
 
 
 def results_digest(results: Sequence[Mapping[str, Any]]) -> str:
     """A hash of adversarial examples, under which is kept what they do to another model."""
     names = ("id", "status", "gold", "texts", "perturbed", "original_id")
-    told = json.dumps([[result.get(name) for name in names] for result in results])
+    # A target came later: without one the hash is as it was.
+    aims = ([result["target"]] if "target" in result else [] for result in results)
+    told = json.dumps([[*map(result.get, names), *aim] for result, aim in zip(results, aims, strict=True)])
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 

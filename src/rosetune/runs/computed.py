@@ -1,8 +1,7 @@
 """Controls that nobody trains: computed from what the runs that are compared have predicted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from rosetune.robustness.metrics import constant_predictor
 from rosetune.robustness.rows import paired_correctness
 from rosetune.robustness.statistics import ALPHA, paired_t_test
 from rosetune.runs.along import accuracy, nearest_step
+from rosetune.runs.attacked import usual_label
 from rosetune.runs.compare import common_rows, rows_difference, rows_of
 from rosetune.runs.files import Rows
 from rosetune.runs.run import Run
@@ -55,7 +55,7 @@ class ControlResult:
 
 def computed_controls(a: Sequence[Run], b: Sequence[Run], name: str) -> list[ControlResult]:
     """The constant, the flips and the early stopping of :func:`~rosetune.runs.claim.control_results` on one set."""
-    constant = [_constant(rows) for rows in rows_of(b, name)]
+    constant = [_constant(run, name) for run in b]
     found = [control_result("constant", None, rows_of(a, name), constant, rows_of(b, name), name)]
     return [*found, *_flips(a, b, name), *_stopped(a, b, name)]
 
@@ -81,10 +81,11 @@ def control_result(
     )
 
 
-def _constant(rows: Sequence[Mapping[str, Any]]) -> Rows:
+def _constant(run: Run, name: str) -> Rows:
     """The rows as the most frequent label would have them; an attack cannot move it."""
-    if "label" in rows[0]:
-        label, _ = constant_predictor([row["label"] for row in rows])
+    rows = run.rows(name)
+    if SetName.parse(name).attack is not None:
+        label = usual_label(run, name)
         return [{**row, "prediction": "robust" if row["label"] == label else "wrong"} for row in rows]
     label, _ = constant_predictor([row["gold"] for row in rows if row["gold"] is not None])
     return [{**row, "prediction": label} for row in rows]

@@ -35,7 +35,8 @@ __all__ = [
 # The training arguments that make the method, and those that say how long it trains.
 METHOD = (
     *("objective", "objective_kwargs", "update_mask", "update_mask_kwargs", "label_smoothing_factor"),
-    *("augmentation", "augmentation_kwargs", "normalize", "adversarial_file"),
+    *("augmentation", "augmentation_kwargs", "normalize", "trained_layers", "averaging", "averaging_kwargs"),
+    "adversarial_file",
 )
 LENGTH = ("num_train_epochs", "max_steps")
 # Where a run departs from the Trainer's defaults.
@@ -43,13 +44,14 @@ RUN_DEFAULTS: dict[str, Any] = {"per_device_train_batch_size": 32, "save_strateg
 # Options that came later: see RunConfig.identity.
 _LATER = (
     *("task_type", "drop_empty", "drop_unlabelled", "model_kwargs", "given", "held_out", "label_noise", "imbalance"),
-    "normalize",
+    *("normalize", "labels", "trained_layers"),
 )
 _DATA = (
     *("data_dir", "text_columns", "label_column", "validation_file", "test_file", "task_type", "encoding"),
-    *("delimiter", "drop_empty", "drop_unlabelled"),
+    *("delimiter", "drop_empty", "drop_unlabelled", "group_column"),
 )
 DEFAULT_SEED = 42  # the Trainer's
+_WORDS = ("label_column", "output_dir", "task_type", "encoding", "delimiter", "positive_label", "group_column")
 _PATHS = ("task", "data_dir", "validation_file", "test_file", "model_name_or_path", "adversarial_file")
 
 
@@ -120,6 +122,14 @@ class RunConfig:
             "undo disguises in every text, in training and ever after: all, or some of " + ", ".join(STEPS), "A,B"
         ),
     )
+    trained_layers: int | None = field(
+        default=None,
+        metadata=about(
+            "train the last N layers of the encoder and what lies above them, and freeze what lies below; 0: pooler "
+            "and head alone",
+            "N",
+        ),
+    )
     model_kwargs: dict[str, Any] | None = field(
         default=None,
         metadata=about("""fields of the model's configuration, such as {"classifier_dropout": 0.0}""", "JSON"),
@@ -136,14 +146,30 @@ class RunConfig:
             "A,B",
         ),
     )
+    positive_label: str | None = field(
+        default=None,
+        metadata=about(
+            "the class to tell from the rest: ROC AUC, and recall (default: of two labels the second)", "L"
+        ),
+    )
+    false_positive_rate: float | None = field(
+        default=None, metadata=about("at which recall is read (default: 0.01)", "SHARE")
+    )
+    group_column: str | None = field(
+        default=None, metadata=about("column of a user's file, such as language: results by group", "COLUMN")
+    )
     output_dir: str | None = field(
         default=None, metadata=about("the run's folder (default: runs/<task>/<method>/seed-<seed>-<hash>)", "DIR")
+    )
+    labels: tuple[str, ...] | None = field(
+        default=None,
+        metadata=about("labels of a function's columns, in their order (default: as in the data)", "A,B"),
     )
     given: bool = field(default=False, metadata=about("the model is taken as it is, without training"))
     training: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in (*_PATHS, "label_column", "output_dir", "task_type", "encoding", "delimiter"):
+        for name in (*_PATHS, *_WORDS):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str | os.PathLike):
                 raise RunError(f"{name} must be text, not {value!r}")
@@ -162,6 +188,7 @@ class RunConfig:
                 raise RunError(f"noises: {error}") from error
             if not self.noises or "noise_curve" not in self.sets:
                 raise RunError("noises are those of the noise curve: name some, and noise_curve among the sets")
+        self.labels = names("labels", self.labels)
         self.normalize = _steps(names("normalize", self.normalize))
         if self.task_type not in (None, "classification", "regression"):
             raise RunError(f"task_type must be classification or regression, not {self.task_type!r}")
@@ -172,9 +199,11 @@ class RunConfig:
             self.max_train_samples = int(number("max_train_samples", self.max_train_samples, whole=True))
         if self.validation_from_train is not None:
             self.validation_from_train = number("validation_from_train", self.validation_from_train, whole=False)
-        for name in ("label_noise", "imbalance"):
+        for name in ("label_noise", "imbalance", "false_positive_rate"):
             if getattr(self, name) is not None:
                 setattr(self, name, number(name, getattr(self, name), whole=False))
+        if self.trained_layers is not None:
+            self.trained_layers = int(number("trained_layers", self.trained_layers, whole=True, least=0))
         self._check_held_out()
         self.model_kwargs = plain(as_mapping("model_kwargs", self.model_kwargs)) or None
         self.training = {name: plain(as_mapping(name, value)) for name, value in self.training.items()}
@@ -230,12 +259,13 @@ class RunConfig:
             raise RunError(f"seed must be a whole number, not {seed!r}") from error
 
     def method(self) -> str:
-        """A short name of objective, mask and augmentation, such as "vanilla", "rose-ensemble", "r-drop+noise".
+        """A short name of what is chosen on each axis, such as "vanilla", "rose-ensemble", "r-drop+noise+ema-0.99".
 
         The names are those of the recipes, of the folders and of every table.
         """
         name = "given" if self.given else method_name(self.training)
         name += "" if self.adversarial_file is None else "+adversarial"
+        name += "" if self.trained_layers is None else f"+top-{self.trained_layers}"
         return name if self.normalize is None else f"{name}+normalize"
 
     def identity(
@@ -260,9 +290,8 @@ class RunConfig:
         Raises:
             RunError: there is no such file of adversarial rows.
         """
-        training = training_identity(
-            self.training, {**defaults, **RUN_DEFAULTS}, chooses=self.validation_from_train is not None
-        )
+        chooses = self.validation_from_train is not None or self.training.get("averaging") == "checkpoints"
+        training = training_identity(self.training, {**defaults, **RUN_DEFAULTS}, chooses=chooses)
         identity = {
             "task": task,
             "text_columns": list(text_columns),
@@ -275,7 +304,8 @@ class RunConfig:
             "training": training,
         }
         # What a run did not know before counts only where it is given: earlier runs keep their identity.
-        identity |= {name: getattr(self, name) for name in _LATER if getattr(self, name)}
+        later = {name: getattr(self, name) for name in _LATER}
+        identity |= {name: value for name, value in later.items() if value or (value == 0 and value is not False)}
         if self.adversarial_file is not None:
             path = Path(self.adversarial_file).expanduser()
             if not path.is_file():
@@ -311,7 +341,7 @@ class RunConfig:
         options = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in dataclasses.asdict(self).items()
-            if name not in ("training", "output_dir") and value not in (None, False)
+            if name not in ("training", "output_dir") and value is not None and value is not False
         }
         options |= self.absolute_paths()
         unsaid = ("output_dir", "hub_token")

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rosetune.robustness.functions import is_function_name, source_hash, source_of
+
 __all__ = [
     "file_hash",
     "folder_name",
@@ -24,11 +26,13 @@ _WRITING_DOWN = re.compile(
 )
 # Training arguments that may name a file of options.
 _FILES = ("deepspeed", "fsdp_config", "accelerator_config")
+# By averaging the option that its name tells, with its default.
+_AVERAGED_BY = {"ema": ("decay", 0.99), "checkpoints": ("last", 5), "pretrained": ("alpha", 0.5)}
 _WEIGHTS = (".safetensors", ".bin", ".json", ".txt", ".model")
 
 
 def method_name(training: Mapping[str, Any]) -> str:
-    """A short name of objective, mask and augmentation, from the training arguments; see :meth:`RunConfig.method`."""
+    """A short name of what is chosen on each axis, from the training arguments; see :meth:`RunConfig.method`."""
     objective = training.get("objective", "cross_entropy")
     options = training.get("objective_kwargs") or {}
     mask = training.get("update_mask")
@@ -39,10 +43,14 @@ def method_name(training: Mapping[str, Any]) -> str:
         named = ("label_smoothing", "passes")  # a control must not pass for the baseline
         objective = "+".join(f"{name}-{options[name]}" for name in named if isinstance(options.get(name), int | float))
     elif "variant" in options:
-        objective = f"{objective}-{options['variant']}"
-    return (
-        "+".join(filter(None, (objective, mask, training.get("augmentation")))).replace("_", "-").lower() or "vanilla"
-    )
+        dash = "" if options["variant"] == "++" else "-"  # FreeLB++
+        objective = f"{objective}{dash}{options['variant']}"
+    averaging = training.get("averaging")
+    if averaging in _AVERAGED_BY:  # runs that differ in this alone stand side by side
+        option, default = _AVERAGED_BY[averaging]
+        averaging = f"{averaging}-{(training.get('averaging_kwargs') or {}).get(option, default)}"
+    axes = (objective, mask, training.get("augmentation"), averaging)
+    return "+".join(filter(None, axes)).replace("_", "-").lower() or "vanilla"
 
 
 def training_identity(training: Mapping[str, Any], defaults: Mapping[str, Any], *, chooses: bool) -> dict[str, Any]:
@@ -50,7 +58,8 @@ def training_identity(training: Mapping[str, Any], defaults: Mapping[str, Any], 
 
     Args:
         defaults: of the training arguments.
-        chooses: whether a checkpoint is chosen among those that are saved, so that saving decides too.
+        chooses: whether a checkpoint is chosen among those that are saved, or some of them are averaged, so that
+            saving decides too.
     """
     return {
         name: _by_content(value, name)
@@ -71,7 +80,13 @@ def folder_name(task: str) -> str:
 
 
 def model_identity(name: str) -> str:
-    """A model's name, or for a folder a hash of its weights, configuration and tokenizer."""
+    """A model's name, for a folder a hash of its weights, configuration and tokenizer, for a function also its source.
+
+    Raises:
+        ValueError: a function whose module is not there.
+    """
+    if is_function_name(name):
+        return f"{name} sha256:{source_hash(source_of(name))}"
     folder = Path(name).expanduser()
     if name == "demo" or not folder.is_dir():
         return name

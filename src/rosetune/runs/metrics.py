@@ -8,6 +8,7 @@ from rosetune.data.tasks import find_task
 from rosetune.robustness.advglue import advglue_report, average_and_drop, official_score
 from rosetune.robustness.rows import set_metrics
 from rosetune.runs.files import read_json
+from rosetune.runs.further import further_measures
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 
@@ -18,7 +19,8 @@ def run_metrics(folder: Path, labels: Sequence[str]) -> dict[str, Any]:
     """What ``metrics.json`` holds.
 
     labels    names in the order of the logits
-    sets      by evaluation set, see :func:`~rosetune.robustness.rows.set_metrics`
+    sets      by evaluation set, see :func:`~rosetune.robustness.rows.set_metrics` and
+              :func:`~rosetune.runs.further.further_measures`
     advglue   AdvGLUE's official score, the drop from clean accuracy to it, its sets by attack, and where items
               were left out since their texts are in the training data, how many (None: not known, of a run of the
               version before): then there is no official score
@@ -26,7 +28,8 @@ def run_metrics(folder: Path, labels: Sequence[str]) -> dict[str, Any]:
     run = Run(folder)
     names = [name for name in run.sets() if SetName.parse(name).attack is None]
     metrics: dict[str, Any] = {"labels": list(labels)}
-    metrics["sets"] = {name: set_metrics(run.rows(name), labels) for name in names}
+    further = further_measures(run, {name: run.rows(name) for name in names}, labels)
+    metrics["sets"] = {name: {**set_metrics(run.rows(name), labels), **further[name]} for name in names}
     return metrics | _advglue(run, names, metrics["sets"])
 
 

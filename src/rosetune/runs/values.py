@@ -137,8 +137,8 @@ def names(option: str, value: Any) -> tuple[str, ...] | None:
     return tuple(value)
 
 
-def number(option: str, value: Any, whole: bool) -> float:
-    """A whole number of at least 1, or a share in (0, 1).
+def number(option: str, value: Any, whole: bool, least: int = 1) -> float:
+    """A whole number from ``least`` up, or a share in (0, 1).
 
     Raises:
         RunError: anything else.
@@ -147,8 +147,8 @@ def number(option: str, value: Any, whole: bool) -> float:
         number = float("nan") if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         number = float("nan")
-    if whole and not (number.is_integer() and number >= 1):
-        raise RunError(f"{option} must be a whole number of at least 1, not {value!r}")
+    if whole and not (number.is_integer() and number >= least):
+        raise RunError(f"{option} must be a whole number of at least {least}, not {value!r}")
     if not whole and not 0.0 < number < 1.0:
         raise RunError(f"{option} must lie in (0, 1), not {value!r}")
     return number

@@ -7,9 +7,15 @@ from rosetune.experiments.attack_options import AttackOptions
 from rosetune.verbs._shared import add_fields, add_moved, given_fields, moved_data
 
 EPILOG = """\
-attacks: deepwordbug (misspellings), pwws, textfooler and genetic (synonyms),
-random (a control: misspellings at random), all five as `all`, and
-textattack:NAME for a recipe of TextAttack, where that is installed.
+attacks (`rosetune list attacks` says more): deepwordbug (misspellings),
+disguises (look-alikes, invisible characters, spaced letters, leetspeak,
+repeated letters), benign_append and benign_prepend (harmless words beside
+the text), pwws, textfooler and genetic (synonyms), random (a control:
+misspellings at random), all of them as `all`, and textattack:NAME for a
+recipe of TextAttack, where that is installed.
+
+A filter is attacked on what it has to catch:
+  rosetune attack RUN --attack disguises,benign_append --attack_class spam
 
 Of pairs the last text is attacked: the hypothesis, second question or second
 sentence, of QNLI the sentence (in a short question every word tells what is asked).
@@ -28,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         examples={"type": _count_or("all")},
         budget={"type": _count_or("none")},
         seed={"type": int},
+        added_words={"type": int},
         max_share={"type": float},
         protected={"nargs": "+"},
         batch_size={"type": int},
@@ -52,6 +59,8 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     if "attack" not in given:
         raise RunError("--attack is missing: give attacks by name, such as deepwordbug, or all")
     given["attack"] = tuple(part.strip() for part in given["attack"].split(",") if part.strip())
+    if "noises" in given:
+        given["noises"] = tuple(part.strip() for part in given["noises"].split(",") if part.strip())
     given |= {"protected": tuple(given["protected"])} if "protected" in given else {}
     options, runs = AttackOptions(**given), [Run.open(folder) for folder in known.runs]
 

@@ -3,15 +3,23 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rosetune.robustness.functions import is_function_name
 from rosetune.runs.config import RunConfig
 from rosetune.runs.values import RunError, flag
 from rosetune.verbs._shared import add_fields, given_fields, kinds_of
 
+if TYPE_CHECKING:
+    from rosetune.runs.measures import Measures
+
 EPILOG = """\
 A model that was trained elsewhere becomes a run, with which attack, compare and predict work:
   rosetune evaluate --model_name_or_path textattack/roberta-base-SST-2 --task sst2
+
+So does a Python function from a list of texts to a row of probabilities each, by the
+name of its module (guard.py in the working folder) and its own:
+  rosetune evaluate --model_name_or_path guard:predict --labels ham,spam --task my.csv
 
 The same model behind a normalisation of its texts, which needs no training:
   rosetune evaluate --model_name_or_path RUN --task sst2 --normalize all
@@ -23,9 +31,10 @@ say where it lies now.
 _GIVEN = (
     *("model_name_or_path", "task", "data_dir", "text_columns", "label_column", "validation_file", "test_file"),
     *("task_type", "encoding", "delimiter", "drop_empty", "drop_unlabelled", "max_length", "output_dir"),
-    "normalize",
+    *("normalize", "labels"),
 )
 _MOVED = ("task", "data_dir", "validation_file")
+_MEASURES = ("positive_label", "false_positive_rate", "group_column")
 _READING = ("drop_empty", "drop_unlabelled", "encoding", "delimiter")  # of a further file, if not as the run's own
 
 
@@ -41,21 +50,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "with --save_total_limit), and set the ends of all runs beside it at equal clean accuracy",
     )
     parser.add_argument("--figure", metavar="FILE", help="draw that curve into this .svg, .png or .pdf")
+    add_fields(parser.add_argument_group("what is measured beside accuracy"), RunConfig, _MEASURES)
     group = parser.add_argument_group("data, and a model that was trained elsewhere")
     test = {"help": "another labelled file, as a set of its own name; of a model from elsewhere its test data"}
-    add_fields(group, RunConfig, _GIVEN, test_file=test)
+    model = {"help": "a hub id, a folder, or a Python function as MODULE:FUNCTION"}
+    add_fields(group, RunConfig, _GIVEN, test_file=test, model_name_or_path=model)
 
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
     """Evaluate and print."""
-    given = {name: value for name, value in given_fields(known, RunConfig).items() if name in _GIVEN}
+    fields = given_fields(known, RunConfig)
+    given = {name: value for name, value in fields.items() if name in _GIVEN}
+    asked = {name: value for name, value in fields.items() if name in _MEASURES}
     kinds, noises = kinds_of("clean,noise" if known.sets is None else known.sets, known.noises)
     if known.figure is not None and not known.along_training:
         raise RunError("--figure draws the curve of --along_training: give both")
     if "model_name_or_path" in given:
         if known.runs or "task" not in given or known.along_training:
             raise RunError("--model_name_or_path takes a model that was trained elsewhere: give --task, and no run")
-        config = RunConfig(**given, sets=kinds, noises=noises, given=True)
+        config = RunConfig(**given, **asked, sets=kinds, noises=noises, given=True)
+        if "max_length" in given and is_function_name(config.model_name_or_path):
+            raise RunError("--max_length counts a tokenizer's tokens; a function gets whole texts: leave it out")
         from rosetune.experiments.quick import check_paths
 
         check_paths(config)
@@ -69,6 +84,8 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         return
     if not known.runs:
         raise RunError("name the folder of a finished run, or --model_name_or_path and --task")
+    if "labels" in given:
+        raise RunError("--labels belongs to --model_name_or_path MODULE:FUNCTION: give both, and no run")
     if "normalize" in given:
         raise RunError(
             "--normalize makes a model of its own of a run: give --model_name_or_path RUN and --task, and no run"
@@ -78,11 +95,16 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     if strange:
         raise RunError(f"--{strange[0]} belongs to the run, which knows it: leave it out")
     moved = {name: given.get(name) for name in _MOVED}
+    from rosetune.runs.measures import Measures
     from rosetune.runs.run import Run
 
-    for folder in known.runs:
-        Run.open(folder)  # what is no run is said before torch is loaded, and before any work
+    measures = Measures.of(RunConfig(task="-", model_name_or_path="-", **asked))
+    for run in map(Run.open, known.runs):  # what is wrong is said before torch is loaded, and before any work
+        if measures.positive_label is not None:
+            measures.positive(run.labels)
     if known.along_training:
+        if asked:
+            raise RunError(f"--along_training follows accuracy: ask for --{next(iter(asked))} in a call of its own")
         if "test_file" in given:
             raise RunError("--along_training follows the sets of --sets: evaluate on --test_file in a call of its own")
         from rosetune.runs.along import check_followed
@@ -90,13 +112,14 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         check_followed([Run.open(folder) for folder in known.runs])
         _along(known, kinds, noises, moved)
         return
-    _evaluate(known, (kinds, noises), given.get("test_file"), reading, moved)
+    _evaluate(known, (kinds, noises), measures, given.get("test_file"), reading, moved)
     _print(known.runs, (*kinds, "file") if "test_file" in given else kinds, known.json)
 
 
 def _evaluate(
     known: argparse.Namespace,
     asked: tuple[tuple[str, ...], tuple[str, ...] | None],
+    measures: "Measures",
     test_file: str | None,
     reading: dict[str, Any],
     moved: dict[str, str | None],
@@ -110,20 +133,23 @@ def _evaluate(
     for run in map(Run.open, known.runs if test_file is not None else ()):
         own = run.config.test_file
         if reading or own is None or Path(own).exists():
-            read[str(run)] = further_file(run, str(test_file), reading)  # what is wrong is said before torch is loaded
+            # What is wrong is said before torch is loaded.
+            read[str(run)] = further_file(run, str(test_file), reading, measures.group_column)
     from rosetune.experiments.evaluate import evaluate_again
 
     for run in map(Run.open, known.runs):
         folder = str(run)
         if test_file is not None and folder not in read:
-            evaluate_again(folder, kinds, noises, **moved, test_file=test_file)  # the run's own, which has moved
+            evaluate_again(
+                folder, kinds, noises, measures, **moved, test_file=test_file
+            )  # the run's own, which has moved
             continue
         if test_file is None or known.sets is not None:
-            evaluate_again(folder, kinds, noises, **moved)
+            evaluate_again(folder, kinds, noises, measures, **moved)
         if test_file is not None:
             from rosetune.experiments.given import evaluate_file
 
-            evaluate_file(folder, test_file, _say, reading=reading, read=read[folder])
+            evaluate_file(folder, test_file, _say, reading=reading, read=read[folder], measures=measures)
 
 
 def _say(line: str) -> None:

@@ -1,15 +1,16 @@
-"""List tasks, methods or recipes."""
+"""List tasks, methods, attacks or recipes."""
 
 import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's flags."""
-    parser.add_argument("what", choices=("tasks", "methods", "recipes"))
+    parser.add_argument("what", choices=("tasks", "methods", "attacks", "recipes"))
     parser.add_argument(
         "name",
         nargs="?",
-        help="one method, with its options; one recipe, with its sources; or recipes with this in their name",
+        help="one method, with its options; one attack, with what it lacks; one recipe, with its sources; or recipes "
+        "with this in their name",
     )
 
 
@@ -24,6 +25,9 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         else:
             print("\n".join(found))
         return
-    from rosetune.report.listing import methods_text, tasks_text
+    from rosetune.report.listing import attacks_text, methods_text, tasks_text
 
-    print(tasks_text() if known.what == "tasks" else methods_text(known.name))
+    if known.what == "tasks":
+        print(tasks_text())
+    else:
+        print((methods_text if known.what == "methods" else attacks_text)(known.name))

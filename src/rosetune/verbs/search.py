@@ -28,7 +28,7 @@ examples:
   rosetune train --config SEARCH/best.yaml
 """
 
-_RUN = tuple(name for name in RUN_OPTIONS if name not in ("given", "sets"))
+_RUN = tuple(name for name in RUN_OPTIONS if name not in ("given", "labels", "sets"))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -26,7 +26,7 @@ examples:
       --model_name_or_path FacebookAI/roberta-base
 """
 
-_RUN = tuple(name for name in RUN_OPTIONS if name != "given")
+_RUN = tuple(name for name in RUN_OPTIONS if name not in ("given", "labels"))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,14 +12,23 @@ from scipy.stats import binom
 from helpers import make_model, make_tokenizer
 from rosetune.data.synonyms import load_synonyms
 from rosetune.robustness.attacks.driver import Recipe, Row
-from rosetune.robustness.attacks.recipes import NEEDS_SYNONYMS, RECIPES, build_recipe, deepwordbug, genetic, pwws
+from rosetune.robustness.attacks.problem import Problem
+from rosetune.robustness.attacks.recipes import (
+    ADDS_WORDS,
+    NEEDS_SYNONYMS,
+    RECIPES,
+    build_recipe,
+    deepwordbug,
+    genetic,
+    pwws,
+)
 from rosetune.robustness.attacks.run import attack, read_results
-from rosetune.robustness.attacks.searches import Greedy, Problem
+from rosetune.robustness.attacks.searches import Greedy
 from rosetune.robustness.attacks.summary import Transferred, summary, transfer
 from rosetune.robustness.attacks.text import Text
 from rosetune.robustness.attacks.transformations import Synonyms
 from rosetune.robustness.transformers_classifier import TransformersClassifier
-from victims import HOSTILE, SYNONYMS, BagOfWords
+from victims import HOSTILE, SYNONYMS, WORDS, BagOfWords
 
 VOCABULARY = ["superb", "film", "plot", "dull", "acting", "the", "a", "movie", "slow", "dire", "Story"]
 WEIGHTS = {"superb": 1.2, "wonderful": 0.7, "dire": -0.9, "film": 0.3, "movie": 0.1, "dull": -1.0, "slow": -0.2}
@@ -33,7 +42,7 @@ def make_rows(n=24, pair=False):
 
 def make_recipe(name, **kwargs):
     small = {"population": 6, "iterations": 4} if name == "genetic" else {}
-    given = (SYNONYMS,) if name in NEEDS_SYNONYMS else ()
+    given = (SYNONYMS,) if name in NEEDS_SYNONYMS else (WORDS,) if name in ADDS_WORDS else ()
     return RECIPES[name](*given, **small, **kwargs)
 
 
@@ -258,8 +267,9 @@ def test_hostile_texts_get_through(tmp_path, name):
     assert [result["id"] for result in results] == list(range(len(rows)))
     assert read_results(path)[1] == results
     assert all(result["queries"] <= 60 for result in results)
-    assert results[0]["status"] == "failed"  # there is nothing to change in an empty text
-    assert results[0]["queries"] == 1
+    if name not in ADDS_WORDS:
+        assert results[0]["status"] == "failed"  # there is nothing to change in an empty text
+        assert results[0]["queries"] == 1
 
 
 def test_thousands_of_words_without_a_budget():

@@ -84,7 +84,7 @@ class Constraints:
             return False
         if self.max_edits is None:
             return True
-        return sum(edit_distance(text.words[i], after) for i, after in changes.items()) <= self.max_edits
+        return sum(edit_distance(text.word(i), after) for i, after in changes.items()) <= self.max_edits
 
 
 @lru_cache(maxsize=4096)

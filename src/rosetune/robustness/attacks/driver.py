@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from rosetune.robustness.attacks.additions import AddedWords
 from rosetune.robustness.attacks.constraints import Constraints
-from rosetune.robustness.attacks.searches import Ask, Floats, Problem, Search, Steps
+from rosetune.robustness.attacks.problem import Ask, Floats, Goal, Problem, Search, Steps
 from rosetune.robustness.attacks.text import Candidate, Text
 from rosetune.robustness.attacks.transformations import Transformation
 
@@ -28,11 +29,11 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """An attack: how to search, what a word can become, and what must stay."""
+    """An attack: how to search, what a word can become or which words are added, and what must stay."""
 
     name: str
     search: Search
-    transformation: Transformation
+    transformation: Transformation | AddedWords
     constraints: Constraints = field(default_factory=Constraints)
 
 
@@ -41,27 +42,35 @@ class Session:
 
     A question (an :class:`Ask`) is answered as a whole before its candidates are judged, so that the result does not
     depend on how questions are cut into batches. Of several candidates that mislead the model the one with the lowest
-    probability of the right label counts. The unchanged text is the first query; a text that was asked before is
-    not asked, and not counted, again.
+    probability of the right label counts, with a target the one with the highest probability of that. The unchanged
+    text is the first query; a text that was asked before is not asked, and not counted, again.
 
     Args:
         column: which text of the row is attacked.
         budget: largest number of queries; None: no limit.
         seed: of everything random.
         visible: characters of the attacked text that the model sees; words beyond are left alone.
+        target: index of the label that the model is to give; None: any but the right one.
     """
 
     def __init__(
-        self, row: Row, recipe: Recipe, column: int, budget: int | None, seed: int, visible: int | None = None
+        self,
+        row: Row,
+        recipe: Recipe,
+        column: int,
+        budget: int | None,
+        seed: int,
+        visible: int | None = None,
+        target: int | None = None,
     ) -> None:
-        self.row, self.recipe, self.column = row, recipe, column
+        self.row, self.recipe, self.column, self._goal = row, recipe, column, Goal(row.gold, target)
         self.text = Text(row.texts[column])
         self.queries, self.finished, self.status = 0, False, "failed"
         self.changes: Candidate = {}
         self._visible, self._budget, self._key = visible, budget, f"{seed}:{row.id}"
         self._answers: dict[bytes, Floats] = {}
         self._steps: Steps | None = None
-        self._best = (True, np.inf)  # whether the model is still right, and its probability of the right label
+        self._best = (True, np.inf)  # whether the goal is missed, and the score that is lowered
         self._set(Ask([{}]))
 
     def next_query(self) -> tuple[bytes, tuple[str, ...]] | None:
@@ -86,6 +95,7 @@ class Session:
         assert not isinstance(self.changes, slice)
         perturbed = self._texts(self.changes)
         before, after = self._answers[_key(self.row.texts)], self._answers[_key(perturbed)]
+        words, target = len(self.text), self._goal.target
         return {
             "id": self.row.id,
             "status": self.status,
@@ -96,10 +106,12 @@ class Session:
             "perturbed_probabilities": after.round(6).tolist(),
             "queries": self.queries,
             "column": self.column,
-            "words": len(self.text),
-            "changes": [[i, self.text.words[i], self.changes[i]] for i in sorted(self.changes)],
+            "words": words,
+            # A word that is added counts as one before the first, or after the last.
+            "changes": [[min(max(i, 0), words), self.text.word(i), self.changes[i]] for i in sorted(self.changes)],
             "texts": list(self.row.texts),
             "perturbed": list(perturbed),
+            **({} if target is None else {"target": target}),
         }
 
     def _set(self, ask: Ask) -> None:
@@ -134,14 +146,16 @@ class Session:
             self.finished = True
 
     def _begin(self, clean: Floats) -> None:
-        gold = self.row.gold
-        if not 0 <= gold < len(clean):
-            raise ValueError(f"row {self.row.id!r} has the label {gold}, but the model has {len(clean)} labels")
+        gold, target = self._goal
+        for label in (gold, gold if target is None else target):
+            if not 0 <= label < len(clean):
+                raise ValueError(f"row {self.row.id!r} has the label {label}, but the model has {len(clean)} labels")
         if clean.argmax() != gold:
             self.status, self.finished = "skipped", True
             return
-        recipe, self._best = self.recipe, (True, float(clean[gold]))
-        problem = Problem(self.text, gold, clean, recipe.transformation, recipe.constraints, self._key, self._visible)
+        recipe, self._best = self.recipe, (True, self._goal.score(clean))
+        parts = recipe.transformation, recipe.constraints
+        problem = Problem(self.text, gold, clean, *parts, self._key, self._visible, target)
         self._steps = recipe.search(problem)
         self._set(next(self._steps))
 
@@ -150,7 +164,7 @@ class Session:
         if self._ask.probe:
             return False
         for candidate, answer in zip(self._ask.candidates, answers, strict=False):  # the budget may have cut it short
-            score = (bool(answer.argmax() == self.row.gold), float(answer[self.row.gold]))
+            score = (not self._goal.reached(answer), self._goal.score(answer))
             if score < self._best:
                 self._best, self.changes = score, candidate
         if not self._best[0]:

@@ -5,7 +5,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from rosetune.robustness.attacks.searches import Ask, Floats, Problem, Steps
+from rosetune.robustness.attacks.problem import Ask, Floats, Problem, Steps
 from rosetune.robustness.attacks.text import Changes
 from rosetune.robustness.edits import pick
 
@@ -57,7 +57,7 @@ class Genetic:
         members = yield from _mutated([{} for _ in range(self.population)], problem)
         for _ in range(self.iterations):
             best = max(members, key=lambda member: member[1])
-            wrong = 1 - float(problem.clean[problem.gold])
+            wrong = 1 - problem.goal.score(problem.clean)
             odds = list(accumulate(wrong + drop + 1e-8 for _, drop in members))
             children = [_child(members, odds, problem) for _ in range(self.population - 1)]
             members = [best, *(yield from _mutated(children, problem))]

@@ -1,22 +1,28 @@
 """Attacks as papers composed them, as far as their parts are at hand; each says what it lacks."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from inspect import signature
 from typing import Any
 
+from rosetune.robustness.attacks.additions import AddedWords
 from rosetune.robustness.attacks.constraints import STOP_WORDS, Constraints
 from rosetune.robustness.attacks.driver import Recipe
 from rosetune.robustness.attacks.genetic import Genetic
-from rosetune.robustness.attacks.searches import Greedy, RandomSearch
-from rosetune.robustness.attacks.transformations import CharacterEdits, Synonyms
+from rosetune.robustness.attacks.searches import Beam, Greedy, RandomSearch
+from rosetune.robustness.attacks.transformations import DISGUISES, CharacterEdits, Disguises, Synonyms
 
 __all__ = [
+    "ADDED_WORDS",
+    "ADDS_WORDS",
     "NEEDS_SYNONYMS",
     "RECIPES",
+    "benign_append",
+    "benign_prepend",
     "build_recipe",
     "deepwordbug",
+    "disguises",
     "genetic",
     "pwws",
     "random_edits",
@@ -25,6 +31,9 @@ __all__ = [
 
 Neighbours = Mapping[str, tuple[str, ...]]
 
+Words = Sequence[str] | Mapping[int, Sequence[str]]
+
+ADDED_WORDS = 5
 _BUGS = ("swap", "substitute", "drop", "insert")
 
 
@@ -161,14 +170,76 @@ def random_edits(
     return Recipe("random", RandomSearch(samples), CharacterEdits(_BUGS, keep_ends=keep_ends), limits)
 
 
+def disguises(
+    *,
+    noises: tuple[str, ...] = tuple(DISGUISES),
+    samples: int = 1,
+    max_share: float | None = None,
+    protected: tuple[str, ...] = (),
+) -> Recipe:
+    """Disguises: look-alike letters, invisible characters, spaced letters, leetspeak, repeated letters; word by word.
+
+    The words that matter most to the model come first, each in the disguise that misleads it most.
+
+    Args:
+        noises, samples: see :class:`~rosetune.robustness.attacks.transformations.Disguises`.
+        max_share: of words changed; None: all of them, which people still read.
+        protected: see :class:`Constraints`.
+
+    Deviates:
+        Of no paper. That people still read a disguised word is a rule here, the noises', which nobody was asked about.
+    """
+    limits = Constraints(max_share=max_share, protected=protected)
+    return Recipe("disguises", Greedy("delete"), Disguises(tuple(noises), samples), limits)
+
+
+def benign_append(words: Words, *, most: int = ADDED_WORDS, beam: int = 1, max_share: float | None = None) -> Recipe:
+    """Benign append: harmless words behind the text, chosen by search, pull it toward another class.
+
+    Args:
+        words: candidates, such as those of :func:`~rosetune.robustness.attacks.additions.benign_words`; or by the
+            index of a row's right label.
+        most: words added, at most; no word twice.
+        beam: texts that the search keeps, see :class:`~rosetune.robustness.attacks.searches.Beam`; 1 is greedy.
+        max_share: words added, as a share of the text's own; None: no limit but ``most``.
+
+    Reference:
+        Lowd and Meek, Good word attacks on statistical spam filters, 2005.
+
+    Deviates:
+        They add lists of 10 to 1000 words at once, or learn a linear filter's best words from many queries; here the
+        model's answers choose few. The text stays as it is, word for word, but nobody has judged that it still means
+        what it did: harmless words do not undo spam, while "superb" behind a bad review may turn its label.
+    """
+    return _added("benign_append", words, "append", most, beam, max_share)
+
+
+def benign_prepend(words: Words, *, most: int = ADDED_WORDS, beam: int = 1, max_share: float | None = None) -> Recipe:
+    """Benign prepend: as benign append, with the words before the text; of a long text they push its end out of sight.
+
+    Args:
+        words, most, beam, max_share: as in :func:`benign_append`.
+    """
+    return _added("benign_prepend", words, "prepend", most, beam, max_share)
+
+
+def _added(name: str, words: Words, place: str, most: int, beam: int, max_share: float | None) -> Recipe:
+    by_label = {label: tuple(part) for label, part in words.items()} if isinstance(words, Mapping) else tuple(words)
+    return Recipe(name, Beam(beam), AddedWords(by_label, place, most), Constraints(max_share=max_share))
+
+
 RECIPES: dict[str, Callable[..., Recipe]] = {
     "deepwordbug": deepwordbug,
+    "disguises": disguises,
+    "benign_append": benign_append,
+    "benign_prepend": benign_prepend,
     "pwws": pwws,
     "genetic": genetic,
     "textfooler": textfooler,
     "random": random_edits,
 }
 NEEDS_SYNONYMS = frozenset({"pwws", "genetic", "textfooler"})
+ADDS_WORDS = frozenset({"benign_append", "benign_prepend"})
 
 
 def build_recipe(
@@ -177,9 +248,12 @@ def build_recipe(
     *,
     unk: str | None = None,
     max_share: float | None = None,
-    protected: tuple[str, ...] = (),
+    protected: Sequence[str] = (),
+    words: Words | None = None,
+    added_words: int = ADDED_WORDS,
+    noises: Sequence[str] | None = None,
 ) -> Recipe:
-    """A recipe by its name, with the limits that are given.
+    """A recipe by its name, with the limits that are given; what another recipe takes is left out.
 
     Args:
         name: of :data:`RECIPES`.
@@ -187,9 +261,11 @@ def build_recipe(
         unk: the model's unknown word, for recipes that put one in a word's place; None: "[UNK]".
         max_share: of words changed; None: as the recipe has it.
         protected: see :class:`Constraints`.
+        words, added_words: candidates, and the largest number of them, for those of :data:`ADDS_WORDS`.
+        noises: for "disguises"; None: all five.
 
     Raises:
-        ValueError: an unknown name, missing synonyms, or a limit out of range.
+        ValueError: an unknown name, missing synonyms or words, or a limit out of range.
     """
     if name not in RECIPES:
         near = get_close_matches(name, RECIPES, n=1)
@@ -200,9 +276,17 @@ def build_recipe(
             f'{name} replaces words by synonyms: give some, such as {{"film": ("movie", "picture")}}, the path of a '
             'JSON file of them, or "wordnet"'
         )
+    if name in ADDS_WORDS and words is None:
+        raise ValueError(
+            f"{name} adds words: give candidates (words=...), the path of a file with a word a line, or what "
+            "rosetune.robustness.attacks.additions.benign_words finds in training texts"
+        )
     build = RECIPES[name]
-    given = {"unk": unk} if unk is not None and "unk" in signature(build).parameters else {}
-    recipe = build(*([synonyms] if name in NEEDS_SYNONYMS else []), **given)
+    taken = signature(build).parameters
+    given: dict[str, Any] = {"unk": unk, "noises": None if noises is None else tuple(noises), "most": added_words}
+    options = {option: value for option, value in given.items() if value is not None and option in taken}
+    material = [synonyms] if name in NEEDS_SYNONYMS else [words] if name in ADDS_WORDS else []
+    recipe = build(*material, **options)
     limits: dict[str, Any] = {"protected": tuple(protected)} if protected else {}
     limits |= {} if max_share is None else {"max_share": max_share}
     return dataclasses.replace(recipe, constraints=dataclasses.replace(recipe.constraints, **limits))

@@ -30,6 +30,7 @@ def attack(
     budget: int | None = None,
     seed: int = 0,
     column: int = -1,
+    target: int | None = None,
     path: str | Path | None = None,
     pool: int = 512,
     progress: bool = True,
@@ -44,6 +45,7 @@ def attack(
             limit, as in the papers.
         column: which text of a row is attacked. The last: of one text this one, of premise and hypothesis the
             hypothesis, as the papers on NLI do.
+        target: index of the label that the model is to give; None: any but the right one.
         path: JSON Lines with the results, written as rows are finished. Rows found in it are not attacked again;
             in the end it holds a header and the results in the order of the rows.
         pool: texts that the victim gets at once, at most.
@@ -53,11 +55,14 @@ def attack(
         One dict per row, in their order: ``id``, ``status`` ("success", "failed", or "skipped" where the model is
         wrong on the unchanged text), ``gold``, ``prediction`` and ``probabilities`` for the unchanged text and
         ``perturbed_prediction`` and ``perturbed_probabilities`` for the perturbed, ``queries``, ``column``, ``words``
-        (number in the attacked text), ``changes`` (position among the words, before, after), ``texts`` and
-        ``perturbed`` (the adversarial example; where the attack failed, the text that came closest).
+        (number in the attacked text), ``changes`` (position among the words, before, after; of a word that was added
+        "" before, and the position 0 or the number of words), ``texts`` and ``perturbed`` (the adversarial example;
+        where the attack failed, the text that came closest). With a target also ``target``; a text that misleads the
+        model to a third label has failed.
 
     Raises:
-        ValueError: a budget, pool or column out of range, ids that are not unique, or a file of another attack.
+        ValueError: a budget, pool or column out of range, ids that are not unique, a row whose right label is the
+            target, or a file of another attack.
     """
     if pool < 1:
         raise ValueError(f"pool must be at least 1 text, not {pool}")
@@ -66,15 +71,22 @@ def attack(
         # A word that the model does not see would cost queries in vain.
         seen = getattr(victim, "visible", lambda texts, at: None)
         columns = ((row, range(len(row.texts))[column]) for row in left)
-        sessions = (Session(row, recipe, at, budget, seed, seen(row.texts, at)) for row, at in columns)
+        sessions = (Session(row, recipe, at, budget, seed, seen(row.texts, at), target) for row, at in columns)
         return (session.result() for session in drive(victim, sessions, pool))
 
-    header = attack_header(described(recipe), victim, rows, budget=budget, seed=seed, column=column)
+    header = attack_header(described(recipe), victim, rows, budget=budget, seed=seed, column=column, target=target)
     return keep_results(results, rows, header, path, desc=recipe.name, progress=progress)
 
 
 def attack_header(
-    described: dict[str, Any], victim: "Victim", rows: Sequence[Row], *, budget: int | None, seed: int, column: int
+    described: dict[str, Any],
+    victim: "Victim",
+    rows: Sequence[Row],
+    *,
+    budget: int | None,
+    seed: int,
+    column: int,
+    target: int | None = None,
 ) -> dict[str, Any]:
     """All that a row's result depends on beside the row: the first line of an attack's file.
 
@@ -82,8 +94,8 @@ def attack_header(
         described: the attack, as JSON can hold it.
 
     Raises:
-        ValueError: a regression, a budget or column out of range, ids that are not unique, or a text that is no
-            string.
+        ValueError: a regression, a budget or column out of range, ids that are not unique, a text that is no string,
+            or a row whose right label is the target.
     """
     if getattr(victim, "labels", None) == ():
         raise ValueError("a regression model has no label that an attack could change")
@@ -92,12 +104,15 @@ def attack_header(
     columns = {_check_row(row, column) for row in rows}
     if len({row.id for row in rows}) < len(rows):
         raise ValueError("an id occurs more than once among the rows")
+    if target is not None and (there := [row.id for row in rows if row.gold == target]):
+        raise ValueError(f"row {there[0]!r} has the label that the attack aims at: leave such rows out")
     return {
         "attack": described,
         "budget": budget,
         "seed": seed,
         "column": columns.pop() if len(columns) == 1 else column,
         "model": getattr(victim, "fingerprint", None),
+        **({} if target is None else {"target": target}),
     }
 
 

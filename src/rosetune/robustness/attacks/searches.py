@@ -3,96 +3,14 @@
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from random import Random
-from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rosetune.robustness.attacks.constraints import Constraints
-from rosetune.robustness.attacks.text import Candidate, Changes, Text
-from rosetune.robustness.attacks.transformations import Transformation
-from rosetune.robustness.edits import generator, pick
+from rosetune.robustness.attacks.problem import Ask, Floats, Problem, Steps
+from rosetune.robustness.attacks.text import Changes
+from rosetune.robustness.edits import pick
 
-__all__ = ["Ask", "Floats", "Greedy", "Problem", "RandomSearch", "Search", "Steps"]
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What the model is asked at once.
-
-    A candidate that the model gets wrong is an adversarial example, and ends the search; a probe only measures how
-    much a word matters (it lacks words, or holds unknown ones) and never counts as one.
-    """
-
-    candidates: Sequence[Candidate]
-    probe: bool = False
-
-
-Steps = Generator[Ask, list[Floats], None]  # it is sent the probabilities of the candidates, in their order
-
-
-class Search(Protocol):
-    """Yields what it wants to know and returns when it has no more ideas; success and budget end it from outside."""
-
-    def __call__(self, problem: "Problem") -> Steps: ...
-
-
-class Problem:
-    """One text to attack, as a search sees it.
-
-    Everything random depends on (seed, example) and nothing else.
-
-    Args:
-        text: the side that is attacked.
-        gold: index of the right label, which the model gives to the unchanged text.
-        clean: probabilities for the unchanged text.
-        key: of the example and the seed.
-        visible: characters that the model sees of a text that is too long for it.
-
-    Attributes:
-        positions: of the visible words that may be changed and have a replacement, in order.
-        rng: the search's own generator.
-    """
-
-    def __init__(
-        self,
-        text: Text,
-        gold: int,
-        clean: Floats,
-        transformation: Transformation,
-        constraints: Constraints,
-        key: str,
-        visible: int | None = None,
-    ) -> None:
-        self.text, self.gold, self.clean, self.constraints = text, gold, clean, constraints
-        self.rng: Random = generator(key)
-        self._options: dict[int, list[str]] = {}
-        for i in constraints.editable(text):
-            if visible is not None and text.span(i)[1] > visible:
-                break
-            # A generator for each word: what a word can become depends on no other word.
-            options = transformation(text.words[i], generator(f"{key}:{i}"))
-            if options:
-                self._options[i] = options
-        self.positions = list(self._options)
-
-    def options(self, position: int) -> list[str]:
-        """The replacements of a word."""
-        return self._options[position]
-
-    def extend(self, changes: Changes, position: int) -> list[Changes]:
-        """The given changes with one more word changed, in every way that the constraints allow."""
-        if position in changes and not self.constraints.repeat:
-            return []
-        candidates = ({**changes, position: option} for option in self._options[position])
-        return [candidate for candidate in candidates if self.constraints.allow(self.text, candidate)]
-
-    def drops(self, answers: Sequence[Floats]) -> list[float]:
-        """By how much each answer's probability of the right label lies below that of the unchanged text."""
-        return [float(self.clean[self.gold] - answer[self.gold]) for answer in answers]
+__all__ = ["Beam", "Greedy", "RandomSearch"]
 
 
 @dataclass(frozen=True)
@@ -109,6 +27,8 @@ class Greedy:
     By the first three, a word is changed where that lowers p(y) below what the changes so far achieved, and else left
     alone. By "weighted" every word gets, in the order of importance, the replacement found for it in the unchanged
     text.
+
+    With a target label t, 1 - p(t | x) stands in the place of p(y | x) throughout.
 
     Args:
         importance: as above.
@@ -186,7 +106,7 @@ class Greedy:
         if self.bonus:
             for i, answer in enumerate(answers):
                 other = int(answer.argmax())
-                if other != problem.gold:
+                if problem.goal.reached(answer):
                     scores[i] += float(answer[other] - problem.clean[other])
         return scores
 
@@ -196,11 +116,49 @@ class Greedy:
         tails = sorted({k for i in problem.positions for k in (i, i + 1)} - {n})
         pieces = [*(slice(0, k) for k in heads), *(slice(k, n) for k in tails)]
         answers = yield Ask(pieces, probe=True)
-        p = [float(answer[problem.gold]) for answer in answers]
-        nothing = 1 / len(problem.clean)
+        p = [problem.goal.score(answer) for answer in answers]
+        nothing = problem.goal.score(np.full(len(problem.clean), 1 / len(problem.clean)))
         head = {0: nothing, **dict(zip(heads, p[: len(heads)], strict=True))}
         tail = {n: nothing, **dict(zip(tails, p[len(heads) :], strict=True))}
         return [head[i + 1] - head[i] + tail[i] - tail[i + 1] for i in problem.positions]
+
+
+@dataclass(frozen=True)
+class Beam:
+    """Go through the places of a text in their order, and keep the texts that come closest to misleading the model.
+
+    At each place every text of the beam stays as it is or gets one of the words that may stand there, but none that
+    it holds among its changes already; of all these the ``width`` with the lowest p(y) are the next beam. Made for
+    words that are added, whose places are alike. With n places and v words a search asks at most v (1 + width (n - 1))
+    new texts.
+
+    Args:
+        width: number of texts; 1 is greedy.
+
+    Raises:
+        ValueError: fewer than one.
+    """
+
+    width: int = 1
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ValueError(f"width must be at least 1, not {self.width}")
+
+    def __call__(self, problem: Problem) -> Steps:
+        beam: list[tuple[Changes, float]] = [({}, 0.0)]
+        for position in problem.positions:
+            candidates = [
+                candidate
+                for changes, _ in beam
+                for candidate in problem.extend(changes, position)
+                if candidate[position] not in changes.values()
+            ]
+            if candidates:
+                drops = problem.drops((yield Ask(candidates)))
+                beam += zip(candidates, drops, strict=True)
+                # The sort is stable: of equals the text with fewer words stays, then the one with the earlier word.
+                beam = sorted(beam, key=lambda member: -member[1])[: self.width]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rosetune.robustness.attacks.changed_words import changed_words
 from rosetune.robustness.rows import clusters_of
 from rosetune.robustness.statistics import Estimate, estimate
 
@@ -18,7 +19,9 @@ __all__ = ["Transferred", "summary", "transfer"]
 AT_ONCE = 1024  # texts
 
 
-def summary(results: Sequence[Mapping[str, Any]], budget: int | None = None) -> dict[str, Any]:
+def summary(
+    results: Sequence[Mapping[str, Any]], budget: int | None = None, labels: Sequence[str] = ()
+) -> dict[str, Any]:
     """What an attack achieved.
 
         clean accuracy            (successes + failures) / rows
@@ -29,6 +32,7 @@ def summary(results: Sequence[Mapping[str, Any]], budget: int | None = None) -> 
         results: of one attack, from :func:`rosetune.robustness.attacks.run.attack`. Where they have an
             ``original_id``, rows that stem from one original are drawn together in the intervals.
         budget: of the attack.
+        labels: names of the classes, for figures by class.
 
     Returns:
         ``n``, ``attacked`` (the rows that the model gets right), ``succeeded``, ``clean_accuracy``,
@@ -38,7 +42,13 @@ def summary(results: Sequence[Mapping[str, Any]], budget: int | None = None) -> 
         Of the attacked rows ``mean_queries`` and ``median_queries`` (the unchanged text included), and
         ``mean_confidence_before`` and ``mean_confidence_after``, the probability of the right label for the unchanged
         and the perturbed text. Of the successes ``mean_words_changed`` and ``mean_share_changed`` (of the attacked
-        text's words). What has no row to be computed from is None.
+        text's words; a word that was added counts as one). What has no row to be computed from is None.
+        ``at_most_words``: see :func:`~rosetune.robustness.attacks.changed_words.changed_words`. With labels
+        ``by_class``: of the rows of each class that has some ``n``, ``attacked``, ``succeeded``, ``clean_accuracy``,
+        and ``accuracy_under_attack`` and ``attack_success_rate`` with their intervals.
+
+    With a target class a success is a text that the model takes for that class; one that it takes for a third has
+    failed, and counts as withstood.
 
     Raises:
         ValueError: no results.
@@ -49,21 +59,32 @@ def summary(results: Sequence[Mapping[str, Any]], budget: int | None = None) -> 
     successes = [result for result in attacked if result["status"] == "success"]
     failures = [result for result in attacked if result["status"] == "failed"]
     queries = [result["queries"] for result in attacked]
+    parts = {label: [result for result in results if result["gold"] == i] for i, label in enumerate(labels)}
     return {
-        "n": len(results),
-        "attacked": len(attacked),
-        "succeeded": len(successes),
+        **_shares(results),
         "nothing_to_change": sum(result["queries"] == 1 for result in failures),
         "out_of_budget": sum(result["queries"] == budget and budget > 1 for result in failures) if budget else 0,
-        "clean_accuracy": len(attacked) / len(results),
-        **_share("accuracy_under_attack", results, "failed"),
-        **_share("attack_success_rate", attacked, "success"),
         "mean_queries": _mean(queries),
         "median_queries": float(median(queries)) if queries else None,
         "mean_confidence_before": _mean(result["probabilities"][result["gold"]] for result in attacked),
         "mean_confidence_after": _mean(result["perturbed_probabilities"][result["gold"]] for result in attacked),
         "mean_words_changed": _mean(len(result["changes"]) for result in successes),
         "mean_share_changed": _mean(len(result["changes"]) / max(result["words"], 1) for result in successes),
+        "at_most_words": changed_words(results),
+        **({"by_class": {label: _shares(part) for label, part in parts.items() if part}} if labels else {}),
+    }
+
+
+def _shares(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Numbers of rows, and the shares that are made of them."""
+    attacked = [result for result in results if result["status"] != "skipped"]
+    return {
+        "n": len(results),
+        "attacked": len(attacked),
+        "succeeded": sum(result["status"] == "success" for result in results),
+        "clean_accuracy": len(attacked) / len(results),
+        **_share("accuracy_under_attack", results, "failed"),
+        **_share("attack_success_rate", attacked, "success"),
     }
 
 
@@ -73,7 +94,7 @@ class Transferred:
 
     Attributes:
         fooled: of the examples that succeeded against the source and whose unchanged text the target gets right, the
-            share that misleads the target; None where there are none.
+            share that misleads the target, of an attack with a target class to that class; None where there are none.
         accuracy: the target's share of right predictions over all of the source's perturbed texts, where the unchanged
             one stands for a row that the source gets wrong; None without rows.
     """
@@ -104,13 +125,15 @@ def transfer(
         )
         predicted = _predictions(victim, list(texts))
         for source, part in results.items():
-            right = [predicted[tuple(result["perturbed"])] == result["gold"] for result in part]
+            said = [predicted[tuple(result["perturbed"])] for result in part]
+            right = [label == result["gold"] for label, result in zip(said, part, strict=True)]
             counted = [
-                (ok, result)
-                for ok, result in zip(right, part, strict=True)
+                (label, result)
+                for label, result in zip(said, part, strict=True)
                 if result["status"] == "success" and predicted[tuple(result["texts"])] == result["gold"]
             ]
-            fooled = _estimate([not ok for ok, _ in counted], [result for _, result in counted])
+            misled = [label == result.get("target", label) != result["gold"] for label, result in counted]
+            fooled = _estimate(misled, [result for _, result in counted])
             matrix[source][target] = Transferred(fooled, _estimate(right, part))
     return matrix
 

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 
 __all__ = ["Candidate", "Changes", "Text"]
 
-Changes = Mapping[int, str]  # position among the words -> what stands there instead
+# Position among the words -> what stands there instead. Positions below 0, and from the number of words on, are places
+# before and after the text, where a word is added.
+Changes = Mapping[int, str]
 Candidate = Changes | slice  # a slice of the words is the piece of the text that they span
 
 _JOINERS = "'’\u200c\u200d"  # part of a word between two of its letters: don't, and the joiners of Persian or Hindi
@@ -37,18 +39,38 @@ class Text:
         """Where a word starts and ends in the text, in characters."""
         return self._spans[position]
 
+    def word(self, position: int) -> str:
+        """A word; "" for a place before or after the text."""
+        return self.words[position] if 0 <= position < len(self) else ""
+
     def render(self, candidate: Candidate) -> str:
-        """The text with words replaced (by "": taken out), or the piece from the first to the last word of a slice."""
+        """The text with words replaced (by "": taken out), or the piece from the first to the last word of a slice.
+
+        Words that are added before or after the text stand apart from it, and from each other, by a space.
+        """
         if isinstance(candidate, slice):
             spans = self._spans[candidate]
             return self.text[spans[0][0] : spans[-1][1]] if spans else ""
         pieces: list[str] = []
+        before: list[str] = []
+        after: list[str] = []
         end = 0
         for position in sorted(candidate):
+            if not 0 <= position < len(self._spans):
+                (before if position < 0 else after).append(candidate[position])
+                continue
             start, stop = self._spans[position]
             pieces += (self.text[end:start], candidate[position])
             end = stop
-        return "".join((*pieces, self.text[end:]))
+        text = "".join((*pieces, self.text[end:]))
+        return _beside(before, text, after) if before or after else text
+
+
+def _beside(before: list[str], text: str, after: list[str]) -> str:
+    front, back = (" ".join(filter(None, words)) for words in (before, after))
+    first = " " if front and text and not text[0].isspace() else ""
+    last = " " if back and text and not text[-1].isspace() else ""
+    return f"{front}{first}{text}{last}{back}"
 
 
 def _spans(text: str) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""What a word can be replaced by: misspelt forms of it, or synonyms."""
+"""What a word can be replaced by: misspelt forms of it, disguises, or synonyms."""
 
 import string
 from collections.abc import Callable, Mapping
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
+from rosetune.robustness import disguises
 from rosetune.robustness.edits import NEIGHBOURING_KEYS, Word, dropped, letters, pick, replaced, swapped
 
-__all__ = ["EDITS", "CharacterEdits", "Synonyms", "Transformation", "carry_case"]
+__all__ = ["DISGUISES", "EDITS", "CharacterEdits", "Disguises", "Synonyms", "Transformation", "carry_case"]
 
 _LOOK_ALIKES = dict(zip("aceijopsxyABCEHIJKMOPSTXY", "асеіјорѕхуАВСЕНІЈКМОРЅТХҮ", strict=True))  # Latin to Cyrillic
 
@@ -20,6 +21,15 @@ class Transformation(Protocol):
     """The replacements of a word, each once and none equal to it; what is random is drawn from ``rng`` alone."""
 
     def __call__(self, word: str, rng: Random) -> list[str]: ...
+
+
+DISGUISES: Mapping[str, Callable[[Word, Random], Word | None]] = {
+    "homoglyphs": disguises.homoglyphs,
+    "invisible_characters": disguises.invisible_characters,
+    "spaced_letters": disguises.spaced_letters,
+    "leetspeak": disguises.leetspeak,
+    "repeated_letters": disguises.repeated_letters,
+}
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,38 @@ class CharacterEdits:
                     forms.append(form)
                     found[form] = None
         return list(found)
+
+
+@dataclass(frozen=True)
+class Disguises:
+    """Forms of a word that people still read as that word, as the noises of these names make them.
+
+    The bounds are those of the noises: look-alikes of the same skeleton, no sign for the first and last letter, no
+    spaces in a word of up to three letters, a letter repeated two to four times; see
+    :mod:`rosetune.robustness.disguises`.
+
+    Args:
+        noises: of :data:`DISGUISES`.
+        samples: draws of each, of which equal ones count once.
+
+    Raises:
+        ValueError: no or an unknown noise, or fewer than one draw.
+    """
+
+    noises: tuple[str, ...] = tuple(DISGUISES)
+    samples: int = 1
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.noises if name not in DISGUISES]
+        if unknown or not self.noises:
+            raise ValueError(f"disguises are some of {', '.join(DISGUISES)}, not {', '.join(unknown) or 'none'}")
+        if self.samples < 1:
+            raise ValueError(f"samples must be at least 1, not {self.samples}")
+
+    def __call__(self, word: str, rng: Random) -> list[str]:
+        characters = letters(word)
+        forms = [DISGUISES[name](characters, rng) for name in self.noises for _ in range(self.samples)]
+        return [form for form in dict.fromkeys("".join(new) for new in forms if new is not None) if form != word]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,234 @@
+"""The robustness card of a finished run: how it holds on perturbed texts, in plain words, and what was not tried."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rosetune.report.markdown import escaped
+from rosetune.report.measures import threshold_note
+from rosetune.robustness.attacks.changed_words import AT_MOST
+from rosetune.robustness.attacks.recipes import RECIPES
+from rosetune.robustness.attacks.summary import summary
+from rosetune.robustness.noise_families import NOISES
+from rosetune.runs.run import Run
+from rosetune.runs.sets import SetName
+
+__all__ = ["robustness_card", "weak_parts"]
+
+Sets = Mapping[str, Mapping[str, Any]]
+_DISGUISES = ("homoglyphs", "invisible_characters", "spaced_letters", "leetspeak", "repeated_letters")
+
+
+def robustness_card(run: Run, metrics: Mapping[str, Any]) -> str:
+    """Markdown for the ``ROBUSTNESS.md`` beside the weights.
+
+    It says what the model was trained on; clean and robust accuracy by set; accuracy under each finished attack and
+    after at most so many changed words; of one class against the rest the recall at a false-positive rate; lengths
+    and groups on which it is worse; and what was not tested. Every figure has its interval and number of rows.
+
+    Args:
+        metrics: as its ``metrics.json`` holds them, or is about to.
+    """
+    sets: Sets = metrics["sets"]
+    attacks = {name: summary(rows) for name, (about, rows) in run.attacks.items() if about["finished"]}
+    lines = [
+        f"# Robustness of {escaped(run.method)} on {escaped(run.task)}\n",
+        *_trained_on(run, metrics["labels"]),
+        *_in_short(sets, attacks),
+        *_accuracy(sets),
+        *_curve(sets),
+        *_attacks(attacks),
+        *_detection(sets),
+        *_weak(sets),
+        "## What was not tested\n",
+        *_not_tested(run, sets, attacks),
+        "",
+        "Intervals are of 95%, over the choice of examples; the luck of one training run is not in them.",
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _trained_on(run: Run, labels: Sequence[str]) -> Iterator[str]:
+    columns = " and ".join(map(escaped, run.identity["text_columns"]))
+    what = f"tells apart {', '.join(map(escaped, labels))}" if labels else "gives a number"
+    if run.config.given:
+        made = "It was not trained here: what it was trained on is not known."
+    else:
+        part = run.identity.get("max_train_samples")
+        rows = f"at most {part} training rows" if part else "the training rows"
+        changed = run.identity["training"].get("augmentation")
+        seen = f", changed anew in every epoch by {escaped(changed)}" if changed else ", as they are"
+        made = f"It was trained on {rows} of {escaped(run.task)}{seen}, by {escaped(run.method)} with seed {run.seed}."
+    yield f"The model reads {columns} and {what}. {made}\n"
+
+
+def _in_short(sets: Sets, attacks: Mapping[str, Any]) -> Iterator[str]:
+    """The most important figures as sentences."""
+    yield "## In short\n"
+    clean = sets.get("clean")
+    if clean is None:
+        yield "It was not evaluated on clean texts.\n"
+        return
+    if "accuracy" not in clean:
+        yield f"On clean texts its mean squared error is {clean['mse']:.3f} ({clean['n']} texts).\n"
+        return
+    yield f"- Of 100 clean texts it gets {100 * clean['accuracy']:.0f} right."
+    robust = {name: m for name, m in sets.items() if _perturbed(name)}
+    if robust:
+        worst = min(robust, key=lambda name: robust[name]["accuracy"])
+        share, title = robust[worst]["accuracy"], escaped(SetName.parse(worst).title)
+        yield f"- On the hardest perturbed texts here ({title}) it gets {100 * share:.0f} of 100 right."
+    if attacks:
+        worst = min(attacks, key=lambda name: attacks[name]["accuracy_under_attack"])
+        f = attacks[worst]
+        yield (
+            f"- The strongest attack here ({escaped(worst)}) leaves {100 * f['accuracy_under_attack']:.0f} of 100 "
+            f"right, and {100 * f['at_most_words']['2']['value']:.0f} where it may change two words."
+        )
+    if not robust and not attacks:
+        yield "- Nothing is known of its robustness: it was neither evaluated on perturbed texts nor attacked."
+    yield ""
+
+
+def _perturbed(name: str) -> bool:
+    return SetName.parse(name).robust or SetName.parse(name).on_curve
+
+
+def _accuracy(sets: Sets) -> Iterator[str]:
+    plain = {name: m for name, m in sets.items() if not SetName.parse(name).on_curve}
+    if not plain:
+        return
+    regression = any("mse" in m for m in plain.values())
+    yield f"## {'Squared error' if regression else 'Accuracy'} by set\n"
+    yield f"| set | n | {'mean squared error' if regression else 'accuracy'} | 95% interval |\n|---|---|---|---|"
+    for name, m in plain.items():
+        yield f"| {escaped(SetName.parse(name).title)} | {m['n']} | {_value(m)} | {_interval(m)} |"
+    yield ""
+
+
+def _curve(sets: Sets) -> Iterator[str]:
+    """Of each noise of the curve the accuracy at its strongest."""
+    strongest: dict[str, tuple[float, str]] = {}
+    for name in sets:
+        parsed = SetName.parse(name)
+        if parsed.on_curve and parsed.noise is not None and parsed.strength is not None:
+            strongest[parsed.noise] = max(strongest.get(parsed.noise, (0.0, "")), (parsed.strength, name))
+    if not strongest:
+        return
+    yield "## Noise at its strongest\n"
+    yield "| noise | share touched | n | result | 95% interval |\n|---|---|---|---|---|"
+    for noise, (strength, name) in strongest.items():
+        m = sets[name]
+        yield f"| {noise.replace('_', ' ')} | {strength:g} | {m['n']} | {_value(m)} | {_interval(m)} |"
+    yield ""
+
+
+def _attacks(attacks: Mapping[str, Any]) -> Iterator[str]:
+    if not attacks:
+        return
+    yield "## Accuracy under attack, by the words that it may change\n"
+    yield f"| attack | n | before | {' | '.join(AT_MOST)} | any |\n|{'---|' * (len(AT_MOST) + 4)}"
+    for name, f in attacks.items():
+        cells = [
+            _with_interval(*(f["at_most_words"][limit][end] for end in ("value", "low", "high"))) for limit in AT_MOST
+        ]
+        cells.append(_with_interval(*(f[f"accuracy_under_attack{end}"] for end in ("", "_low", "_high"))))
+        yield f"| {escaped(name)} | {f['n']} | {_percent(f['clean_accuracy'])} | {' | '.join(cells)} |"
+    yield (
+        "\nThese are upper bounds: the searches are greedy, and another one may need fewer words, or find a change "
+        "where this one found none.\n"
+    )
+
+
+def _detection(sets: Sets) -> Iterator[str]:
+    found = {name: m["detection"] for name, m in sets.items() if "detection" in m and not SetName.parse(name).on_curve}
+    if not found:
+        return
+    first = next(iter(found.values()))
+    yield f"## Finding {escaped(first['positive_label'])}\n"
+    yield "| set | with it | without | ROC AUC | recall | false positives |\n|---|---|---|---|---|---|"
+    for name, d in found.items():
+        cells = [_share(d[key]) for key in ("recall", "false_positive_rate")]
+        auc = d["auc"]
+        area = "-" if auc is None else f"{auc['value']:.3f} ({auc['low']:.3f} to {auc['high']:.3f})"
+        counts = f"{d['positives']} | {d['negatives']}"
+        yield f"| {escaped(SetName.parse(name).title)} | {counts} | {area} | {' | '.join(cells)} |"
+    yield f"\n{escaped(threshold_note(first))}\n"
+
+
+def weak_parts(sets: Sets) -> list[tuple[str, str, str, Mapping[str, Any]]]:
+    """The lengths and groups on which a model is worse than on the whole set: the interval lies below its accuracy.
+
+    Args:
+        sets: metrics by set.
+
+    Returns:
+        Of each the name of the set, what it is split by, the name of the part, and its results.
+    """
+    found = []
+    for name, m in sets.items():
+        parts = [("words", part["band"], part) for part in m.get("lengths", ())]
+        groups = m.get("groups", {"column": "", "groups": ()})
+        parts += [(groups["column"], part["group"], part) for part in groups["groups"]]
+        found += [(name, *part) for part in parts if "accuracy" in part[2] and part[2]["high"] < m["accuracy"]]
+    return found
+
+
+def _weak(sets: Sets) -> Iterator[str]:
+    looked_at = ["the length of the texts"] if any("lengths" in m for m in sets.values()) else []
+    looked_at += sorted({str(m["groups"]["column"]) for m in sets.values() if "groups" in m})
+    if not looked_at:
+        return
+    yield "## Where it is weaker\n"
+    by, weak = " and ".join(map(escaped, looked_at)), weak_parts(sets)
+    if not weak:
+        yield f"By {by} no part of a set is shown to be worse than the whole; small parts show little.\n"
+        return
+    yield f"By {by} these parts are worse than the whole of their set. Parts are many: some may be chance.\n"
+    yield "| set | by | part | n | accuracy | 95% interval | whole set |\n|---|---|---|---|---|---|---|"
+    for name, column, part, m in weak:
+        which = f"{escaped(SetName.parse(name).title)} | {escaped(column)} | {escaped(part)}"
+        yield f"| {which} | {m['n']} | {_value(m)} | {_interval(m)} | {_percent(sets[name]['accuracy'])} |"
+    yield ""
+
+
+def _not_tested(run: Run, sets: Sets, attacks: Mapping[str, Any]) -> Iterator[str]:
+    parsed = [SetName.parse(name) for name in sets]
+    kinds = {part.kind for part in parsed}
+    noises = {part.noise for part in parsed if part.on_curve}
+    if "noise" not in kinds:
+        yield "- typing errors (`rosetune evaluate RUN --sets noise`)"
+    missing = [noise.replace("_", " ") for noise in NOISES if noise not in noises]
+    if missing:
+        yield f"- these noises: {', '.join(missing)} (`--sets noise_curve --noises ...`)"
+    if not {*_DISGUISES} & noises:
+        yield "- what people do to get past a filter: look-alike letters, invisible characters, spaced letters"
+    recipes = {str(run.attacks[name][0].get("recipe", name)) for name in attacks}
+    unused = [name for name in RECIPES if name not in recipes]
+    if unused:
+        yield f"- these attacks: {', '.join(unused)} (`rosetune attack RUN --attack ...`)"
+    if sets and not any("groups" in m for m in sets.values()):
+        yield "- groups of texts, such as languages (`rosetune evaluate RUN --group_column COLUMN`)"
+    if not run.config.given:
+        yield "- another seed: this is one training run"
+    yield "- texts from elsewhere than the evaluation data, other languages among them"
+    yield "- an attacker who knows this model and takes his time, and any attack that is not named here"
+
+
+def _value(m: Mapping[str, Any]) -> str:
+    return f"{m['mse']:.3f}" if "mse" in m else _percent(m["accuracy"])
+
+
+def _interval(m: Mapping[str, Any]) -> str:
+    return f"{m['low']:.3f} to {m['high']:.3f}" if "mse" in m else f"{_percent(m['low'])} to {_percent(m['high'])}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}%"
+
+
+def _with_interval(value: float, low: float, high: float) -> str:
+    return f"{_percent(value)} ({_percent(low)} to {_percent(high)})"
+
+
+def _share(found: Mapping[str, float] | None) -> str:
+    return "-" if found is None else _with_interval(found["value"], found["low"], found["high"])

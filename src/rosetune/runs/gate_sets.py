@@ -1,0 +1,89 @@
+"""Which sets a gate looks at, what each is compared with, and what makes one that is missing."""
+
+from rosetune.robustness.attacks.recipes import RECIPES
+from rosetune.robustness.noise_families import NOISES
+from rosetune.runs.gate_limits import Limits
+from rosetune.runs.run import Run
+from rosetune.runs.sets import KINDS, SetName
+from rosetune.runs.values import RunError
+
+__all__ = ["absent", "reference", "selected", "to_make"]
+
+_OF_ATTACKS = ("min_accuracy_under_attack", "max_success_rate")
+
+
+def selected(run: Run, limits: Limits, *, with_baseline: bool = False) -> list[str]:
+    """The robust sets and attacks that are looked at, in the order of a table.
+
+    Args:
+        with_baseline: whether attacks count without a limit of their own.
+
+    Raises:
+        RunError: a named set is not there, or an attack that would be looked at is not finished.
+    """
+    there = [name for name in run.sets() if not SetName.parse(name).is_original]
+    if limits.sets is None:
+        found = [name for name in there if SetName.parse(name).robust]
+    else:
+        found, begun = [], {word for name in run.attacks for word in _words_for(run, SetName.of_attack(name).name)}
+        for word in limits.sets:
+            of_word = [name for name in there if word in _words_for(run, name)]
+            if not of_word and word not in begun:
+                raise RunError(f"{run} was not evaluated on {word}: {to_make(word, run)}")
+            found += of_word
+    counts = with_baseline or bool({*limits.given()} & {*_OF_ATTACKS})
+    for attack, (header, results) in run.attacks.items() if counts else ():
+        asked = limits.sets is None or {*_words_for(run, SetName.of_attack(attack).name)} & {*limits.sets}
+        if asked and not header["finished"]:
+            raise RunError(
+                f"the attack {attack} on {run} is not finished ({len(results)} of {header.get('rows', '?')} rows): "
+                "give its command again, which goes on, or name the sets to look at with --sets"
+            )
+    return sorted({*found}, key=lambda name: SetName.parse(name).sort_key)
+
+
+def _words_for(run: Run, name: str) -> tuple[str | None, ...]:
+    """All that stands for a set in --sets: its name, its kind, a noise of the curve, an attack by recipe or file."""
+    parsed = SetName.parse(name)
+    header, _ = run.attacks.get(parsed.attack or "", ({}, []))
+    return name, parsed.kind, parsed.noise if parsed.on_curve else None, parsed.attack, header.get("recipe")
+
+
+def reference(run: Run, name: str) -> str | None:
+    """The set with the unperturbed texts of another, under the same ids; None where there is none."""
+    parsed = SetName.parse(name)
+    if parsed.kind in ("noise", "noise_curve"):
+        return "clean"
+    return parsed.originals if parsed.kind == "advglue" and parsed.originals in run.sets() else None
+
+
+def to_make(word: str, run: Run) -> str:
+    """What makes a set that is missing."""
+    parsed = SetName.parse(word)
+    if word in KINDS or parsed.kind in ("clean", "advglue") or (parsed.kind == "noise" and parsed.noise):
+        return f"`rosetune evaluate {run} --sets {word if word in KINDS else parsed.kind}` makes it"
+    noise = parsed.noise if parsed.on_curve else word
+    if noise in NOISES:
+        return f"`rosetune evaluate {run} --sets noise_curve --noises {noise}` makes it"
+    if parsed.kind == "file":
+        return f"`rosetune evaluate {run} --test_file FILE` makes it"
+    attack = "deepwordbug" if word == "attack" else (parsed.attack or word).partition("-")[0]
+    if attack in RECIPES:
+        return f"`rosetune attack {run} --attack {attack}` makes it"
+    there = ", ".join(dict.fromkeys(str(part) for name in run.sets() for part in _words_for(run, name) if part))
+    return f"choose among {there or 'nothing'}"
+
+
+def absent(run: Run, limit: str) -> RunError:
+    """What to say where a limit finds nothing to look at."""
+    if limit in _OF_ATTACKS:
+        what, remedy = "finished attacks", f"`rosetune attack {run} --attack deepwordbug` makes one"
+    elif limit == "min_accuracy":
+        what, remedy = "the clean set", f"`rosetune evaluate {run} --sets clean` makes it"
+    elif limit == "min_recall":
+        what = "the recall of one label at a threshold"
+        ask = "" if len(run.labels) == 2 else " --positive_label LABEL"
+        remedy = f"`rosetune evaluate {run}{ask}` measures it"
+    else:
+        what, remedy = "robust sets", f"`rosetune evaluate {run} --sets noise` makes some"
+    return RunError(f"{limit} looks at {what}, which {run} lacks: {remedy}")

@@ -1,0 +1,60 @@
+"""Hold a finished run to limits, for continuous integration: exit code 1 where one does not hold."""
+
+import argparse
+import sys
+
+from rosetune.runs.gate_limits import Limits
+from rosetune.verbs._shared import add_fields, given_fields
+
+EPILOG = """\
+exit codes: 0 all limits hold, 1 one does not, 2 wrong use (a set or a run is missing).
+Nothing is predicted, and no model is loaded: evaluate and attack the run first.
+
+examples:
+  rosetune gate RUN --min_accuracy 0.9 --max_drop 5 --max_flip_rate 0.1
+  rosetune gate RUN --baseline LAST --max_decline 2 --junit gate.xml --markdown gate.md
+  rosetune gate RUN --min_accuracy_under_attack 0.6 --words 2
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's flags."""
+    parser.add_argument("run_folder", metavar="RUN", help="folder of a finished run")
+    parser.add_argument("--baseline", metavar="RUN", help="a run that it must not be shown to be worse than")
+    add_fields(parser.add_argument_group("limits"), Limits)
+    parser.add_argument("--config", metavar="FILE", help="YAML of limits and baseline; the command line goes on top")
+    parser.add_argument("--junit", metavar="FILE", help="write JUnit XML")
+    parser.add_argument("--markdown", metavar="FILE", help="write Markdown")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+
+
+def run(known: argparse.Namespace, rest: list[str]) -> None:
+    """Judge, write and print; a limit that does not hold ends with exit code 1."""
+    from rosetune.runs.values import RunError, read_yaml
+
+    options = {} if known.config is None else read_yaml(known.config)
+    baseline = options.pop("baseline", None) if known.baseline is None else known.baseline
+    options.pop("baseline", None)
+    if not isinstance(baseline, str | None):
+        raise RunError(f"{known.config}: baseline must be the folder of a run, not {baseline!r}")
+    limits = Limits.of({**options, **given_fields(known, Limits)}, known.config or "limits")
+    limits.check(with_baseline=baseline is not None)  # before scipy is loaded
+
+    import dataclasses
+    import json
+
+    from rosetune._files import write_text
+    from rosetune.report.console import console
+    from rosetune.report.gate import gate_junit, gate_markdown, print_gate
+    from rosetune.runs.gate import gate
+
+    verdict = gate(known.run_folder, baseline=baseline, **dataclasses.asdict(limits))
+    for path, shown in ((known.junit, gate_junit), (known.markdown, gate_markdown)):
+        if path is not None:
+            write_text(path, shown(verdict))
+    if known.json:
+        print(json.dumps(verdict.as_json(), indent=2, ensure_ascii=False))
+    else:
+        print_gate(console(), verdict)
+    if not verdict.passed:
+        sys.exit(1)

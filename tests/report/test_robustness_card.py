@@ -1,0 +1,85 @@
+"""The robustness card: what a person reads of a run."""
+
+from pathlib import Path
+from typing import Any
+
+from markdown_it import MarkdownIt
+
+from made_runs import LABELS, ROSE, number_rows, outcomes, write_attack, write_json, write_run
+from rosetune.report.robustness_card import robustness_card, weak_parts
+from rosetune.runs.metrics import run_metrics
+from rosetune.runs.run import Run
+
+
+def html_of(run: Run, metrics: dict[str, Any] | None = None) -> str:
+    return MarkdownIt("commonmark").enable("table").render(robustness_card(run, metrics or run.metrics))
+
+
+def test_a_person_reads_what_holds_what_does_not_and_what_was_not_tried(tmp_path: Path) -> None:
+    sets = {"clean": outcomes(36, 4), "typos_1": outcomes(28, 12), "leetspeak@0.5": outcomes(16, 24)}
+    run = write_run(tmp_path / "run", sets, {**ROSE, "seed": 7}, task="spam", max_train_samples=64)
+    write_attack(run, ["failed", "success", "success", "skipped"], "deepwordbug")
+    # The four wrong rows are the last, which are those in French.
+    languages = {str(i): "fr" if i >= 36 else "en" if i > 3 else None for i in range(40)}
+    features = {"clean": {"words": dict.fromkeys(languages, 5), "groups": {"language": languages}}}
+    write_json(run.folder / "predictions/features.json", features)
+    write_json(run.folder / "measures.json", {"group_column": "language"})
+    run = Run(run.folder)
+    metrics = run_metrics(run.folder, LABELS)
+    card = robustness_card(run, metrics)
+    for words in (
+        "at most 64 training rows of spam, as they are, by rose-ensemble with seed 7",
+        "Of 100 clean texts it gets 90 right",
+        "(leetspeak 0.5) it gets 40 of 100 right",
+        "(deepwordbug) leaves 25 of 100 right, and 25 where it may change two words",
+        "| clean | 40 | 90.0% |",
+        "| typing errors 1 | 40 | 70.0% |",
+        "| leetspeak | 0.5 | 40 | 40.0% |",
+        "| deepwordbug | 4 | 75.0% | 25.0% (",
+        "upper bounds",
+        "## Finding good",
+        "the clean set itself",
+        "| clean | language | fr | 4 | 0.0% | 0.0% to ",
+        "these noises: typing, ocr",
+    ):
+        assert words in card, words
+    untried = [line for line in card.splitlines() if line.startswith(("- these attacks", "- these noises"))]
+    assert [("pwws" in line, "deepwordbug" in line, "leetspeak" in line) for line in untried] == [
+        (False, False, False),
+        (True, False, False),
+    ]
+    assert {(name, part) for name, _, part, _ in weak_parts(metrics["sets"]) if name == "clean"} == {("clean", "fr")}
+    html = html_of(run, metrics)
+    assert html.count("<table>") == 5
+
+
+def test_a_run_that_was_evaluated_on_nothing_else_says_so(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {"clean": outcomes(9, 1)}, metrics=True)
+    card = robustness_card(run, run.metrics)
+    assert "Nothing is known of its robustness" in card
+    assert "typing errors" in card.split("## What was not tested")[1]
+
+
+def test_numbers_no_labels_and_no_set_have_a_card_too(tmp_path: Path) -> None:
+    rows = {"clean": number_rows("clean", [1.0, 2.0, 4.0], [1.5, 2.5, 3.0])}
+    regression = write_run(tmp_path / "a", rows, labels=(), metrics=True)
+    assert "squared error is 0.500 (3 texts)" in robustness_card(regression, regression.metrics)
+    bare = write_run(tmp_path / "b", {})
+    assert "not evaluated on clean texts" in robustness_card(bare, bare.metrics)
+
+
+def test_text_of_files_stays_text(tmp_path: Path) -> None:
+    evil = "good\n\n# Evil <img src=x onerror=alert(1)> | ![a](b) &lt; **bold**"
+    run = write_run(
+        tmp_path / "run",
+        {"clean": outcomes(3, 1), f"file_{evil[6:40]}".replace("/", ""): outcomes(3, 1)},
+        {"augmentation": evil},
+        labels=("bad", evil),
+        metrics=True,
+        task=evil,
+        text_columns=[evil],
+    )
+    html = html_of(run)
+    assert html.count("<h1") == 1
+    for tag in ("<img", "<a ", "<strong"):
+        assert tag not in html

@@ -1,0 +1,160 @@
+"""A gate: each limit where it holds and where it does not, and what it refuses to judge."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rosetune
+from made_runs import LABELS, ROSE, make_rows, outcomes, write_attack, write_json, write_run
+from rosetune.runs.gate import Verdict
+from rosetune.runs.run import Run, RunError
+
+
+def scored(name: str, right: Any, strength: float = 1.0) -> list[dict[str, Any]]:
+    """Rows whose confidence grows with their number, so that a threshold can cut between them."""
+    rows = make_rows(name, right)
+    for i, row in enumerate(rows):
+        said = LABELS.index(row["prediction"])
+        row["logits"] = [strength + i / 100 if label == said else 0.0 for label in (0, 1)]
+    return rows
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Clean 18 of 20 right; with typing errors 15, of which 14 were right before; four of ten withstand the attack."""
+    noisy = outcomes(14, 4, 1, 1)
+    sets = {"clean": outcomes(18, 2), "typos_1": noisy, "ocr@0.5": outcomes(4, 16)}
+    made = write_run(tmp_path / "run", sets, ROSE)
+    write_attack(made, ["failed"] * 4 + ["success"] * 4 + ["skipped"] * 2, "deepwordbug")
+    return Run.open(made.folder)
+
+
+def only(verdict: Verdict, limit: str) -> dict[str, tuple[float, bool]]:
+    """What was measured, and whether it holds, by set."""
+    assert {check.limit for check in verdict.checks} == {limit}
+    return {check.set: (round(check.value, 6), check.holds) for check in verdict.checks}
+
+
+@pytest.mark.parametrize(
+    ("limit", "loose", "tight", "measured"),
+    [
+        ("min_accuracy", 0.9, 0.91, {"clean": 0.9}),
+        ("min_robust_accuracy", 0.75, 0.76, {"typos_1": 0.75}),
+        ("min_accuracy_under_attack", 0.4, 0.41, {"attack:deepwordbug": 0.4}),
+        ("max_success_rate", 0.5, 0.49, {"attack:deepwordbug": 0.5}),
+        ("max_drop", 15, 14.9, {"typos_1": 15.0}),
+        ("max_flip_rate", 0.25, 0.24, {"typos_1": 0.25}),  # four that were right break, one that was wrong mends
+    ],
+)
+def test_each_limit_holds_and_fails(
+    run: Run, limit: str, loose: float, tight: float, measured: dict[str, float]
+) -> None:
+    holds, fails = rosetune.gate(run.folder, **{limit: loose}), rosetune.gate(run, **{limit: tight})
+    assert only(holds, limit) == {name: (value, True) for name, value in measured.items()}
+    assert only(fails, limit) == {name: (value, False) for name, value in measured.items()}
+    assert (holds.passed, fails.passed) == (True, False)
+    for check in fails.checks:
+        assert check.low <= check.value <= check.high
+        assert not check.sure  # so few texts decide nothing
+
+
+def test_recall_is_judged_at_the_threshold_of_the_run(tmp_path: Path) -> None:
+    sets = {"clean": scored("clean", outcomes(38, 2)), "typos_1": scored("typos_1", outcomes(30, 10))}
+    folder = write_run(tmp_path / "run", sets).folder
+    write_json(folder / "measures.json", {"false_positive_rate": 0.05})
+    from rosetune.runs.metrics import run_metrics
+
+    write_json(folder / "metrics.json", run_metrics(folder, LABELS))
+    verdict = rosetune.gate(folder, min_recall=0.9)
+    # Rows with odd numbers are "good": 20, of which 1 is taken for "bad" on clean texts, and 5 of the noisy ones.
+    assert only(verdict, "min_recall") == {"clean": (0.95, True), "typos_1": (0.75, False)}
+    assert "the clean set itself" in verdict.notes[0]
+
+
+def test_sets_are_named_by_name_kind_or_noise(run: Run) -> None:
+    assert only(rosetune.gate(run, max_drop=70, sets="ocr"), "max_drop") == {"ocr@0.5": (70.0, True)}
+    both = rosetune.gate(run, max_drop=20, sets=["noise_curve", "typos_1"])
+    assert only(both, "max_drop") == {"typos_1": (15.0, True), "ocr@0.5": (70.0, False)}
+    assert [check.set for check in both.failed] == ["ocr@0.5"]
+
+
+def test_an_attack_is_read_at_a_number_of_words(run: Run) -> None:
+    """Each success changes one of four words: within one word it counts, within a fifth of the words it does not."""
+    assert only(rosetune.gate(run, min_accuracy_under_attack=0.4, words=1), "min_accuracy_under_attack") == {
+        "attack:deepwordbug": (0.4, True)
+    }
+    verdict = rosetune.gate(run, max_success_rate=0.0, words="20%")
+    assert only(verdict, "max_success_rate") == {"attack:deepwordbug": (0.0, True)}
+    assert verdict.words == "20%"
+
+
+def test_items_of_advglue_are_held_to_their_originals(tmp_path: Path) -> None:
+    items, originals = make_rows("advglue", outcomes(5, 5)), make_rows("advglue_originals", outcomes(8, 0))
+    run = write_run(tmp_path / "a", {"clean": outcomes(9, 1), "advglue": items, "advglue_originals": originals})
+    verdict = rosetune.gate(run, max_drop=37.5, max_flip_rate=0.375)
+    found = {check.limit: (check.n, round(check.value, 6)) for check in verdict.checks}
+    assert found == {"max_drop": (8, 37.5), "max_flip_rate": (8, 0.375)}
+    alone = write_run(tmp_path / "b", {"clean": outcomes(9, 1), "advglue": items, "typos_1": outcomes(9, 1)})
+    verdict = rosetune.gate(alone, max_drop=50)
+    assert {check.set for check in verdict.checks} == {"typos_1"}
+    assert "AdvGLUE" in verdict.notes[0]
+
+
+def test_a_baseline_is_a_rule_and_a_limit(tmp_path: Path) -> None:
+    last = write_run(tmp_path / "last", {"clean": outcomes(90, 10), "typos_1": outcomes(80, 20)})
+    worse = write_run(tmp_path / "worse", {"clean": outcomes(89, 11), "typos_1": outcomes(60, 40)}, ROSE)
+    verdict = rosetune.gate(worse, baseline=last)
+    assert only(verdict, "baseline") == {"clean": (1.0, True), "typos_1": (20.0, False)}
+    assert rosetune.gate(last, baseline=worse).passed
+    limited = rosetune.gate(worse, baseline=last, max_decline=0.5)
+    assert {(c.limit, c.set) for c in limited.failed} == {
+        *(("max_decline", "clean"), ("max_decline", "typos_1"), ("baseline", "typos_1"))
+    }
+    assert [c.limit for c in limited.checks] == ["max_decline", "max_decline", "baseline", "baseline"]
+    assert rosetune.gate(worse, baseline=last, max_decline=1, sets="clean").passed
+
+
+def refused(message: str, *words: Any, **limits: Any) -> None:
+    with pytest.raises(RunError) as error:
+        rosetune.gate(*words, **limits)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_missing_is_named_with_the_command_that_makes_it(run: Run, tmp_path: Path) -> None:
+    bare = write_run(tmp_path / "bare", {"clean": outcomes(18, 2)})
+    refused(f"`rosetune evaluate {bare} --sets noise` makes some", bare, max_drop=5)
+    refused(f"`rosetune attack {bare} --attack deepwordbug` makes one", bare, min_accuracy_under_attack=0.5)
+    refused(f"`rosetune evaluate {bare} --sets advglue` makes it", bare, max_drop=5, sets="advglue")
+    refused("--sets noise_curve --noises leetspeak` makes it", bare, max_drop=5, sets="leetspeak")
+    refused("--sets noise_curve` makes it", bare, max_drop=5, sets="noise_curve")
+    refused(f"`rosetune attack {bare} --attack pwws` makes it", bare, max_success_rate=0.5, sets="pwws")
+    refused("choose among clean", bare, max_drop=5, sets="nois")
+    refused(f"`rosetune evaluate {bare} --sets noise` makes it", run, baseline=bare, sets="typos_1")
+    refused(f"`rosetune attack {bare} --attack deepwordbug` makes it", run, baseline=bare, sets="deepwordbug")
+    # What only the baseline has is missing too: a run that was asked less must not pass for it.
+    refused(f"`rosetune evaluate {bare} --sets noise` makes it", bare, baseline=run)
+
+
+def test_an_attack_that_was_killed_is_no_result(run: Run) -> None:
+    write_attack(run, ["failed"], "pwws", rows=9)
+    half = Run.open(run.folder)
+    refused("pwws on", half, min_accuracy_under_attack=0.1)
+    refused("1 of 9 rows", half, max_success_rate=0.9)
+    assert rosetune.gate(half, min_accuracy=0.5).passed  # which looks at no attack
+    assert rosetune.gate(half, min_accuracy_under_attack=0.1, sets="deepwordbug").passed
+
+
+def test_wrong_use(run: Run, tmp_path: Path) -> None:
+    refused("a gate without a limit lets everything through", run)
+    refused("--baseline", run, max_decline=1)
+    refused("must be a share from 0 to 1, such as 0.9", run, min_accuracy=90)
+    refused("number of points from 0 to 100", run, max_drop=-1)
+    refused("changed words", run, max_success_rate=0.5, words="many")
+    refused("there is no folder", tmp_path / "gone", min_accuracy=0.5)
+    refused("compare two different runs", run, baseline=run)
+    three = write_run(tmp_path / "three", {"clean": outcomes(3, 1)}, labels=("a", "b", "c"))
+    refused("--positive_label LABEL", three, min_recall=0.5)
+    numbers = write_run(tmp_path / "numbers", {}, labels=())
+    refused("regression", numbers, min_accuracy=0.5)
