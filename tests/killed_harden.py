@@ -19,7 +19,14 @@ from rosetune.experiments.harden import run_harden
 from rosetune.experiments.harden_options import HardenOptions
 
 OPTIONS = HardenOptions(
-    candidates=("noise",), rounds=1, max_share=0.25, judge_examples=6, examples=6, max_attacked=30, budget=40
+    candidates=("noise",),
+    rounds=1,
+    alphas=(0.9,),
+    max_share=0.25,
+    judge_examples=6,
+    examples=6,
+    max_attacked=30,
+    budget=40,
 )
 
 

@@ -27,8 +27,13 @@ from tiny_run import Library
 
 TRAINING = {"max_steps": 80, "save_steps": 80, "logging_steps": 80}  # until it tells good from bad
 QUICK: dict[str, Any] = {"candidates": "none", "judge_examples": 6, "examples": 6, "budget": 40}
-# What the trials are said to score: the first round is taken, the second is not.
-SCORES = {"none": (0.9, 0.7, 0.5), "round-1": (0.9, 0.8, 0.6), "round-2": (0.9, 0.8, 0.6)}
+# What the trials are said to score: the first round and the averaging are taken, the second round is not.
+SCORES = {
+    "none": (0.9, 0.7, 0.5),
+    "round-1": (0.9, 0.8, 0.6),
+    "round-2": (0.9, 0.8, 0.6),
+    "alpha-0.75": (0.9, 0.8, 0.7),
+}
 
 
 def config(library: Library, folder: Path, **options: Any) -> Any:
@@ -50,14 +55,14 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 
 def test_what_was_taken_is_trained_on_all_rows_and_compared_with_the_plain_run(found: dict[str, Any]) -> None:
     folder = Path(found["folder"])
-    assert [trial["name"] for trial in found["trials"]] == ["none", "round-1", "round-2"]
-    assert [trial["taken"] for trial in found["trials"]] == [True, True, False]
+    assert [trial["name"] for trial in found["trials"]] == ["none", "round-1", "round-2", "alpha-0.75"]
+    assert [trial["taken"] for trial in found["trials"]] == [True, True, False, True]
     assert (found["plain"], found["hardened"]) == ("plain", "hardened")
     rows = found["rounds"][0]["rows"]
-    assert found["chosen"] == {"trial": "round-1", "augmentation": "none", "rows": rows}
+    assert found["chosen"] == {"trial": "alpha-0.75", "augmentation": "none", "rows": rows, "alpha": 0.75}
     assert found["stopped"] == "round 2 was not taken"
     plain, hardened = Run.open(folder / "plain"), Run.open(folder / "hardened")
-    assert (plain.method, hardened.method) == ("vanilla", "vanilla+adversarial")
+    assert (plain.method, hardened.method) == ("vanilla", "pretrained-0.75+adversarial")
     assert hardened.config.adversarial_file == str(folder / "adversarial" / "round-1.jsonl")
     assert plain.identity["data_fingerprint"] == hardened.identity["data_fingerprint"]
     assert {*plain.sets()} == {*hardened.sets()} > {"clean", "typos_1"}

@@ -78,6 +78,7 @@ def test_a_trial_is_judged_on_held_out_rows_alone(tmp_path) -> None:
         ({"attack": "textfooler"}, "give --synonyms"),
         ({"attack": "textattack:pwws"}, "cannot be held to a share of changed words"),
         ({"attack": ""}, "names no attack"),
+        ({"alphas": "1.5"}, "--alphas takes shares in"),
         ({"rounds": 6}, "--rounds must lie between 0 and 5, not 6"),
         ({"max_share": 0.0}, "--max_share must lie in"),
         ({"attack_share": 1.5}, "--attack_share must lie in"),
@@ -89,6 +90,12 @@ def test_a_trial_is_judged_on_held_out_rows_alone(tmp_path) -> None:
 def test_a_mistaken_option_is_refused(options: dict, message: str) -> None:
     with pytest.raises(RunError, match=message):
         HardenOptions(**options)
+
+
+def test_shares_of_an_averaging_come_from_numbers_or_words() -> None:
+    assert HardenOptions(alphas="0.5,0.75,0.5").alphas == (0.5, 0.75)
+    assert HardenOptions(alphas=(0.5,)).alphas == (0.5,)
+    assert HardenOptions(alphas="none").alphas == ()
 
 
 def test_none_is_always_among_the_candidates_and_comes_first() -> None:

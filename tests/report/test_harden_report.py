@@ -31,7 +31,12 @@ def made(
         "folder": str(folder),
         "plain": "plain",
         "hardened": "hardened" if taken else "plain",
-        "chosen": {"trial": "round-1" if taken else "none", "augmentation": "none", "rows": 7 if taken else 0},
+        "chosen": {
+            "trial": "round-1" if taken else "none",
+            "augmentation": "none",
+            "rows": 7 if taken else 0,
+            "alpha": None,
+        },
         "held_out": 320,
         "trials": [
             {**trial, "name": "none", "rows": 0, "taken": True, "why": ""},

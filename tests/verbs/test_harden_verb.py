@@ -13,7 +13,20 @@ from tiny_run import Library
 def words(library: Library, folder: Path, *more: Any) -> list[Any]:
     given = ["harden", "--task", library.home / "my.csv", "--model_name_or_path", library.home / "model"]
     given += ["--output-dir", folder, "--max_steps", 2, "--per_device_train_batch_size", 8, "--sets", "clean"]
-    return [*given, "--candidates", "none", "--examples", 3, "--judge_examples", 3, "--budget", 20, *more]
+    return [
+        *given,
+        "--candidates",
+        "none",
+        "--alphas",
+        "none",
+        "--examples",
+        3,
+        "--judge_examples",
+        3,
+        "--budget",
+        20,
+        *more,
+    ]
 
 
 def test_a_hardening_in_which_nothing_is_tried(rosetune: Any, library: Library, tmp_path: Path) -> None:

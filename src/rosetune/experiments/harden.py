@@ -36,7 +36,9 @@ def run_harden(config: RunConfig, options: HardenOptions | None = None, report: 
     3. ``adversarial/round-<n>``: the trial that was taken last is attacked on a share of its training rows, with a
        bound on the changed words; ``trials/round-<n>`` is trained from the pre-trained weights on the training rows
        and all adversarial rows so far. It is taken by the same rule; the first that is not ends the rounds.
-    4. ``hardened``: what was taken, on all training rows. Both are evaluated on the evaluation data, and attacked
+    4. ``trials/alpha-<a>``: the weights of the trial that was taken last, moved toward the pre-trained ones; no
+       training. Taken by the same rule.
+    5. ``hardened``: what was taken, on all training rows. Both are evaluated on the evaluation data, and attacked
        alike. Where nothing was taken there is no such run, and the plain one is kept.
 
     Every step is a run or an attack in a folder of its own, and is not done twice. Nothing is chosen on the evaluation
@@ -86,18 +88,19 @@ class _Step:
     augmentation: str
     rows: Path | None = None
     added: int = 0
+    alpha: float | None = None
 
     @property
     def is_plain(self) -> bool:
-        return self.augmentation == NONE and self.rows is None
+        return self.augmentation == NONE and self.rows is None and self.alpha is None
 
 
 class _Hardening:
     """The steps, one after the other.
 
     The result has ``plain`` and ``hardened`` (names of folders, the same where nothing was taken), ``method`` (of the
-    latter), ``chosen`` (its ``trial``, ``augmentation`` and number of adversarial ``rows``), ``held_out`` (rows),
-    ``trials`` (name, clean, noise, attack, score, whether it was ``taken`` and ``why``, ``rows`` added, ``steps`` and
+    latter), ``chosen`` (its ``trial``, ``augmentation``, number of adversarial ``rows`` and ``alpha``), ``held_out``
+    (rows), ``trials`` (name, clean, noise, attack, score, whether it was ``taken`` and ``why``, ``rows`` added, ``steps`` and
     ``seconds`` of its training, ``queries`` of the attacks on it), ``rounds`` (see
     :class:`~rosetune.experiments.harden_rows.FoundRows`), ``stopped`` (why there was no further round), ``attacks``
     and ``max_share``.
@@ -109,18 +112,18 @@ class _Hardening:
         self.rounds: list[Mapping[str, Any]] = []
         self.stopped = "no round was asked for"
         self.begun, self.number, self.told = time.perf_counter(), 0, False
-        further = len(self.options.candidates) - 1 + 2 * self.options.rounds
+        further = len(self.options.candidates) - 1 + 2 * self.options.rounds + len(self.options.alphas)
         self.total = 3 + further + (further > 0)  # at most: rounds may end early, and nothing may be taken
 
     def run(self) -> dict[str, Any]:
         """All steps."""
         self._say("the plain run, on all training rows")
         plain = self._train(self.setting.final("plain", {}))
-        best = self._rounds(self._candidate())
+        best = self._averaged(self._rounds(self._candidate()))
         hardened = plain
         if not best.is_plain:
             self._say(f"the hardened run, as {best.judged.name}, on all training rows")
-            hardened = self._train(self.setting.final("hardened", CANDIDATES[best.augmentation], best.rows))
+            hardened = self._train(self.setting.final("hardened", _training(best.augmentation, best.alpha), best.rows))
         runs = [plain] if hardened is plain else [plain, hardened]
         self._say(f"{', '.join(self.options.attack)} on the evaluation data")
         attack_runs(runs, self.options.attacks(self.options.examples), self._aside)
@@ -128,7 +131,12 @@ class _Hardening:
             "plain": plain.folder.name,
             "hardened": hardened.folder.name,
             "method": hardened.method,
-            "chosen": {"trial": best.judged.name, "augmentation": best.augmentation, "rows": best.added},
+            "chosen": {
+                "trial": best.judged.name,
+                "augmentation": best.augmentation,
+                "rows": best.added,
+                "alpha": best.alpha,
+            },
             "held_out": len(self.setting.held.splits["validation"]),
             "trials": self.trials,
             "rounds": self.rounds,
@@ -180,9 +188,26 @@ class _Hardening:
             best, self.stopped = step, f"{number} rounds were asked for" if number > 1 else "one round was asked for"
         return best
 
-    def _trial(self, name: str, augmentation: str, rows: Path | None = None, added: int = 0) -> _Step:
+    def _averaged(self, best: _Step) -> _Step:
+        """The best point on the line from the pre-trained weights to those of the trial that was taken last."""
+        tuned, points = best, list[_Step]()
+        for alpha in self.options.alphas:
+            self._say(f"trial: {alpha:g} of the way from the pre-trained weights")
+            point = self._trial(f"alpha-{alpha:g}", tuned.augmentation, tuned.rows, tuned.added, alpha)
+            points.append(point)
+            if is_taken(point.judged, best.judged, self.plain, self.options):
+                best = point
+            self.trials[-1] |= {"seconds": 0.0, "why": self._why(point.judged, tuned.judged)}
+        for point, trial in zip(reversed(points), reversed(self.trials), strict=False):
+            trial["taken"] = point is best
+        return best
+
+    def _trial(
+        self, name: str, augmentation: str, rows: Path | None = None, added: int = 0, alpha: float | None = None
+    ) -> _Step:
         """Train, evaluate and attack on held-out rows."""
-        run = self._train(self.setting.trial(name, CANDIDATES[augmentation], rows))
+        training = _training(augmentation, alpha)
+        run = self._train(self.setting.trial(name, training, rows))
         options = self.options.attacks(self.options.judge_examples)
         if not is_attacked(run, self.setting.held.text_columns, options):
             attack_runs([run], options, self._silent)
@@ -192,7 +217,7 @@ class _Hardening:
         self.trials.append({**asdict(judged), "score": judged.score, **cost, "taken": False, "why": ""})
         shown = (100 * value for value in (judged.clean, judged.noise, judged.attack, judged.score))
         self._aside("clean {:.1f}, typing errors {:.1f}, under attack {:.1f}: score {:.1f}".format(*shown))
-        return _Step(judged, run, augmentation, rows, added)
+        return _Step(judged, run, augmentation, rows, added, alpha)
 
     def _train(self, config: RunConfig) -> Run:
         """The data is the same in most runs, and described once."""
@@ -212,6 +237,12 @@ class _Hardening:
 
     def _silent(self, line: str) -> None:
         pass
+
+
+def _training(augmentation: str, alpha: float | None) -> dict[str, Any]:
+    """Arguments on top of the plain run's."""
+    averaging = {} if alpha is None else {"averaging": "pretrained", "averaging_kwargs": {"alpha": alpha}}
+    return {**CANDIDATES[augmentation], **averaging}
 
 
 def _cost(run: Run) -> dict[str, Any]:

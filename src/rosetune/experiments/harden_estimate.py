@@ -65,7 +65,10 @@ def foresee_steps(setting: Setting) -> list[PlannedStep]:
         # As if half of what is attacked came back as rows.
         more = rows + number * attacked // 2
         steps.append(PlannedStep(f"round {number}: trial on about {more} rows", training(more) + judged))
-    if len(options.candidates) > 1 or options.rounds:
+    steps += [
+        PlannedStep(f"trial: {alpha:g} of the way from the pre-trained weights", judged) for alpha in options.alphas
+    ]
+    if len(options.candidates) > 1 or options.rounds or options.alphas:
         steps.append(PlannedStep("hardened run, if anything gained", training(whole + options.rounds * attacked // 2)))
     steps.append(PlannedStep(f"attacks on {at_end} rows of the evaluation data", 2 * row * at_end))
     return steps

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rosetune.experiments.attack_options import BUDGET, EXAMPLES, TEXTATTACK, AttackOptions
-from rosetune.runs.values import RunError, about, flag, guess, names
+from rosetune.runs.values import RunError, about, flag, guess, names, number
 
 __all__ = ["CANDIDATES", "NONE", "HardenOptions"]
 
@@ -58,6 +58,14 @@ class HardenOptions:
         default=1,
         metadata=about(f"of adversarial rows, 0 to {_ROUNDS}; fewer where none gains (default: 1)", "N"),
     )
+    alphas: tuple[float, ...] = field(
+        default=(0.75,),
+        metadata=about(
+            "shares of the fine-tuned weights on the line to the pre-trained ones that are tried at the end, each in "
+            "(0, 1); none: all of the fine-tuned weights are kept (default: 0.75)",
+            "A,B",
+        ),
+    )
     attack_share: float = field(
         default=0.5, metadata=about("share of the training rows that a round attacks (default: 0.5)", "X")
     )
@@ -98,6 +106,7 @@ class HardenOptions:
         # None is what the others must gain on, and the first of equals.
         object.__setattr__(self, "candidates", tuple(dict.fromkeys((NONE, *tried))))
         object.__setattr__(self, "attack", names("attack", self.attack) or ())
+        object.__setattr__(self, "alphas", _shares(self.alphas))
         object.__setattr__(self, "keep_models", flag("keep_models", self.keep_models))
         self._check_numbers()
         for name in self.attack:
@@ -128,3 +137,14 @@ class HardenOptions:
             max_share=self.max_share,
             synonyms=self.synonyms,
         )
+
+
+def _shares(given: Any) -> tuple[float, ...]:
+    """Different numbers in (0, 1), from numbers or from text such as "0.5,0.75"; none of the word none."""
+    parts = given.split(",") if isinstance(given, str) else given
+    if list(parts) == [NONE]:
+        return ()
+    try:
+        return tuple(dict.fromkeys(number("alphas", part, whole=False) for part in parts))
+    except RunError as error:
+        raise RunError(f"--alphas takes shares in (0, 1) such as 0.5,0.75, or none, not {given!r}") from error

@@ -103,6 +103,8 @@ class Hardened:
         said = [f"{_name(t['name'])}: {'taken' if t['taken'] else 'not taken'}, {t['why']}." for t in trials]
         chosen = self.found["chosen"]
         what = f"{_name(chosen['augmentation'])}, {chosen['rows']} adversarial rows"
+        if chosen["alpha"] is not None:
+            what += f", and weights at {chosen['alpha']:g} of the way from the pre-trained ones"
         return [*said, f"The rounds ended: {self.found['stopped']}. What is kept has {what}."]
 
     def cost(self) -> str:
@@ -247,6 +249,8 @@ def _markdown(result: Hardened, picture: str | None) -> str:
         f"# Hardening on {escaped(result.plain.task)}\n",
         f"{kept} {_limits(result)}\n",
         *([f"![clean against robust accuracy, before and after]({picture})\n"] if picture else []),
+        f"See also its [model card]({found['hardened']}/model/README.md) and [robustness card]"
+        f"({found['hardened']}/model/ROBUSTNESS.md).\n",
         "## On the evaluation data\n",
         *_table(columns, rows),
         "",
