@@ -100,8 +100,8 @@ class _Hardening:
 
     The result has ``plain`` and ``hardened`` (names of folders, the same where nothing was taken), ``method`` (of the
     latter), ``chosen`` (its ``trial``, ``augmentation``, number of adversarial ``rows`` and ``alpha``), ``held_out``
-    (rows), ``trials`` (name, clean, noise, attack, score, whether it was ``taken`` and ``why``, ``rows`` added, ``steps`` and
-    ``seconds`` of its training, ``queries`` of the attacks on it), ``rounds`` (see
+    (rows), ``trials`` (name, clean, noise, attack, score, whether it was ``taken`` and ``why``, ``rows`` added,
+    ``steps`` and ``seconds`` of its training, ``queries`` of the attacks on it), ``rounds`` (see
     :class:`~rosetune.experiments.harden_rows.FoundRows`), ``stopped`` (why there was no further round), ``attacks``
     and ``max_share``.
     """
