@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from made_runs import outcomes, write_attack, write_json, write_run
-from rosetune.report.harden import CARD, PICTURE, Hardened, print_hardened, steps_grid, write_hardened
+from rosetune.report.harden import Hardened, print_hardened, steps_grid
+from rosetune.report.harden_card import CARD, PICTURE, write_hardened
 
 N = 200
 
@@ -107,7 +108,7 @@ def test_card_and_picture_say_the_same_and_are_the_same_again(tmp_path: Path) ->
 
 
 def test_without_matplotlib_there_is_a_card_and_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rosetune.report.harden.find_spec", lambda name: None)
+    monkeypatch.setattr("rosetune.report.harden_card.find_spec", lambda name: None)
     (card,) = write_hardened(made(tmp_path / "h", (180, 150, 130)))
     assert PICTURE not in card.read_text(encoding="utf-8")
 

@@ -1,8 +1,7 @@
-"""What a hardening came to: on the terminal, as Markdown, and as a picture."""
+"""What a hardening came to, as a person reads it on the terminal."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from rosetune._files import write_text
 from rosetune.report.console import (
     Grid,
     difference_cell,
@@ -21,8 +19,7 @@ from rosetune.report.console import (
     print_grid,
     set_title,
 )
-from rosetune.report.harden_figure import Level, draw_hardened
-from rosetune.report.markdown import code, escaped
+from rosetune.report.harden_figure import Level
 from rosetune.report.sweep import duration
 from rosetune.robustness.attacks.summary import summary
 from rosetune.robustness.statistics import Difference
@@ -31,9 +28,8 @@ from rosetune.runs.compare import compare
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 
-__all__ = ["CARD", "PICTURE", "Hardened", "print_hardened", "steps_grid", "write_hardened"]
+__all__ = ["Hardened", "levels", "limits", "print_hardened", "step_name", "steps_grid"]
 
-CARD, PICTURE = "card.md", "hardened.svg"
 _TRIALS = ("step", "clean", "typing\nerrors", "under\nattack", "score", "rows\nadded", "steps", "seconds", "")
 
 
@@ -100,9 +96,9 @@ class Hardened:
     def choices(self) -> list[str]:
         """What was taken on the held-out rows, and why there was no more."""
         trials = [trial for trial in self.found["trials"] if trial["why"]]
-        said = [f"{_name(t['name'])}: {'taken' if t['taken'] else 'not taken'}, {t['why']}." for t in trials]
+        said = [f"{step_name(t['name'])}: {'taken' if t['taken'] else 'not taken'}, {t['why']}." for t in trials]
         chosen = self.found["chosen"]
-        what = f"{_name(chosen['augmentation'])}, {chosen['rows']} adversarial rows"
+        what = f"{step_name(chosen['augmentation'])}, {chosen['rows']} adversarial rows"
         if chosen["alpha"] is not None:
             what += f", and weights at {chosen['alpha']:g} of the way from the pre-trained ones"
         return [*said, f"The rounds ended: {self.found['stopped']}. What is kept has {what}."]
@@ -143,13 +139,13 @@ def print_hardened(out: Console, result: Hardened) -> None:
     for trial in found["trials"]:
         figures = (percent(trial[name]) for name in ("clean", "noise", "attack", "score"))
         cost = (str(trial["rows"] or "-"), str(trial["steps"]), f"{trial['seconds'] or 0:.0f}")
-        grid.rows.append((escape(_name(trial["name"])), *figures, *cost, "taken" if trial["taken"] else ""))
+        grid.rows.append((escape(step_name(trial["name"])), *figures, *cost, "taken" if trial["taken"] else ""))
     print_grid(out, grid)
     for line in result.choices():
         out.print(Text(line))
     out.print()
     print_grid(out, _final_grid(result))
-    for line in (*result.verdicts(), *result.unshown(), result.cost(), _limits(result)):
+    for line in (*result.verdicts(), *result.unshown(), result.cost(), limits(result)):
         out.print(Text(line), soft_wrap=line in result.unshown())  # a command is copied whole
     out.print(
         Text(f"\nNext: `{'`, `'.join(result.following())}`; another --seed says how much of it was luck."),
@@ -187,25 +183,6 @@ def steps_grid(folder: str, steps: Sequence[tuple[str, float]]) -> Grid:
     return grid
 
 
-def write_hardened(result: Hardened) -> list[Path]:
-    """Write card and picture into the folder; the picture needs matplotlib, and is left out without it.
-
-    Returns:
-        The files.
-    """
-    written, picture = [], result.folder / PICTURE
-    if find_spec("matplotlib") is not None:
-        sides = {"plain": result.plain, **({"hardened": result.hardened} if result.gained else {})}
-        names = {name: result.title(name) for name in result.shown}
-        draw_hardened({side: levels(run, result.shown) for side, run in sides.items()}, names, picture)
-        written.append(picture)
-    card = result.folder / CARD
-    text = _markdown(result, picture.name if written else None)
-    if not (card.is_file() and card.read_text(encoding="utf-8") == text):
-        write_text(card, text)
-    return [card, *written]
-
-
 def levels(run: Run, names: Sequence[str]) -> dict[str, Level]:
     """Accuracy with its interval on some sets, attacks among them."""
     found = {}
@@ -221,59 +198,8 @@ def levels(run: Run, names: Sequence[str]) -> dict[str, Level]:
     return found
 
 
-def _markdown(result: Hardened, picture: str | None) -> str:
-    found, model = result.found, result.hardened
-    kept = f"The model that is kept is in {code(found['hardened'] + '/model')}, made by {escaped(model.method)}."
-    head = ("step", "clean %", "typing errors %", "under attack %", "score", "rows added", "steps", "taken")
-    trials = [
-        (
-            *(_name(trial["name"]), *(percent(trial[name]) for name in ("clean", "noise", "attack", "score"))),
-            *(str(trial["rows"]), str(trial["steps"]), "yes" if trial["taken"] else ""),
-        )
-        for trial in found["trials"]
-    ]
-    sides = (
-        [levels(result.plain, result.shown), levels(model, result.shown)]
-        if result.gained
-        else [levels(result.plain, result.shown)]
-    )
-    rows = []
-    for name in result.shown:
-        row = [result.title(name), str(sides[0][name].n), *(_with_interval(side[name]) for side in sides)]
-        if result.gained:
-            d = result.compared[name]
-            row.append(f"{points(d.value)} [{points(d.low)}, {points(d.high)}]")
-        rows.append(tuple(row))
-    columns = ("set", "n", "plain %", *(("hardened %", "gain") if result.gained else ()))
-    lines = [
-        f"# Hardening on {escaped(result.plain.task)}\n",
-        f"{kept} {_limits(result)}\n",
-        *([f"![clean against robust accuracy, before and after]({picture})\n"] if picture else []),
-        f"See also its [model card]({found['hardened']}/model/README.md) and [robustness card]"
-        f"({found['hardened']}/model/ROBUSTNESS.md).\n",
-        "## On the evaluation data\n",
-        *_table(columns, rows),
-        "",
-        *(f"{escaped(line)}\n" for line in (*result.verdicts(), *result.unshown(), result.cost())),
-        f"## Choices on {found['held_out']} held-out training rows\n",
-        *_table(head, trials),
-        "",
-        *(f"- {escaped(line)}" for line in result.choices()),
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    shown = [f"| {' | '.join(map(escaped, row))} |" for row in rows]
-    return [f"| {' | '.join(map(escaped, columns))} |", f"|{'---|' * len(columns)}", *shown]
-
-
-def _with_interval(level: Level) -> str:
-    return f"{percent(level.value)} [{percent(level.low)}, {percent(level.high)}]"
-
-
-def _limits(result: Hardened) -> str:
+def limits(result: Hardened) -> str:
+    """What the figures hold for."""
     found = result.found
     return (
         f"Attacks ({', '.join(found['attacks'])}) change at most {100 * found['max_share']:g}% of a text's words; one "
@@ -281,7 +207,8 @@ def _limits(result: Hardened) -> str:
     )
 
 
-def _name(name: str) -> str:
+def step_name(name: str) -> str:
+    """A trial, or an augmentation, as a person calls it."""
     return {"none": "no augmentation"}.get(name, name.replace("_", " ").replace("-", " "))
 
 

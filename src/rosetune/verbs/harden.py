@@ -78,7 +78,8 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         _show_plan(asked, options)
         return
     from rosetune.experiments.harden import run_harden
-    from rosetune.report.harden import Hardened, print_hardened, write_hardened
+    from rosetune.report.harden import Hardened, print_hardened
+    from rosetune.report.harden_card import write_hardened
 
     found = run_harden(asked, options, report=lambda line: print(line, file=sys.stderr))
     result = Hardened(found)
