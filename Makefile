@@ -23,13 +23,15 @@ docs: $(INSTALLED)
 	@echo "The site is build/site/index.html"
 
 # The built wheel in an empty environment, used from another folder: what a user gets who never sees this one.
+# Bytecode is written for what is imported here, rather than for all that is installed, which takes a minute and more.
+wheel: export PYTHONDONTWRITEBYTECODE :=
 wheel: $(INSTALLED)
 	rm -rf dist build/wheel
 	$(BIN)/python -m pip wheel -qq --no-deps -w dist .
 	"$(PYTHON)" -m venv build/wheel/env
-	build/wheel/env/bin/python -m pip install -qq -c constraints.txt dist/*.whl
+	build/wheel/env/bin/python -m pip install -qq --no-compile -c constraints.txt dist/*.whl
 	cd build/wheel && env/bin/python -c "import rosetune.runs, rosetune.report, rosetune.trainer" && env/bin/rosetune list recipes vanilla
-	build/wheel/env/bin/python -m pip install -qq -c constraints.txt "$$(ls dist/*.whl)[demo]"
+	build/wheel/env/bin/python -m pip install -qq --no-compile -c constraints.txt "$$(ls dist/*.whl)[demo]"
 	cd build/wheel && HF_HUB_OFFLINE=1 env/bin/rosetune demo --max_train_samples 64
 	rm -rf build/wheel
 

@@ -63,12 +63,18 @@ def fresh_model() -> torch.nn.Module:
     return load_classifier("demo", ("negative", "positive"), load_tokenizer("demo")).train()
 
 
-def ours(name: str, synonyms: str, data: Iterator[dict[str, Tensor]]) -> Step:
-    """A plain loop's step, as in examples/plain_loop.py."""
+def ours(
+    name: str,
+    model: torch.nn.Module,
+    data: Iterator[dict[str, Tensor]],
+    synonyms: str = "",
+    more: dict[str, Any] | None = None,
+) -> Step:
+    """A plain loop's step, as in examples/plain_loop.py; ``more`` options of the mask."""
     objective_name, options, mask_name, mask_options = METHODS[name]
     objective = build("objective", objective_name, {**options, **({"synonyms": synonyms} if name == "rift" else {})})
-    mask = None if mask_name is None else build("update_mask", mask_name, mask_options)
-    model, own = fresh_model(), []
+    mask = None if mask_name is None else build("update_mask", mask_name, {**mask_options, **(more or {})})
+    own = []
     stateful = isinstance(objective, StatefulObjective)
     if stateful:
         objective.setup(model, tokenizer=load_tokenizer("demo"), total_steps=1000)
@@ -139,7 +145,11 @@ def period(name: str) -> int:
 
 
 def measure(
-    steps: dict[str, Step], data: Iterator[dict[str, Tensor]], rounds: int, clock: Callable[[], float]
+    steps: dict[str, Step],
+    data: Iterator[dict[str, Tensor]],
+    rounds: int,
+    clock: Callable[[], float],
+    said: str = "rounds",
 ) -> dict[str, dict[str, Any]]:
     """Median seconds and ratio to vanilla of each step, all in turns, and its memory.
 
@@ -149,7 +159,7 @@ def measure(
         step(next(data))
     memory = {name: [peak_mib(step, next(data)) for _ in range(period(name))] for name, step in steps.items()}
     seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in tqdm(range(rounds), desc="rounds", file=sys.stderr):
+    for _ in tqdm(range(rounds), desc=said, file=sys.stderr):
         batch = next(data)
         for name, step in steps.items():
             start = clock()
@@ -182,7 +192,7 @@ def main() -> None:
     chosen = [name for name in METHODS if args.methods is None or name in ("vanilla", *args.methods.split(","))]
     with tempfile.TemporaryDirectory() as folder:
         synonyms = write_synonyms(folder)
-        steps = {name: ours(name, synonyms, data) for name in chosen}
+        steps = {name: ours(name, fresh_model(), data, synonyms) for name in chosen}
     steps |= {f"{name} (published)": PUBLISHED[name](fresh_model()) for name in chosen if name in PUBLISHED}
     results = measure(steps, data, rounds, time.process_time if args.cpu_time else time.perf_counter)
     if args.json:

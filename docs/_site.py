@@ -8,13 +8,16 @@ from typing import Any
 
 import griffe
 
-_PRINTED = re.compile(r"^<!-- prints: (rosetune .*) -->$", re.MULTILINE)
+_PRINTED = re.compile(r"^`(rosetune [^`]*)`.* <!-- prints -->$", re.MULTILINE)
 _EXAMPLE = re.compile(r"^( *)Example:\n((?:\1    .*\n|\n)+)", re.MULTILINE)
 _ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc):`~?([^`]+)`")
 
 
 def on_page_markdown(markdown: str, **kwargs: Any) -> str:
-    """``<!-- prints: rosetune train --help -->`` becomes what the command prints."""
+    """A line that begins with a command and ends in ``<!-- prints -->`` becomes what the command prints.
+
+    Where a page is read as it is, on GitHub for example, the line names the command.
+    """
     return _PRINTED.sub(lambda match: f"```text\n$ {match[1]}\n{printed(match[1])}\n```", markdown)
 
 

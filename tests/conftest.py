@@ -7,11 +7,12 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+import math
 import random
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,6 +21,31 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from tiny_run import Library
+
+
+# Files whose tests start processes run in one process of xdist, which holds the server that imports torch for all of
+# them. They begin first and the longest of the others next, so that all processes end together.
+FORKING = ("test_sweep.py", "test_docs.py", "test_sigkill.py", "test_distributed.py", "test_reproduce_figures.py")
+LONG = ("test_resume.py", "test_method_contract.py", "test_attack.py", "test_controls.py", "test_train.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    first = (*FORKING, *LONG)
+    items.sort(key=lambda item: first.index(item.path.name) if item.path.name in first else len(first))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "forking" if file.endswith(FORKING) else file
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -86,12 +112,36 @@ def demo_packages() -> None:
             pytest.skip(f"{package} is not installed: pip install 'rosetune[demo]'")
 
 
+@pytest.fixture(autouse=True)
+def _no_lines_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is."""
+    monkeypatch.setattr("rosetune._progress.SECONDS", math.inf)
+
+
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> "Library":
     """Tiny trained runs: ``library.run("rose", {"update_mask": "rose"})``, ``library.copy(run, tmp_path / "run")``."""
     from tiny_run import Library
 
     return Library(tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``my.csv``, ``other.csv`` and ``model/``, in which a module's tests train."""
+    import tiny_run
+
+    folder = tmp_path_factory.mktemp("home")
+    tiny_run.write_csv(folder / "my.csv")
+    tiny_run.write_csv(folder / "other.csv", seed=1)
+    tiny_run.write_model(folder / "model")
+    return folder
+
+
+@pytest.fixture
+def at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That folder is the working folder."""
+    monkeypatch.chdir(home)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The whole life of a run, killed with SIGKILL again and again; ``python killed_lives.py FOLDER KILLS SEED``.
+"""The whole life of a run, killed with SIGKILL again and again.
 
 torch is imported once: every life is a fork. A life is training, the evaluation of its end, that of its checkpoints,
 and an attack. In each of these phases a life dies at a random event: a forward pass of the model, or an operation on a
@@ -6,6 +6,7 @@ file in the run's folder, some of which leave the file half written. The next li
 last phase is through, the folder must hold what an undisturbed life leaves, byte for byte.
 """
 
+import gc
 import json
 import os
 import random
@@ -96,10 +97,13 @@ def forked(home: Path, folder: str, last: tuple[str, int] | None = None) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def main() -> None:
-    """Print where each life was killed; exit code 1 where a life fails or leaves other bytes."""
-    home, kills, chance = Path(sys.argv[1]), int(sys.argv[2]), random.Random(int(sys.argv[3]))
-    torch.set_num_threads(1)
+def live(home: Path, kills: int, seed: int) -> None:
+    """Print where each life was killed; exit code 1 where a life fails or leaves other bytes.
+
+    To be called in a process of one thread, which it forks.
+    """
+    chance = random.Random(seed)
+    gc.freeze()
     if forked(home, "undisturbed"):
         sys.exit(1)
     events = json.loads((home / "undisturbed.json").read_text())
@@ -121,7 +125,3 @@ def main() -> None:
         if left != whole:
             names = sorted(name for name in {*whole, *left} if whole.get(name) != left.get(name))
             sys.exit(f"{folder} differs in {', '.join(names)}")
-
-
-if __name__ == "__main__":
-    main()

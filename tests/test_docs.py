@@ -94,8 +94,8 @@ def ending(words: list[str]) -> Any:
 
 def write_plan(file: Path, text: str) -> None:
     """A plan that a page shows; nothing is wrong with it."""
+    from rosetune.experiments.expansion import planned_runs
     from rosetune.experiments.plan_reader import read_plan
-    from rosetune.experiments.planned import planned_runs
 
     file.write_text(text, encoding="utf-8")
     assert planned_runs(read_plan(file))
@@ -115,12 +115,12 @@ def test_fences_are_of_known_languages_and_marks(name: str) -> None:
     comments = re.findall(r"<!-- (.*?) -->", text, re.DOTALL)
     assert all(
         re.fullmatch(
-            r"setup: docs/_setup/\w+\.py|run|refused|said|file: \w+\.yaml|limits|workflow|not run: .+|"
-            r"prints: rosetune .+",
-            c,
+            r"setup: docs/_setup/\w+\.py|run|refused|said|file: \w+\.yaml|limits|workflow|not run: .+|prints", c
         )
         for c in comments
     )
+    # The site puts there what a command prints; where the page is read as it is, the line must name the command.
+    assert len(re.findall(r"^`rosetune [^`]+` .* <!-- prints -->$", text, re.MULTILINE)) == comments.count("prints")
     assert sum(map(not_run, found)) == NOT_RUN.get(name, 0)
 
 

@@ -30,8 +30,17 @@ def test_the_plain_loop_trains_under_the_mask(tiny_model):
     assert all(moved[name] == pytest.approx(1.0, abs=0.1) for name in ("classifier.weight", "bert.pooler.dense.bias"))
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize("mask", [None, "rose", "child_tuning"])
+# Every objective under ROSE, and the plain one under each kind of mask.
+PAIRS = [
+    *((objective, "rose") for objective in OBJECTIVES),
+    ("cross_entropy", None),
+    ("cross_entropy", "child_tuning"),
+]
+OTHERS = [(objective, mask) for objective in OBJECTIVES for mask in (None, "child_tuning")]
+SLOW = [pytest.param(*pair, marks=pytest.mark.slow) for pair in OTHERS if pair not in PAIRS]
+
+
+@pytest.mark.parametrize(("objective", "mask"), [*PAIRS, *SLOW])
 def test_the_loop_for_any_method_trains(tiny_model, tmp_path, objective, mask):
     """Two micro-batches a step: the loss falls, and nothing is left of a step for the next."""
     train = runpy.run_path(str(EXAMPLES / "any_method.py"))["train"]

@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
+from transformers.modeling_outputs import SequenceClassifierOutput
 
-from helpers import ROSES, arguments, dataset, make_batch, make_model, trace_of, train
-from rosetune import CrossEntropy, RDrop, Rose, SelectiveAdamW
+from helpers import ROSES, arguments, dataset, logged, make_batch, make_model, trace_of, train
+from rosetune import CrossEntropy, RDrop, RobustTrainer, Rose, SelectiveAdamW
 from rosetune.methods._gradients import gradients
 
 STEPS, SPOILT = 4, 2
@@ -73,6 +74,50 @@ def test_a_loss_scaler_and_a_step_that_it_skips(mode, num_labels, parts):
     same_training(scaled, plain, atol=1e-9)
 
 
+@every_mode
+def test_the_trainer_scales_what_ranks_and_skips_a_step_where_it_overflows(tmp_path, mode):
+    """float16 with a loss scale on a CPU, where accelerate offers neither: it is told that it has them."""
+    kind, options = MODES[mode]
+    losses, seen = [], {}
+
+    class Overflowing(kind):
+        def __call__(self, model, inputs, *, consistency, backward):
+            out = super().__call__(model, inputs, consistency=consistency, backward=backward)
+            losses.append(None if out.consistency is None else out.consistency.item())
+            if len(losses) == SPOILT + 1 and out.consistency is not None:
+                out.consistency = out.consistency * 1e36  # the loss itself stays as it is
+            return out
+
+    class Watched(Rose):
+        def observe(self, optimizer, *, consistency=None, task_loss=None, consistency_weight=None):
+            if consistency is not None:
+                seen[len(losses) - 1] = consistency.item()
+            super().observe(optimizer, consistency=consistency, task_loss=task_loss)
+
+    args, mask = (
+        arguments(tmp_path, max_steps=STEPS + 1, learning_rate=1e-3),
+        Watched(upper=0.5, trace=True, **options),
+    )
+    trainer = RobustTrainer(make_model(), args, train_dataset=dataset(), objective=Overflowing(), update_mask=mask)
+    scale, accelerator = 2.0**10, trainer.accelerator
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    accelerator.native_amp, accelerator.state._mixed_precision = True, "fp16"
+    try:
+        trainer.train()
+    finally:
+        accelerator.state._reset_state(reset_partial_state=True)
+    ranks = options["order"] != "second"
+    masks, later = trace_of(trainer).multipliers, scale / (2 if ranks else 1)
+    assert len(masks) == STEPS + (not ranks)  # of the step that was skipped there is none
+    assert accelerator.scaler.get_scale() == later
+    assert 0 < masks[1:].mean() < 1
+    assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
+    seen.pop(SPOILT, None)
+    assert all(np.isfinite(entry["loss"]) for entry in logged(trainer))
+    assert seen == pytest.approx({i: losses[i] * (scale if i < SPOILT else later) for i in seen})
+    assert len(seen) == (STEPS if options.get("refresh", 1) == 1 else 2) * ranks
+
+
 def whole(mode):
     """The mode that a sketched one falls back to where the graph hides its layers."""
     return "first" if mode == "sketched" else mode
@@ -86,11 +131,32 @@ def test_checkpointing(mode):
     same_training(run(mode, model, batches), plain, atol=1e-9)
 
 
+class Small(nn.Module):
+    """A classifier with dropout that is compiled in a fraction of the time of a BERT."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(100, 16)
+        self.layer = nn.ModuleList(nn.Linear(16, 16) for _ in range(4))
+        self.drop = nn.Dropout(0.1)
+        self.head = nn.Linear(16, 2)
+
+    def get_input_embeddings(self):
+        return self.embed
+
+    def forward(self, input_ids, attention_mask, labels=None):
+        x = (self.embed(input_ids) * attention_mask[..., None]).sum(1) / attention_mask.sum(1, keepdim=True)
+        for layer in self.layer:
+            x = torch.tanh(self.drop(layer(x)))
+        return SequenceClassifierOutput(logits=self.head(x))
+
+
 @pytest.fixture(scope="module")
 def compiled():
     """Compiled once, for inputs of any number of rows."""
     torch.compiler.reset()
-    model = make_model(num_hidden_layers=1).double()
+    model = Small().double()
     with torch._functorch.config.patch(donated_buffer=False):  # as the RobustTrainer sets it
         yield model, torch.compile(model, backend="aot_eager", dynamic=True)
     torch.compiler.reset()
@@ -100,7 +166,7 @@ def compiled():
 @pytest.mark.filterwarnings("ignore")  # of torch's own compiler
 def test_compilation(compiled, mode):
     model, called = compiled
-    plain = make_model(num_hidden_layers=1).double()
+    plain = Small().double()
     model.load_state_dict(plain.state_dict())
     batches = [make_batch(seed=step) for step in range(STEPS)]
     same_training(run(mode, model, batches, called), run(whole(mode), plain, batches), atol=1e-9)
@@ -124,6 +190,6 @@ def test_the_trainer_compiles_for_more_than_one(tmp_path):
     masks = []
     for more in ({}, options):
         torch.compiler.reset()
-        trainer = train(make_model(), arguments(tmp_path, **rose, **more), dataset(rows=16))
+        trainer = train(make_model(num_hidden_layers=1), arguments(tmp_path, **rose, **more), dataset(rows=16))
         masks.append(trace_of(trainer).multipliers)
     np.testing.assert_array_equal(*masks)

@@ -1,15 +1,29 @@
 """RobustTrainer: what it leaves to the Trainer, logs and refuses; architectures, precision, LoRA."""
 
 import copy
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from helpers import ARCHITECTURES, ROSES, arguments, dataset, gradient_is_rounding, logged, same, trace_of, train
+from helpers import (
+    ARCHITECTURES,
+    ROSES,
+    arguments,
+    dataset,
+    gradient_is_rounding,
+    logged,
+    make_tokenizer,
+    same,
+    trace_of,
+    train,
+    write_synonyms,
+)
 from rosetune import CrossEntropy, RDrop, RobustTrainer, Rose
+from rosetune._refusals import refuse_layouts
 
 
 def test_without_objective_and_mask_it_is_the_trainer(tmp_path, tiny_model):
@@ -88,17 +102,20 @@ def test_gradient_checkpointing_gives_the_same_masks(tmp_path, tiny_model):
     np.testing.assert_array_equal(*(trace_of(run).multipliers for run in runs))
 
 
+class Spoilt(CrossEntropy):
+    """NaN in the loss of the third micro-batch."""
+
+    seen = 0
+
+    def __call__(self, *args, **kwargs):
+        out = super().__call__(*args, **kwargs)
+        self.seen += 1
+        if self.seen == 3:
+            out.loss = out.loss * float("nan")
+        return out
+
+
 def test_the_log_has_terms_density_and_nonfinite_steps(tmp_path, tiny_model):
-    class Spoilt(CrossEntropy):
-        steps = 0
-
-        def __call__(self, *args, **kwargs):
-            out = super().__call__(*args, **kwargs)
-            self.steps += 1
-            if self.steps == 3:
-                out.loss = out.loss * float("nan")
-            return out
-
     args = arguments(tmp_path, max_steps=4)
     trainer = train(tiny_model(), args, dataset(), objective=Spoilt(), update_mask=Rose("ensemble", upper=0.5))
     logs = logged(trainer)
@@ -108,9 +125,32 @@ def test_the_log_has_terms_density_and_nonfinite_steps(tmp_path, tiny_model):
     assert 0 < logs[1]["mask_density_scalars"] < 1
     assert logs[1]["consistency"] > 0
     assert logs[1]["task_loss"] == pytest.approx(logs[1]["loss"], rel=1e-5)
-    # As in any AdamW, the weights are NaN after it.
-    assert [e.get("nonfinite_steps") for e in logs] == [None, None, 1.0, 1.0]
+    assert [e.get("nonfinite_steps") for e in logs] == [None, None, 1.0, None]
+    assert [e.get("skipped_steps") for e in logs] == [None, None, 1.0, None]
     assert np.isnan(logs[2]["loss"])
+    assert np.isfinite(logs[3]["loss"])
+
+
+@pytest.mark.parametrize("max_grad_norm", [1.0, 0.0])
+@pytest.mark.parametrize("order", [None, "second", "ensemble"])
+def test_a_nan_batch_is_skipped_with_the_optimizer_state_intact(tmp_path, tiny_model, order, max_grad_norm):
+    states = []
+
+    class Kept(TrainerCallback):
+        def on_step_end(self, args, state, control, model, optimizer, **kwargs):
+            states.append(copy.deepcopy([*optimizer.state_dict()["state"].values(), dict(model.named_parameters())]))
+
+    mask = None if order is None else Rose(order, upper=0.5, trace=True)
+    args = arguments(tmp_path, max_steps=4, max_grad_norm=max_grad_norm)
+    trainer = train(tiny_model(), args, dataset(), objective=Spoilt(), update_mask=mask, callbacks=[Kept()])
+    assert [e.get("skipped_steps") for e in logged(trainer)] == [None, None, 1.0, None]
+    equal = [
+        [torch.equal(one[name], other[name]) for one, other in zip(*pair, strict=True) for name in one]
+        for pair in pairwise(states)
+    ]
+    assert [all(each) for each in equal] == [False, True, False]
+    assert all(torch.isfinite(tensor).all() for part in states[-1] for tensor in part.values())
+    assert mask is None or len(trace_of(trainer).multipliers) == 3
 
 
 def test_r_drop_with_rose_ranks_by_the_separate_losses(tmp_path, tiny_model):
@@ -232,3 +272,35 @@ def test_the_name_of_an_objective_belongs_into_the_arguments(tmp_path, tiny_mode
         RobustTrainer(tiny_model(), arguments(tmp_path), train_dataset=dataset(), objective="smart")
     with pytest.raises(ValueError, match="unknown objective 'child_tuning': that is an update_mask"):
         arguments(tmp_path, objective="child_tuning")
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ({"is_deepspeed_enabled": True}, "do not work under DeepSpeed.*FSDP2"),
+        ({"is_fsdp_enabled": True}, "FSDP version 1 joins"),  # accelerate's own flag says that it is no version 2
+        ({"is_distributed_loading_by_transformers": True}, "need plain data parallelism, which a model that"),
+    ],
+)
+def test_layouts_that_a_mask_cannot_rank_on_are_refused(tmp_path, tiny_model, found, message):
+    trainer = RobustTrainer(tiny_model(), arguments(tmp_path, update_mask="rose"), train_dataset=dataset(rows=8))
+    refuse_layouts(trainer)
+    for name, value in found.items():
+        setattr(trainer, name, value)
+    with pytest.raises(ValueError, match=message):
+        refuse_layouts(trainer)
+
+
+def test_weights_of_an_objectives_own_are_refused_on_shards(tmp_path, tiny_model):
+    synonyms = write_synonyms(tmp_path)
+    args = arguments(tmp_path, objective="rift", objective_kwargs={"synonyms": synonyms})
+    trainer = RobustTrainer(tiny_model(), args, train_dataset=dataset(rows=8), processing_class=make_tokenizer())
+    trainer.is_fsdp_enabled = True
+    with pytest.raises(ValueError, match="FSDP leaves out the weights of Rift's own"):
+        trainer.create_optimizer()
+
+
+def test_shards_that_a_cpu_does_not_get_are_warned_of(tmp_path, tiny_model, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.warns(UserWarning, match="accelerate leaves FSDP out on a CPU"):
+        RobustTrainer(tiny_model(), arguments(tmp_path), train_dataset=dataset(rows=8))

@@ -33,6 +33,17 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     os.replace(partial, path)
 
 
+def obstacle(path: str | os.PathLike[str]) -> str | None:
+    """Why a file or folder cannot be written at a path, in the system's words; None where nothing is in the way.
+
+    Nothing is made: folders that are missing come with the file.
+    """
+    above = next(parent for parent in Path(os.path.abspath(path)).parents if parent.exists())
+    if not above.is_dir():
+        return f"{above}: {os.strerror(errno.ENOTDIR)}"
+    return None if os.access(above, os.W_OK | os.X_OK) else f"{above}: {os.strerror(errno.EACCES)}"
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a text file as UTF-8."""
     with replacing(path) as partial:

@@ -81,6 +81,8 @@ class SelectiveAdamW(torch.optim.AdamW):
             # A fused AdamW offers to unscale fp16 gradients inside its kernel; a mask must see them unscaled before.
             self._step_supports_amp_scaling = False
 
+    _skips = False
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take one step. ``closure`` recomputes the loss, as in any torch optimizer."""
@@ -88,6 +90,9 @@ class SelectiveAdamW(torch.optim.AdamW):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self._skips:
+            self._skips, self.clip_coefficient = False, 1.0
+            return loss
         mask = self.update_mask
         multipliers = {} if mask is None else mask(self)
         if mask is not None:
@@ -102,6 +107,16 @@ class SelectiveAdamW(torch.optim.AdamW):
                 self._step_group(group, multipliers, mask is None or mask.freezes_update)
         self.clip_coefficient = 1.0
         return loss
+
+    def skip_step(self) -> None:
+        """Leave the coming :meth:`step` out, and clear the gradients: weights, moments and mask stay as they are.
+
+        For a gradient that is not finite, where no gradient scaler sees to it.
+        """
+        if isinstance(self.update_mask, ObservingMask):
+            self.update_mask.discard()
+        self.zero_grad()
+        self._skips = True
 
     def clip_grad_norm_(self, max_norm: float) -> Tensor:
         """Clip the global gradient norm and remember the coefficient; returns the norm before clipping."""

@@ -2,24 +2,28 @@
 
 import copy
 import inspect
+import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from transformers import Trainer, TrainingArguments
 
+from rosetune._fsdp import restoring_method_state, save_method_state
 from rosetune._means import Means
+from rosetune._refusals import OWN_LOSS, refuse_bypasses, refuse_layouts, refuse_own_weights, warn_of_no_shards
 from rosetune._torch import Moved, unwrap
 from rosetune.arguments import RobustTrainingArguments, build_averaging, build_objective, build_update_mask
-from rosetune.augmentation import AugmentedDataset
 from rosetune.averaging import Averaging
-from rosetune.data.balance import ClassBalancedSampler
+from rosetune.data.balance import balanced_sampler
 from rosetune.methods import (
     Objective,
     ObjectiveOutput,
     ObservingMask,
     PreparedMask,
+    ScaledMask,
     SparingMask,
     StatefulObjective,
     UpdateMask,
@@ -29,11 +33,6 @@ from rosetune.methods.cross_entropy import CrossEntropy
 from rosetune.optim import SelectiveAdamW, require_same_mask
 
 __all__ = ["RobustTrainer", "RobustTrainingArguments"]
-
-_OWN_LOSS = (
-    "give class weights as objective_kwargs={'class_weights': [...]}, and any other loss as an Objective, "
-    "RobustTrainer(objective=...)"
-)
 
 
 class RobustTrainer(Trainer):
@@ -53,7 +52,7 @@ class RobustTrainer(Trainer):
         training_objective: the objective in use (``objective`` is transformers' name for the score of a search).
 
     Raises:
-        ValueError: ``compute_loss_func``, ``optimizers``, an ``optim`` other than AdamW, DeepSpeed, FSDP or
+        ValueError: ``compute_loss_func``, ``optimizers``, an ``optim`` other than AdamW, DeepSpeed, FSDP 1 or
             ``label_smoothing_factor`` beside an objective, a mask or an averaging that they would bypass; an
             augmentation with data that is no :class:`~rosetune.AugmentedDataset`; in the first step: a subclass whose
             ``compute_loss`` or ``create_optimizer`` bypasses them.
@@ -62,12 +61,14 @@ class RobustTrainer(Trainer):
         Each term of the objective (mean since the last log), ``mask_density_tensors`` and ``mask_density_scalars``
         (mean multiplier over the masked tensors and over their scalars), under ``upper="auto"`` of ``Rose``
         ``mask_density_first`` and ``mask_density_second`` (mean share of tensors that it kept), and
-        ``nonfinite_steps``, the number of micro-batches since the last log whose loss was not finite (where there were
-        any); all of the main process.
+        ``nonfinite_steps``, the number of micro-batches since the last log whose loss was not finite, and
+        ``skipped_steps``, that of steps that were left out since the norm of their gradient was not finite (where
+        there were any); all of the main process.
 
     Deviates:
-        From a Trainer whose loop is left alone in one more place than the objective needs: ``_clip_grad_norm`` is
-        wrapped to remember the clipping coefficient, which nothing else in the Trainer tells.
+        From a Trainer whose loop is left alone in two more places than the objective needs: ``_clip_grad_norm`` is
+        wrapped to remember the clipping coefficient, which nothing else in the Trainer tells, and ``_get_grad_norm``
+        to skip a step whose gradient is not finite, which leaves weights, moments and mask as they were.
     """
 
     # The losses are means over the micro-batch, so that the Trainer divides by the accumulation steps.
@@ -101,13 +102,11 @@ class RobustTrainer(Trainer):
         self._kept_with: torch.optim.Optimizer | None = None  # which optimizer's state holds the objective's
         self._asked = False
         given = inspect.signature(Trainer.__init__).bind(self, model, args, *positional, **kwargs).arguments
-        self._refuse(args, given)
+        refuse_bypasses(args, given, masked=self._is_masked(args))
         super().__init__(model, args, *positional, **kwargs)
-        if self._is_masked(args) and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
-            raise ValueError(
-                "update masks rank whole tensors and do not work on the shards of DeepSpeed or FSDP: use one device "
-                "or DistributedDataParallel (accelerate launch)"
-            )
+        if self._is_masked(args):
+            refuse_layouts(self)
+        warn_of_no_shards(self)
         if self._averaging is not None:
             self._averaging.begin(self.model, args, sharded=self.is_fsdp_enabled or self.is_deepspeed_enabled)
             self.add_callback(self._averaging)
@@ -126,20 +125,6 @@ class RobustTrainer(Trainer):
     def _is_masked(self, args: TrainingArguments) -> bool:
         return self._given_mask is not None or getattr(args, "update_mask", None) is not None
 
-    def _refuse(self, args: TrainingArguments, given: dict[str, Any]) -> None:
-        if given.get("compute_loss_func") is not None:
-            raise ValueError(f"compute_loss_func would bypass the objective: {_OWN_LOSS}")
-        for name in ("optimizers", "optimizer_cls_and_kwargs") if self._is_masked(args) else ():
-            if given.get(name) not in (None, (None, None)):
-                raise ValueError(f"{name} would bypass the update mask, which lives in SelectiveAdamW: leave it out")
-        rows = given.get("train_dataset")
-        named = getattr(args, "augmentation", None)
-        if named is not None and rows is not None and not isinstance(rows, AugmentedDataset):
-            raise ValueError(
-                f"augmentation {named!r} changes texts, which a tokenised data set no longer has: give "
-                "train_dataset=rosetune.AugmentedDataset(rows, text_columns, tokenizer, build_augmentation(args))"
-            )
-
     def get_optimizer_cls_and_kwargs(  # type: ignore[override]
         self, args: TrainingArguments, model: Any = None
     ) -> tuple[Any, dict[str, Any]]:
@@ -150,6 +135,8 @@ class RobustTrainer(Trainer):
         model = self.model if model is None else model
         self.training_objective = build_objective(args) if self._given_objective is None else self._given_objective
         own = self._set_up(self.training_objective, model, args)
+        if own and self.is_fsdp_enabled:
+            refuse_own_weights(type(self.training_objective).__name__)
         cls, kwargs = Trainer.get_optimizer_cls_and_kwargs(args, model)
         if not self._is_masked(args) and not own:
             return cls, kwargs
@@ -197,7 +184,16 @@ class RobustTrainer(Trainer):
             mask = ["the update mask"] if self._is_masked(self.args) else []
             own = [type(objective).__name__] if isinstance(objective, StatefulObjective) else []
             require_state(checkpoint, [*mask, *own])
-        super()._load_optimizer_and_scheduler(checkpoint)
+        restoring: AbstractContextManager[None] = nullcontext()
+        if checkpoint is not None and self.is_fsdp_enabled:
+            restoring = restoring_method_state(_inner(self.optimizer), checkpoint)
+        with restoring:
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.is_fsdp_enabled and self.args.should_save and self.optimizer is not None:
+            save_method_state(self.optimizer, output_dir)
 
     def training_step(self, model: Any, *args: Any, **kwargs: Any) -> Tensor:
         """The Trainer's, with a look at whether a subclass's ``compute_loss`` came here."""
@@ -211,7 +207,7 @@ class RobustTrainer(Trainer):
         if not self._asked and (self._is_masked(self.args) or self.training_objective != CrossEntropy()):
             raise ValueError(
                 f"{type(self).__name__}.compute_loss bypasses objective and update mask, since it does not call "
-                f"super().compute_loss(...): {_OWN_LOSS}"
+                f"super().compute_loss(...): {OWN_LOSS}"
             )
         return loss
 
@@ -246,6 +242,12 @@ class RobustTrainer(Trainer):
         """The Trainer's; while an ``ema`` trains, of its weights."""
         with nullcontext() if self._averaging is None else self._averaging.applied():
             return super().evaluate(*args, **kwargs)
+
+    def _maybe_log_save_evaluate(self, tr_loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        logs = self.control.should_log
+        super()._maybe_log_save_evaluate(tr_loss, *args, **kwargs)
+        if logs:  # the Trainer subtracts the sum from itself, which leaves NaN of a loss that was not finite
+            tr_loss.nan_to_num_(0.0, 0.0, 0.0)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the objective's terms and the mask's density to the Trainer's training log."""
@@ -297,21 +299,26 @@ class RobustTrainer(Trainer):
         if not getattr(objective, "balanced_batches", False):
             return super()._get_train_sampler(train_dataset)
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
-        columns = getattr(dataset, "column_names", None) or ()
-        column = next((name for name in (*self.label_names, "labels", "label") if name in columns), None)
-        if column is None:
-            raise ValueError(
-                "class-balanced batches need a datasets.Dataset with a column of labels: name it labels or set "
-                "label_names, or give the objective balanced_batches=false"
-            )
-        return ClassBalancedSampler(dataset[column][:], self._train_batch_size, self.args.seed)
+        return balanced_sampler(dataset, self.label_names, self._train_batch_size, self.args.seed)
 
     def _clip_grad_norm(self, model: Any) -> Any:
         norm = super()._clip_grad_norm(model)
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm  # of shards
         optimizer = self._selective_adamw()
         if optimizer is not None and norm is not None:
             coefficient = torch.clamp(self.args.max_grad_norm / (torch.as_tensor(norm) + 1e-6), max=1.0)
             optimizer.clip_coefficient = coefficient / self._loss_scale()
+        return norm
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm)
+        if norm is not None and not math.isfinite(norm) and self.accelerator.scaler is None:
+            optimizer = self._selective_adamw()
+            if optimizer is None:
+                model.zero_grad()  # any other AdamW takes no step without a gradient
+            else:
+                optimizer.skip_step()
+            self._means.count("skipped_steps", 1.0)
         return norm
 
     def _observe(self, mask: UpdateMask, optimizer: SelectiveAdamW, out: ObjectiveOutput) -> None:
@@ -323,6 +330,9 @@ class RobustTrainer(Trainer):
         task_loss = None if out.task_loss is out.loss else out.task_loss * scale
         weight = {"consistency_weight": out.consistency_weight} if isinstance(mask, SparingMask) else {}
         mask.observe(optimizer, consistency=consistency, task_loss=task_loss, **weight)
+        overflowed = mask.overflowed() if scale != 1.0 and isinstance(mask, ScaledMask) else None
+        if overflowed is not None:  # the scaler skips the step and lowers its scale, as for the loss itself
+            out.loss.register_hook(lambda gradient: gradient * torch.where(overflowed, torch.inf, 1.0))
 
     def _loss_scale(self) -> float:
         scaler = self.accelerator.scaler

@@ -1,4 +1,5 @@
 import copy
+import itertools
 import random
 
 import numpy as np
@@ -8,6 +9,7 @@ from torch.func import functional_call
 
 import quadratic
 from helpers import make_batch, make_model
+from rosetune.analysis.batches import OVERHEAD, batch_cuts
 from rosetune.analysis.directions import random_direction
 from rosetune.analysis.interpolation import interpolate, interpolation_axis
 from rosetune.analysis.landscape import landscape, landscape_rows
@@ -242,6 +244,44 @@ class TestInterpolation:
         of = MeanLoss(make_model(), [make_batch()])
         with pytest.raises(ValueError, match=r"not the same tensors \(.*two models of one architecture"):
             list(interpolate(of, make_model(num_hidden_layers=1), np.array([0.0])))
+
+
+class TestBatches:
+    def test_threads_change_nothing(self):
+        """Batches that share the threads, and weights that are put in place for all of them at once."""
+        model, batches = (
+            make_model(),
+            [make_batch(rows, length, seed=rows) for rows, length in ((3, 12), (2, 9), (4, 5))],
+        )
+        of = MeanLoss(model, batches)
+        moved = {name: weight + 0.1 for name, weight in of.buffers([*of.parts]).items()}
+        alone = of.measure(moved)
+        assert alone.loss == pytest.approx(plain_loss(model, moved, batches), abs=1e-6)
+        torch.set_num_threads(2)
+        try:
+            assert of.measure(moved) == alone
+            assert torch.get_num_threads() == 2
+        finally:
+            torch.set_num_threads(1)
+
+    def test_cuts_are_the_best_ones(self):
+        """Against every way to cut."""
+        lengths = [40, 39, 22, 22, 21, 7, 7, 6, 5]
+
+        def cost(cuts):
+            return sum((stop - start) * lengths[start] + OVERHEAD for start, stop in cuts)
+
+        ways = []
+        for inner in itertools.product((False, True), repeat=len(lengths) - 1):
+            ends = [0, *(i + 1 for i, cut in enumerate(inner) if cut), len(lengths)]
+            cuts = [*itertools.pairwise(ends)]
+            if all(stop - start <= 4 for start, stop in cuts):
+                ways.append(cuts)
+        found = batch_cuts(lengths, 4)
+        assert found in ways
+        assert cost(found) == min(map(cost, ways))
+        assert batch_cuts([], 4) == []
+        assert batch_cuts([9] * 5, 2) == [(0, 1), (1, 3), (3, 5)]
 
 
 def test_nothing_to_look_at():

@@ -1,8 +1,6 @@
 """What is said about data before a model is trained on it."""
 
 import dataclasses
-import subprocess
-import sys
 
 import pytest
 
@@ -100,8 +98,3 @@ def test_what_was_read_unusually_and_left_out(tmp_path):
     assert "left out of the training rows: 1 with empty text" in lines
     assert f"{path}: encoding cp1252, delimiter ';'" in lines
     assert "held out of the training rows, a tenth each: validation and test" in lines
-
-
-def test_reading_data_needs_no_torch():
-    code = "import sys, rosetune.data.summary, rosetune.data.sources; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -22,12 +22,12 @@ SMALL = {"examples": 12, "points": 3, "samples": 2, "tolerance": 0.1}
 
 @pytest.fixture
 def run(library, tmp_path):
-    return library.copy(library.run("plain"), tmp_path / "run")
+    return library.copy(library.run("vanilla"), tmp_path / "run")
 
 
 @pytest.fixture
 def kept(library, tmp_path):
-    return library.copy(library.run("kept-9", {"save_total_limit": 9}), tmp_path / "kept")
+    return library.copy(library.run("kept", {"save_total_limit": 9}), tmp_path / "kept")
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_each_model_gets_the_same_noise_and_rows(run, rose, options):
 @pytest.mark.slow
 def test_a_killed_landscape_goes_on_and_ends_the_same(run, library, tmp_path):
     """SIGKILL after the first rows; the rows that are there are not computed again."""
-    other = library.copy(library.run("plain"), tmp_path / "other")
+    other = library.copy(library.run("vanilla"), tmp_path / "other")
     words = [
         "analyze",
         "landscape",
@@ -180,7 +180,7 @@ def test_equal_clean_accuracy(kept, rose, options, library):
 
 
 def test_runs_of_other_data_are_not_compared(run, library, options):
-    pairs = library.run("pairs-analysed", task=str(library.home / "pairs.csv"))
+    pairs = library.run("pairs", {"max_steps": 2}, task=str(library.home / "pairs.csv"))
     with pytest.raises(RunError, match="different data"):
         analyse("landscape", [str(run), str(pairs)], options)
 

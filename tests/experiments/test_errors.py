@@ -12,6 +12,7 @@ import torch
 
 import tiny_run
 from rosetune import cli
+from rosetune.experiments import training
 from rosetune.experiments.errors import disk_is_full, reworded
 from rosetune.runs.values import RunError
 
@@ -20,14 +21,6 @@ from rosetune.runs.values import RunError
 def _quick() -> Iterator[None]:
     with tiny_run.quick():
         yield
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("home")
-    tiny_run.write_csv(folder / "my.csv")
-    tiny_run.write_model(folder / "model")
-    return folder
 
 
 @pytest.fixture
@@ -45,6 +38,18 @@ def train(home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple
         return code, *capsys.readouterr()
 
     return call
+
+
+def test_a_run_on_shards_is_refused_before_it_trains(train, monkeypatch):
+    class Sharded(training.RobustTrainer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.is_fsdp_enabled = True  # which accelerate does on accelerators only
+
+    monkeypatch.setattr(training, "RobustTrainer", Sharded)
+    code, _, error = train("--seed", "7")
+    assert code == 2
+    assert "whole files, which FSDP and DeepSpeed do not write: launch without them" in error
 
 
 @pytest.mark.parametrize(

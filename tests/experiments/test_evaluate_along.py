@@ -47,6 +47,14 @@ def kept(home: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(home / "kept", tmp_path / "kept"))
 
 
+@pytest.fixture(scope="module")
+def whole(home: Path) -> Path:
+    """What an undisturbed call makes of it."""
+    run = Path(shutil.copytree(home / "kept", home / "whole"))
+    evaluate_along(run, "clean,noise", silent)
+    return run
+
+
 class Counted:
     """Predicts, and counts."""
 
@@ -121,10 +129,8 @@ def test_what_is_kept_is_not_predicted_again_even_without_checkpoints(
 
 @pytest.mark.parametrize("calls", [1, 3, 4])
 def test_a_killed_call_goes_on_to_the_same_bytes(
-    kept: Path, tmp_path: Path, calls: int, monkeypatch: pytest.MonkeyPatch
+    kept: Path, whole: Path, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = Path(shutil.copytree(kept, tmp_path / "whole"))
-    evaluate_along(whole, "clean,noise", silent)
     monkeypatch.setattr(evaluate, "predict", Counted(fail_after=calls))
     with pytest.raises(KeyboardInterrupt):
         evaluate_along(kept, "clean,noise", silent)
@@ -135,10 +141,8 @@ def test_a_killed_call_goes_on_to_the_same_bytes(
     assert predicted(kept) == predicted(whole)
 
 
-def test_killed_before_any_file_of_a_step(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_before_any_file_of_a_step(kept: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In whatever order they are written: a step is there in the end, and is predicted once."""
-    whole = Path(shutil.copytree(kept, tmp_path / "whole"))
-    evaluate_along(whole, "clean,noise", silent)
     write, stopped = evaluate.write_json, []
 
     def stop_at(path: Path, value: Any) -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 import tiny_run
+from rosetune.experiments.expansion import planned_runs
 from rosetune.experiments.plan_reader import parse_plan, read_plan
-from rosetune.experiments.planned import PlannedRun, planned_runs
+from rosetune.experiments.planned import PlannedRun
 from rosetune.experiments.train import train_run
 from rosetune.runs.values import RunError
+
+pytestmark = pytest.mark.usefixtures("at_home")
 
 PLAN = """\
 output_dir: out
@@ -85,20 +88,6 @@ MISTAKES = [
     ("", "table: {test: welsh}\n", 9, "did you mean welch?"),
     ("", "table: {baseline: 3}\n", 9, "must be a name, not 3"),
 ]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("home")
-    tiny_run.write_csv(folder / "my.csv")
-    tiny_run.write_csv(folder / "other.csv", seed=1)
-    tiny_run.write_model(folder / "model")
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(home)
 
 
 def runs_of(text: str) -> list[PlannedRun]:

@@ -213,9 +213,10 @@ def test_standard_input_where_nothing_else_is_given(two: Path, rosetune: Call, m
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
 
     stdin("\ufeffthe film was great\r\n\nété\n".encode())
-    code, out, _ = rosetune(two, "--json")
+    code, out, err = rosetune(two, "--json")
     assert code == 0
     assert [json.loads(line)["text"] for line in out.splitlines()] == ["the film was great", "", "été"]
+    assert err == "warning: 1 of 3 rows is without a text (the first is row 2): what is predicted there says nothing\n"
     stdin("été\n".encode("cp1252"))
     assert json.loads(rosetune(two, "--json", "--encoding", "cp1252")[1])["text"] == "été"
     stdin(b"fine\n\xe9\n")
@@ -292,7 +293,7 @@ def test_files_that_cannot_be_written(two: Path, here: Path, rosetune: Call) -> 
         ("p.xlsx", "let its name end in one of .csv, .tsv, .jsonl, .parquet"),
         ("p", "let its name end in one of"),
         (".", "is a folder: name a file"),
-        ("a.csv/p.csv", "cannot write to"),
+        ("a.csv/p.csv", "Not a directory): name another file"),
         ("./a.csv", "is the input itself"),
     ):
         refused(rosetune(two, "--input_file", "a.csv", "--output_file", path), message)

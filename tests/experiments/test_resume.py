@@ -1,5 +1,6 @@
 """A kill at any moment changes nothing: a run that goes on comes to the same bytes."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from rosetune.experiments import callbacks, evaluate, folder, training
 from rosetune.experiments.checkpoints import newest_checkpoint
 from rosetune.experiments.evaluate import evaluate_along
 from rosetune.experiments.train import train_run
-from rosetune.runs.config import RunConfig
+from rosetune.runs.config import RUN_DEFAULTS, RunConfig
 from rosetune.runs.run import Run
 from tiny_run import Killed, Library, silent
 
@@ -85,7 +86,12 @@ def raise_killed(*args: Any, **kwargs: Any) -> None:
     raise Killed
 
 
-@pytest.mark.parametrize("name", METHODS)
+# Of each kind of state that a method keeps, one; `test_method_contract` resumes every method without a folder.
+QUICK = ("rose-ensemble", "child-tuning-d", "freelb+rose", "rift", "noise", "r-drop+rose")
+EACH = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in METHODS]
+
+
+@pytest.mark.parametrize("name", EACH)
 def test_killed_twice_is_uninterrupted(name: str, library: Library, tmp_path: Path, die: Any) -> None:
     config = clean(library, tmp_path / "run", method(library, name))
     for step in (3, 5):
@@ -159,9 +165,10 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
 
 @pytest.fixture(scope="module")
 def killed_at_5(library: Library, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Checkpoints 2 and 4 and nothing else."""
+    """Checkpoints 2 and 4 and nothing else: the older one goes when the newer one is whole, and here it stays."""
     run = tmp_path_factory.mktemp("killed") / "run"
     with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RUN_DEFAULTS, "save_total_limit", 2)
         patch.setattr(callbacks.StepTimer, "on_step_end", dying_at(5))
         with pytest.raises(Killed):
             train_run(clean(library, run, METHODS["rose-ensemble"]), silent)
@@ -276,10 +283,11 @@ def test_a_killed_evaluation_keeps_what_it_has(
     assert list(tiny_run.metrics(tmp_path / "run")["sets"]) == ["clean", "typos_1", "typos_2"]
 
 
+@pytest.mark.slow  # test_evaluate_along stops it before each file of a step
 def test_an_evaluation_of_checkpoints_that_is_killed_after_each_file(
     library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = library.run("kept", {"save_total_limit": 20})
+    kept = library.run("kept", {"save_total_limit": 9})
     whole, run = library.copy(kept, tmp_path / "whole"), library.copy(kept, tmp_path / "run")
     evaluate_along(whole, ("noise",), silent)
     sessions = 0
@@ -342,3 +350,28 @@ def test_the_best_checkpoint_on_the_cut_is_reported_and_survives_a_kill(
     config.output_dir = str(tmp_path / "moved")
     train_run(config, silent)
     assert tiny_run.contents(tmp_path / "moved") == tiny_run.contents(run)
+
+
+def test_a_checkpoint_that_the_clock_asks_for(
+    library: Library, tmp_path: Path, die: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has said when: a short run saves nothing, a long one beside a log line, and neither at the end."""
+
+    def by_the_clock(name: str) -> RunConfig:
+        config = clean(library, tmp_path / name, METHODS["rose-first"])
+        return dataclasses.replace(config, training={n: v for n, v in config.training.items() if n != "save_steps"})
+
+    die(by_the_clock("short"), 5)
+    assert not [*(tmp_path / "short").glob("checkpoint-*")]
+    short, lines = train_run(by_the_clock("short"), silent), list[str]()
+    monkeypatch.setattr(callbacks, "CHECKPOINT_SECONDS", 0)
+    die(by_the_clock("long"), 5)
+    assert [path.name for path in (tmp_path / "long").glob("checkpoint-*")] == ["checkpoint-3"]
+    saved: list[int] = []
+    monkeypatch.setattr(callbacks.TimedCheckpoint, "on_save", lambda *args, **_: saved.append(args[2].global_step))
+    long = train_run(by_the_clock("long"), lines.append)
+    assert lines[0] == "resuming from checkpoint-3"
+    assert saved == []
+    assert [entry["step"] for entry in Run.open(long).log] == [3, 6]
+    assert tiny_run.contents(long) == tiny_run.contents(short)
+    assert not [*long.glob("checkpoint-*")]

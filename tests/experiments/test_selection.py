@@ -11,15 +11,18 @@ import pytest
 
 import tiny_run
 from rosetune.experiments.estimate import Measured
+from rosetune.experiments.expansion import planned_runs
 from rosetune.experiments.plan import Plan
 from rosetune.experiments.plan_reader import parse_plan
-from rosetune.experiments.planned import PlannedRun, planned_runs
-from rosetune.experiments.reproduce import LATER, REPRODUCTIONS, SCALES, plan_text, reproduction
+from rosetune.experiments.planned import PlannedRun
+from rosetune.experiments.reproduce import REPRODUCTIONS, SCALES, plan_text, reproduction
 from rosetune.experiments.selection import choose, foresee
 from rosetune.experiments.train import train_run
 from rosetune.experiments.trial_score import HALVES, mean_accuracies, trial_score
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError
+
+pytestmark = pytest.mark.usefixtures("at_home")
 
 PLAN = """
 output_dir: out
@@ -38,19 +41,6 @@ methods:
     update_mask_kwargs: {order: ensemble, upper: 0.5, trace: true}
     select: {update_mask_kwargs.upper: [0.5, 0.9]}
 """
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("home")
-    tiny_run.write_csv(folder / "my.csv")
-    tiny_run.write_model(folder / "model")
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(home)
 
 
 def test_each_option_is_chosen_at_the_best_so_far() -> None:
@@ -215,12 +205,6 @@ def test_trials_leave_the_noises_of_the_plan_s_curve() -> None:
     foreseen = foresee(parse_plan(curve))
     assert {run.config.noises for run in foreseen.trials} == {None}
     assert {run.config.noises for run in foreseen.runs} == {("typing",)}
-
-
-@pytest.mark.parametrize("name", LATER)
-def test_what_comes_later_says_so(name: str) -> None:
-    with pytest.raises(RunError, match="made from Python"):
-        plan_text(name, "small")
 
 
 def test_unknown_names() -> None:

@@ -1,13 +1,12 @@
 """A run that is killed with SIGKILL at random moments of its life comes to the same bytes."""
 
 import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+import forked
 import killed_lives
 import tiny_run
 
@@ -18,12 +17,11 @@ def lives(folder: Path, kills: int, seed: int) -> Counter[str]:
     """How often it was killed in each phase."""
     tiny_run.write_csv(folder / "my.csv")
     tiny_run.write_model(folder / "model")
-    script = Path(killed_lives.__file__)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(script.parent), *sys.path])}
-    command = [sys.executable, str(script), str(folder), str(kills), str(seed)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, env=environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Counter(line.split()[1] for line in done.stdout.splitlines() if line.endswith(" killed"))
+    said = folder / "said.txt"
+    process = forked.started(said, killed_lives.live, folder, kills, seed)
+    process.join(1200)
+    assert process.exitcode == 0, said.read_text()
+    return Counter(line.split()[1] for line in said.read_text().splitlines() if line.endswith(" killed"))
 
 
 def test_a_few_kills_in_every_phase(tmp_path: Path) -> None:

@@ -7,22 +7,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 import yaml
 
+import forked
 import tiny_run
+from rosetune import cli
 from rosetune.experiments.attack_options import AttackOptions
 from rosetune.experiments.executors import LocalExecutor
+from rosetune.experiments.expansion import planned_runs
 from rosetune.experiments.plan_reader import parse_plan
-from rosetune.experiments.planned import planned_runs, shard_of
+from rosetune.experiments.planned import shard_of
 from rosetune.experiments.ray_executor import _absolute
 from rosetune.experiments.train import train_run
 from rosetune.experiments.worker import Job
 from rosetune.report.html.overview import failed_lines
 from rosetune.runs.config import RunConfig
 from rosetune.runs.run import find_runs
+
+pytestmark = pytest.mark.usefixtures("at_home")
 
 PLAN = """
 output_dir: {out}
@@ -47,19 +53,6 @@ options: {{max_steps: 4, save_steps: 2, per_device_train_batch_size: 8, learning
 methods: [vanilla]
 """
 Verb = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("home")
-    tiny_run.write_csv(folder / "my.csv")
-    tiny_run.write_model(folder / "model")
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(home)
 
 
 def plan(out: str, steps: int = 4, more: str = "") -> str:
@@ -87,19 +80,17 @@ def alone(home: Path) -> dict[str, dict[str, bytes]]:
 
 
 def test_jobs_at_a_time_and_shards(rosetune: Verb, alone: dict[str, dict[str, bytes]]) -> None:
-    code, _, err = rosetune("sweep", plan("two"), "--jobs", 2)
-    assert code == 0, err
-    assert results("two") == alone
-    # Before the trace is there that a run reads, its key is not that of its folder: the log names the folder.
-    assert len([*Path("two/logs").glob("*.log")]) == 6
-    assert failed_lines(["two"], find_runs("two")) == []
-    assert len(alone) == 6
     shares = []
     for number in (1, 2):
-        assert rosetune("sweep", plan("shards"), "--shard", f"{number}/2")[0] == 0
+        code, _, err = rosetune("sweep", plan("shards"), "--jobs", 2, "--shard", f"{number}/2")
+        assert code == 0, err
         shares.append({*results("shards")})
     assert shares[0] < shares[1] == {*alone}
     assert results("shards") == alone
+    assert len(alone) == 6
+    # Before the trace is there that a run reads, its key is not that of its folder: the log names the folder.
+    assert len([*Path("shards/logs").glob("*.log")]) == 6
+    assert failed_lines(["shards"], find_runs("shards")) == []
 
 
 def test_what_is_done_is_not_started(
@@ -132,10 +123,8 @@ def test_a_run_that_fails_leaves_the_others_alone(rosetune: Verb) -> None:
     assert list((trained.parent / "attacks").glob("deepwordbug*.jsonl"))
 
 
-def start(file: str) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "rosetune", "sweep", file, "--jobs", "2"]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+def start(file: str) -> BaseProcess:
+    return forked.started(Path(file).with_suffix(".txt"), cli.main, ["sweep", file, "--jobs", "2"])
 
 
 def trained(out: str) -> dict[str, tuple[int, bytes]]:
@@ -150,14 +139,14 @@ def at_work(out: str) -> set[int]:
     return {int(number) for number in numbers if number and Path(f"/proc/{number}").is_dir()}
 
 
-def kill_while_it_trains(sweep: subprocess.Popen[bytes], out: str, ready: Callable[[], bool]) -> None:
+def kill_while_it_trains(sweep: BaseProcess, out: str, ready: Callable[[], bool]) -> None:
     """SIGKILL to the sweep alone: what it has started must end by itself."""
     limit = time.monotonic() + 300
-    while not ready() and sweep.poll() is None and time.monotonic() < limit:
+    while not ready() and sweep.is_alive() and time.monotonic() < limit:
         time.sleep(0.05)
-    workers = at_work(out)
+    workers, limit = at_work(out), time.monotonic() + 300
     sweep.kill()
-    sweep.wait()
+    sweep.join()
     while workers & at_work(out) and time.monotonic() < limit:
         time.sleep(0.05)
     assert not workers & at_work(out), "a process of the sweep lives on"
@@ -166,11 +155,11 @@ def kill_while_it_trains(sweep: subprocess.Popen[bytes], out: str, ready: Callab
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="looks for processes in /proc")
 def test_a_killed_sweep_goes_on(rosetune: Verb) -> None:
     for name in ("killed", "undisturbed"):
-        file = Path(plan(name, steps=40))
+        file = Path(plan(name, steps=20))
         file.write_text(file.read_text(encoding="utf-8").replace("[1, 2]", "[1]"), encoding="utf-8")
     sweep = start("killed.yaml")
     kill_while_it_trains(sweep, "killed", lambda: bool(list(Path("killed").rglob("checkpoint-*/trainer_state.json"))))
-    assert sweep.returncode == -signal.SIGKILL
+    assert sweep.exitcode == -signal.SIGKILL
     assert len(list(Path("killed").rglob("metrics.json"))) < 3
     assert rosetune("sweep", "killed.yaml", "--jobs", 2)[0] == 0
     resumed = [p for p in Path("killed").rglob("timing.json") if '"resumed_from": "checkpoint' in p.read_text()]

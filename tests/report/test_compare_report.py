@@ -10,6 +10,7 @@ from rosetune.cli import main
 from rosetune.runs.attacked import results_digest
 from rosetune.runs.compare import compare
 from rosetune.runs.run import Run
+from rosetune.runs.table import scores
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +56,11 @@ def test_the_verb_prints_what_json_holds(tmp_path, call):
     text = call(*runs)
     assert f"{100 * d['value']:+.1f} [{100 * d['low']:+.1f},{100 * d['high']:+.1f}]" in text
     for words in (
-        "A: vanilla, seed 42. B: rose-ensemble, seed 42.",
+        "A: vanilla, seed 42, ",
+        "B: rose-ensemble, seed 42, ",
+        "p: exact test",
+        "Brier: squared error",
+        "constant: always the most frequent label",
         "under pwws",
         "by kind and attack",
         "Noise curve",
@@ -107,6 +112,47 @@ class TestVerdicts:
         text = said(call(tmp_path / "a", tmp_path / "b"))
         assert "A and B differ in more than the method: learning_rate." in text
         assert f"typing errors 2 is left out: not there for {tmp_path / 'b'}." in text
+
+
+class TestNames:
+    """Two runs of one method are called by what differs; labels that were altered make another task."""
+
+    ONE = {"update_mask": "rose", "update_mask_kwargs": {"upper": 0.4}}  # noqa: RUF012
+
+    def sides(self, path, call, one, other, **options):
+        for name, training in (("a", one), ("b", other)):
+            write_run(path / name, {"clean": outcomes(8, 2), "typos_1": outcomes(5, 5)}, training, **options)
+        text = said(call(path / "a", path / "b"))
+        found = json.loads(call(path / "a", path / "b", "--json"))
+        names = [found[side]["name"] for side in ("baseline", "claim")]
+        assert f"A: {names[0]}, seed {found['baseline']['seeds'][0]}, " in text
+        assert f"{names[1]} is not shown to be better or worse than {names[0]} on" in text
+        return names
+
+    def test_options(self, tmp_path, call):
+        other = {"update_mask": "rose", "update_mask_kwargs": {"upper": 0.7}, "learning_rate": 1e-3}
+        assert self.sides(tmp_path, call, self.ONE, other) == [
+            "rose-ensemble (learning_rate=default, upper=0.4)",
+            "rose-ensemble (learning_rate=0.001, upper=0.7)",
+        ]
+
+    def test_seeds(self, tmp_path, call):
+        seeds = [{**self.ONE, "seed": seed} for seed in (1, 2)]
+        assert self.sides(tmp_path, call, *seeds) == ["rose-ensemble seed 1", "rose-ensemble seed 2"]
+
+    def test_folders(self, tmp_path, call):
+        many = {"learning_rate": 1, "weight_decay": 1, "warmup_steps": 1, "max_steps": 3}
+        names = self.sides(tmp_path, call, self.ONE, {**self.ONE, **many})
+        assert names == [f"rose-ensemble in {tmp_path / name}" for name in "ab"]
+
+    def test_the_task(self, tmp_path, call):
+        for name, training in (("a", {}), ("b", ROSE)):
+            write_run(tmp_path / name, {"clean": outcomes(8, 2)}, training, label_noise=0.1)
+        runs = [tmp_path / name for name in "ab"]
+        task = f"{Run.open(runs[0]).task} (label_noise=0.1)"
+        assert said(call(*runs)).count(f", {task}; ") == 2
+        assert json.loads(call(*runs, "--json"))["claim"]["task"] == task
+        assert {*scores(map(Run.open, runs)).task} == {task}
 
 
 class TestCalibration:

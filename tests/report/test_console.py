@@ -129,10 +129,17 @@ class TestWidths:
 
     def test_an_empty_cell_of_a_list_is_left_out(self):
         grid = Grid("t", ("", "a rather long head of a column", "b"), [("a name", "", "1.0")])
-        assert printed(print_grid, grid, width=20).splitlines() == ["t", "a name", "    b: 1.0"]
+        assert printed(print_grid, grid, width=20).splitlines() == ["t", "a name", "    b: 1.0", ""]
 
     def test_a_line_between_rows(self):
         assert check(wide_grid(2), 200).count("─" * 20) == 2  # below the heads, and above the constant
+
+    def test_one_blank_line_ends_a_table(self):
+        for width in (30, 80, 200):
+            lines = [line.strip() for line in check(wide_grid(), width).splitlines()]
+            assert all(lines[:3])
+            assert lines[-3] != ""
+            assert lines[-2:] == [wide_grid().caption, ""]
 
     def test_no_rows_and_no_columns_of_figures(self):
         for width in (20, 80):

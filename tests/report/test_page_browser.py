@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from made_analyses import write_analyses
 from made_runs import ROSE, outcomes, write_attack, write_json, write_lines, write_run
 from rosetune.report.html.page import write_report
 
@@ -43,6 +44,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
             write_attack(run, ["success", "failed", "skipped"] * 10)
             write_attack(run, ["success"] * 10, "deepwordbug")
             write_lines(run.folder / "log.jsonl", [{"step": s, "loss": 1 / s, "term": s} for s in (1, 2, 3)])
+            write_analyses(run, points=5)
             write_json(run.folder / "timing.json", {"training_seconds": 1, "steps": 3, "median_step_seconds": 0.3})
     evil = home / "runs" / "first" / "plain" / "attacks" / "pwws.jsonl"
     header, first, *rest = [json.loads(line) for line in evil.read_text().splitlines()]

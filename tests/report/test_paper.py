@@ -187,6 +187,25 @@ def test_no_figure_is_cut_at_any_width(runs, width):
                 assert all(piece in text for piece in pieces)
 
 
+def test_names_with_many_options_leave_room_for_the_figures(tmp_path):
+    """At 80 columns it stays a table: a number stands for the options, and below it what they are."""
+    found = []
+    for rate in (1e-5, 2e-5):
+        for decay in (0.1, 0.2):
+            options = {"learning_rate": rate, "weight_decay": decay, "update_mask": "rose"}
+            sets = {"clean": 0.9 + decay / 10, "advglue": 0.3}
+            found += [write_scores(tmp_path / f"{rate}-{decay}-{s}", sets, options, seed=s) for s in (1, 2)]
+    shown = table(found, baseline="none")
+    text = printed(shown, 80)
+    assert max(map(len, text.splitlines())) <= 80
+    line = next(line for line in text.splitlines() if line.startswith("rose-ensemble #3"))
+    assert line.split()[2:4] == ["2", "91.0"]
+    assert [line for line in text.splitlines() if line.startswith("#3: ")] == [
+        "#3: learning_rate=2e-05, weight_decay=0.1"
+    ]
+    assert "rose-ensemble (learning_rate=2e-05, weight_decay=0.1)" in printed(shown, 200)
+
+
 def test_what_is_shown_is_no_markup(tmp_path):
     write_scores(tmp_path / "a", {"clean": 0.9}, task="[red]x[/red]")
     assert "[red]x[/red]" in printed(table(find_runs(tmp_path)))

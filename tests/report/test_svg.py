@@ -96,3 +96,29 @@ def test_shades_of_a_grid_cover_every_cell_once() -> None:
         (row, i): min(9, int(10 * value)) for row, part in enumerate(cells) for i, value in enumerate(part)
     }
     assert [text.text for text in root.iter("text")] == ["a<", "b", "step 1", "step 4"]
+
+
+@pytest.mark.parametrize("low", [0.0001, 0.000012, -0.00025, 123456.0, 0.25])
+def test_the_figures_of_an_axis_have_room(low: float) -> None:
+    """Every label on the left, right-aligned, begins within the picture and behind the title."""
+    for title, least in (("", 0), ("a title", 19)):
+        root = drawn(Series("a", 0, [(0.0, low)]), y=Axis(title, holds=[low, 1.7 * low]))
+        labels = [text for text in root.iter("text") if text.get("class") == "yt"]
+        assert len(labels) >= 3
+        for label in labels:
+            letters = len(label.text or "")
+            assert float(label.get("x", "")) - 6.7 * letters >= least  # the widest figure of the page's fonts at 12 px
+            assert letters <= 8
+            assert float(label.text or "") == pytest.approx(float(f"{float(label.text or ''):.2e}"))
+
+
+def test_names_in_the_place_of_figures() -> None:
+    names = ["emb.", *map(str, range(24)), "head"]
+    root = drawn(Series("a", 0, [(0.0, 0.0)]), x=Axis("layer", holds=range(len(names)), names=names))
+    texts = [text.text for text in root.iter("text") if text.get("class") == "xt"]
+    assert texts == names[::3]
+
+
+def test_a_blank_cell_has_no_shade() -> None:
+    root = ElementTree.fromstring(str(heat_map("t", "d", ["a"], [[float("nan"), 0.0]], ("", ""))))
+    assert [path.get("d") for path in root.iter("path")] == ["M1 0h1v1h-1z"]

@@ -1,8 +1,5 @@
 """A model in hand, evaluated, attacked and compared without a folder."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -72,18 +69,6 @@ class TestThreeLines:
             **{name: metrics[name] for name in ("n", "accuracy", "low", "high", "f1", "mcc")},
             **{name: metrics["calibration"][name] for name in ("ece", "brier")},
         }
-
-    def test_a_bare_function_needs_no_torch(self):
-        program = (
-            "import sys, rosetune\n"
-            "result = rosetune.evaluate(lambda texts: [[0.3, 0.7]] * len(texts), texts=['fine film', 'dull'], "
-            "labels=[1, 0])\n"
-            "print(result.scores().accuracy.tolist())\n"
-            "rosetune.attack(lambda texts: [[0.3, 0.7]] * len(texts), texts=['fine film', 'dull'], labels=[1, 0])\n"
-            "print(sorted({'torch', 'transformers'} & sys.modules.keys()))"
-        )
-        run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-        assert run.stdout.split("\n")[:2] == ["[0.5, 0.5, 0.5]", "[]"]
 
 
 class TestEvaluate:

@@ -112,7 +112,7 @@ class TestFlipsUnderAttack:
     def test_against_flips_that_are_really_drawn(self, classes):
         """Rows right before, of which some withstand; a flip answers the whole neighbourhood of a row otherwise."""
         rng = np.random.default_rng(0)
-        n, q = 400_000, 0.2
+        n, q = 100_000, 0.2
         right = rng.random(n) < 0.85
         withstood = right & (rng.random(n) < 0.3)
         flips = rng.random(n) < q

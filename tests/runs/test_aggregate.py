@@ -288,11 +288,19 @@ def test_of_several_baselines_one_must_be_named(tmp_path):
         for seed in (1, 2):
             write_scores(tmp_path / f"{rate}-{seed}", {"clean": 0.9}, {"learning_rate": rate}, seed=seed)
     found = aggregate(find_runs(tmp_path))
-    assert any("several rows of vanilla: name one with --baseline" in note for note in found.notes)
-    with pytest.raises(RunError, match="several rows of vanilla"):
+    assert any("2 rows of vanilla: name one with --baseline" in note for note in found.notes)
+    with pytest.raises(RunError, match="2 rows of vanilla"):
         aggregate(find_runs(tmp_path), baseline="vanilla")
     named = aggregate(find_runs(tmp_path), baseline="vanilla (learning_rate=1e-05)")
     assert [bool(row.tests) for row in named.rows] == [False, True]
+
+
+def test_the_row_that_is_proposed_is_the_one_of_most_runs(tmp_path):
+    for rate, seeds in ((1e-5, 1), (2e-5, 3), (3e-5, 2)):
+        for seed in range(seeds):
+            write_scores(tmp_path / f"{rate}-{seed}", {"clean": 0.9}, {"learning_rate": rate}, seed=seed)
+    notes = aggregate(find_runs(tmp_path)).notes
+    assert any("--baseline 'vanilla (learning_rate=2e-05)'" in note for note in notes)
 
 
 def test_a_single_seed_is_shown_and_not_tested(tmp_path):

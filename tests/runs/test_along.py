@@ -132,7 +132,7 @@ class TestFollowed:
 
     def test_what_cannot_be_followed_says_what_to_do(self, tmp_path):
         vanilla, rose = curve(tmp_path / "v"), ended(tmp_path / "r", 80, 37)
-        with pytest.raises(RunError, match=r"r keeps no checkpoints, .* with --save_total_limit 20"):
+        with pytest.raises(RunError, match=r"r keeps no checkpoints, .*/r/config\.yaml .* --save_total_limit 20`"):
             Followed([rose], ("advglue",))
         with pytest.raises(RunError, match="needs robust sets beside the clean one, such as --sets clean,advglue"):
             Followed([vanilla, rose], ("clean",))

@@ -14,7 +14,12 @@ MODULES = {
     ".".join(("rosetune", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__"): path
     for path in SOURCE.rglob("*.py")
 }
-HEAVY = ("torch", "transformers", "sklearn", "datasets", "accelerate")
+HEAVY = ("torch", "transformers", "sklearn", "datasets", "accelerate", "textattack", "flair")
+# What of `robustness` reads scores and texts.
+LIGHT = (
+    *("statistics", "rows", "metrics", "calibration", "advglue", "flip_control", "edits", "noise"),
+    "attacks.textattack_adapter",
+)
 
 # Which rooms each room may import; the ground has files, progress bars, means and the trace of a mask.
 GROUND = {"_files", "_progress", "_torch", "_axes", "_means", "mask_trace"}
@@ -25,7 +30,11 @@ MAY = {
     "augmentation": {*GROUND, "data", "robustness"},
     "averaging": {*GROUND, "methods"},
     "arguments": {*GROUND, "methods", "augmentation", "averaging"},
-    "trainer": {*GROUND, "data", "methods", "optim", "arguments", "augmentation", "averaging"},
+    "_fsdp": {*GROUND, "optim"},
+    "_refusals": {*GROUND, "augmentation"},
+    "trainer": {
+        *(*GROUND, "data", "methods", "optim", "arguments", "augmentation", "averaging", "_fsdp", "_refusals")
+    },
     "recipes": {*GROUND},
     "robustness": {*GROUND, "data"},
     "analysis": {*GROUND, "data", "methods", "optim", "robustness"},
@@ -92,14 +101,21 @@ def test_a_folder_is_looked_at_without_statistics():
 
 
 def test_what_is_read_waits_for_no_model():
+    """Of runs, scores, texts and a trace nothing heavy; of data no torch."""
     light = sorted(name for name in MODULES if name.startswith(("rosetune.runs", "rosetune.report")))
     assert {"rosetune.runs.run", "rosetune.runs.table", "rosetune.report.compare"} <= {*light}
-    loaded = program("import importlib\nfor name in sys.argv[1:]: importlib.import_module(name)", *light)
+    light += ["rosetune.mask_trace", *(f"rosetune.robustness.{name}" for name in LIGHT)]
+    loaded = program(
+        "import importlib\nfor name in sys.argv[1:]: importlib.import_module(name)\n"
+        f"heavy = {{*{HEAVY}}} & {{*sys.modules}}\nassert not heavy, heavy\n"
+        "import rosetune.data.summary, rosetune.data.sources",
+        *light,
+    )
     assert {*light} <= {*loaded}
-    assert not {*HEAVY} & {*loaded}
+    assert not {"torch", "transformers"} & {*loaded}
 
 
-def test_a_comparison_is_computed_without_torch(tmp_path):
+def test_a_comparison_and_a_bare_function_need_no_torch(tmp_path):
     sets = {"clean": made_runs.outcomes(30, 10), "typos_1": made_runs.outcomes(20, 20)}
     runs = [
         made_runs.write_run(tmp_path / name, sets, training) for name, training in (("a", {}), ("b", made_runs.ROSE))
@@ -109,7 +125,11 @@ def test_a_comparison_is_computed_without_torch(tmp_path):
         "cli.main(['compare', *sys.argv[1:]])\n"
         "cli.main(['gate', sys.argv[2], '--baseline', sys.argv[1], '--max_drop', '90'])\n"
         "assert len(rosetune.scores(rosetune.find_runs(sys.argv[1:]))) == 4\n"
-        "assert len(rosetune.examples(rosetune.find_runs(sys.argv[1:]))) == 160",
+        "assert len(rosetune.examples(rosetune.find_runs(sys.argv[1:]))) == 160\n"
+        "given = dict(texts=['fine film', 'dull'], labels=[1, 0])\n"
+        "found = rosetune.evaluate(lambda texts: [[0.3, 0.7]] * len(texts), **given)\n"
+        "assert found.scores().accuracy.tolist() == [0.5, 0.5, 0.5]\n"
+        "rosetune.attack(lambda texts: [[0.3, 0.7]] * len(texts), **given)",
         *map(str, runs),
     )
     assert not {"torch", "transformers"} & {*loaded}

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from made_runs import ROSE, make_rows, outcomes, write_attack, write_json, write_lines, write_run
-from rosetune.runs import run as run_module
+from rosetune.runs import files
 from rosetune.runs.run import Run, RunError, find_runs
 
 SETS = {"clean": outcomes(6, 2), "typos_1": outcomes(4, 4)}
@@ -45,7 +45,7 @@ def test_files_that_only_a_training_leaves(tmp_path):
     ("name", "text", "message"),
     [
         ("metrics.json", None, r"no finished run \(no metrics.json\): start or resume it with `rosetune train`"),
-        ("metrics.json", "", r"metrics.json is damaged .*: evaluate again with `rosetune evaluate`"),
+        ("metrics.json", "", r"metrics.json is damaged .*: evaluate again: `rosetune evaluate .*/a`"),
         ("metrics.json", '{"sets": {"cl', r"metrics.json is damaged .*: evaluate again"),
         ("metrics.json", "[1]", "metrics.json holds no metrics: evaluate again"),
         ("metrics.json", '{"accuracy": 1}', "metrics.json holds no metrics: evaluate again"),
@@ -90,8 +90,8 @@ def test_each_part_is_read_once_and_only_when_it_is_asked_for(tmp_path, monkeypa
         read.append(Path(path))
         return read_lines(path, remedy)
 
-    read_lines = run_module.read_lines
-    monkeypatch.setattr(run_module, "read_lines", counted)
+    read_lines = files.read_lines
+    monkeypatch.setattr(files, "read_lines", counted)
     run = Run.open(folder)
     assert run.sets() == ["clean", "typos_1"]
     assert list(run.steps) == [9, 10]

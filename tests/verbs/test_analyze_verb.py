@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from command_line import one_line
+
 FEW = ("--examples", 12)
 
 
@@ -54,15 +56,13 @@ def test_each_analysis_writes_data_and_a_picture_and_draws_it_again(
     assert found[0]["title"] in out
 
 
-def test_a_surface_is_a_page_of_its_own(run: Path, rosetune: Any, tmp_path: Path) -> None:
-    pytest.importorskip("plotly")
-    page = tmp_path / "surface.html"
-    code, out, _ = rosetune("analyze", "landscape", run, *FEW, "--points", 3, "--surface", page)
-    assert code == 0
-    assert str(page) in out
-    text = page.read_text(encoding="utf-8")
-    assert "<script src=" not in text
-    assert '"type":"surface"' in text
+def test_a_surface_needs_plotly(run: Path, rosetune: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """Said before anything is computed."""
+    monkeypatch.setattr("rosetune.report.analysis_figures.find_spec", lambda name: None)
+    called = rosetune("analyze", "landscape", run, "--surface", tmp_path / "surface.html")
+    one_line(called, "--surface needs plotly: pip install 'rosetune[surface]'")
+    assert not (run / "analysis").exists()
+    assert not (tmp_path / "surface.html").exists()
 
 
 @pytest.mark.parametrize(

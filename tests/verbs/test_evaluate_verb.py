@@ -134,3 +134,14 @@ def test_a_run_behind_a_normalisation_is_a_run_of_its_own(
     assert json.loads(rosetune("predict", folder, *disguised, "--json")[1])["label"] == "good"
     one_line(rosetune("evaluate", run, "--normalize", "all"), "--normalize makes a model of its own of a run")
     one_line(rosetune("evaluate", *words, "--normalize", "rot13"), "normalize: unknown normalisation rot13")
+
+
+@pytest.mark.parametrize("text", ["", '{"sets": {"cl', "[1]", '{"sets": {}}'])
+def test_metrics_that_are_damaged_are_computed_anew(text: str, run: Path, rosetune: Any) -> None:
+    """By the very command that the error names, from what was predicted."""
+    path = run / "metrics.json"
+    before = path.read_bytes()
+    path.write_text(text)
+    one_line(rosetune("compare", run, run), f"`rosetune evaluate {run}`")
+    assert rosetune("evaluate", run, "--sets", "clean")[0] == 0
+    assert path.read_bytes() == before

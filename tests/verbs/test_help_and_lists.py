@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from command_line import run_python
+from command_line import one_line, run_python
 from rosetune.cli import _VERBS
 from rosetune.methods import OBJECTIVES, UPDATE_MASKS
 from rosetune.runs.config import RunConfig
@@ -73,6 +73,22 @@ def test_an_unknown_method_names_its_neighbour(rosetune: Any) -> None:
     code, _, err = rosetune("list", "methods", "rdrop")
     assert code == 2
     assert "did you mean r_drop?" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["taks"], "there is no list of 'taks': did you mean tasks?"),
+        (["tasks", "sst3"], "no task is called 'sst3': did you mean sst2?"),
+        (["recipes", "rose-ensembel/roberta-base/rte"], "did you mean rose-ensemble/roberta-base/rte"),
+    ],
+)
+def test_an_unknown_list_or_name_is_one_line(words: list[str], message: str, rosetune: Any) -> None:
+    one_line(rosetune("list", *words), message)
+
+
+def test_one_task(rosetune: Any) -> None:
+    assert rosetune("list", "tasks", "SST-2")[1].startswith("sst2\n")
 
 
 def test_recipes_are_found_by_a_part_of_their_name(rosetune: Any) -> None:

@@ -19,6 +19,7 @@ def test_it_says_where_the_page_is(run: Path, rosetune: Any) -> None:
     assert rosetune("report", run) == (0, "report.html\n", "")
     assert rosetune("report", "r*", "-o", "other.htm") == (0, "other.htm\n", "")
     assert Path("report.html").read_bytes() == Path("other.htm").read_bytes()
+    assert rosetune("report", run, "-o", "no/such/page.html") == (0, "no/such/page.html\n", "")  # it is made
     assert "1 run of 1 task" in Path("report.html").read_text(encoding="utf-8")
 
 
@@ -34,9 +35,10 @@ def test_what_is_left_out_is_said_beside_it(run: Path, rosetune: Any) -> None:
     ("words", "message"),
     [
         (["nowhere"], "there is no finished run in nowhere"),
-        (["run", "-o", "."], ". is a folder: name a file for the page, such as ./report.html"),
-        (["run", "-o", "no/such/page.html"], "there is no folder no/such: make it first"),
-        (["run", "-o", "run/run.json/page.html"], "there is no folder run/run.json: make it first"),
+        (["run", "-o", "."], "-o . is a folder: name a file"),
+        (["nowhere", "-o", "no/such/page.html"], "there is no finished run in nowhere"),
+        (["run", "-o", "run/run.json/page.html"], "run.json: Not a directory): name another file"),
+        (["run", "-o", "run/run.json/below/page.html"], "run.json: Not a directory): name another file"),
         (["run", "--basline", "vanilla"], "did you mean --baseline?"),
         ([], "the following arguments are required: RUNS"),
     ],

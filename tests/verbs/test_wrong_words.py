@@ -11,6 +11,7 @@ import pytest
 
 from command_line import one_line, run_python
 from rosetune import cli
+from rosetune.experiments.lock import locked
 from rosetune.runs.values import RunError
 from tiny_run import Library
 
@@ -133,6 +134,11 @@ def test_what_needs_no_model_is_said_without_torch(library: Library, tmp_path: P
         (["predict", str(run), "--input_file", data[1], "--text_columns", "body"], 2, "'body'"),
         (["predict", "./nowhere", "--text", "a film"], 2, "there is no folder ./nowhere"),
         (["controls", str(run)], 2, "is plain fine-tuning, which claims nothing"),
+        (["train", *data, "--objective", "rdrop"], 2, "did you mean 'r_drop'?"),
+        (["train", *data, "--update_mask", "rose", "--update_mask_kwargs", '{"uper": 1}'], 2, "has no option 'uper'"),
+        (["train", *trained, "--seed", "2"], 2, f"another process (number {os.getpid()}) works in {run}"),
+        (["attack", str(run), "--attack", "deepwordbug"], 2, f"another process (number {os.getpid()}) works in {run}"),
+        (["evaluate", str(run), "--sets", "noise"], 2, f"another process (number {os.getpid()}) works in {run}"),
     ]
     code = f"""
 import contextlib, io, json, sys
@@ -148,7 +154,8 @@ for words in {[words for words, _, _ in calls]!r}:
     answers.append((code, out.getvalue(), err.getvalue(), sorted({{*{HEAVY!r}}} & {{*sys.modules}})))
 print(json.dumps(answers))
 """
-    answers = json.loads(run_python(code))
+    with locked(run):  # a finished run is told as such all the same
+        answers = json.loads(run_python(code))
     for (words, expected, message), (ended, out, err, loaded) in zip(calls, answers, strict=True):
         assert (ended, loaded) == (expected, []), (words, err)
         assert message in err, (words, err)

@@ -1,6 +1,7 @@
 """The mean loss of a model over some rows, as a function of its weights, which are never written to."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import torch
@@ -89,20 +90,20 @@ class MeanLoss:
         else:
             buffer.copy_(part)
 
-    @torch.no_grad()
     def measure(self, weights: Weights | None = None) -> Measured:
         """L and accuracy at some weights.
+
+        On a CPU the batches share the threads that torch may use: two batches on a thread each are done sooner than
+        one after the other on both.
 
         Args:
             weights: by name, in the shapes of the model; those that are absent are the model's own.
         """
-        total, right = 0.0, 0
+        moved = {f"model.{name}": weight for name, weight in (weights or {}).items()}
         with evaluating(self.model):
-            for batch in self.batches:
-                logits = self._logits(weights or {}, batch)
-                total += float(self._loss(logits, batch["labels"]).double().sum())
-                right += int((logits.argmax(-1) == batch["labels"]).sum()) if logits.shape[-1] > 1 else 0
-        return Measured(total / self.rows, right / self.rows if logits.shape[-1] > 1 else float("nan"))
+            found = functional_call(_EachBatch(self.model, self._sums), moved, (self.batches,))
+        total, right = (sum(column) for column in zip(*found, strict=True))
+        return Measured(total / self.rows, right / self.rows)
 
     def terms(self, parts: Weights) -> Iterator[Tensor]:
         """The summands of L, one a batch, with their graph; eval mode lasts as long as the iteration."""
@@ -111,11 +112,40 @@ class MeanLoss:
                 logits = self._logits(self.full(parts), batch)
                 yield self._loss(logits, batch["labels"]).sum() / self.rows
 
+    @torch.inference_mode()
+    def _sums(self, model: torch.nn.Module, batch: Batch) -> tuple[float, float]:
+        """Over the rows of a batch: their losses, and how many of them are right."""
+        logits = logits_of(model(**_inputs(batch))).double()
+        right = (logits.argmax(-1) == batch["labels"]).sum() if logits.shape[-1] > 1 else float("nan")
+        return float(self._loss(logits, batch["labels"]).double().sum()), float(right)
+
     def _logits(self, weights: Weights, batch: Batch) -> Tensor:
-        inputs = {name: value for name, value in batch.items() if name != "labels"}
-        logits = logits_of(functional_call(self.model, dict(weights), (), inputs))
         # The curvature of a loss is a small difference of large numbers.
-        return logits.double()
+        return logits_of(functional_call(self.model, dict(weights), (), _inputs(batch))).double()
+
+
+class _EachBatch(torch.nn.Module):
+    """A model over several batches, so that its weights are put in place once for all of them."""
+
+    def __init__(self, model: torch.nn.Module, work: Callable[[torch.nn.Module, Batch], Any]) -> None:
+        super().__init__()
+        self.model, self._work = model, work
+
+    def forward(self, batches: Sequence[Batch]) -> list[Any]:
+        threads = torch.get_num_threads()
+        workers = min(threads, len(batches)) if batches[0]["labels"].device.type == "cpu" else 1
+        if workers == 1:
+            return [self._work(self.model, batch) for batch in batches]
+        torch.set_num_threads(threads // workers)
+        try:
+            with ThreadPoolExecutor(workers) as pool:
+                return [*pool.map(lambda batch: self._work(self.model, batch), batches)]
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _inputs(batch: Batch) -> Batch:
+    return {name: value for name, value in batch.items() if name != "labels"}
 
 
 def _rows_read(model: torch.nn.Module, batches: Sequence[Batch]) -> dict[str, Tensor]:

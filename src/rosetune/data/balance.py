@@ -1,11 +1,12 @@
 """Batches in which every class has the same share."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from torch.utils.data import Sampler
 
-__all__ = ["ClassBalancedSampler"]
+__all__ = ["ClassBalancedSampler", "balanced_sampler"]
 
 
 class ClassBalancedSampler(Sampler[int]):
@@ -55,3 +56,23 @@ class ClassBalancedSampler(Sampler[int]):
 def _forever(rows: np.ndarray, generator: np.random.Generator) -> Iterator[int]:
     while True:
         yield from generator.permutation(rows)
+
+
+def balanced_sampler(dataset: Any, label_names: Sequence[str], batch_size: int, seed: int) -> ClassBalancedSampler:
+    """One for the labels of a data set.
+
+    Args:
+        dataset: a ``datasets.Dataset``.
+        label_names: of columns that may hold them, beside "labels" and "label".
+
+    Raises:
+        ValueError: none of these columns is there.
+    """
+    columns = getattr(dataset, "column_names", None) or ()
+    column = next((name for name in (*label_names, "labels", "label") if name in columns), None)
+    if column is None:
+        raise ValueError(
+            "class-balanced batches need a datasets.Dataset with a column of labels: name it labels or set "
+            "label_names, or give the objective balanced_batches=false"
+        )
+    return ClassBalancedSampler(dataset[column][:], batch_size, seed)

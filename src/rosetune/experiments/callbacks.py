@@ -1,16 +1,21 @@
-"""What a run adds to the Trainer while it trains: its log, its bar, its clock."""
+"""What a run adds to the Trainer while it trains: its log, its bar, its clock, its checkpoints."""
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import broadcast_object_list
 from transformers import ProgressCallback, TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from rosetune._files import write_json_lines
+from rosetune._progress import Pace
 
-__all__ = ["LogFile", "LogWithCheckpoint", "Progress", "StepTimer", "log_lines"]
+__all__ = ["LogFile", "LogWithCheckpoint", "PlainProgress", "Progress", "StepTimer", "TimedCheckpoint", "log_lines"]
+
+CHECKPOINT_SECONDS = 300  # as much of a training is lost to a kill, or what lies between two log lines
 
 
 def log_lines(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -49,6 +54,46 @@ class Progress(ProgressCallback):
             if bar is not None:
                 bar.close()
         self.training_bar = self.prediction_bar = None
+
+
+class PlainProgress(TrainerCallback):
+    """Where there is no terminal for a bar: a line on standard error now and then, at most one a tenth of the way."""
+
+    def __init__(self) -> None:
+        self._loss: float | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._pace = Pace(state.global_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        self._loss = (logs or {}).get("loss", self._loss)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        told = self._pace.told(state.global_step, state.max_steps) if state.is_world_process_zero else None
+        if told is not None:
+            loss = "" if self._loss is None else f", loss {self._loss:.4f}"
+            print(f"step {state.global_step}/{state.max_steps}{loss}, {told}", file=sys.stderr, flush=True)
+
+
+class TimedCheckpoint(TrainerCallback):
+    """A checkpoint where one is worth its price: after some minutes, beside a log line, and not at the end.
+
+    What is summed up since the last log line is in no checkpoint, so that beside one nothing is lost, and the log is
+    the same whenever checkpoints were saved.
+    """
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._saved = time.perf_counter()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if "loss" not in (logs or {}) or state.global_step >= state.max_steps:
+            return
+        due = [time.perf_counter() - self._saved >= CHECKPOINT_SECONDS]
+        if broadcast_object_list(due)[0]:  # as the main process has it: all of them save
+            control.should_save = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._saved = time.perf_counter()
 
 
 class LogFile(TrainerCallback):

@@ -15,7 +15,7 @@ from rosetune.experiments.checkpoints import checkpoints_of, end_step, read_stat
 from rosetune.experiments.data import checked_data, config_now
 from rosetune.experiments.lock import locked
 from rosetune.experiments.measured import ask_for, note_features, threshold_rows
-from rosetune.experiments.models import quiet_libraries
+from rosetune.experiments.models import quiet_libraries, trained_labels
 from rosetune.experiments.opened import open_model
 from rosetune.experiments.quick import missing_kinds
 from rosetune.experiments.upgrade import bring_up_to_date
@@ -37,6 +37,7 @@ __all__ = [
     "evaluate_run",
     "predict_rows",
     "predict_sets",
+    "restore_metrics",
     "write_card",
     "write_metrics",
 ]
@@ -266,9 +267,19 @@ def write_metrics(folder: Path, labels: Sequence[str]) -> None:
     """Bring ``metrics.json`` up to date with the predictions; a file that holds the same is left alone."""
     metrics = run_metrics(folder, labels)
     path, text = folder / "metrics.json", as_json(metrics)
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+    if not path.is_file() or path.read_bytes() != text.encode():
         write_card(Run(folder), metrics)
         write_text(path, text)
+
+
+def restore_metrics(folder: Path) -> None:
+    """Write a ``metrics.json`` that is damaged anew, from the predictions and the labels of the model.
+
+    Raises:
+        RunError: the model is not there, or another file is damaged.
+    """
+    with locked(folder):
+        write_metrics(folder, trained_labels(folder))
 
 
 def write_card(run: Run, metrics: Mapping[str, Any]) -> None:

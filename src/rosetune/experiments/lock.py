@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from rosetune.experiments.errors import FolderError, HeldError
 
-__all__ = ["LOCK", "locked"]
+__all__ = ["LOCK", "check_free", "locked"]
 
 LOCK = ".lock"
 
@@ -44,27 +44,46 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
                 (folder / LOCK).unlink(missing_ok=True)
 
 
+def check_free(folder: Path) -> None:
+    """Refuse a folder that another process holds, without holding it: :func:`locked` says it again, after seconds.
+
+    Raises:
+        HeldError: see there.
+    """
+    with suppress(ImportError, FileNotFoundError):
+        import fcntl
+
+        with open(folder / LOCK, encoding="utf-8") as file:
+            _take(file, folder / LOCK, fcntl, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
 def _held(path: Path, fcntl: Any, how: int) -> TextIO:
     while True:
         file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (the caller closes it); "a+" keeps the holder's number
         try:
-            fcntl.flock(file, how)
-            if _is_at(file, path):
-                return file
-            file.close()  # its holder has just removed it
-        except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
+            _take(file, path, fcntl, how)
+        except FolderError:
             file.close()
-            raise HeldError(
-                f"another process (number {holder}) works in {path.parent}: wait for it, or choose another folder"
-            ) from error
-        except OSError as error:
-            file.close()
-            raise FolderError(
-                f"{path.parent} cannot be locked ({error.strerror}), which its file system must be able to: choose "
-                "another folder"
-            ) from error
+            raise
+        if _is_at(file, path):
+            return file
+        file.close()  # its holder has just removed it
+
+
+def _take(file: TextIO, path: Path, fcntl: Any, how: int) -> None:
+    try:
+        fcntl.flock(file, how)
+    except BlockingIOError as error:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        raise HeldError(
+            f"another process (number {holder}) works in {path.parent}: wait for it, or choose another folder"
+        ) from error
+    except OSError as error:
+        raise FolderError(
+            f"{path.parent} cannot be locked ({error.strerror}), which its file system must be able to: choose "
+            "another folder"
+        ) from error
 
 
 def _is_at(file: TextIO, path: Path) -> bool:

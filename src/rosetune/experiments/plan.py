@@ -64,7 +64,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a plan names, checked one by one; :func:`~rosetune.experiments.planned.planned_runs` makes runs of it.
+    """What a plan names, checked one by one; :func:`~rosetune.experiments.expansion.planned_runs` makes runs of it.
 
     A run's options come from, the later on top: the method's recipe (where it names one), the objective and mask that
     the method's name stands for, ``options``, the model's, the task's, the method's, the method's for the task, and

@@ -1,25 +1,16 @@
 """A plan from YAML, checked from the top to the bottom before anything is trained."""
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from rosetune.data.readers import TABLE_SUFFIXES
 from rosetune.data.tasks import TASKS, find_task
-from rosetune.experiments.analysis_options import ANALYSES, AnalysisOptions
-from rosetune.experiments.attack_options import AttackOptions
 from rosetune.experiments.marked import Marked, Place
-from rosetune.experiments.options import parse_training
-from rosetune.experiments.plan import AXES, Options, Part, Plan, Selection, nested, reference
-from rosetune.experiments.quick import trainer_defaults
-from rosetune.experiments.search_space import is_shared
+from rosetune.experiments.plan import AXES, Options, Part, Plan, Selection, reference
+from rosetune.experiments.plan_options import PlanOptions, refuse_repeats
+from rosetune.experiments.plan_results import analysis, attacks, left_out, table_options
 from rosetune.recipes import method_axes, method_names
-from rosetune.runs.aggregate import LAYOUTS
-from rosetune.runs.config import DEFAULT_SEED, RUN_OPTIONS, RunConfig
-from rosetune.runs.figures import METRICS
-from rosetune.runs.sets import KINDS, SetName
-from rosetune.runs.tested import TESTS
+from rosetune.runs.config import DEFAULT_SEED
 from rosetune.runs.values import RunError
 
 __all__ = ["parse_plan", "read_plan"]
@@ -28,15 +19,6 @@ KEYS = (
     *("title", "output_dir", "tasks", "models", "methods", "seeds", "options", "grid", "select", "attack", "threads"),
     *("table", "analyze", "left_out"),
 )
-# Options that a plan says in a place of its own.
-_ELSEWHERE = {
-    "seed": "a plan has seeds: [1, 2, 3] at its top",
-    "output_dir": "a plan has one output_dir, at its top",
-    "task": "it stands under tasks",
-    "model_name_or_path": "it stands under models",
-    "given": "a plan trains",
-    "labels": "a plan trains",
-}
 
 
 def read_plan(path: str | Path) -> Plan:
@@ -62,14 +44,14 @@ class _Reader:
 
     def __init__(self, marked: Marked) -> None:
         self._marked, self._value = marked, marked.value
-        self._options = ({*RUN_OPTIONS} | {*trainer_defaults()}) - {*_ELSEWHERE}
+        self._options = PlanOptions(marked)
 
     def plan(self) -> Plan:
         marked, value = self._marked, self._value
         for name in value:
             if name not in KEYS:
-                hint = "; options of every run stand under options" if name in self._options else ""
-                raise RunError(f"{marked.unknown('part of a plan', name, KEYS, name)}{hint}")
+                hint = "options of every run stand under options" if name in self._options.known else ""
+                raise _with_hint(marked.unknown("part of a plan", name, KEYS, name), hint)
         for name in ("tasks", "methods"):
             if not value.get(name):
                 raise marked.error(f"{name} is missing: a plan names at least one", name)
@@ -88,15 +70,15 @@ class _Reader:
             models=models,
             methods=methods,
             seeds=self._seeds(),
-            options=self._checked(value.get("options"), ("options",)),
-            grid=self._grid(value.get("grid"), ("grid",)),
-            attacks=self._attacks(),
+            options=self._options.checked(value.get("options"), ("options",)),
+            grid=self._options.grid(value.get("grid"), ("grid",)),
+            attacks=attacks(marked),
             threads=self._threads(),
             select=self._selection(models, methods),
             title=self._text("title", marked.source),
-            left_out=self._left_out(),
-            table=self._table(),
-            analyze=self._analyze(),
+            left_out=left_out(marked),
+            table=table_options(marked),
+            analyze=analysis(marked, tasks),
             marked=marked,
         )
 
@@ -111,13 +93,8 @@ class _Reader:
         whole = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
         if not seeds or not whole:
             raise self._marked.error(f"seeds must be whole numbers such as [1, 2, 3], not {seeds!r}", "seeds")
-        self._refuse_repeats("seeds", seeds, ("seeds",))
+        refuse_repeats(self._marked, "seeds", seeds, ("seeds",))
         return list(seeds)
-
-    def _refuse_repeats(self, what: str, values: list[Any], place: Place) -> None:
-        for number, value in enumerate(values):
-            if value in values[:number]:
-                raise self._marked.error(f"{what} has {value!r} twice, which makes one run", *place, number)
 
     def _selection(self, models: Mapping[str, Part], methods: Mapping[str, Part]) -> Selection | None:
         given, marked = self._value.get("select"), self._marked
@@ -135,66 +112,17 @@ class _Reader:
         seed = given.get("seed", DEFAULT_SEED)
         if type(seed) is not int or seed < 0:
             raise marked.error(f"seed must be a whole number, not {seed!r}", "select", "seed")
-        options = self._checked(given.get("options"), ("select", "options"))
+        options = self._options.checked(given.get("options"), ("select", "options"))
         sets = options.get("sets") or ()
         if not options.get("held_out") or "clean" not in sets or "noise" not in sets:
             needed = "it takes options: {held_out: 0.1, sets: clean,noise}, since nothing is chosen on reported sets"
             raise marked.error(needed, "select")
         if len(models) > 1 or self._value.get("grid"):
             raise marked.error("a plan that selects has one model and no grid of its own", "select")
-        grid = self._trials(given.get("grid"), ("select", "grid"))
+        grid = self._options.trials(given.get("grid"), ("select", "grid"))
         if not grid and not choosing:
             raise marked.error("select has nothing to choose: give it a grid, or a method a select", "select")
         return Selection(seed, options, grid)
-
-    def _trials(self, grid: Any, place: Place) -> dict[str, list[Any]]:
-        """A grid of options that may differ between trials."""
-        for name in grid if isinstance(grid, dict) else ():
-            if is_shared(name):
-                raise self._marked.error(f"every trial has the same {name}: it cannot be chosen", *place, name)
-        return self._grid(grid, place)
-
-    def _left_out(self) -> tuple[str, ...]:
-        given = self._value.get("left_out") or []
-        if not isinstance(given, list) or not all(isinstance(line, str) for line in given):
-            raise self._marked.error("left_out must be a list of sentences", "left_out")
-        return tuple(given)
-
-    def _table(self) -> Options:
-        given, known = self._value.get("table") or {}, ("layout", "sets", "metric", "baseline", "option", "test")
-        if not isinstance(given, dict):
-            raise self._marked.error("table must be a mapping such as {layout: table1, sets: [clean]}", "table")
-        for name in given:
-            if name not in known:
-                raise self._marked.unknown("option of the table", name, known, "table", name)
-        values = {"layout": LAYOUTS, "metric": METRICS, "test": TESTS}
-        for name, value in given.items():
-            listed = name in ("sets", "metric")
-            texts: list[Any] = value if listed and isinstance(value, list) and value else [None if listed else value]
-            if not all(isinstance(text, str) for text in texts):
-                wanted = "a list of names" if listed else "a name"
-                raise self._marked.error(f"{name} of the table must be {wanted}, not {value!r}", "table", name)
-            for text in texts:
-                if name in values and text not in values[name]:
-                    raise self._marked.unknown(f"{name} of a table", text, values[name], "table", name)
-                if name == "sets" and SetName.parse(text).kind not in (*KINDS, "file", "attack"):
-                    raise self._marked.unknown("kind of sets", text, (*KINDS, "file", "attack"), "table", name)
-        return dict(given)
-
-    def _analyze(self) -> Options:
-        given, marked = self._value.get("analyze") or {}, self._marked
-        if not isinstance(given, dict) or (given and given.get("what") not in ANALYSES):
-            known = ", ".join(ANALYSES)
-            raise marked.error(f"analyze must be a mapping such as {{what: landscape}}, of {known}", "analyze")
-        names = ("what", *(field.name for field in dataclasses.fields(AnalysisOptions)))
-        for name in given:
-            if name not in names:
-                raise marked.unknown("option of an analysis", name, names, "analyze", name)
-        try:
-            AnalysisOptions(**{name: value for name, value in given.items() if name != "what"})
-        except RunError as error:
-            raise marked.error(str(error), "analyze") from error
-        return given
 
     def _threads(self) -> int | None:
         threads = self._value.get("threads")
@@ -222,60 +150,19 @@ class _Reader:
     def _part(self, name: str, body: Options, place: Place, option: str | None) -> Part:
         if option is not None:
             identity = str(body.pop(option, name))
-            return Part(name, {option: identity, **self._checked(body, place)}, place)
+            return Part(name, {option: identity, **self._options.checked(body, place)}, place)
         recipe, grid, tasks, select = (body.pop(key, None) for key in ("recipe", "grid", "tasks", "select"))
         if not isinstance(tasks, dict | None):
             raise self._marked.error("tasks of a method must be a mapping of options by task", *place, "tasks")
         return Part(
             name,
-            self._checked(body, place),
+            self._options.checked(body, place),
             place,
             recipe=recipe,
-            grid=self._grid(grid, (*place, "grid")),
-            select=self._trials(select, (*place, "select")),
-            tasks={task: self._checked(own, (*place, "tasks", task)) for task, own in (tasks or {}).items()},
+            grid=self._options.grid(grid, (*place, "grid")),
+            select=self._options.trials(select, (*place, "select")),
+            tasks={task: self._options.checked(own, (*place, "tasks", task)) for task, own in (tasks or {}).items()},
         )
-
-    def _checked(self, options: Any, place: Place) -> Options:
-        """Options with their types; None takes the value of a lower layer back."""
-        if not isinstance(options, dict | None):
-            raise self._marked.error(f"{place[-1]} must be a mapping of options, not {options!r}", *place)
-        return {name: self._typed(name, value, (*place, name)) for name, value in (options or {}).items()}
-
-    def _typed(self, name: str, value: Any, place: Place) -> Any:
-        if name in _ELSEWHERE:
-            raise self._marked.error(f"{name} is no option here: {_ELSEWHERE[name]}", *place)
-        if name not in self._options:
-            raise self._marked.unknown("option", name, self._options, *place)
-        if value is None:
-            return None
-        inside = place[0] == "methods" and place[2] not in ("grid", "select")
-        if name in AXES and isinstance(value, dict) and not inside and any(map(reference, value.values())):
-            raise self._marked.error(f"{name} refers to a method, which only options under methods can", *place)
-        try:
-            if name in RUN_OPTIONS:
-                # Noises are refused without their curve, which another layer may name.
-                beside: Options = {"sets": ("noise_curve",)} if name == "noises" else {}
-                return getattr(RunConfig("-", "-", **beside, **{name: value}), name)
-            return parse_training({name: value})[name]
-        except (ValueError, TypeError) as error:
-            raise self._marked.error(error, *place) from error
-
-    def _grid(self, grid: Any, place: Place) -> dict[str, list[Any]]:
-        if not isinstance(grid, dict | None):
-            raise self._marked.error("a grid must be a mapping of lists, such as learning_rate: [1e-5, 3e-5]", *place)
-        found: dict[str, list[Any]] = {}
-        for option, values in (grid or {}).items():
-            at = (*place, option)
-            if not isinstance(values, list) or not values:
-                raise self._marked.error(f"the grid of {option} must be a list with at least one value", *at)
-            name, dot, part = option.partition(".")
-            if dot and not (name.endswith("_kwargs") and part):
-                raise self._marked.error(f"{option!r} is no option: a dot follows objective_kwargs and the like", *at)
-            typed = [self._typed(name, nested(option, value)[name], (*at, i)) for i, value in enumerate(values)]
-            found[option] = [value[part] for value in typed] if dot else typed
-            self._refuse_repeats(f"the grid of {option}", found[option], at)
-        return found
 
     def _check_task(self, part: Part) -> None:
         task = part.options["task"]
@@ -290,7 +177,7 @@ class _Reader:
         names_axis = part.options.keys() & {"objective", "update_mask"}
         if not names_axis and part.recipe is None and method_axes(part.name) is None:
             error = marked.unknown("method", part.name, known, *part.place)
-            raise RunError(f"{error}; any other name takes an objective, an update_mask or a recipe")
+            raise _with_hint(error, "any other name takes an objective, an update_mask or a recipe")
         if part.recipe is not None and str(part.recipe).partition("/")[0] not in known:
             raise marked.unknown("recipe", str(part.recipe), known, *part.place, "recipe")
         for task in part.tasks:
@@ -313,39 +200,7 @@ class _Reader:
                 raise self._marked.error(f"{part.name} needs what comes of itself: {circle}", *part.place)
             self._check_circle(methods[name], methods, (*above, name))
 
-    def _attacks(self) -> tuple[AttackOptions, ...]:
-        given = self._value.get("attack") or []
-        listed = given if isinstance(given, list) else [given]
-        fields = [f.name for f in dataclasses.fields(AttackOptions)]
-        found = []
-        for number, body in enumerate(listed):
-            place: Place = ("attack", number) if isinstance(given, list) else ("attack",)
-            options = {"attack": body} if isinstance(body, str) else body
-            if not isinstance(options, dict) or not options.get("attack"):
-                raise self._marked.error("attack must name attacks, such as attack: [deepwordbug, pwws]", *place)
-            for name in options:
-                if name not in fields:
-                    raise self._marked.unknown("option of an attack", name, fields, *place, name)
-            try:
-                found.append(AttackOptions(**_attack_values(options)))
-            except (ValueError, TypeError) as error:
-                raise self._marked.error(str(error).replace("--", ""), *place) from error
-        return tuple(found)
 
-
-def _attack_values(options: Mapping[str, Any]) -> Options:
-    """As the command line reads them: names with commas, ``all`` rows, no (``none``) budget."""
-    values = dict(options)
-    for name in ("attack", "noises", "protected"):
-        if isinstance(values.get(name), str):
-            values[name] = (
-                [values[name]] if name == "protected" else [part.strip() for part in values[name].split(",")]
-            )
-        if values.get(name) is not None:
-            values[name] = tuple(values[name])
-    for name, word in (("examples", "all"), ("budget", "none")):
-        values |= {name: None} if values.get(name) == word else {}
-    for name in ("column", "attack_class", "target_class"):  # YAML reads 1 as a number
-        if values.get(name) is not None:
-            values[name] = str(values[name])
-    return values
+def _with_hint(error: RunError, hint: str) -> RunError:
+    """An error that may end in a question, and a further remedy."""
+    return RunError(f"{error} ({hint})" if hint else str(error))

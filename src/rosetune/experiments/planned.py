@@ -1,34 +1,22 @@
 """The runs of a plan: each with its configuration, its identity, its folder, and the run whose trace it needs."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from rosetune.data.rows import TaskData
-from rosetune.data.synonyms import load_synonyms
 from rosetune.experiments.attack import is_attacked
 from rosetune.experiments.attack_options import AttackOptions
-from rosetune.experiments.data import load_data
-from rosetune.experiments.models import load_tokenizer
-from rosetune.experiments.options import merged_layers
-from rosetune.experiments.plan import AXES, Options, Part, Plan, reference
-from rosetune.experiments.quick import check_paths, finished_as
-from rosetune.experiments.training import training_arguments, training_defaults
-from rosetune.mask_trace import MaskTrace
-from rosetune.robustness.sets import evaluation_sets
+from rosetune.experiments.plan import reference
+from rosetune.experiments.quick import finished_as
 from rosetune.runs.config import RunConfig
-from rosetune.runs.identity import file_hash, identity_hash
+from rosetune.runs.identity import file_hash
 from rosetune.runs.run import Run
-from rosetune.runs.values import RunError
 
-__all__ = ["PlannedRun", "planned_runs", "shard_of"]
+__all__ = ["TRACE", "PlannedRun", "reference_of", "shard_of", "with_trace"]
 
-_TRACE = "mask_trace.npz"
+TRACE = "mask_trace.npz"
 
 
 @dataclass(frozen=True)
@@ -75,10 +63,10 @@ class PlannedRun:
         config, identity = self.config, self.identity
         if self.needs is not None:
             before = self.needs.now()
-            trace = None if before is None else Path(str(before[0].output_dir), _TRACE)
+            trace = None if before is None else Path(str(before[0].output_dir), TRACE)
             if trace is None or not trace.is_file():
                 return None
-            config, training = _with_trace(config, str(trace)), identity["training"]
+            config, training = with_trace(config, str(trace)), identity["training"]
             kwargs = {**training.get("update_mask_kwargs", {}), "trace": f"sha256:{file_hash(trace)}"}
             identity = {**identity, "training": {**training, "update_mask_kwargs": kwargs}}
         return replace(config, output_dir=str(config.folder(identity, self.output_dir))), identity
@@ -104,16 +92,6 @@ class PlannedRun:
         return all(is_attacked(run, self.data.text_columns, options) for options in self.attacks)
 
 
-def planned_runs(plan: Plan) -> list[PlannedRun]:
-    """Every run of a plan, after the one whose trace it needs; data and tokenizers are read, methods are built.
-
-    Raises:
-        RunError: an option that a method has not, a value out of its range, data or a model that is not there, two
-            runs of one identity, or a trace that no run of the plan, or more than one, records; with the line.
-    """
-    return _Expansion(plan).runs()
-
-
 def shard_of(runs: Sequence[PlannedRun], number: int, shards: int) -> list[PlannedRun]:
     """A share of the runs, by the hash of what they are: the same whoever asks, and each run in exactly one.
 
@@ -125,187 +103,14 @@ def shard_of(runs: Sequence[PlannedRun], number: int, shards: int) -> list[Plann
     return [run for run in runs if int(run.root.key, 16) % shards == number - 1]
 
 
-@dataclass(frozen=True)
-class _Draft:
-    task: Part
-    model: Part
-    method: Part
-    point: dict[str, Any]
-    config: RunConfig  # in which a reference may stand for a trace
-
-
-class _Expansion:
-    def __init__(self, plan: Plan) -> None:
-        self._plan, self._marked = plan, plan.marked
-        self._data: dict[str, TaskData] = {}
-        self._seen: set[str] = set()
-        self._made: dict[int, PlannedRun] = {}
-        self._models: dict[str, str] = {}
-        self._defaults = training_defaults()
-
-    def runs(self) -> list[PlannedRun]:
-        plan = self._plan
-        for options in plan.attacks:
-            if options.synonyms is not None:
-                self._try(Part("attack", {}, ("attack",)), partial(load_synonyms, options.synonyms))
-        self._drafts = [
-            self._draft(task, model, method, point, seed)
-            for task in plan.tasks.values()
-            for model in plan.models.values()
-            for method in plan.methods.values()
-            for point in plan.points(method)
-            for seed in plan.seeds
-        ]
-        for draft in self._drafts:
-            self._check(draft)
-        by_key: dict[str, _Draft] = {}
-        for draft in self._drafts:
-            run = self._run(draft)
-            twin = by_key.setdefault(run.key, draft)
-            if twin is not draft:
-                raise self._twins(run, draft, twin)
-        return list(self._made.values())
-
-    def _draft(self, task: Part, model: Part, method: Part, point: dict[str, Any], seed: int) -> _Draft:
-        options = self._options(task, model, method, point) | {"seed": seed}
-        try:
-            return _Draft(task, model, method, point, RunConfig.from_options(options))
-        except (ValueError, TypeError) as error:
-            raise self._marked.error(f"{method.name} on {task.name}: {error}", *method.place) from error
-
-    def _options(self, task: Part, model: Part, method: Part, point: dict[str, Any]) -> Options:
-        """With the other method's value in the place of a reference, but for a trace, which is not there yet."""
-        options = merged_layers(self._plan.layers(task, model, method, point))
-        for axis in AXES:
-            for name, value in (options.get(axis) or {}).items():
-                other = reference(value)
-                if other is None or name == "trace":
-                    continue
-                theirs = self._options(task, model, self._plan.methods[other], point).get(axis) or {}
-                if name not in theirs:
-                    raise self._marked.error(f"{other} has no {name} in its {axis}", *method.place, axis, name)
-                options[axis] = {**options[axis], name: theirs[name]}
-        return options
-
-    # --- what can be wrong with a run ----------------------------------------------------------------------------
-
-    def _check(self, draft: _Draft) -> None:
-        """Once for all seeds."""
-        config, marked = draft.config, self._marked
-        options = repr(replace(config, training={**config.training, "seed": 0}))
-        if options in self._seen:
-            return
-        self._seen.add(options)
-        name = config.model_name_or_path
-        self._try(draft.task, lambda: self._check_data(config))
-        self._try(draft.model, lambda: self._once(f"model {name}", lambda: _check_model(config)))
-        if "advglue" in config.sets:
-            data = self._load(config)
-            self._try(draft.task, lambda: evaluation_sets(data, "advglue", data_dir=config.data_dir))
-        with tempfile.TemporaryDirectory() as folder:
-            trace = Path(folder, _TRACE)
-            MaskTrace(("none",), np.ones(1, int), np.ones((1, 1))).save(trace)
-            try:
-                training_arguments(_with_trace(config, str(trace)))
-            except ValueError as error:
-                # A method's own message names its options, and those stand in a mapping of their own.
-                axis = next(
-                    (axis for axis in AXES if axis.removesuffix("_kwargs") in str(error)), "update_mask_kwargs"
-                )
-                told = f"{draft.method.name} on {draft.task.name}: {error}"
-                raise marked.error(told, *draft.method.place, axis) from error
-
-    def _check_data(self, config: RunConfig) -> None:
-        check_paths(replace(config, model_name_or_path="demo"))
-        self._load(config)
-
-    def _try(self, part: Part, check: Any) -> None:
-        try:
-            check()
-        except (ValueError, OSError) as error:
-            raise self._marked.error(error, *part.place) from error
-
-    def _once(self, key: str, check: Any) -> None:
-        if key not in self._seen:
-            check()
-            self._seen.add(key)
-
-    def _load(self, config: RunConfig) -> TaskData:
-        key = repr((config.task, config.data_options(), config.held_out))
-        if key not in self._data:
-            self._data[key] = load_data(config)
-        return self._data[key]
-
-    # --- what follows from its options ---------------------------------------------------------------------------
-
-    def _run(self, draft: _Draft) -> PlannedRun:
-        if id(draft) in self._made:
-            return self._made[id(draft)]
-        named = _reference_of(draft.config)
-        needs = None if named is None else self._run(self._needed(draft, named))
-        config, data = draft.config, self._load(draft.config)
-        identity = self._identity(_with_trace(config, None), data)
-        told = identity | ({} if needs is None else {"trace": needs.key})
-        place, key = self._plan.output_dir, identity_hash(told)
-        names = draft.task.name, draft.model.name, draft.method.name
-        run = PlannedRun(*names, draft.point, place, key, needs, self._plan.attacks, data, config, identity)
-        self._made[id(draft)] = run
-        return run
-
-    def _identity(self, config: RunConfig, data: TaskData) -> dict[str, Any]:
-        """A model's files are hashed once, not for each of its runs."""
-        name = config.model_name_or_path
-        known = self._models.get(name)
-        identity = replace(config, model_name_or_path="demo" if known else name).identity(
-            task=data.name,
-            text_columns=data.text_columns,
-            fingerprint=data.fingerprint,
-            defaults=self._defaults,
-        )
-        self._models[name] = known or identity["model_name_or_path"]
-        return {**identity, "model_name_or_path": self._models[name]}
-
-    def _needed(self, draft: _Draft, named: str) -> _Draft:
-        """The run of another method with the same task, model and seed, at the same point of the grids they share."""
-        place = (*draft.method.place, "update_mask_kwargs", "trace")
-
-        def agrees(other: _Draft) -> bool:
-            shared = other.point.keys() & draft.point.keys()
-            return (other.task, other.model, other.config.seed, other.method.name) == (
-                draft.task,
-                draft.model,
-                draft.config.seed,
-                named,
-            ) and all(other.point[option] == draft.point[option] for option in shared)
-
-        found = [other for other in self._drafts if agrees(other)]
-        if len(found) != 1:
-            told = "no run" if not found else f"{len(found)} runs, by its grid"
-            raise self._marked.error(f"{named} has {told} of the same task, model, seed and grid: name one", *place)
-        if not (found[0].config.training.get("update_mask_kwargs") or {}).get("trace"):
-            hint = "give it update_mask_kwargs: {trace: true}"
-            raise self._marked.error(f"{named} records no trace: {hint}", *found[0].method.place)
-        return found[0]
-
-    def _twins(self, run: PlannedRun, one: _Draft, other: _Draft) -> RunError:
-        line = self._marked.line(*other.method.place)
-        part = one.method if one.method is not other.method else one.task
-        named = f"{other.method.name} on {other.task.name} (line {line})"
-        return self._marked.error(f"{run} is the same run as {named}: remove one of the two", *part.place)
-
-
-def _check_model(config: RunConfig) -> None:
-    check_paths(config)
-    load_tokenizer(config.model_name_or_path, config.max_length)
-
-
-def _reference_of(config: RunConfig) -> str | None:
+def reference_of(config: RunConfig) -> str | None:
+    """The method whose trace a configuration's mask is to read; None for most."""
     return reference((config.training.get("update_mask_kwargs") or {}).get("trace"))
 
 
-def _with_trace(config: RunConfig, trace: str | None) -> RunConfig:
+def with_trace(config: RunConfig, trace: str | None) -> RunConfig:
     """The configuration with a file, or nothing, in the place of a reference; unchanged where there is none."""
-    if _reference_of(config) is None:
+    if reference_of(config) is None:
         return config
     kwargs = {**config.training["update_mask_kwargs"], "trace": trace}
     kwargs = {name: value for name, value in kwargs.items() if value is not None}

@@ -94,6 +94,8 @@ def predict_texts(
         dataset = read_inputs(str(input_file), columns, encoding=encoding, delimiter=delimiter)
     if not len(dataset):
         return Predictions([], columns)
+    if texts is None:  # --text "" is meant
+        _warn_of_blanks(dataset, columns, say)
     # After the texts: what is wrong with these is said before torch is loaded.
     from rosetune.experiments.models import is_unnamed, quiet_libraries
     from rosetune.experiments.opened import open_model
@@ -113,11 +115,21 @@ def predict_texts(
     told = _told(logits, labels, opened.multi_label)
     kept = kept or {column: dataset[column][:] for column in columns}
     called = _called(kept, {*told[0], "probabilities"}, say)
-    rows = zip(*kept.values(), strict=True)
+    cells_of = zip(*kept.values(), strict=True)
     answered = [
-        {**dict(zip(called.values(), cells, strict=True)), **answer} for cells, answer in zip(rows, told, strict=True)
+        {**dict(zip(called.values(), cells, strict=True)), **answer}
+        for cells, answer in zip(cells_of, told, strict=True)
     ]
     return Predictions(answered, tuple(called[column] for column in columns))
+
+
+def _warn_of_blanks(dataset: Dataset, columns: Sequence[str], say: Callable[[str], Any]) -> None:
+    """Rows stay in line with the input, so that a blank line is predicted like a text; that is said."""
+    rows = enumerate(zip(*(dataset[column][:] for column in columns), strict=True), start=1)
+    blank = [number for number, texts in rows if not all(map(str.strip, texts))]
+    if blank:
+        count = f"{len(blank)} of {len(dataset)} rows {'is' if len(blank) == 1 else 'are'} without a text"
+        say(f"warning: {count} (the first is row {blank[0]}): what is predicted there says nothing")
 
 
 def _told(logits: NDArray[np.floating], labels: Sequence[str], multi_label: bool) -> list[dict[str, Any]]:

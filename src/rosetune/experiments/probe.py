@@ -1,102 +1,105 @@
-"""Probes of methods: a run for each method, seed and part of the design, and their Matthews correlations."""
+"""Probes of methods: their sentences as files that runs are trained and tested on, and what the runs say."""
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from rosetune._files import replacing
+from rosetune.analysis.probing.generator import generate_probe
 from rosetune.analysis.probing.items import Part, Probe
-from rosetune.analysis.probing.scoring import Preference, matthews
-from rosetune.experiments.train import train_run
-from rosetune.runs.config import RunConfig
+from rosetune.analysis.probing.msgs import read_msgs
+from rosetune.analysis.probing.scoring import PARTS, Preference, Probes, matthews
+from rosetune.experiments.planned import PlannedRun
 from rosetune.runs.run import Run
+from rosetune.runs.values import RunError, guess
 
-__all__ = ["PARTS", "preferences", "probe_configs", "run_probe"]
+__all__ = ["MSGS_NAMES", "preferences", "probe_tasks", "write_probe"]
 
-PARTS = ("ambiguous", "linguistic", "surface")
+# Our name of a surface feature, and that of the Mixed Signals Generalization Set.
+MSGS_NAMES = {"the": "lexical_content_the", "length": "length"}
 
 
-def run_probe(
-    probe: Probe,
-    name: str,
-    folder: str | Path,
-    methods: Mapping[str, Mapping[str, Any]],
-    seeds: Sequence[int] = (1, 2, 3, 4, 5),
-    report: Callable[[str], Any] = print,
-    **options: Any,
-) -> dict[str, list[Preference]]:
-    """Train and test all runs of a probe; runs that are finished are read.
+def probe_tasks(folder: str | Path, names: Sequence[str], paradigms: int, msgs: str | None = None) -> str:
+    """Write the data of probes; the tasks of a plan that they make, as JSON.
+
+    A task is called ``<probe>-<part>``; see :data:`~rosetune.analysis.probing.scoring.PARTS`. The folder of the data
+    is named after what is in it, so that a run that goes on finds the sentences that it knows.
 
     Args:
-        name: of the probe, such as "the" or "length".
-        folder: for its data and its runs.
-        methods: training arguments by name, such as ``{"vanilla": {}, "rose": {"update_mask": "rose"}}``.
-        seeds: of the training.
-        report: takes lines of text for the person who waits.
-        options: of :class:`~rosetune.runs.config.RunConfig`, with ``training`` for what all methods share.
-
-    Returns:
-        For each method a :class:`~rosetune.analysis.probing.scoring.Preference` a seed.
-    """
-    configs = probe_configs(probe, name, folder, methods, seeds, **options)
-    for config in configs.values():
-        train_run(config, report)
-    return preferences(configs)
-
-
-def probe_configs(
-    probe: Probe,
-    name: str,
-    folder: str | Path,
-    methods: Mapping[str, Mapping[str, Any]],
-    seeds: Sequence[int],
-    **options: Any,
-) -> dict[tuple[str, int, str], RunConfig]:
-    """Write the data of a probe; the runs that it takes, by method, seed and part."""
-    place, shared = Path(folder) / name, options.pop("training", {})
-    files = {part: _write(place / "data", part, getattr(probe, part)) for part in PARTS}
-    return {
-        (method, seed, part): RunConfig(
-            task=str(files[part][0]),
-            validation_file=str(files[part][1]),
-            **{"sets": ("clean",), **options},
-            output_dir=str(place / part / method / f"seed-{seed}"),
-            training={**shared, **training, "seed": seed},
-        )
-        for method, training in methods.items()
-        for seed in seeds
-        for part in PARTS
-    }
-
-
-def preferences(configs: Mapping[tuple[str, int, str], RunConfig]) -> dict[str, list[Preference]]:
-    """What finished runs of :func:`probe_configs` say, by method, in the order of the seeds.
+        folder: in which the folder of the data is made.
+        names: of the surface features, "the" and "length".
+        paradigms: of the generator, for each probe.
+        msgs: folder of MSGS's own files, which are taken instead.
 
     Raises:
-        RunError: a run is not finished.
+        RunError: an unknown name, or files that cannot be read.
     """
-    found: dict[str, list[Preference]] = {}
-    for method, seed, _ in (key for key in configs if key[2] == PARTS[0]):
-        scores = [_score(str(configs[method, seed, part].output_dir)) for part in PARTS]
-        found.setdefault(method, []).append(Preference(*scores))
-    return found
+    for name in names:
+        if name not in MSGS_NAMES:
+            raise RunError(f"there is no probe {name!r}: {guess(name, MSGS_NAMES)}")
+    try:
+        probes: dict[str, Probe] = {
+            name: generate_probe(name, paradigms) if msgs is None else read_msgs(msgs, surface=MSGS_NAMES[name])  # type: ignore[arg-type]
+            for name in names
+        }
+    except ValueError as error:
+        raise RunError(str(error)) from error
+    tasks = {}
+    for name, probe in probes.items():
+        place = Path(folder) / f"probe-{name}-{blake2b(repr(probe).encode(), digest_size=4).hexdigest()}"
+        for part, (train, test) in write_probe(probe, place, name).items():
+            tasks[f"{name}-{part}"] = {"task": str(train), "validation_file": str(test)}
+    return json.dumps(tasks)
 
 
-def _score(folder: str) -> float:
-    rows = Run.open(folder).rows("clean")
+def write_probe(probe: Probe, folder: str | Path, name: str) -> dict[str, tuple[Path, Path]]:
+    """For each part of a probe the CSV files to train and to test on, with ``sentence`` and ``label``."""
+    return {part: _write(Path(folder), f"{name}-{part}", getattr(probe, part)) for part in PARTS}
+
+
+def preferences(runs: Iterable[PlannedRun]) -> tuple[Probes, list[str]]:
+    """What the finished runs of a plan say of each probe and method, by seed.
+
+    Returns:
+        Also sentences on what is not done; a seed counts once all three of its parts are.
+    """
+    runs = list(runs)
+    models = {run.model for run in runs}
+    parts: dict[tuple[str, str, int], dict[str, float]] = {}
+    for run in runs:
+        probe, _, part = run.task.rpartition("-")
+        method = ", ".join([run.method, *([run.model] if len(models) > 1 else []), *_point(run)])
+        known = parts.setdefault((probe, method, run.config.seed), {})
+        if run.is_done():
+            known[part] = _score(Run.open(str(run.folder())))
+    found: dict[str, dict[str, dict[int, Preference]]] = {}
+    left = []
+    for (probe, method, seed), scores in parts.items():
+        absent = [part for part in PARTS if part not in scores]
+        if absent:
+            left.append(f"{method}, seed {seed}, against {probe}: no run of the part {', '.join(absent)}")
+        else:
+            found.setdefault(probe, {}).setdefault(method, {})[seed] = Preference(*(scores[part] for part in PARTS))
+    return found, left
+
+
+def _point(run: PlannedRun) -> list[str]:
+    return [f"{option.rpartition('.')[2]}={value}" for option, value in run.point.items()]
+
+
+def _score(run: Run) -> float:
+    rows = run.rows("clean")
     return matthews([int(row["gold"]) for row in rows], [int(row["prediction"]) for row in rows])
 
 
 def _write(folder: Path, name: str, part: Part) -> tuple[Path, Path]:
     paths = folder / f"{name}.csv", folder / f"{name}-test.csv"
     for path, rows in zip(paths, part, strict=True):
-        if not path.is_file():  # a run that goes on finds the data that it knows
+        if not path.is_file():
+            table: list[tuple[Any, ...]] = [("sentence", "label"), *rows]
             with replacing(path) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
-                csv.writer(file).writerows(_table(rows))
+                csv.writer(file).writerows(table)
     return paths
-
-
-def _table(rows: Sequence[tuple[str, int]]) -> Iterator[tuple[Any, ...]]:
-    yield "sentence", "label"
-    yield from rows

@@ -10,7 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rosetune._files import obstacle
 from rosetune.data.tasks import find_task
+from rosetune.experiments.lock import check_free
 from rosetune.robustness.functions import is_function_name, source_of
 from rosetune.runs.config import RUN_OPTIONS, RunConfig
 from rosetune.runs.files import read_fingerprints, read_json
@@ -113,7 +115,7 @@ def check_paths(config: RunConfig) -> None:
     """Files and folders that are named as such.
 
     Raises:
-        RunError: one is not there.
+        RunError: one is not there, or the run's own folder cannot be written to.
     """
     task = config.task
     if find_task(task) is None and _looks_like_path(task) and not Path(task).expanduser().exists():
@@ -123,6 +125,9 @@ def check_paths(config: RunConfig) -> None:
         if value is not None and not Path(value).expanduser().exists():
             raise RunError(f"there is no file or folder {value}: correct --{option}")
     check_model(config.model_name_or_path, given=config.given)
+    in_the_way = None if config.output_dir is None else obstacle(Path(config.output_dir).expanduser() / "run.json")
+    if in_the_way is not None:
+        raise RunError(f"cannot write a run to {config.output_dir} ({in_the_way}): choose another --output_dir")
 
 
 def check_model(model: str, *, given: bool = False) -> None:
@@ -170,6 +175,9 @@ def finished(config: RunConfig, data: "TaskData") -> Path | None:
 
     Args:
         data: of the configuration.
+
+    Raises:
+        HeldError: it is not, and another process works in it.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 or (config.output_dir and not Path(config.output_dir).is_dir()):
         return None
@@ -177,7 +185,10 @@ def finished(config: RunConfig, data: "TaskData") -> Path | None:
         task=data.name, text_columns=data.text_columns, fingerprint=data.fingerprint, defaults=trainer_defaults()
     )
     folder = config.folder(identity)
-    return folder if finished_as(folder, identity, config, data) else None
+    if finished_as(folder, identity, config, data):
+        return folder
+    check_free(folder)
+    return None
 
 
 def finished_as(folder: Path, identity: Mapping[str, Any], config: RunConfig, data: "TaskData") -> bool:

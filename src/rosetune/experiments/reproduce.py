@@ -7,13 +7,18 @@ from string import Template
 
 from rosetune.experiments.plan import Plan
 from rosetune.experiments.plan_reader import parse_plan
+from rosetune.experiments.probe import MSGS_NAMES, probe_tasks
 from rosetune.runs.values import RunError, guess
 
-__all__ = ["LATER", "REPRODUCTIONS", "SCALES", "plan_text", "reproduction"]
+__all__ = ["REPRODUCTIONS", "SCALES", "filled_plan", "plan_text", "reproduction"]
 
 SCALES = ("smoke", "small", "paper")
-REPRODUCTIONS = ("table1", "table2", "table3", "table4", "figure1", "figure2", "figure4", "rift", "match_tuning")
-LATER = ("figure3",)  # its runs are of sentences that are made, see rosetune.experiments.probe
+REPRODUCTIONS = (
+    *("table1", "table2", "table3", "table4", "figure1", "figure2", "figure3", "figure4"),
+    *("rift", "match_tuning"),
+)
+# Draws of the sentences of Figure 3, by scale; MSGS has 5000.
+PARADIGMS = {"smoke": 4, "small": 500, "paper": 5000}
 
 
 def reproduction(
@@ -25,6 +30,7 @@ def reproduction(
     seeds: Sequence[int] | None = None,
     data_dir: str | None = None,
     synonyms: str | None = None,
+    output_dir: str | None = None,
 ) -> Plan:
     """One of the papers' results as a plan.
 
@@ -32,19 +38,42 @@ def reproduction(
         name: of :data:`REPRODUCTIONS`.
         scale: "smoke" ends within minutes and shows nothing but that the plan works; "small" takes MiniLM and what is
             at hand; "paper" is the paper's protocol, for a GPU and a hub.
-        model, tasks, seeds: in the place of the plan's.
-        data_dir: of GLUE's and AdvGLUE's files; None: the hub.
+        model, tasks, seeds, output_dir: in the place of the plan's. The tasks of figure3 are "the" and "length".
+        data_dir: of GLUE's and AdvGLUE's files; None: the hub. Of figure3: of MSGS's files; None: the generator.
         synonyms: of the attacks and of RIFT, as in :class:`~rosetune.experiments.attack_options.AttackOptions`.
 
     Raises:
         RunError: there is no such result or scale, or it needs synonyms.
     """
-    text = plan_text(name, scale)
-    if "${synonyms}" in text and synonyms is None:
+    if "${synonyms}" in plan_text(name, scale) and synonyms is None:
         raise RunError(f"{name} at the scale {scale} needs --synonyms: a JSON file of synonyms, or wordnet")
-    plan = parse_plan(Template(text).safe_substitute(synonyms=synonyms), f"{name}-{scale}.yaml")
-    plan = plan.narrowed(tasks, None if model is None else [model], seeds)
-    return replace(plan, options={**plan.options, **({} if data_dir is None else {"data_dir": data_dir})})
+    text = filled_plan(name, scale, tasks=tasks, data_dir=data_dir, synonyms=synonyms, output_dir=output_dir)
+    plan = parse_plan(text, f"{name}-{scale}.yaml")
+    probing = name == "figure3"  # whose tasks are made of what was asked for, and are files
+    plan = plan.narrowed(None if probing else tasks, None if model is None else [model], seeds)
+    options = {} if data_dir is None or probing else {"data_dir": data_dir}
+    place = plan.output_dir if output_dir is None else output_dir
+    return replace(plan, output_dir=place, options={**plan.options, **options})
+
+
+def filled_plan(
+    name: str,
+    scale: str,
+    *,
+    tasks: Sequence[str] | None = None,
+    data_dir: str | None = None,
+    synonyms: str | None = None,
+    output_dir: str | None = None,
+) -> str:
+    """The YAML of a plan with what was asked for in the place of its names; the sentences of figure3 are written.
+
+    Raises:
+        RunError: as :func:`reproduction`.
+    """
+    text, known = plan_text(name, scale), {} if synonyms is None else {"synonyms": synonyms}
+    if "${probes}" in text:
+        known["probes"] = probe_tasks(output_dir or "runs", tasks or [*MSGS_NAMES], PARADIGMS[scale], data_dir)
+    return Template(text).safe_substitute(known)
 
 
 def plan_text(name: str, scale: str | None = None) -> str:
@@ -57,15 +86,9 @@ def plan_text(name: str, scale: str | None = None) -> str:
         RunError: there is none.
     """
     if scale is not None:
-        if name in LATER:
-            raise RunError(f"{name} is made from Python: see Probes in docs/analysis.md; there are {_list()}")
         if name not in REPRODUCTIONS:
-            raise RunError(f"there is no plan of {name!r}: {guess(name, REPRODUCTIONS + LATER)}")
+            raise RunError(f"there is no plan of {name!r}: {guess(name, REPRODUCTIONS)}")
         if scale not in SCALES:
             raise RunError(f"there is no scale {scale!r}: {guess(scale, SCALES)}")
     file = f"plans/{name}.yaml" if scale is None else f"plans/{name}-{scale}.yaml"
     return files("rosetune.recipes").joinpath(file).read_text(encoding="utf-8")
-
-
-def _list() -> str:
-    return ", ".join(REPRODUCTIONS)

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rosetune.experiments.expansion import planned_runs
 from rosetune.experiments.plan import AXES, Options, Part, Plan, nested
-from rosetune.experiments.planned import PlannedRun, planned_runs
+from rosetune.experiments.planned import PlannedRun
 from rosetune.experiments.sweep import is_done
 from rosetune.experiments.trial_score import HALVES, mean_accuracies, trial_score
 from rosetune.runs.run import Run
@@ -49,7 +50,7 @@ def foresee(plan: Plan) -> Foreseen:
     """The trials and runs of a plan, each of them checked; nothing is trained.
 
     Raises:
-        RunError: a mistake in any of them, see :func:`~rosetune.experiments.planned.planned_runs`.
+        RunError: a mistake in any of them, see :func:`~rosetune.experiments.expansion.planned_runs`.
     """
     trials: dict[str, PlannedRun] = {}
     chosen = True

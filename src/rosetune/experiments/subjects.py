@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rosetune.analysis.batches import make_batches
+from rosetune.analysis.batches import make_batches, one_batch
 from rosetune.analysis.weights import MeanLoss
 from rosetune.data.rows import TaskData
 from rosetune.data.split import shuffled
@@ -182,9 +182,7 @@ class Material:
         model, tokenizer, _ = load_trained(subject.model)
         parts = [slice(start, start + size) for start in range(0, len(labels), size)]
         whole = [part for part in parts if len(labels[part]) == size] or parts
-        return model, [
-            make_batches(model, tokenizer, [column[part] for column in texts], labels[part], size)[0] for part in whole
-        ]
+        return model, [one_batch(model, tokenizer, [column[part] for column in texts], labels[part]) for part in whole]
 
     def loss(self, subject: Subject, *, eager: bool = False) -> MeanLoss:
         """Its mean loss over the rows, as a function of its weights."""

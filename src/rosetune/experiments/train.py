@@ -37,7 +37,8 @@ def train_run(
     """Train, evaluate and write down one run; resume it where it was killed; do nothing where it is done.
 
     Files: ``run.json`` (the identity), ``config.yaml``, ``environment.json``, ``log.jsonl`` (as it goes),
-    ``checkpoint-*`` while it trains, ``mask_trace.npz`` (where the mask records one), ``timing.json``, ``model/``,
+    ``checkpoint-*`` while it trains (one every five minutes, unless ``save_steps``, ``save_strategy`` or
+    ``save_total_limit`` say otherwise), ``mask_trace.npz`` (where the mask records one), ``timing.json``, ``model/``,
     ``predictions/<set>.jsonl`` and ``metrics.json``, written last: its presence means done. Checkpoints of a trained
     run are deleted unless ``save_total_limit`` is given. A run with an averaging that acts after training takes the
     weights of the one without, which is found by its identity or trained first, and notes it in ``averaging.json``.

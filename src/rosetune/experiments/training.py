@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from transformers import DataCollatorWithPadding, PrinterCallback, ProgressCallback, get_scheduler
+from transformers.trainer_utils import SaveStrategy
 
 from rosetune._files import write_json, write_json_lines
 from rosetune._torch import world_size
@@ -22,7 +23,15 @@ from rosetune.data.split import shuffled
 from rosetune.data.summary import summarise
 from rosetune.data.tasks import find_task
 from rosetune.experiments.average import check_averaging
-from rosetune.experiments.callbacks import LogFile, LogWithCheckpoint, Progress, StepTimer, log_lines
+from rosetune.experiments.callbacks import (
+    LogFile,
+    LogWithCheckpoint,
+    PlainProgress,
+    Progress,
+    StepTimer,
+    TimedCheckpoint,
+    log_lines,
+)
 from rosetune.experiments.errors import reworded
 from rosetune.experiments.lengths import cut_texts
 from rosetune.experiments.models import load_classifier, load_tokenizer, save_trained
@@ -133,6 +142,9 @@ class Training:
             note = f"{len(train) - before:,} adversarial rows of {config.adversarial_file} are trained on too"
             data = dataclasses.replace(data, notes=(*data.notes, note))
         _follow_length(args, config.training, len(train))
+        saving = [TimedCheckpoint()] if _saves_by_the_clock(config) else []
+        if saving:
+            args.save_strategy = SaveStrategy.NO  # of the Trainer's own, by steps
         encoded: Any = _encode(train, data.text_columns, tokenizer)
         kept = [len(ids) for ids in encoded["input_ids"][:]]
         cut = cut_texts(tokenizer, train, data.text_columns, tokenizer.model_max_length, kept)
@@ -154,12 +166,19 @@ class Training:
                 data_collator=DataCollatorWithPadding(tokenizer),
                 preprocess_logits_for_metrics=lambda logits, _: logits[0] if isinstance(logits, tuple) else logits,
                 compute_metrics=lambda p: _selection_metrics(p.label_ids, p.predictions, data.labels),
-                callbacks=[LogWithCheckpoint(), self._timer, self._log],
+                callbacks=[LogWithCheckpoint(), *saving, self._timer, self._log],
+            )
+        if self.trainer.is_fsdp_enabled or self.trainer.is_deepspeed_enabled:
+            raise RunError(
+                "a run's checkpoints and model are whole files, which FSDP and DeepSpeed do not write: launch without "
+                "them (accelerate launch --multi_gpu), or train with rosetune.RobustTrainer in a script, on FSDP2"
             )
         self.trainer.remove_callback(PrinterCallback)
         self._progress = None if self.trainer.pop_callback(ProgressCallback) is None else Progress()
         if self._progress is not None:
             self.trainer.add_callback(self._progress)
+        elif "disable_tqdm" not in config.training:
+            self.trainer.add_callback(PlainProgress())
 
     def run(self, checkpoint: Path | None) -> None:
         """Train to the end, from a checkpoint where there is one."""
@@ -246,8 +265,15 @@ def _model(config: RunConfig, data: TaskData, tokenizer: Any) -> Any:
     return model
 
 
+def _saves_by_the_clock(config: RunConfig) -> bool:
+    """Whether checkpoints are there for a kill alone: nobody has said which, nor chooses among them."""
+    asked = {"save_steps", "save_strategy", "save_total_limit"} & config.training.keys()
+    chooses = config.validation_from_train is not None
+    return not (asked or chooses or config.training.get("logging_strategy") == "no")
+
+
 def _follow_length(args: RobustTrainingArguments, given: dict[str, Any], rows: int) -> None:
-    """About ten checkpoints and twenty log lines a run, whatever its length."""
+    """About twenty log lines a run, and ten checkpoints where some are asked for, whatever its length."""
     batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     total = args.max_steps if args.max_steps > 0 else math.ceil(math.ceil(rows / batch) * args.num_train_epochs)
     if "logging_steps" not in given:

@@ -6,9 +6,9 @@ Any objective composes with any update mask. A new method is one file here and o
 import inspect
 import json
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
+from rosetune._axes import check_name, check_options
 from rosetune.methods._contracts import (
     ChoosingMask,
     DenseMask,
@@ -16,6 +16,7 @@ from rosetune.methods._contracts import (
     ObjectiveOutput,
     ObservingMask,
     PreparedMask,
+    ScaledMask,
     SparingMask,
     StatefulObjective,
     TracedMask,
@@ -45,6 +46,7 @@ __all__ = [
     "ObjectiveOutput",
     "ObservingMask",
     "PreparedMask",
+    "ScaledMask",
     "SparingMask",
     "StatefulObjective",
     "TracedMask",
@@ -91,9 +93,7 @@ def build(axis: str, name: str, options: Mapping[str, Any] | str | None = None, 
         ValueError: an unknown name or option, or a value outside its range.
     """
     table = OBJECTIVES if axis == "objective" else UPDATE_MASKS
-    other = {"objective": ("update_mask", UPDATE_MASKS), "update_mask": ("objective", OBJECTIVES)}[axis]
-    if name not in table and name in other[1]:
-        raise ValueError(f"unknown {axis} {name!r}: that is an {other[0]}. Else choose one of {', '.join(table)}")
+    check_name(axis, name, {"objective": OBJECTIVES, "update_mask": UPDATE_MASKS})
     return build_from(axis, table, name, options, **defaults)
 
 
@@ -105,20 +105,10 @@ def build_from(
     **defaults: Any,
 ) -> Any:
     """A member of any axis by its name in a table; the arguments and errors are those of :func:`build`."""
-    if name not in table:
-        near = get_close_matches(str(name), table, n=1)
-        guess = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"unknown {axis} {name!r}: {guess}choose one of {', '.join(table)}")
+    check_name(axis, name, {axis: table})
     options = _parse(axis, options)
     known = inspect.signature(table[name]).parameters
-    unknown = [option for option in options if option not in known]
-    if unknown:
-        near = get_close_matches(unknown[0], known, n=1)
-        guess = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(
-            f"{axis} {name!r} has no option {', '.join(map(repr, unknown))}: {guess}it takes "
-            f"{', '.join(known) or 'none'}"
-        )
+    check_options(axis, name, options, known)
     given = {key: value for key, value in defaults.items() if key in known and key not in options}
     try:
         return table[name](**given, **options)

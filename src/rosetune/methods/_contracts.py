@@ -169,6 +169,15 @@ class ObservingMask(UpdateMask, Protocol):
 
 
 @runtime_checkable
+class ScaledMask(UpdateMask, Protocol):
+    """An update mask whose own gradients can overflow where a scaler multiplies the losses (ROSE)."""
+
+    def overflowed(self) -> Tensor | None:
+        """Whether one of this step has, on its device; None: not known before the backward pass."""
+        ...
+
+
+@runtime_checkable
 class SparingMask(UpdateMask, Protocol):
     """An update mask that can do with less of a step than all of it (ROSE).
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from rosetune._torch import forward, is_main_process, keeping_modes, world_size
 from rosetune.methods._gradients import gradients
-from rosetune.methods._observation import norms
+from rosetune.methods._shards import norms
 from rosetune.methods._targets import kept_count
 from rosetune.methods._task_loss import TaskLoss, split_labels
 

@@ -7,6 +7,9 @@ from torch import Tensor
 from torch.func import functional_call
 
 from rosetune._torch import evaluating, logits_of, unwrap
+from rosetune.methods._shards import refuse_shards
+
+_REFUSED = ("a second set of weights (SMART's Bregman term)", "since it is not in shards")
 
 
 class MomentumWeights:
@@ -30,6 +33,7 @@ class MomentumWeights:
     def follow(self, model: torch.nn.Module, beta: float) -> None:
         """One step towards the model's weights, of the share 1 - beta."""
         live = dict(unwrap(model).named_parameters())
+        refuse_shards(live.values(), *_REFUSED)
         averages = list(self._weights.values())
         weights = [live[name].detach().to(average) for name, average in self._weights.items()]
         torch._foreach_lerp_(averages, weights, 1 - beta)
@@ -42,6 +46,7 @@ class MomentumWeights:
             features: inputs without labels.
         """
         inner = unwrap(model)
+        refuse_shards(inner.parameters(), *_REFUSED)
         live = dict(inner.named_parameters())
         weights = {name: average.to(live[name]) for name, average in self._weights.items()}
         with evaluating(inner):

@@ -1,7 +1,6 @@
 """Gradients of losses that are looked at and not followed: kept for one step, averaged, reduced to norms."""
 
 import logging
-import math
 
 import torch
 from torch import Tensor
@@ -9,10 +8,11 @@ from torch.distributed.tensor import DTensor
 from torch.nn import Parameter
 
 from rosetune._torch import world_size
-from rosetune.methods._gradients import gradients, words
+from rosetune.methods._gradients import TARGETS, gradients, words
+from rosetune.methods._shards import leaves, norms, on_any, require_data_parallel, sharded
 from rosetune.methods._shared_backward import SharedBackward, share_backward
-from rosetune.methods._sketch import sketched_gradients
-from rosetune.methods._uses import Projection, projected
+from rosetune.methods._sketch import layer_gradients
+from rosetune.methods._uses import Projection, projected, zeros
 
 logger = logging.getLogger(__name__)
 
@@ -65,11 +65,9 @@ class Observation:
         """
         if not losses:
             return
-        if any(isinstance(parameter, DTensor) for parameter in parameters):
-            raise ValueError(
-                f"no process has the gradient of {words(next(iter(losses)))} under FSDP: use DistributedDataParallel, "
-                "or ROSE-Second with cross-entropy, whose gradients are those of the step"
-            )
+        in_shards = sharded(parameters)
+        if in_shards:
+            require_data_parallel(parameters, only_norms)
         self._settle(complete=True)
         self._names.update(losses)
         if self._micro_batches and self._sides is None:
@@ -77,13 +75,16 @@ class Observation:
         self._projection = projection
         shared = None if self._weight is not None else self._share(losses, parameters, projection)
         if shared is None:
-            if weight is not None and len(losses) == 2 and not only_norms and not self._micro_batches:
+            difference = weight is not None and len(losses) == 2 and not only_norms and not in_shards
+            if difference and not self._micro_batches:
                 self._weight = weight
             if self._weight is not None:
                 losses = {"consistency": losses["consistency"]}
             self._sum(self._by_themselves(losses, parameters, projection), only_norms)
         else:
-            whole = None if shared.rows in self._checked else shared.by_itself()
+            # Processes that have other numbers of rows make the same passes.
+            checked = bool(self._checked) if in_shards else shared.rows in self._checked
+            whole = None if checked else shared.by_itself()
             self._pending.append((shared, whole, only_norms))
         self._micro_batches += 1
         self._marks = _marks(parameters)
@@ -92,6 +93,14 @@ class Observation:
         """Shape (parameters,): the norm of the mean gradient, or the mean norm."""
         total, parts = self._total(name)
         return (total[0] if only_norms else norms(total)) / parts
+
+    def overflowed(self) -> Tensor | None:
+        """Whether a gradient so far is not finite, on its device; None where the pass that gives them is yet to come.
+
+        Under float16 there is no such pass (see ``_shared_backward``).
+        """
+        sums = [tensor for each in self._sums.values() for tensor in each]
+        return (~torch.isfinite(norms(sums))).any() if sums else None
 
     def task_norms(self, parameters: list[Parameter], clip: float | Tensor, only_norms: bool = False) -> Tensor:
         """Shape (parameters,): those of the task loss, in the units of ``.grad``.
@@ -103,7 +112,8 @@ class Observation:
             return self.norms("task_loss", only_norms) * clip
         taken = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         if self._weight is not None:
-            taken = [self._projected(gradient, i, self._projection) for i, gradient in enumerate(taken)]
+            pairs = zip(taken, parameters, self._sides or [None] * len(taken), strict=True)
+            taken = [projected(gradient, p, side, self._projection) for gradient, p, side in pairs]
             total, parts = self._total("consistency")
             taken = list(torch._foreach_sub(taken, torch._foreach_mul(total, self._weight * clip / parts)))
         return norms(taken)
@@ -115,7 +125,8 @@ class Observation:
             total, parts = self._sums[name], self._micro_batches
             if world_size() > 1:
                 total = [tensor.clone() for tensor in total] if parts == 1 else total  # see _sum
-                for work in [torch.distributed.all_reduce(tensor, async_op=True) for tensor in total]:
+                ours = [tensor for tensor in total if not isinstance(tensor, DTensor)]  # shards are summed already
+                for work in [torch.distributed.all_reduce(tensor, async_op=True) for tensor in ours]:
                     work.wait()
             self._totals[name] = total, parts * world_size()
         return self._totals[name]
@@ -151,35 +162,31 @@ class Observation:
     ) -> dict[str, list[Tensor]]:
         taken = {}
         for name, loss in losses.items():
-            seen = None if projection is None else self._sketch(loss, parameters, projection)
+            layers = projection is not None or sharded(parameters)
+            seen = self._by_layers(loss, parameters, projection) if layers else None
+            sides = self._sides or [None] * len(parameters)
             if seen is None:
                 with torch.autocast(loss.device.type, enabled=False):
-                    whole = gradients(
-                        loss,
-                        parameters,
-                        of=f"the {name.replace('_', ' ')}",
-                        reaching="any of the target tensors",
-                        retain_graph=True,
-                    )
-                seen = [None if g is None else self._projected(g, i, projection) for i, g in enumerate(whole)]
-            taken[name] = [
-                self._projected(torch.zeros_like(p), i, projection) if g is None else g
-                for i, (p, g) in enumerate(zip(parameters, seen, strict=True))
-            ]
+                    whole = gradients(loss, leaves(parameters), of=words(name), reaching=TARGETS, retain_graph=True)
+                triples = zip(whole, parameters, sides, strict=True)
+                seen = [None if g is None else projected(g, p, side, projection) for g, p, side in triples]
+            triples = zip(seen, parameters, sides, strict=True)
+            taken[name] = [zeros(p, side, projection) if g is None else g for g, p, side in triples]
         return taken
 
-    def _projected(self, gradient: Tensor, index: int, projection: Projection | None) -> Tensor:
-        return gradient if self._sides is None else projected(gradient, self._sides[index], projection)
-
-    def _sketch(self, loss: Tensor, parameters: list[Parameter], projection: Projection) -> list[Tensor | None] | None:
-        sketched = sketched_gradients(loss, parameters, projection)
-        if not isinstance(sketched, str):
-            found, sides = sketched
-            self._sides = sides if self._sides is None else self._sides
-            if sides == self._sides:
+    def _by_layers(
+        self, loss: Tensor, parameters: list[Parameter], projection: Projection | None
+    ) -> list[Tensor | None] | None:
+        taken = layer_gradients(loss, parameters, projection)
+        if not isinstance(taken, str):
+            found, sides = taken
+            if projection is not None and self._sides is None:
+                self._sides = sides
+            if projection is None or sides == self._sides:
                 return found
-            sketched = "the layers are used otherwise than in the first step"
-        self._say(f"the gradients that rank are not sketched but exact: {sketched}")
+            taken = "the layers are used otherwise than in the first step"
+        form = "exact, and whole on every process for a moment" if sharded(parameters) else "not sketched but exact"
+        self._say(f"the gradients that rank are {form}: {taken}")
         return None
 
     def _settle(self, complete: bool = False) -> None:
@@ -203,7 +210,7 @@ class Observation:
         for name, seen in found.items():
             there, here = norms(whole[name]), norms(seen)
             off = (there - here).abs() > tolerance * there + 1e-6 * there.max()
-            if off.any():
+            if on_any(off.any()) if sharded(shared.parameters) else off.any():
                 logger.warning(
                     "the rows of a batch are not independent in this model (%d of %d gradients differ): the gradients "
                     "that rank take a backward pass of their own from now on",
@@ -220,6 +227,8 @@ class Observation:
             seen = [norms(seen)] if only_norms else seen
             if name not in self._sums:
                 self._sums[name] = seen
+            elif sharded(seen):  # among vectors and sketches, which are not
+                self._sums[name] = [before + now for before, now in zip(self._sums[name], seen, strict=True)]
             elif name in self._own:
                 torch._foreach_add_(self._sums[name], seen)
             else:  # not in place: autograd may have handed out one tensor for two parameters
@@ -230,27 +239,6 @@ class Observation:
         if text not in self._said:
             self._said.add(text)
             logger.info(text)
-
-
-def norms(tensors: list[Tensor]) -> Tensor:
-    """Shape (n,): Frobenius norms, in at least single precision."""
-    dtype = torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
-    if any(isinstance(tensor, DTensor) for tensor in tensors):
-        squares = norms([t.to_local() if isinstance(t, DTensor) else t for t in tensors]).square()
-        squares /= torch.tensor([_copies(tensor) for tensor in tensors]).to(squares)
-        torch.distributed.all_reduce(squares)
-        return squares.sqrt()
-    half = any(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in tensors)
-    each = torch._foreach_norm(tensors, 2, dtype) if half else torch._foreach_norm(tensors, 2)
-    return torch.stack([norm.to(dtype) for norm in each])
-
-
-def _copies(tensor: Tensor) -> int:
-    """How many processes hold each scalar of a tensor."""
-    if not isinstance(tensor, DTensor):
-        return world_size()
-    sizes = [tensor.device_mesh.size(i) for i, placement in enumerate(tensor.placements) if not placement.is_shard()]
-    return math.prod(sizes)
 
 
 def _marks(parameters: list[Parameter]) -> list[tuple[int, int] | None]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rosetune._torch import forward, unwrap
+from rosetune.methods._shards import refuse_shards
 
 NORMS = {"l2": 2.0, "linf": float("inf")}
 Change = Callable[[Tensor], Tensor]
@@ -31,10 +32,18 @@ def word_embeddings(model: torch.nn.Module) -> torch.nn.Module:
 
 @torch.no_grad()
 def embed(model: torch.nn.Module, features: dict[str, Any]) -> Tensor:
-    """Word embeddings of a batch, shape (batch, tokens, width), detached."""
+    """Word embeddings of a batch, shape (batch, tokens, width), detached.
+
+    Raises:
+        ValueError: the model names no table of them, or has it in shards.
+    """
     if isinstance(features.get("inputs_embeds"), Tensor):
         return features["inputs_embeds"].detach()
-    return word_embeddings(model)(features["input_ids"])
+    table = word_embeddings(model)
+    # Looked up by itself, a table in shards is not gathered, or takes itself for the whole model.
+    what, why = "an objective that perturbs word embeddings", "which gathers them within the model's forward only"
+    refuse_shards(table.parameters(), what, why)
+    return table(features["input_ids"])
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from rosetune.methods._observation import norms
+from rosetune.methods._shards import norms
 
 Targets = list[tuple[str, Parameter]]
 

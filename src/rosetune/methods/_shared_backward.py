@@ -20,7 +20,9 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
 from torch.nn import Parameter
 
-from rosetune.methods._gradients import gradients
+from rosetune.methods._gradients import TARGETS, gradients, words
+from rosetune.methods._shards import kept, leaves, on_any, sharded
+from rosetune.methods._sketch import layer_gradients
 from rosetune.methods._uses import (
     LEAF,
     Projection,
@@ -31,6 +33,7 @@ from rosetune.methods._uses import (
     projectable_sides,
     projected,
     projection_of,
+    zeros,
 )
 
 _MARK = "rosetune.logits"
@@ -90,22 +93,32 @@ class SharedBackward:
         try:
             taken = {}
             for name, slope in self.slopes.items():
-                with torch.autocast(slope.device.type, enabled=False):
-                    seen = gradients(
-                        self.edge,
-                        self.parameters,
-                        seed=slope,
-                        of=f"the {name.replace('_', ' ')}",
-                        reaching="any of the target tensors",
-                        retain_graph=True,
-                    )
-                taken[name] = [
-                    projected(torch.zeros_like(p) if g is None else g, side, self.project)
-                    for p, g, side in zip(self.parameters, seen, self.sides, strict=True)
-                ]
+                taken[name] = self._completed(self._pass(name, slope))
             return taken
         finally:
             self.asleep = False
+
+    def _pass(self, name: str, slope: Tensor) -> list[Tensor | None]:
+        assert self.edge is not None
+        if sharded(self.parameters):
+            found = layer_gradients(self.edge, self.parameters, self.project, slope)
+            assert not isinstance(found, str)  # since the same layers were found for the pass that is followed
+            return found[0]
+        with torch.autocast(slope.device.type, enabled=False):
+            seen = gradients(
+                self.edge,
+                self.parameters,
+                seed=slope,
+                of=words(name),
+                reaching=TARGETS,
+                retain_graph=True,
+            )
+        triples = zip(seen, self.parameters, self.sides, strict=True)
+        return [None if g is None else projected(g, p, side, self.project) for g, p, side in triples]
+
+    def _completed(self, found: list[Tensor | None]) -> list[Tensor]:
+        triples = zip(found, self.parameters, self.sides, strict=True)
+        return [zeros(p, side, self.project) if g is None else g for g, p, side in triples]
 
     def result(self) -> dict[str, list[Tensor]]:
         """By name the gradient, or its projection, of every parameter."""
@@ -116,12 +129,7 @@ class SharedBackward:
                     "back-propagate the whole loss, or rank with another objective"
                 )
             self._settle(self.by_itself())  # the loss that is followed does not come here
-        pairs = zip(self.parameters, self.sides, strict=True)
-        zeros = [projected(torch.zeros_like(p), side, self.project) for p, side in pairs]
-        return {
-            name: [zero if g is None else g for g, zero in zip(each, zeros, strict=True)]
-            for name, each in self.found.items()
-        }
+        return {name: self._completed(each) for name, each in self.found.items()}
 
     def _settle(self, found: dict[str, list[Tensor]]) -> None:
         self.found = {name: list(each) for name, each in found.items()}
@@ -142,6 +150,8 @@ class SharedBackward:
             precise = ratio.abs() * line.abs().amax() * limits.eps <= _ROUNDING * largest
             usable = usable & (negligible | (precise & (line.abs() > limits.tiny * 1e8))).all()
             ratios[name] = ratio
+        if sharded(self.parameters):  # a pass of its own is one of all processes, or of none
+            usable = ~torch.tensor(on_any(~usable))
         if usable:  # the one synchronisation with the device that this takes
             self.ratios = ratios
         else:  # rows without a gradient: ignored labels, saturated, one pass left out of the loss
@@ -159,7 +169,7 @@ class SharedBackward:
         with torch.no_grad(), torch.autocast(d.device.type, enabled=False):
             for name, ratio in self.ratios.items():
                 weight = ratio.repeat_interleave(d.shape[0] // self.rows).to(d.dtype)
-                part = contribution(use, d, weight, parameter, z).to(parameter.dtype)
+                part = kept(contribution(use, d, weight, parameter, z), parameter, z is not None)
                 before = self.found[name][use.parameter]
                 self.found[name][use.parameter] = part if before is None else before.add_(part)
         if not self.uses:
@@ -180,7 +190,7 @@ def share_backward(
         return "the loss does not run through two-label logits that the consistency has as well"
     rows = _marked_rows(edge.node)
     assert rows is not None
-    uses = find_uses(edge.node, parameters, rows)
+    uses = find_uses(edge.node, leaves(parameters), rows)
     if isinstance(uses, str):
         return uses
     if not uses:
@@ -192,7 +202,7 @@ def share_backward(
     if any(use.saved[0].dtype == torch.float16 for _, use in uses):
         return "activations are in float16, whose range is too small for a ratio of gradients"
     low = any(use.saved[0].dtype == torch.bfloat16 for _, use in uses)
-    sides = projectable_sides(parameters, [use for _, use in uses])
+    sides = projectable_sides(parameters, [use for _, use in uses], project)
     shared = SharedBackward(losses, edge, rows, slopes, parameters, sides, project, low)
     shared.found = {name: [None] * len(parameters) for name in losses}
     _listen(shared, edge.node, uses)
@@ -224,7 +234,7 @@ def _listen(shared: SharedBackward, logits: Node, uses: Iterable[tuple[Node, Use
 
 def _logits_of(loss: Tensor, parameters: list[Parameter]) -> GradientEdge | None:
     """The marked logits, if the loss depends on the parameters through them alone."""
-    targets, found = {id(p) for p in parameters}, None
+    targets, found = {id(p) for p in leaves(parameters)}, None
     for node in nodes(loss.grad_fn, lambda node: _marked_rows(node) is not None):
         if _marked_rows(node) is not None:
             if found is not None:

@@ -1,8 +1,9 @@
-"""Random projections of a loss's gradients, by a backward pass that computes no gradient of a weight."""
+"""Gradients of a loss or their random projections, layer by layer, by a backward pass that computes none itself."""
 
 import math
 from collections import defaultdict
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
 from torch.nn import Parameter
 
+from rosetune.methods._shards import kept, leaves
 from rosetune.methods._uses import Projection, Use, contribution, find_uses, nodes, projectable_sides, projection_of
 
 
@@ -36,24 +38,30 @@ class SeededProjection:
         return self._drawn[self.step, width].to(like)
 
 
-def sketched_gradients(
-    loss: Tensor, parameters: list[Parameter], project: Projection
+def layer_gradients(
+    loss: Tensor | GradientEdge, parameters: list[Parameter], project: Projection | None, seed: Tensor | None = None
 ) -> tuple[list[Tensor | None], list[str | None]] | str:
-    """The projected gradients and from which side each was projected (see :func:`projectable_sides`).
+    """The gradients, projected or as :func:`kept` keeps them, and from which side each was projected.
 
     For a linear layer with input x, output gradient d and the projection z: d^T (x z). What cannot be projected is
-    whole, and None what the loss does not reach.
+    whole, and None what the loss does not reach. No two of them are whole in memory at a time where the parameters are
+    in shards.
+
+    Args:
+        loss: a scalar, or another place in the graph with the gradient there as ``seed``.
+        project: None takes them whole.
 
     Returns:
         Those; or why the graph does not allow them, in words.
     """
-    assert loss.grad_fn is not None
-    uses = find_uses(loss.grad_fn, parameters)
+    root = loss.grad_fn if isinstance(loss, Tensor) else loss.node
+    assert root is not None
+    uses = find_uses(root, leaves(parameters))
     if isinstance(uses, str):
         return uses
     if not uses:
         return "no target tensor was found in the graph"
-    sides = projectable_sides(parameters, [use for _, use in uses])
+    sides = projectable_sides(parameters, [use for _, use in uses], project)
     found: list[Tensor | None] = [None] * len(parameters)
     by_node: dict[Node, list[Use]] = defaultdict(list)
     for node, use in uses:
@@ -66,7 +74,7 @@ def sketched_gradients(
             parameter = parameters[use.parameter]
             z = projection_of(parameter, sides[use.parameter], project, d)
             with torch.no_grad(), torch.autocast(d.device.type, enabled=False):
-                part = contribution(use, d, None, parameter, z).to(parameter.dtype)
+                part = kept(contribution(use, d, None, parameter, z), parameter, z is not None)
             before = found[use.parameter]
             found[use.parameter] = part if before is None else before.add_(part)
 
@@ -74,12 +82,13 @@ def sketched_gradients(
         return lambda grads: take(node, grads[0])
 
     # A node at which a gradient is asked for is not run, so that it is asked for at the lowest ones only.
-    lowest = _lowest(loss.grad_fn, list(by_node))
+    lowest = _lowest(root, list(by_node))
     handles = [node.register_prehook(listener(node)) for node in by_node]
     try:
         edges = [GradientEdge(node, 0) for node in lowest]
-        with torch.autocast(loss.device.type, enabled=False):
-            slopes = torch.autograd.grad(loss, edges, retain_graph=True, allow_unused=True)
+        outputs: Any = [loss]
+        with torch.autocast(parameters[0].device.type, enabled=False):
+            slopes = torch.autograd.grad(outputs, edges, [seed], retain_graph=True, allow_unused=True)
     finally:
         for handle in handles:
             handle.remove()

@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.autograd.graph import Node
 from torch.nn import Parameter
 
+from rosetune.methods._shards import kept, nothing
+
 Projection = Callable[[int, Tensor], Tensor]  # inputs of a layer, a tensor like which: random (inputs, columns)
 
 # Node and position of the parameter among its inputs: the form, and the names of what the node saved for it.
@@ -119,11 +121,13 @@ def _use(node: Any, position: int, parameter: int, transposed: bool, rows: int |
     return Use(parameter, form, saved, transposed, options)
 
 
-def projectable_sides(parameters: list[Parameter], uses: list[Use]) -> list[str | None]:
-    """From where the gradient of each may be projected: "right" (out, in), "left" (in, out), or None.
+def projectable_sides(parameters: list[Parameter], uses: list[Use], project: Projection | None) -> list[str | None]:
+    """From where the gradient of each is projected: "right" (out, in), "left" (in, out), or None.
 
-    Only where all uses of a parameter are products on the same side.
+    Only where all uses of a parameter are products on the same side; nowhere without a projection.
     """
+    if project is None:
+        return [None] * len(parameters)
     found: list[set[str | None]] = [set() for _ in parameters]
     for use in uses:
         found[use.parameter].add(("right" if use.transposed else "left") if use.form == "linear" else None)
@@ -161,12 +165,21 @@ def contribution(use: Use, d: Tensor, weight: Tensor | None, parameter: Paramete
     return parts[1] if use.form == "gain" else parts[2]
 
 
-def projected(gradient: Tensor, side: str | None, project: Projection | None) -> Tensor:
-    """A whole gradient under the projection that the layer's own would have had."""
+def projected(gradient: Tensor, parameter: Tensor, side: str | None, project: Projection | None) -> Tensor:
+    """A whole gradient of one process under the projection that the layer's own would have had, as it is kept."""
     if project is None or side is None:
-        return gradient
+        return kept(gradient, parameter, is_sketch=False)
     gradient = gradient if side == "right" else gradient.t()
     return gradient @ project(gradient.shape[1], gradient)
+
+
+def zeros(parameter: Tensor, side: str | None, project: Projection | None) -> Tensor:
+    """The gradient of what a loss does not reach, in the form of the others."""
+    if project is None or side is None:
+        return nothing(parameter, None)
+    like = torch.empty(0, dtype=parameter.dtype, device=parameter.device)
+    rows, width = parameter.shape if side == "right" else parameter.shape[::-1]
+    return nothing(parameter, (rows, project(width, like).shape[1]))
 
 
 def projection_of(parameter: Parameter, side: str | None, project: Projection | None, like: Tensor) -> Tensor | None:

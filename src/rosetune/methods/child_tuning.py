@@ -11,6 +11,7 @@ from torch.nn import Parameter
 
 from rosetune.methods._fisher import diagonal_fisher, keep_top
 from rosetune.methods._options import number, one_of, same_options, whole
+from rosetune.methods._shards import refuse_shards
 from rosetune.methods._targets import LAYER_PARAMETERS, check_pattern, select_targets
 
 
@@ -41,8 +42,8 @@ class ChildTuning:
 
     Raises:
         ValueError: an option outside its values, or one of D's options under F; later: no tensor matches, D is not
-            prepared or was prepared for other tensors, no finite gradient in the Fisher pass, or the state of a
-            ChildTuning with other options.
+            prepared or was prepared for other tensors, no finite gradient in the Fisher pass, tensors in shards
+            (FSDP), or the state of a ChildTuning with other options.
 
     Reference:
         Xu et al., Raise a Child in Large Language Model: Towards Effective and Generalizable Fine-tuning, EMNLP 2021,
@@ -130,7 +131,7 @@ class ChildTuning:
         """
         if self.mode == "F":
             return
-        targets = select_targets(optimizer, self.target_parameters)
+        targets = self._targets(optimizer)
         fisher = diagonal_fisher(
             model,
             [parameter for _, parameter in targets],
@@ -145,7 +146,7 @@ class ChildTuning:
     @torch.no_grad()
     def __call__(self, optimizer: torch.optim.Optimizer) -> dict[Parameter, float | Tensor]:
         """The element-wise multipliers of every target, boolean under D."""
-        targets = select_targets(optimizer, self.target_parameters)
+        targets = self._targets(optimizer)
         if self.mode == "D":
             multipliers = self._fixed(targets)
         else:
@@ -174,6 +175,11 @@ class ChildTuning:
                 name: _unpack(bits, shape)
                 for name, shape, bits in zip(saved["names"], saved["shapes"], saved["bits"], strict=True)
             }
+
+    def _targets(self, optimizer: torch.optim.Optimizer) -> list[tuple[str, Parameter]]:
+        targets = select_targets(optimizer, self.target_parameters)
+        refuse_shards((p for _, p in targets), "ChildTuning", "where no process has all scalars of a tensor")
+        return targets
 
     def _fixed(self, targets: list[tuple[str, Parameter]]) -> dict[Parameter, float | Tensor]:
         if self._masks is None:

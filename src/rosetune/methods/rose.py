@@ -81,8 +81,13 @@ class Rose:
 
     Skipped steps:
         What was observed for a step that a gradient scaler skips is discarded by ``optimizer.zero_grad()`` after it
-        (and by the RobustTrainer). In a loop that calls ``zero_grad`` between observation and backward pass, call
-        :meth:`discard` after a skipped step.
+        (and by the RobustTrainer, which has the scaler skip a step too where an observed gradient overflows). In a
+        loop that calls ``zero_grad`` between observation and backward pass, call :meth:`discard` after a skipped step.
+
+    Shards:
+        Under FSDP2 (``fully_shard`` over all processes) a whole gradient that ranks is reduce-scattered where it
+        arises, and only its shard kept; with ``sketch`` there is no whole gradient of a linear layer anywhere. The
+        norm is that of the mean over the global batch. ``reduce="norms"`` is refused there.
 
     Reference:
         Jiang et al., ROSE: Robust Selective Fine-tuning for Pre-trained Language Models, EMNLP 2022, Eqs. 1-5.
@@ -191,6 +196,10 @@ class Rose:
         self._project.step = self._step
         projection = self._project if self.sketch else None
         self._observation.add(losses, [p for _, p in targets], self.reduce == "norms", projection, consistency_weight)
+
+    def overflowed(self) -> Tensor | None:
+        """Whether the gradient of a loss observed in this step is not finite, on its device; None: not known yet."""
+        return self._observation.overflowed()
 
     def discard(self) -> None:
         """Forget what was observed since the last step."""

@@ -13,14 +13,18 @@ from rich.text import Text
 from scipy.stats import spearmanr
 
 from rosetune.analysis.layers import drift_by_layer
-from rosetune.analysis.masks import agreement, chance_agreement, kept_by
+from rosetune.analysis.masks import agreement, by_layer_and_kind, chance_agreement, kept_by
 from rosetune.analysis.surface import Surface
 from rosetune.report.console import Grid, percent, print_grid
 from rosetune.runs.analysed import Analysis
 
-__all__ = ["as_json", "figures_of", "level_of", "print_analyses", "surface_of", "titles"]
+__all__ = [
+    *("LOSS_CEILING", "analysis_grid", "as_json", "figures_of", "kept_by_tensor", "level_of", "loss_levels"),
+    *("print_analyses", "short_layer", "surface_of", "titles"),
+]
 
 NEAR = 0.1  # what counts as the model's own loss
+LOSS_CEILING = 20.0  # losses above are drawn as this
 
 
 def titles(analyses: Sequence[Analysis]) -> list[str]:
@@ -65,15 +69,52 @@ def figures_of(analysis: Analysis, level: float | None = None) -> dict[str, Any]
 
 def print_analyses(out: Console, analyses: Sequence[Analysis], drawn: Sequence[Path], level: float | None) -> None:
     """A table of all models, and where arrays and pictures lie."""
-    found = as_json(analyses, level)
-    kind = found[0]["kind"]
-    columns = [*found[0]["figures"]]
-    grid = Grid(_TITLES[kind], ("", *(column.replace("_", " ") for column in columns)))
-    for one in found:
-        grid.rows.append((escape(one["title"]), *(_cell(column, one["figures"].get(column)) for column in columns)))
-    print_grid(out, grid)
+    print_grid(out, analysis_grid(_TITLES[analyses[0].about["kind"]], titles(analyses), analyses, level))
     for path in (*drawn, *(analysis.path for analysis in analyses)):
         out.print(Text(str(path)), soft_wrap=True)
+
+
+def analysis_grid(title: str, names: Sequence[str], analyses: Sequence[Analysis], level: float | None = None) -> Grid:
+    """The figures of some models, a row for each."""
+    found = [figures_of(analysis, level) for analysis in analyses]
+    grid = Grid(title, ("", *(column.replace("_", " ") for column in found[0])))
+    for name, figures in zip(names, found, strict=True):
+        grid.rows.append((escape(name), *(_cell(column, figures.get(column)) for column in found[0])))
+    return grid
+
+
+def loss_levels(losses: Sequence[np.ndarray], bands: int) -> np.ndarray:
+    """Shape (bands + 1,): where the contours of some landscapes are, the same for all of them.
+
+    In equal ratios where the highest loss is many times the lowest, else in equal steps.
+    """
+    lowest, highest = min(float(x.min()) for x in losses), min(max(float(x.max()) for x in losses), LOSS_CEILING)
+    if highest <= lowest:
+        return lowest + np.linspace(0, 1e-6, bands + 1)
+    if lowest > 0 and highest > 8 * lowest:
+        return np.geomspace(lowest, highest, bands + 1)
+    return np.linspace(lowest, highest, bands + 1)
+
+
+def short_layer(name: str) -> str:
+    """What fits below a column."""
+    return "emb." if name == "embeddings" else name
+
+
+def kept_by_tensor(analysis: Analysis) -> tuple[list[str], list[str], np.ndarray, str]:
+    """How often a mask keeps each kind of tensor in each layer, in training where there is a trace.
+
+    Returns:
+        Kinds, layers, shares of shape (kinds, layers), NaN where a layer lacks a kind, and what they are of.
+    """
+    arrays = analysis.arrays
+    if "trace_kept" in arrays:
+        names, kept, of = arrays["trace_names"], arrays["trace_kept"].mean(axis=0), "in training"
+    else:
+        masks = [kept_by(risk, analysis.about["upper"]) for risk in arrays["first"]]
+        names, kept, of = arrays["names"], np.mean(masks, axis=0), "first order"
+    kinds, layers, cells = by_layer_and_kind(names.tolist(), kept)
+    return [kind.removesuffix(".weight") for kind in kinds], layers, cells, of
 
 
 def _cell(column: str, value: Any) -> str:

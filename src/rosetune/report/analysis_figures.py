@@ -9,18 +9,17 @@ import numpy as np
 
 from rosetune._files import write_text
 from rosetune.analysis.layers import drift_by_layer
-from rosetune.report.analyses import level_of, surface_of, titles
+from rosetune.report.analyses import LOSS_CEILING, level_of, loss_levels, short_layer, surface_of, titles
 from rosetune.report.drawing import check_figure, drawing
 from rosetune.report.mask_figures import draw_masks
 from rosetune.runs.analysed import Analysis
-from rosetune.runs.values import RunError
+from rosetune.runs.values import RunError, check_output
 
 __all__ = ["Pictures", "draw_analyses", "picture_of"]
 
 # Okabe and Ito's colours, told apart with any colour vision.
 _COLOURS = ("#333333", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
 _GREY = "#8a8a8a"
-CEILING = 20.0  # losses above are drawn as this
 
 
 class Pictures(NamedTuple):
@@ -46,6 +45,7 @@ def picture_of(what: str, run: str, figure: str | None, surface: str | None = No
     if surface is not None:
         if Path(surface).suffix != ".html":
             raise RunError(f"--surface {surface}: name a file that ends in .html")
+        check_output("--surface", surface)
         if find_spec("plotly") is None:
             raise RunError("--surface needs plotly: pip install 'rosetune[surface]'")
     folder = Path(run) if Path(run).is_dir() else Path(run.rpartition("@")[0])
@@ -73,9 +73,7 @@ def draw_analyses(analyses: Sequence[Analysis], pictures: Pictures) -> list[Path
 def _landscape(figure: Any, analyses: Sequence[Analysis]) -> None:
     """Contours of all models at the same levels."""
     surfaces = [surface_of(analysis) for analysis in analyses]
-    lowest = min(float(s.loss.min()) for s in surfaces)
-    highest = min(max(float(s.loss.max()) for s in surfaces), CEILING)
-    levels = _levels(lowest, highest)
+    levels = loss_levels([surface.loss for surface in surfaces], 15)
     figure.set_size_inches(3.4 * len(surfaces) + 1.0, 4.0)
     panels = figure.subplots(1, len(surfaces), squeeze=False, sharex=True, sharey=True)[0]
     for axes, surface, analysis, title in zip(panels, surfaces, analyses, titles(analyses), strict=True):
@@ -94,14 +92,6 @@ def _landscape(figure: Any, analyses: Sequence[Analysis]) -> None:
     figure.colorbar(filled, ax=list(panels), label="loss", shrink=0.85, format="%.2f")
 
 
-def _levels(lowest: float, highest: float) -> np.ndarray:
-    if highest <= lowest:
-        return np.array([lowest, lowest + 1e-6])
-    if lowest > 0 and highest > 8 * lowest:
-        return np.geomspace(lowest, highest, 16)
-    return np.linspace(lowest, highest, 16)
-
-
 def _norm(levels: np.ndarray) -> Any:
     from matplotlib.colors import BoundaryNorm
 
@@ -114,7 +104,7 @@ def _interpolation(figure: Any, analyses: Sequence[Analysis]) -> None:
     figure.set_size_inches(5.6, 3.8)
     axes = figure.subplots()
     alpha, loss, accuracy = (analysis.arrays[name] for name in ("alpha", "loss", "accuracy"))
-    axes.plot(alpha, np.minimum(loss, CEILING), color=_COLOURS[2], marker="o", markersize=2.5, label="loss")
+    axes.plot(alpha, np.minimum(loss, LOSS_CEILING), color=_COLOURS[2], marker="o", markersize=2.5, label="loss")
     axes.set_xlabel(r"$\alpha$")
     axes.set_ylabel("loss", color=_COLOURS[2])
     for at in (0, 1):
@@ -170,7 +160,8 @@ def _drift(figure: Any, analyses: Sequence[Analysis]) -> None:
     axes = figure.subplots()
     for number, (analysis, name) in enumerate(zip(analyses, titles(analyses), strict=True)):
         layers = drift_by_layer(*(analysis.arrays[key] for key in ("names", "distance", "norm")))
-        axes.plot(list(layers), list(layers.values()), color=_COLOURS[number % len(_COLOURS)], marker="o", label=name)
+        colour = _COLOURS[number % len(_COLOURS)]
+        axes.plot([*map(short_layer, layers)], [*layers.values()], color=colour, marker="o", label=name)
     axes.set_xlabel("layer")
     axes.set_ylabel("relative distance from the start")
     axes.set_ylim(bottom=0)
@@ -188,7 +179,7 @@ def surface_page(analyses: Sequence[Analysis]) -> str:
             graph_objects.Surface(
                 x=surface.alpha,
                 y=surface.beta,
-                z=np.minimum(surface.loss, CEILING),
+                z=np.minimum(surface.loss, LOSS_CEILING),
                 name=name,
                 showlegend=True,
                 showscale=False,
@@ -196,8 +187,27 @@ def surface_page(analyses: Sequence[Analysis]) -> str:
                 colorscale=[[0, colour], [1, "#ffffff"]],
             )
         )
-    figure.update_layout(scene={"xaxis_title": "alpha", "yaxis_title": "beta", "zaxis_title": "loss"})
-    return str(figure.to_html(include_plotlyjs=True, full_html=True))
+    figure.update_layout(
+        scene={"xaxis_title": "alpha", "yaxis_title": "beta", "zaxis_title": "loss", "camera": {"eye": _EYE}},
+        margin={"l": 0, "r": 0, "t": 0, "b": 0},
+        legend={"x": 0, "y": 1},
+    )
+    return _PAGE.format(drawn=figure.to_html(include_plotlyjs=True, full_html=False, default_height="92vh"))
+
+
+_EYE = {"x": 1.6, "y": 1.6, "z": 0.9}
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Loss landscapes</title>
+</head>
+<body>
+{drawn}
+</body>
+</html>
+"""
 
 
 _DRAW: dict[str, Callable[[Any, Sequence[Analysis]], None]] = {

@@ -153,6 +153,8 @@ def _left_out(attacked: Attacked) -> Iterator[str]:
         left = next(iter(recipes.values())).get("not_attacked", 0)
         if left:
             yield f"{names[run]}: {left} rows of other classes were not attacked, and are not in these figures."
+
+
 def words_grid(attacked: Attacked) -> Grid:
     """What accuracy is left after at most so many changed words, of every attack on every run."""
     names = _short_names([*attacked.figures])

@@ -24,22 +24,33 @@ from rosetune.runs.attacked import attack_title
 from rosetune.runs.calibration import calibrations
 from rosetune.runs.changed import differences_at_words
 from rosetune.runs.claim import ControlResult, control_results, differing, not_tried, sentences
-from rosetune.runs.compare import attack_header, by_attack, common_success, compare, not_compared
+from rosetune.runs.compare import attack_header, by_attack, common_success, compare, not_compared, side_names
+from rosetune.runs.identity import task_name
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 
 __all__ = ["compared_as_json", "print_compared"]
 
 Group = Sequence[Run]
+_CALIBRATION = (
+    "ECE: mean gap between confidence and accuracy, in %. Brier: squared error of the probabilities, summed over the "
+    "labels. Of both less is better. at T: with the logits divided by T."
+)
+_CONTROLS = {
+    "constant": "always the most frequent label of a set, so that it has no clean accuracy",
+    "flip": "predictions of A with so many turned at random that A's clean accuracy sinks to B's",
+    "early_stopping": "the checkpoint of A with B's clean accuracy",
+}
 FEW = 100  # examples, below which a difference of several points is within the noise
 
 
 def compared_as_json(a: Group, b: Group, trained: Mapping[str, Group]) -> dict[str, Any]:
     """All that :func:`print_compared` shows."""
     compared, controls = compare(a, b), control_results(a, b, trained)
+    baseline, claim = side_names(a, b)
     return {
-        "baseline": _described(a),
-        "claim": _described(b),
+        "baseline": _described(a, baseline),
+        "claim": _described(b, claim),
         "differing": differing(a[0], b[0]),
         "sets": {name: {**dataclasses.asdict(d), "verdict": d.verdict} for name, d in compared.items()},
         "not_compared": not_compared(a, b),
@@ -74,13 +85,15 @@ def print_compared(out: Console, a: Group, b: Group, trained: Mapping[str, Group
     """The comparison, AdvGLUE by attack, the noise curve, calibration, the controls, and what they leave of a gain."""
     compared, controls = compare(a, b), control_results(a, b, trained)
     plain = {name: d for name, d in compared.items() if not SetName.parse(name).on_curve}
-    named = " ".join(f"{side}: {group[0].method}{_seeds(group)}." for side, group in (("A", a), ("B", b)))
-    out.print(Text(f"{named} Paired on the same examples."))
+    names = side_names(a, b)
+    for side, name, group in zip("AB", names, (a, b), strict=True):
+        more = f" and {len(group) - 1} more" if len(group) > 1 else ""
+        out.print(Text(f"{side}: {name}{_seeds(group)}, {task_name(group[0].identity)}; {group[0]}{more}"))
+    out.print(Text("Paired on the same examples.\n"))
     print_grid(out, _sets_grid(a, plain))
     if _attacks(plain):
-        print_grid(out, success_grid(a, b, {name: _title(a, name) for name in _attacks(plain)}))
-        out.print(Text(TRIED_ON_THE_OTHER))
-        out.print()
+        success = success_grid(a, b, {name: _title(a, name) for name in _attacks(plain)})
+        print_grid(out, dataclasses.replace(success, caption=TRIED_ON_THE_OTHER))
         print_grid(out, words_differences_grid(a, b, {name: _title(a, name) for name in _attacks(plain)}))
     for name in plain:
         parsed = SetName.parse(name)
@@ -93,13 +106,12 @@ def print_compared(out: Console, a: Group, b: Group, trained: Mapping[str, Group
     sides = {"A": calibrations(a), "B": calibrations(b)}
     if all(sides.values()):
         print_grid(out, _calibration_grid(len(a), sides))
-        out.print(Text(_temperatures(sides)))
     for clean in dict.fromkeys(SetName.parse(name).clean(compared) for name in controls):
-        names = [name for name in controls if SetName.parse(name).clean(compared) == clean]
-        print_grid(out, _controls_grid(a, b, compared, {name: controls[name] for name in names}, clean))
-    for name, part in controls.items():
+        part = {name: of for name, of in controls.items() if SetName.parse(name).clean(compared) == clean}
+        print_grid(out, _controls_grid(a, b, compared, part, clean))
+    for name, results in controls.items():
         if compared[name].verdict > 0:
-            print_grid(out, _gain_grid(_title(a, name), part, regression=not a[0].labels))
+            print_grid(out, _gain_grid(_title(a, name), results, regression=not a[0].labels))
     _print_verdicts(out, a, b, compared, controls)
     out.print()
     for note in _notes(a, b, not_tried(a, b, trained, controls)):
@@ -121,8 +133,9 @@ def _sets_grid(a: Group, compared: Mapping[str, Difference]) -> Grid:
     regression = not a[0].labels
     value = "MSE" if regression else "%"
     title = "Mean squared error; above 0: B has less" if regression else "Accuracy"
+    below = "p: exact test (over seeds: t-test) that A and B differ; p, B better: that B is better."
     columns = ("set", "n", f"A {value}", f"B {value}", "B - A [95%]" if not regression else "A - B [95%]", "p")
-    grid = Grid(title, (*columns, "p, B better", *(["sd over seeds"] if several else [])))
+    grid = Grid(title, (*columns, "p, B better", *(["sd over seeds"] if several else [])), caption=below)
     for name, d in compared.items():
         sides = (mean_cell(s.value, regression) for s in (d.a, d.b))
         tests = ["-" if p is None else p_text(p).removeprefix("= ") for p in (d.p, d.p_b_better)]
@@ -159,7 +172,8 @@ def _curve_grid(curve: Mapping[str, Difference], regression: bool) -> Grid:
 def _calibration_grid(seeds: int, sides: Mapping[str, Mapping[str, Any]]) -> Grid:
     columns = [f"{name}\n{part}" for name in sides for part in ("ECE %", "at T", "Brier", "at T")]
     of = "" if seeds == 1 else ", mean over seeds"
-    grid = Grid(f"Calibration, and at the temperature T that fits clean examples{of}", ("set", *columns))
+    title = f"Calibration, and at the temperature T that fits clean examples{of}"
+    grid = Grid(title, ("set", *columns), caption=f"{_CALIBRATION} {_temperatures(sides)}")
     for name in (name for name in sides["A"] if name in sides["B"]):
         cells = []
         for found in sides.values():
@@ -198,13 +212,15 @@ def _controls_grid(
         grid.rows.append((escape(f"{title}, {group[0].method}"), str(len(group)), level, *cells))
     grid.rows.append(None)
     found = {name: {result.control: result for result in part} for name, part in controls.items()}
-    for control in dict.fromkeys(control for part in found.values() for control in part):
+    shown = dict.fromkeys(control for part in found.values() for control in part)
+    for control in shown:
         here = [part.get(control) for part in found.values()]
         known = [result for result in here if result is not None]
         own = next((result.clean for result in known if result.clean is not None), None)
         cells = (mean_cell(result.accuracy if result else None, regression) for result in here)
         grid.rows.append((escape(control.replace("_", " ")), str(known[0].seeds), percent(own), *cells))
-    return grid
+    said = (f"{name.replace('_', ' ')}: {text}." for name, text in _CONTROLS.items() if name in shown)
+    return dataclasses.replace(grid, caption=" ".join(said))
 
 
 def _gain_grid(title: str, controls: Sequence[ControlResult], regression: bool) -> Grid:
@@ -225,7 +241,7 @@ def _print_verdicts(
     compared: Mapping[str, Difference],
     controls: Mapping[str, list[ControlResult]],
 ) -> None:
-    none = []
+    none, (baseline, claim) = [], side_names(a, b)
     for name, sentence in sentences(a, b, compared, dict(controls)).items():
         if compared[name].verdict:
             out.print(Text(f"{_title(a, name)}. ", style="bold") + Text(sentence, style="none"))
@@ -236,13 +252,13 @@ def _print_verdicts(
         if d.verdict and (name == "clean" or parsed.kind == "file"):
             where = "the clean set" if name == "clean" else parsed.title
             said = "better" if d.verdict > 0 else "worse"
-            out.print(Text(f"On {where} {b[0].method} is {said} than {a[0].method}."))
+            out.print(Text(f"On {where} {claim} is {said} than {baseline}."))
     if none:
         titles = [_title(a, name) for name in none]
         plain = ", ".join(title for title in titles if not title.startswith("under "))
         attacks = ", ".join(title for title in titles if title.startswith("under "))
         where = ", ".join(filter(None, (plain and f"on {plain}", attacks)))
-        out.print(Text(f"{b[0].method} is not shown to be better or worse than {a[0].method} {where}."))
+        out.print(Text(f"{claim} is not shown to be better or worse than {baseline} {where}."))
     few = {name: compared[name].n for name in none if compared[name].n < FEW}
     if few:
         said = ", ".join(f"{_title(a, name)} ({n})" for name, n in few.items())
@@ -275,6 +291,6 @@ def _title(group: Group, name: str) -> str:
     return f"under {attack_title(attack_header(group[0], name))}" if alone else parsed.title
 
 
-def _described(group: Group) -> dict[str, Any]:
-    runs = [str(run) for run in group]
-    return {"method": group[0].method, "task": group[0].task, "runs": runs, "seeds": [run.seed for run in group]}
+def _described(group: Group, name: str) -> dict[str, Any]:
+    runs, task = [str(run) for run in group], task_name(group[0].identity)
+    return {"name": name, "method": group[0].method, "task": task, "runs": runs, "seeds": [run.seed for run in group]}

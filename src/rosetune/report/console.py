@@ -33,7 +33,7 @@ __all__ = [
 
 # Stands where a cell may be broken into two lines: between a figure and its interval.
 BREAK = "\x1f"
-_GAP, _EDGES = 2, 2  # columns between cells, and around a table
+_GAP = 2  # columns between cells
 _LONG = "    "
 
 
@@ -67,17 +67,18 @@ def print_grid(out: Console, grid: Grid) -> None:
     """Print a table so that no figure is cut at any width.
 
     Where a line is too narrow, an interval goes below its figure; then the columns go into several tables, one below
-    the other; and where even one column has no room beside the names, each row becomes a list.
+    the other; and where even one column has no room beside the names, each row becomes a list. Title and caption stand
+    right above and below, and a blank line ends it.
     """
     out.print(Text(grid.title, style="italic"))
     for gap in (" ", "\n"):
         widths = _widths(grid, gap)
-        if sum(widths) + _GAP * (len(widths) - 1) + _EDGES <= out.width:
+        if sum(widths) + _GAP * (len(widths) - 1) <= out.width:
             out.print(_table(grid, range(len(widths)), gap))
-            _print_caption(out, grid)
+            _end(out, grid)
             return
     # What fits beside the names, in the order of the columns.
-    room, parts = out.width - _EDGES - widths[0], [[0]]
+    room, parts = out.width - widths[0], [[0]]
     used = 0
     for column, width in enumerate(widths[1:], start=1):
         if used and used + _GAP + width > room:
@@ -86,17 +87,20 @@ def print_grid(out: Console, grid: Grid) -> None:
         parts[-1].append(column)
         used += _GAP + width
     if max(widths[1:], default=0) + _GAP <= room:
-        for part in parts:
+        for number, part in enumerate(parts):
+            if number:
+                out.print()
             out.print(_table(grid, part, gap))
     else:
         _print_long(out, grid)
-    _print_caption(out, grid)
+    _end(out, grid)
 
 
-def _print_caption(out: Console, grid: Grid) -> None:
+def _end(out: Console, grid: Grid) -> None:
+    """The caption, and the line that sets the table apart from what follows."""
     if grid.caption:
         out.print(Text(grid.caption, style="dim italic"))
-        out.print()
+    out.print()
 
 
 def _widths(grid: Grid, gap: str) -> list[int]:
@@ -107,7 +111,7 @@ def _widths(grid: Grid, gap: str) -> list[int]:
 
 def _table(grid: Grid, columns: Iterable[int], gap: str) -> Table:
     chosen = list(columns)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for column in chosen:
         table.add_column(Text(grid.columns[column]), justify="right" if column else "left", no_wrap=True)
     for row in grid.rows:

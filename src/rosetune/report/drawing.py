@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rosetune._files import replacing
-from rosetune.runs.values import RunError
+from rosetune.runs.values import RunError, check_output
 
 __all__ = ["check_figure", "drawing"]
 
@@ -26,10 +26,12 @@ def check_figure(path: str) -> None:
     """Find out before anything is computed whether the figure can be drawn.
 
     Raises:
-        RunError: another suffix than svg, png and pdf, or matplotlib is not installed.
+        RunError: another suffix than svg, png and pdf, a place that cannot be written to, or matplotlib is not
+            installed.
     """
     if Path(path).suffix.lower().removeprefix(".") not in _FORMATS:
         raise RunError(f"--figure {path}: name a file that ends in .svg, .png or .pdf")
+    check_output("--figure", path)
     if find_spec("matplotlib") is None:
         raise RunError("--figure needs matplotlib: pip install 'rosetune[plots]'")
 

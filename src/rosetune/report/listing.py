@@ -6,10 +6,9 @@ import re
 import shutil
 import textwrap
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from rosetune.runs.values import RunError
+from rosetune.runs.values import RunError, guess
 
 __all__ = ["attacks_text", "methods_text", "tasks_text"]
 
@@ -17,15 +16,24 @@ __all__ = ["attacks_text", "methods_text", "tasks_text"]
 _ENTRY = re.compile(r"^    ((?:\w+(?:, )?)+): (.*(?:\n     +.*|\n(?=\n|     ))*)", re.MULTILINE)
 
 
-def tasks_text() -> str:
-    """The tasks that are known by name."""
-    from rosetune.data.tasks import TASKS
+def tasks_text(name: str | None = None) -> str:
+    """The tasks that are known by name; or one of them.
 
+    Raises:
+        RunError: there is no task of that name.
+    """
+    from rosetune.data.tasks import TASKS, find_task
+
+    chosen = None if name is None else find_task(name)
+    if name is not None and chosen is None:
+        raise RunError(f"no task is called {name!r}: {guess(name, TASKS)}")
     paragraphs = []
-    for task in TASKS.values():
+    for task in TASKS.values() if chosen is None else (chosen,):
         predicted = f"labels: {', '.join(task.labels)}" if task.labels else "a number, not a class"
         labels = predicted + ("; in AdvGLUE" if task.advglue else "")
         paragraphs.append(_entry(task.name, task.description, labels))
+    if chosen is not None:
+        return paragraphs[0]
     own = "a CSV, TSV, JSON, JSON Lines or Parquet file, a folder with train, validation and test files, or a hub id"
     return "\n".join([*paragraphs, _wrapped(f"Or your own: {own}.", "")])
 
@@ -40,9 +48,7 @@ def attacks_text(name: str | None = None) -> str:
 
     if name is not None:
         if name not in RECIPES:
-            near = get_close_matches(name, RECIPES, n=1)
-            guess = f"did you mean {near[0]}? " if near else ""
-            raise RunError(f"no attack is called {name!r}: {guess}choose one of {', '.join(RECIPES)}")
+            raise RunError(f"no attack is called {name!r}: {guess(name, RECIPES)}")
         return f"{name}\n{textwrap.indent(_plain(inspect.cleandoc(RECIPES[name].__doc__ or '')), '    ')}"
     takes = dict.fromkeys(NEEDS_SYNONYMS, "needs --synonyms FILE or wordnet") | {"disguises": "takes --noises A,B"}
     takes |= dict.fromkeys(
@@ -78,9 +84,7 @@ def methods_text(name: str | None = None) -> str:
         if name in methods:
             return _method(axis, name, methods[name])
     known = [name for methods in axes.values() for name in methods]
-    near = get_close_matches(name, known, n=1)
-    guess = f"did you mean {near[0]}? " if near else ""
-    raise RunError(f"no method is called {name!r}: {guess}choose one of {', '.join(known)}")
+    raise RunError(f"no method is called {name!r}: {guess(name, known)}")
 
 
 def _methods(axis: str, methods: Mapping[str, type]) -> str:

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from rosetune.analysis.masks import by_layer_and_kind, kept_by
-from rosetune.report.analyses import figures_of, titles
+from rosetune.report.analyses import figures_of, kept_by_tensor, short_layer, titles
 from rosetune.runs.analysed import Analysis
 
 __all__ = ["draw_masks"]
@@ -33,7 +32,8 @@ def draw_masks(figure: Any, analyses: Sequence[Analysis]) -> None:
         row[1].set_yticks(at, list(numbers))
         row[1].invert_yaxis()
         row[1].set_xlim(0, 100)
-        row[1].set_xlabel("tensors treated alike by a first-order mask (%)")
+        row[1].set_xlabel("tensors treated alike (%)")
+        row[1].set_title("a first-order mask agrees with", fontsize=9)
         if "trace_kept" in analysis.arrays:
             lags, found = analysis.arrays["lags"], analysis.arrays["lag_agreement"]
             row[2].plot(lags, 100 * found, color=_BLACK, marker="o", markersize=3)
@@ -47,16 +47,10 @@ def draw_masks(figure: Any, analyses: Sequence[Analysis]) -> None:
 
 
 def _heat_map(figure: Any, axes: Any, analysis: Analysis, title: str) -> None:
-    arrays = analysis.arrays
-    if "trace_kept" in arrays:
-        names, kept, of = arrays["trace_names"], arrays["trace_kept"].mean(axis=0), "in training"
-    else:
-        masks = [kept_by(risk, analysis.about["upper"]) for risk in arrays["first"]]
-        names, kept, of = arrays["names"], np.mean(masks, axis=0), "first order"
-    kinds, layers, table = by_layer_and_kind(names.tolist(), kept)
+    kinds, layers, table, of = kept_by_tensor(analysis)
     image = axes.imshow(table, aspect="auto", vmin=0, vmax=1, cmap="viridis")
-    axes.set_yticks(range(len(kinds)), [kind.removesuffix(".weight") for kind in kinds], fontsize=7)
-    axes.set_xticks(range(len(layers)), layers)
+    axes.set_yticks(range(len(kinds)), kinds, fontsize=7)
+    axes.set_xticks(range(len(layers)), map(short_layer, layers))
     axes.set_xlabel("layer")
     axes.set_title(f"{title}: how often kept, {of}", fontsize=9)
     figure.colorbar(image, ax=axes, shrink=0.8)

@@ -1,7 +1,7 @@
 """The paper's tables from finished runs: what stands where, for the terminal and for every file format."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,6 +18,9 @@ from rosetune.runs.tested import Row
 from rosetune.runs.values import RunError, flat, guess
 
 __all__ = ["PaperTable", "print_table", "sheet_grid", "table"]
+
+
+_NAME = 3  # a name may take this part of a line
 
 
 @dataclass(frozen=True)
@@ -100,11 +103,29 @@ def table(
 
 
 def print_table(out: Console, shown: PaperTable) -> None:
-    """Every sheet on a terminal of any width, and the notes."""
+    """Every sheet on a terminal of any width, what its rows are called for short, and the notes."""
+    short = _short_names(shown.sheets, out.width // _NAME)
     for sheet in shown.sheets:
-        print_grid(out, sheet_grid(sheet))
+        blocks = [[(short.get(name, name), entries) for name, entries in block] for block in sheet.blocks]
+        print_grid(out, sheet_grid(replace(sheet, blocks=blocks)))
+    options = dict.fromkeys((named.rpartition(" ")[2], _options(name)) for name, named in short.items())
+    for number, told in options:
+        out.print(Text(f"{number}: {told}"))
     for note in shown.notes:
         out.print(Text(note))
+
+
+def _short_names(sheets: Iterable[Sheet], longest: int) -> dict[str, str]:
+    """By the name of a row whose options leave no room for figures: the same with a number for them."""
+    names = dict.fromkeys(name for sheet in sheets for block in sheet.blocks for name, _ in block)
+    long = [name for name in names if len(name) > longest and _options(name)]
+    numbers = {told: number for number, told in enumerate(dict.fromkeys(map(_options, long)), start=1)}
+    return {name: name.replace(f" ({_options(name)})", f" #{numbers[_options(name)]}") for name in long}
+
+
+def _options(name: str) -> str:
+    """What stands in brackets in the name of a row."""
+    return name.partition(" (")[2].rpartition(")")[0]
 
 
 def sheet_grid(sheet: Sheet) -> Grid:

@@ -4,6 +4,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -197,9 +198,14 @@ def check_followed(runs: Sequence[Run]) -> None:
 
 
 def _without_checkpoints(runs: Sequence[Run]) -> RunError:
+    trained = [run for run in runs if not run.config.given]
+    if not trained:
+        return RunError(f"{runs[0]} was not trained here, and only a training has checkpoints: give one")
+    names, run = " and ".join(map(str, trained)), trained[0]
+    again = f"{quote(str(run.folder / 'config.yaml'))} --output_dir {quote(f'{run.folder}-along')}"
     return RunError(
-        f"{' and '.join(map(str, runs))} keeps no checkpoints, as a finished run deletes them: train it in "
-        "another --output_dir with --save_total_limit 20 (and --save_steps N)"
+        f"{names} {'keep' if len(trained) > 1 else 'keeps'} no checkpoints, as a finished run deletes them: "
+        f"`rosetune train --config {again} --save_total_limit 20` keeps ten (--save_steps N: more); evaluate that one"
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from rosetune.robustness.statistics import Difference
 from rosetune.runs.along import accuracy
 from rosetune.runs.claimed_run import ClaimedRun
-from rosetune.runs.compare import check_seeds, common_sets, paired, rows_of
+from rosetune.runs.compare import check_seeds, common_sets, paired, rows_of, side_names
 from rosetune.runs.computed import ControlResult, computed_controls, control_result
 from rosetune.runs.config import LENGTH, METHOD
 from rosetune.runs.controls import CONTROLS, found_controls, left_out
@@ -73,9 +73,9 @@ def control_results(a: Sequence[Run], b: Sequence[Run], trained: Mapping[str, Se
 
 def not_tried(a: Sequence[Run], b: Sequence[Run], trained: Mapping[str, Sequence[Run]], results: Results) -> list[str]:
     """What is missing for a verdict, as sentences with the command that brings it."""
-    baseline, claim = a[0].method, b[0]
+    (baseline, _), claim = side_names(a, b), b[0]
     absent = [name for name in _suitable(claim) if name not in trained]
-    absent = [name for name in absent if not (name == "vanilla" and baseline == "vanilla")]
+    absent = [name for name in absent if not (name == "vanilla" and a[0].method == "vanilla")]
     said = []
     if absent:
         said.append(f"Controls not at hand: {', '.join(absent)} (`rosetune controls {claim}` trains them).")
@@ -116,12 +116,12 @@ def sentences(
 
 
 def _sentence(a: Sequence[Run], b: Sequence[Run], d: Difference, results: Sequence[ControlResult]) -> str:
-    claim, unit = b[0].method, "points" if b[0].labels else "of squared error"
+    (baseline, claim), unit = side_names(a, b), "points" if b[0].labels else "of squared error"
 
     def shown(value: float) -> str:
         return f"{100 * value:+.1f}" if b[0].labels else f"{value:+.3f}"
 
-    points = f"{shown(d.value)} {unit} [{shown(d.low)}, {shown(d.high)}] against {a[0].method}"
+    points = f"{shown(d.value)} {unit} [{shown(d.low)}, {shown(d.high)}] against {baseline}"
     if d.verdict <= 0:
         return f"{claim} is {'worse' if d.verdict else 'not shown to be better'}: {points}."
     parts = [f"{claim} gains {points}."]

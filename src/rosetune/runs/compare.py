@@ -11,6 +11,7 @@ from rosetune.robustness.attacks.run import differing
 from rosetune.robustness.rows import paired_correctness, paired_errors
 from rosetune.robustness.statistics import Difference, difference, difference_of_errors
 from rosetune.runs.files import Rows
+from rosetune.runs.identity import value_text
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError, differences
@@ -28,10 +29,12 @@ __all__ = [
     "paired",
     "rows_difference",
     "rows_of",
+    "side_names",
 ]
 
 # Of an attack's header, what may differ between two models that suffered the same attack.
 _OF_THE_RUN = ("model", "rows", "finished", "synonyms")
+_FEW = 3  # options that still make a name
 # What belongs to a seed: the trace that a mask follows, the seed of its draws, and what fooled a model of that seed.
 OF_THE_SEED = ("seed", ".seed", ".trace", "adversarial_file")
 
@@ -91,6 +94,28 @@ def paired(a: Sequence[Run], b: Sequence[Run]) -> tuple[list[Run], list[Run]]:
         seeds = " and ".join(", ".join(str(run.seed) for run in group) for group in (a, b))
         raise RunError(f"runs are paired by their seed, but none is on both sides: {seeds}")
     return [by_seed[0][seed] for seed in common], [by_seed[1][seed] for seed in common]
+
+
+def side_names(a: Sequence[Run], b: Sequence[Run]) -> tuple[str, str]:
+    """What a person calls the two sides: their methods; of one method what differs, or else where the runs lie."""
+    names = a[0].method, b[0].method
+    if names[0] != names[1]:
+        return names
+    apart = differences(a[0].identity, b[0].identity, ignore=OF_THE_SEED)
+    if 0 < len(apart) <= _FEW:
+        last = [name.rpartition(".")[2] for name in apart]
+        told = [name if last.count(short) > 1 else short for name, short in zip(apart, last, strict=True)]
+        sides = [
+            ", ".join(
+                f"{name}={'default' if pair[side] is None else value_text(pair[side])}"
+                for name, pair in zip(told, apart.values(), strict=True)
+            )
+            for side in (0, 1)
+        ]
+        return f"{names[0]} ({sides[0]})", f"{names[1]} ({sides[1]})"
+    if not apart and len(a) == len(b) == 1 and a[0].seed != b[0].seed:
+        return f"{names[0]} seed {a[0].seed}", f"{names[1]} seed {b[0].seed}"
+    return f"{names[0]} in {a[0]}", f"{names[1]} in {b[0]}"
 
 
 def compare(a: Sequence[Run], b: Sequence[Run]) -> dict[str, Difference]:

@@ -40,7 +40,7 @@ METHOD = (
 )
 LENGTH = ("num_train_epochs", "max_steps")
 # Where a run departs from the Trainer's defaults.
-RUN_DEFAULTS: dict[str, Any] = {"per_device_train_batch_size": 32, "save_strategy": "steps", "save_total_limit": 2}
+RUN_DEFAULTS: dict[str, Any] = {"per_device_train_batch_size": 32, "save_strategy": "steps", "save_total_limit": 1}
 # Options that came later: see RunConfig.identity.
 _LATER = (
     *("task_type", "drop_empty", "drop_unlabelled", "model_kwargs", "given", "held_out", "label_noise", "imbalance"),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rosetune.runs.compare import attack_header
+from rosetune.runs.files import again
 from rosetune.runs.groups import task_of
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
@@ -27,7 +28,6 @@ METRICS: dict[str, tuple[float, float, int]] = {
     "brier": (0.0, 2.0, -1),
     "ece": (0.0, 1.0, -1),
 }
-_REMEDY = "evaluate again with `rosetune evaluate`"
 _KINDS = ("clean", "noise", "noise_curve", "advglue", "file", "attack")
 
 
@@ -177,14 +177,15 @@ def _figure(run: Run, name: str, metric: str | None) -> Figure | None:
     known = run.metrics["sets"][name]
     n, constant, calibration = known.get("n"), known.get("constant"), known.get("calibration") or {}
     if not isinstance(n, int) or n < 1 or not isinstance(constant, dict) or not isinstance(calibration, dict):
-        raise RunError(f"metrics.json is damaged at {name}: {_REMEDY}")
+        raise RunError(f"metrics.json is damaged at {name}: evaluate again: {again(run.folder)}")
     every = {**calibration, **known}
     if metric is None or metric not in every:
         return None
-    return Figure(_number(every[metric], metric, name), _number(constant.get(metric), metric, name), str(n))
+    value, best = (_number(value, metric, name, run) for value in (every[metric], constant.get(metric)))
+    return Figure(value, best, str(n))
 
 
-def _number(value: Any, metric: str, name: str) -> float | None:
+def _number(value: Any, metric: str, name: str, run: Run) -> float | None:
     low, high, _ = METRICS[metric]
     if value is None:
         return None
@@ -194,5 +195,5 @@ def _number(value: Any, metric: str, name: str) -> float | None:
         or not (low <= value <= high)
         or value == math.inf
     ):
-        raise RunError(f"{metric} on {name} is {value!r} in metrics.json: {_REMEDY}")
+        raise RunError(f"{metric} on {name} is {value!r} in metrics.json: evaluate again: {again(run.folder)}")
     return float(value)

@@ -1,23 +1,28 @@
 """The files of a run's folder, read with errors that say what to do."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 from rosetune._files import read_json_lines
+from rosetune.runs.sets import KINDS, SetName
 from rosetune.runs.values import RunError
 
 __all__ = [
     "FINGERPRINTS",
     "LOGGED_FOLDER",
     "Rows",
+    "again",
     "read_fingerprints",
     "read_identity",
     "read_json",
     "read_lines",
+    "read_predictions",
     "rows_by_set",
 ]
 
+_PREDICTION = {"set", "id", "gold", "prediction"}
 Rows = list[dict[str, Any]]
 FINGERPRINTS = "fingerprints.json"  # in a folder of predictions: what each set was made of
 LOGGED_FOLDER = "--- folder "  # begins the line in which a sweep's log names its run's folder
@@ -82,6 +87,31 @@ def read_lines(path: Path, remedy: str) -> Rows:
         raise RunError(f"{path} is damaged ({error}): {remedy}") from error
     if not all(isinstance(row, dict) for row in rows):
         raise RunError(f"{path} is damaged (a line is no JSON object): {remedy}")
+    return rows
+
+
+def again(folder: Path, *more: str) -> str:
+    """The command that brings what is damaged in a run's folder up to date."""
+    return f"`{shlex.join(('rosetune', 'evaluate', str(folder), *more))}`"
+
+
+def read_predictions(path: Path, *more: str) -> Rows:
+    """Prediction rows of a run, or of its checkpoint.
+
+    Args:
+        more: what each row holds beside set, id, gold and prediction.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    kind = SetName.parse(path.stem).kind
+    folder = next((part.parent for part in path.parents if part.name == "predictions"), path.parent)
+    asked = ("--sets", kind) if kind in KINDS else ()
+    along = ("--along_training",) if more or path.parent.name.startswith("step-") else ()
+    remedy = f"remove it and evaluate again: {again(folder, *asked, *along)}"
+    rows = read_lines(path, remedy)
+    if not all({*_PREDICTION, *more} <= row.keys() for row in rows):
+        raise RunError(f"{path} is damaged (a line is no prediction): {remedy}")
     return rows
 
 

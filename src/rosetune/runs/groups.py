@@ -8,6 +8,7 @@ from typing import Any
 
 from rosetune.runs.compare import OF_THE_SEED
 from rosetune.runs.controls import CONTROLS
+from rosetune.runs.identity import LABEL_CHANGES, task_name, value_text
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError, flat, guess
 
@@ -20,8 +21,7 @@ _ORDER = (
     "r-drop+rose-ensemble",
 )
 _CONTROL_MASKS = ("random", "static", "uniform", "replay", "layer_norm_only")
-_LABELS = ("imbalance", "label_noise")  # what was done to the labels to train on
-_NOT_THE_METHOD = (*OF_THE_SEED, *_LABELS, "task", "model_name_or_path")
+_NOT_THE_METHOD = (*OF_THE_SEED, *LABEL_CHANGES, "task", "model_name_or_path")
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,8 @@ def group_runs(runs: Iterable[Run], told: Sequence[str] = ()) -> tuple[list[Grou
 
 
 def task_of(run: Run) -> str:
-    """The task as a column of a table: with changed training labels it is another one, as "sst2 (imbalance=0.1)".
-
-    A method with rare or flipped labels is to be set against a baseline that learned from the same ones.
-    """
-    changed = {name: value for name in _LABELS if (value := run.identity.get(name)) is not None}
-    told = ", ".join(f"{name}={value_text(value)}" for name, value in changed.items())
-    return f"{run.task} ({told})" if told else run.task
+    """The task as a column of a table, see :func:`~rosetune.runs.identity.task_name`."""
+    return task_name(run.identity)
 
 
 def is_control(run: Run) -> bool:
@@ -103,12 +98,6 @@ def is_control(run: Run) -> bool:
     chosen = training.get("update_mask_kwargs") or {}
     turned = chosen.get("keep") == "highest" or chosen.get("risk") == "task"
     return mask in _CONTROL_MASKS or (mask == "rose" and turned)
-
-
-def value_text(value: Any) -> str:
-    """The value of an option in a row's name; of a file's hash the first digits."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return re.sub(r"\b([0-9a-f]{8})[0-9a-f]{8,}\b", r"\1", text.removeprefix("sha256:"))
 
 
 def _different(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
@@ -181,7 +170,7 @@ def _told(told: Sequence[str], runs: Iterable[Run]) -> list[str]:
     known = {name for run in runs for name in flat(run.identity, _NOT_THE_METHOD)}
     found = []
     for wanted in told:
-        if wanted in _LABELS:
+        if wanted in LABEL_CHANGES:
             raise RunError(f"{wanted} tells columns apart, not rows: name another option")
         fitting = sorted(name for name in known if wanted in (name, name.rpartition(".")[2]))
         if not fitting:

@@ -10,12 +10,15 @@ from typing import Any
 from rosetune.robustness.functions import is_function_name, source_hash, source_of
 
 __all__ = [
+    "LABEL_CHANGES",
     "file_hash",
     "folder_name",
     "identity_hash",
     "method_name",
     "model_identity",
+    "task_name",
     "training_identity",
+    "value_text",
     "with_absolute_paths",
 ]
 
@@ -28,6 +31,7 @@ _WRITING_DOWN = re.compile(
 _FILES = ("deepspeed", "fsdp_config", "accelerator_config")
 # By averaging the option that its name tells, with its default.
 _AVERAGED_BY = {"ema": ("decay", 0.99), "checkpoints": ("last", 5), "pretrained": ("alpha", 0.5)}
+LABEL_CHANGES = ("imbalance", "label_noise")  # what was done to the labels to train on
 _WEIGHTS = (".safetensors", ".bin", ".json", ".txt", ".model")
 
 
@@ -77,6 +81,22 @@ def identity_hash(identity: Mapping[str, Any]) -> str:
 def folder_name(task: str) -> str:
     """A task's name, or a file's or hub dataset's, as the name of one folder."""
     return re.sub(r"[^\w.+-]+", "-", Path(task).stem if Path(task).exists() else task).strip("-.") or "task"
+
+
+def task_name(identity: Mapping[str, Any]) -> str:
+    """A run's task: with changed training labels it is another one, as "sst2 (imbalance=0.1)".
+
+    A method with rare or flipped labels is to be set against a baseline that learned from the same ones.
+    """
+    changed = {name: value for name in LABEL_CHANGES if (value := identity.get(name)) is not None}
+    told = ", ".join(f"{name}={value_text(value)}" for name, value in changed.items())
+    return f"{identity['task']} ({told})" if told else str(identity["task"])
+
+
+def value_text(value: Any) -> str:
+    """The value of an option for a person; of a file's hash the first digits."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return re.sub(r"\b([0-9a-f]{8})[0-9a-f]{8,}\b", r"\1", text.removeprefix("sha256:"))
 
 
 def model_identity(name: str) -> str:

@@ -11,13 +11,20 @@ from typing import Any
 
 from rosetune.robustness.attacks.run import attack_row, read_results
 from rosetune.runs.config import RunConfig
-from rosetune.runs.files import Rows, read_fingerprints, read_identity, read_json, read_lines, rows_by_set
+from rosetune.runs.files import (
+    Rows,
+    again,
+    read_fingerprints,
+    read_identity,
+    read_json,
+    read_lines,
+    read_predictions,
+    rows_by_set,
+)
 from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError
 
-__all__ = ["Run", "RunError", "find_runs", "find_unfinished"]
-
-_PREDICTION = {"set", "id", "gold", "prediction"}
+__all__ = ["Run", "RunError", "find_runs", "find_unfinished", "is_damaged"]
 
 
 @dataclass(frozen=True)
@@ -54,10 +61,11 @@ class Run:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """All metrics by evaluation set; written last, so that it says that the run is done."""
-        metrics = read_json(self.folder / "metrics.json", "evaluate again with `rosetune evaluate`")
+        remedy = f"evaluate again: {again(self.folder)}"
+        metrics = read_json(self.folder / "metrics.json", remedy)
         sets = metrics.get("sets") if isinstance(metrics, dict) else None
         if not isinstance(sets, dict) or not all(isinstance(part, dict) for part in sets.values()):
-            raise RunError(f"{self.folder}/metrics.json holds no metrics: evaluate again with `rosetune evaluate`")
+            raise RunError(f"{self.folder}/metrics.json holds no metrics: {remedy}")
         return metrics
 
     @cached_property
@@ -89,7 +97,7 @@ class Run:
     def labels(self) -> tuple[str, ...]:
         """Label names in the order of the logits; none for a regression."""
         if "labels" not in self.metrics:
-            raise RunError(f"{self.folder}: metrics.json names no labels; evaluate again with `rosetune evaluate`")
+            raise RunError(f"{self.folder}: metrics.json names no labels; evaluate again: {again(self.folder)}")
         return tuple(self.metrics["labels"])
 
     @cached_property
@@ -184,7 +192,7 @@ class Run:
     def _load(self, name: str, step: int | None) -> Rows:
         path = self._predictions(step) / f"{name}.jsonl"
         if path.is_file():
-            return _read_predictions(path)
+            return read_predictions(path)
         attack = SetName.parse(name).attack
         if attack is not None and step is None and attack in self.attacks and self.attacks[attack][0]["finished"]:
             results = self.attacks[attack][1]
@@ -210,14 +218,14 @@ class Run:
     def sets_before(self) -> dict[str, Rows]:
         """Prediction rows as the version before kept them: all sets in one file."""
         path = self.folder / "predictions.jsonl"
-        return rows_by_set(_read_predictions(path)) if path.is_file() else {}
+        return rows_by_set(read_predictions(path)) if path.is_file() else {}
 
     @cached_property
     def steps_before(self) -> dict[int, tuple[dict[str, Any], dict[str, Rows]]]:
         """Those of checkpoints as the version before kept them, with what is known of the step."""
         path = self.folder / "along_training.jsonl"
         steps: dict[int, tuple[dict[str, Any], Rows]] = {}
-        for row in _read_predictions(path, "step", "epoch", "end") if path.is_file() else []:
+        for row in read_predictions(path, "step", "epoch", "end") if path.is_file() else []:
             step, epoch, end = (row.pop(name) for name in ("step", "epoch", "end"))
             steps.setdefault(step, ({"epoch": epoch, "end": end}, []))[1].append(row)
         return {step: (about, rows_by_set(rows)) for step, (about, rows) in steps.items()}
@@ -252,6 +260,15 @@ def find_runs(
     return list(found.values())
 
 
+def is_damaged(folder: str | os.PathLike[str]) -> bool:
+    """Whether a run's ``metrics.json`` is there and cannot be used, while its model and predictions may be whole."""
+    run = Run(Path(folder))
+    try:
+        return (run.folder / "metrics.json").is_file() and "labels" not in run.metrics
+    except RunError:
+        return True
+
+
 def find_unfinished(patterns: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """The folders of runs that have begun and are not done, found as :func:`find_runs` finds those that are."""
     found = [folder for pattern in patterns for folder in _folders(os.fspath(pattern), "run.json")]
@@ -273,10 +290,3 @@ def _folders(pattern: str, file: str = "metrics.json") -> Sequence[Path]:
         elif path.is_dir() and path == Path(expanded):
             found += sorted(inner.parent for inner in path.rglob(file))
     return found
-
-
-def _read_predictions(path: Path, *more: str) -> Rows:
-    rows = read_lines(path, "remove it and evaluate again")
-    if not all({*_PREDICTION, *more} <= row.keys() for row in rows):
-        raise RunError(f"{path} is damaged (a line is no prediction): remove it and evaluate again")
-    return rows

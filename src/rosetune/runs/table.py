@@ -7,6 +7,8 @@ import pandas as pd
 
 from rosetune.robustness.attacks.summary import summary
 from rosetune.robustness.rows import set_metrics
+from rosetune.runs.files import again
+from rosetune.runs.identity import task_name
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 from rosetune.runs.texts import texts_of
@@ -37,7 +39,8 @@ def scores(runs: Iterable[Run], *, steps: bool = False) -> pd.DataFrame:
     Returns:
         The columns :data:`SCORE_COLUMNS`: ``low`` and ``high`` are the 95% interval of accuracy (of a regression: of
         ``mse``), ``constant`` what the best constant prediction gets; for ``kind`` see
-        :class:`~rosetune.runs.sets.SetName`.
+        :class:`~rosetune.runs.sets.SetName`. A ``task`` whose training labels were changed says so, as "sst2
+        (label_noise=0.1)".
 
     Raises:
         RunError: a file of a run is damaged.
@@ -98,7 +101,7 @@ def _table(rows: list[dict[str, Any]], columns: Iterable[str]) -> pd.DataFrame:
 
 
 def _about(run: Run, name: str, step: int | None) -> dict[str, Any]:
-    about = {"task": run.task, "method": run.method, "seed": run.seed, "run": str(run), "step": step}
+    about = {"task": task_name(run.identity), "method": run.method, "seed": run.seed, "run": str(run), "step": step}
     return {**about, "set": name, "kind": SetName.parse(name).kind}
 
 
@@ -107,7 +110,7 @@ def _scores(run: Run, name: str) -> dict[str, Any]:
     if attack is None:
         known = run.metrics["sets"].get(name)
         if known and not isinstance(known.get("calibration") or {}, dict):
-            raise RunError(f"{run}: metrics.json is damaged at {name}: evaluate again with `rosetune evaluate`")
+            raise RunError(f"{run}: metrics.json is damaged at {name}: evaluate again: {again(run.folder)}")
         return _flat(known or set_metrics(run.rows(name), run.labels))
     header, results = run.attacks[attack]
     figures = summary(results, header.get("budget"))

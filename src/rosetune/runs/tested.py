@@ -57,19 +57,20 @@ def choose_baselines(groups: Sequence[Group], wanted: str | None) -> tuple[dict[
         return found, notes
     asked = wanted or _DEFAULT
     for model in dict.fromkeys(group.model for group in groups):
-        names = [group.name for group in groups if group.model == model]
-        fitting = [asked] if asked in names else [g.name for g in groups if g.model == model and g.method == asked]
+        own = [group for group in groups if group.model == model]
+        fitting = [g for g in own if g.name == asked] or [g for g in own if g.method == asked]
         if len(fitting) == 1:
-            found[model] = fitting[0]
+            found[model] = fitting[0].name
         elif fitting:
-            told = f"{model} has several rows of {asked}: name one with --baseline '{fitting[0]}'"
+            fullest = max(fitting, key=lambda group: (not group.control, sum(map(len, group.runs.values()))))
+            told = f"{model} has {len(fitting)} rows of {asked}: name one with --baseline '{fullest.name}'"
             if wanted is not None:
                 raise RunError(told)
             notes.append(f"Nothing is tested: {told}.")
         else:
             notes.append(f"Nothing is tested for {model}: it has no row {asked}.")
     if wanted is not None and not found:
-        known = dict.fromkeys(group.name for group in groups)
+        known = dict.fromkeys(group.name for group in sorted(groups, key=lambda group: group.control))
         raise RunError(f"no row is called {wanted!r}: {guess(wanted, known)}")
     return found, notes
 

@@ -9,10 +9,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from rosetune._files import obstacle
+
 __all__ = [
     "RunError",
     "about",
     "as_mapping",
+    "check_output",
     "differences",
     "flag",
     "flat",
@@ -32,6 +35,27 @@ class RunError(ValueError):
 def about(text: str, metavar: str | None = None) -> dict[str, Any]:
     """The metadata of a dataclass field: its one description, which the command line shows too."""
     return {"help": text, "metavar": metavar}
+
+
+def check_output(option: str, path: str | os.PathLike[str]) -> Path:
+    """Find out before any work whether a file can be written; folders that are missing are made with it.
+
+    Args:
+        option: that names the file.
+
+    Returns:
+        The path, with a home folder in the place of ``~``.
+
+    Raises:
+        RunError: it is a folder, or its place cannot be written to.
+    """
+    file = Path(path).expanduser()
+    if file.is_dir():
+        raise RunError(f"{option} {path} is a folder: name a file")
+    in_the_way = obstacle(file)
+    if in_the_way is not None:
+        raise RunError(f"{option} {path} cannot be written ({in_the_way}): name another file")
+    return file
 
 
 def differences(

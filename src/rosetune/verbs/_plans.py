@@ -1,12 +1,16 @@
 """What the verbs share that do the runs of a plan."""
 
 import argparse
+import dataclasses
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 
-def add_executor_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of whatever does many runs."""
+def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of whatever does the runs of a plan."""
+    parser.add_argument("--dry_run", action="store_true", help="show the plan and measure how long it takes")
+    parser.add_argument("--output_dir", metavar="DIR", help="the folder of all runs (default: the plan's, or runs)")
     group = parser.add_argument_group("where it runs")
     group.add_argument("--jobs", type=int, metavar="N", default=1, help="runs at a time (default: 1)")
     group.add_argument(
@@ -52,7 +56,21 @@ def _shard(text: str | None) -> tuple[int, int]:
     return int(number), int(shards)
 
 
-def do_plan(known: argparse.Namespace, plan: Any) -> Sequence[Any] | None:
+def carry_out(known: argparse.Namespace, plan: Any) -> None:
+    """Show or do a plan, as the flags have it; exit code 1 where a run failed or a choice must wait."""
+    if known.output_dir is not None:
+        plan = dataclasses.replace(plan, output_dir=known.output_dir)
+    if known.dry_run:
+        _show_plan(known, plan)
+        _print_left_out(plan)
+        return
+    runs = _do_plan(known, plan)
+    if runs is None:
+        sys.exit(1)
+    _print_result(plan, runs)
+
+
+def _do_plan(known: argparse.Namespace, plan: Any) -> Sequence[Any] | None:
     """Choose what the plan chooses, then do its runs.
 
     Returns:
@@ -80,7 +98,8 @@ def _stage(known: argparse.Namespace, plan: Any, title: str, *, whole: bool) -> 
     Args:
         whole: whether the runs of the other shards are needed too.
     """
-    from rosetune.experiments.planned import planned_runs, shard_of
+    from rosetune.experiments.expansion import planned_runs
+    from rosetune.experiments.planned import shard_of
     from rosetune.experiments.sweep import Sweep, log_file
     from rosetune.report.console import console, print_grid
     from rosetune.report.sweep import Watcher, print_failures, sweep_grid
@@ -120,7 +139,7 @@ def _executor(known: argparse.Namespace, threads: int | None) -> Any:
     return LocalExecutor(known.jobs, threads)
 
 
-def show_plan(known: argparse.Namespace, plan: Any) -> None:
+def _show_plan(known: argparse.Namespace, plan: Any) -> None:
     """How many runs there are, and about how long they take: some steps of each method are measured."""
     from collections import Counter
 
@@ -155,7 +174,7 @@ def show_plan(known: argparse.Namespace, plan: Any) -> None:
     print_estimate(out, lines, known.jobs, bool(plan.attacks))
 
 
-def print_result(plan: Any, runs: Any) -> None:
+def _print_result(plan: Any, runs: Any) -> None:
     """The table or the analysis that a plan asks for, of the runs that are done; and what the plan leaves out."""
     from rosetune.report.console import console
     from rosetune.report.paper import print_table, table
@@ -164,11 +183,13 @@ def print_result(plan: Any, runs: Any) -> None:
     done = [Run.open(run.folder()) for run in runs if run.is_done()]
     if len(done) < len(runs):
         print(f"{len(runs) - len(done)} of {len(runs)} runs are not done: they belong to other shards")
-    if done and plan.analyze:
+    if done and plan.analyze.get("what") == "probe":
+        _probe(runs)
+    elif done and plan.analyze:
         _analyse(plan, done)
     elif done and plan.table:
         print_table(console(), table(done, **plan.table))
-    print_left_out(plan)
+    _print_left_out(plan)
 
 
 def _analyse(plan: Any, runs: Any) -> None:
@@ -190,7 +211,30 @@ def _analyse(plan: Any, runs: Any) -> None:
         )
 
 
-def print_left_out(plan: Any) -> None:
+def _probe(runs: Any) -> None:
+    """Which feature each method prefers, with data and picture in the folder of all runs."""
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    from rosetune.experiments.probe import preferences
+    from rosetune.report.console import console, print_grid
+    from rosetune.report.probe_figure import draw_probes, probe_grid, write_probes
+
+    found, left = preferences(runs)
+    for line in left:
+        print(line)
+    if not found:
+        return
+    print_grid(console(), probe_grid(found))
+    data = Path(runs[0].output_dir, "probe.json")
+    write_probes(found, data)
+    print(data)
+    if find_spec("matplotlib") is not None:
+        draw_probes(found, data.with_suffix(".svg"))
+        print(data.with_suffix(".svg"))
+
+
+def _print_left_out(plan: Any) -> None:
     """In the plan's own sentences."""
     if plan.left_out:
         print(f"\n{plan.title} leaves out:")

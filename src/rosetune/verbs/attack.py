@@ -49,6 +49,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     import json
     import sys
 
+    from rosetune.experiments.lock import check_free
     from rosetune.runs.run import Run, RunError
 
     if known.recipe is not None:
@@ -63,6 +64,8 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         given["noises"] = tuple(part.strip() for part in given["noises"].split(",") if part.strip())
     given |= {"protected": tuple(given["protected"])} if "protected" in given else {}
     options, runs = AttackOptions(**given), [Run.open(folder) for folder in known.runs]
+    for opened in runs:
+        check_free(opened.folder)
 
     from rosetune.experiments.attack import attack_runs
     from rosetune.report.attacks import print_attacks

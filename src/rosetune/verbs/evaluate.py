@@ -96,10 +96,15 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         raise RunError(f"--{strange[0]} belongs to the run, which knows it: leave it out")
     moved = {name: given.get(name) for name in _MOVED}
     from rosetune.runs.measures import Measures
-    from rosetune.runs.run import Run
+    from rosetune.runs.run import Run, is_damaged
 
     measures = Measures.of(RunConfig(task="-", model_name_or_path="-", **asked))
-    for run in map(Run.open, known.runs):  # what is wrong is said before torch is loaded, and before any work
+    for folder in known.runs:  # what is wrong is said before torch is loaded, and before any work
+        if is_damaged(folder):
+            from rosetune.experiments.evaluate import restore_metrics
+
+            restore_metrics(Path(folder))
+        run = Run.open(folder)
         if measures.positive_label is not None:
             measures.positive(run.labels)
     if known.along_training:
@@ -127,6 +132,8 @@ def _evaluate(
     """Evaluate runs on sets, and on a further file, or on their own test file where it lies now."""
     kinds, noises = asked
     from rosetune.experiments.data import further_file
+    from rosetune.experiments.lock import check_free
+    from rosetune.experiments.quick import missing_kinds
     from rosetune.runs.run import Run
 
     read = {}
@@ -135,6 +142,9 @@ def _evaluate(
         if reading or own is None or Path(own).exists():
             # What is wrong is said before torch is loaded.
             read[str(run)] = further_file(run, str(test_file), reading, measures.group_column)
+    for run in map(Run.open, known.runs):
+        if test_file is not None or missing_kinds(run.folder / "predictions", kinds, noises):
+            check_free(run.folder)
     from rosetune.experiments.evaluate import evaluate_again
 
     for run in map(Run.open, known.runs):

@@ -2,20 +2,27 @@
 
 import argparse
 
+_WHAT = ("tasks", "methods", "attacks", "recipes")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's flags."""
-    parser.add_argument("what", choices=("tasks", "methods", "attacks", "recipes"))
+    parser.add_argument("what", metavar="WHAT", help=", ".join(_WHAT))
     parser.add_argument(
         "name",
+        metavar="NAME",
         nargs="?",
-        help="one method, with its options; one attack, with what it lacks; one recipe, with its sources; or recipes "
-        "with this in their name",
+        help="a task; a method, with its options; an attack, with what it lacks; a recipe, with its sources; or "
+        "recipes with this in their name",
     )
 
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
     """Print what there is."""
+    from rosetune.runs.values import RunError, guess
+
+    if known.what not in _WHAT:
+        raise RunError(f"there is no list of {known.what!r}: {guess(known.what, _WHAT)}")
     if known.what == "recipes":
         from rosetune.recipes import recipe_names, recipe_text
 
@@ -27,7 +34,5 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         return
     from rosetune.report.listing import attacks_text, methods_text, tasks_text
 
-    if known.what == "tasks":
-        print(tasks_text())
-    else:
-        print((methods_text if known.what == "methods" else attacks_text)(known.name))
+    texts = {"tasks": tasks_text, "methods": methods_text, "attacks": attacks_text}
+    print(texts[known.what](known.name))

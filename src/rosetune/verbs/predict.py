@@ -1,21 +1,21 @@
 """Label texts with a run's model, or any saved classifier."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from rosetune.data.outputs import OUTPUT_SUFFIXES
 from rosetune.runs.config import RunConfig
-from rosetune.runs.values import RunError
+from rosetune.runs.values import RunError, check_output
 from rosetune.verbs._shared import add_fields
 
 EPILOG = """\
 Written are all columns of the input, then label and probability_<label> for each label (in JSON
 Lines the object probabilities); of a multi-label model labels, those of at least 0.5; of a
-regression value. On a terminal the first 50 rows are shown. In a pipe every row is a line with
-tabs between its fields; a tab, line end or backslash in a field is written as \\t, \\n, \\r, \\\\.
+regression value. A blank line is a row like any other, and it is said how many there are. On a
+terminal the first 50 rows are shown. In a pipe every row is a line with tabs between its fields;
+a tab, line end or backslash in a field is written as \\t, \\n, \\r, \\\\.
 
 examples:
   rosetune predict runs/my-run --text "a fine film"
@@ -96,18 +96,10 @@ def _check_output(path: str, source: str | None) -> None:
     """Find out before predicting whether the result can be written.
 
     Raises:
-        RunError: another ending, a folder, the input itself, or a folder that cannot be made or written to.
+        RunError: another ending, the input itself, or a place that cannot be written to.
     """
-    file = Path(path).expanduser()
-    if file.is_dir():
-        raise RunError(f"--output_file {path} is a folder: name a file")
+    file = check_output("--output_file", path)
     if file.suffix.lower() not in OUTPUT_SUFFIXES:
         raise RunError(f"--output_file {path}: let its name end in one of {', '.join(OUTPUT_SUFFIXES)}")
     if source is not None and file.exists() and Path(source).expanduser().exists() and file.samefile(source):
         raise RunError(f"--output_file {path} is the input itself: name another file")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot write to {path}: {error.strerror}") from error
-    if not os.access(file.parent, os.W_OK):
-        raise RunError(f"cannot write to {path}: the folder is not yours to write to")

@@ -1,9 +1,9 @@
 """Do the plan behind one of the papers' tables, and show the table."""
 
 import argparse
-import sys
+from typing import Any
 
-from rosetune.verbs._plans import add_executor_arguments
+from rosetune.verbs._plans import add_plan_arguments
 
 EPILOG = """\
 table1        ROSE and others on GLUE and AdvGLUE
@@ -11,10 +11,10 @@ table2        ROSE on top of R-Drop
 table3        gamma, which weighs the two risks of ROSE-Ensemble
 table4        how often two dropout passes disagree, over training
 figure1, figure2  the loss around vanilla and ROSE
+figure3       syntax or surface: probes, whose sentences are generated
 figure4       the loss on the line from ROSE to vanilla
 rift          RIFT against adversarial training, under genetic and PWWS
 match_tuning  Match-Tuning under attack, with rare and with flipped labels
-figure3       is made from Python: see docs/analysis.md
 
 Scales: smoke ends within minutes and shows that the plan works; small takes
 MiniLM and hours of a few cores; paper is the papers' protocol. What a scale
@@ -34,45 +34,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model_name_or_path", metavar="MODEL", help="in the place of the plan's")
     parser.add_argument("--tasks", metavar="A,B", help="some of the plan's (default: all)")
     parser.add_argument("--seeds", metavar="N,N", help="in the place of the plan's")
-    parser.add_argument("--data_dir", metavar="DIR", help="of GLUE's and AdvGLUE's files; without it, the hub")
+    parser.add_argument("--data_dir", metavar="DIR", help="of GLUE's and AdvGLUE's files; figure3: of MSGS's")
     parser.add_argument("--synonyms", metavar="FILE", help="of attacks and of RIFT: a JSON file, or wordnet")
-    parser.add_argument("--output_dir", metavar="DIR", help="the folder of all runs (default: runs)")
-    parser.add_argument("--dry_run", action="store_true", help="show the plan and measure how long it takes")
     parser.add_argument("--show_plan", action="store_true", help="print the plan's YAML, for `rosetune sweep`")
-    add_executor_arguments(parser)
+    add_plan_arguments(parser)
 
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
     """Do the plan and print its table."""
-    import dataclasses
-
-    from rosetune.experiments.reproduce import plan_text, reproduction
+    from rosetune.experiments.reproduce import filled_plan, reproduction
     from rosetune.runs.values import names
-    from rosetune.verbs._plans import check_executor, do_plan, print_left_out, print_result, show_plan
+    from rosetune.verbs._plans import carry_out, check_executor
 
     check_executor(known)
+    asked: dict[str, Any] = {name: getattr(known, name) for name in ("data_dir", "synonyms", "output_dir")}
+    asked |= {"tasks": names("tasks", known.tasks)}
     if known.show_plan:
-        print(plan_text(known.name, known.scale), end="")
+        print(filled_plan(known.name, known.scale, **asked), end="")
         return
-    plan = reproduction(
-        known.name,
-        known.scale,
-        model=known.model_name_or_path,
-        tasks=names("tasks", known.tasks),
-        seeds=_seeds(known.seeds),
-        data_dir=known.data_dir,
-        synonyms=known.synonyms,
-    )
-    if known.output_dir is not None:
-        plan = dataclasses.replace(plan, output_dir=known.output_dir)
-    if known.dry_run:
-        show_plan(known, plan)
-        print_left_out(plan)
-        return
-    runs = do_plan(known, plan)
-    if runs is None:
-        sys.exit(1)
-    print_result(plan, runs)
+    plan = reproduction(known.name, known.scale, model=known.model_name_or_path, seeds=_seeds(known.seeds), **asked)
+    carry_out(known, plan)
 
 
 def _seeds(text: str | None) -> list[int] | None:

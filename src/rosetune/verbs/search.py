@@ -65,6 +65,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
 
     from rosetune.experiments.options import make_config, parse_training
     from rosetune.experiments.quick import check_paths, parse_words
+    from rosetune.experiments.quick_methods import check_methods
     from rosetune.experiments.search_space import read_space
 
     require_optuna()
@@ -76,10 +77,13 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         return make_config(recipe=known.recipe, config_file=known.config, options=given, arguments=rest, parse=parse)
 
     try:
-        check_paths(config(parse_words))  # before transformers is loaded
+        quick = config(parse_words)  # before transformers is loaded
     except (KeyError, ValueError) as error:
         if type(error) not in (KeyError, ValueError):
             raise
+    else:
+        check_methods(quick.training)
+        check_paths(quick)
     asked = config(parse_training)
 
     from rosetune.experiments.search import run_search

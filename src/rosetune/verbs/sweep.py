@@ -1,9 +1,8 @@
 """Train, evaluate and attack all runs of a plan."""
 
 import argparse
-import sys
 
-from rosetune.verbs._plans import add_executor_arguments
+from rosetune.verbs._plans import add_plan_arguments
 
 EPILOG = """\
 A plan is a YAML file: tasks, models, methods, seeds, grids (docs/how-to/sweeps.md).
@@ -21,27 +20,13 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's flags."""
     parser.add_argument("plan", metavar="PLAN", help="YAML file")
-    parser.add_argument("--dry_run", action="store_true", help="show the plan and measure how long it takes")
-    parser.add_argument("--output_dir", metavar="DIR", help="the folder of all runs (default: the plan's, or runs)")
-    add_executor_arguments(parser)
+    add_plan_arguments(parser)
 
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
     """Show or do what the plan says."""
-    import dataclasses
-
     from rosetune.experiments.plan_reader import read_plan
-    from rosetune.verbs._plans import check_executor, do_plan, print_left_out, print_result, show_plan
+    from rosetune.verbs._plans import carry_out, check_executor
 
     check_executor(known)
-    plan = read_plan(known.plan)
-    if known.output_dir is not None:
-        plan = dataclasses.replace(plan, output_dir=known.output_dir)
-    if known.dry_run:
-        show_plan(known, plan)
-        print_left_out(plan)
-        return
-    runs = do_plan(known, plan)
-    if runs is None:
-        sys.exit(1)
-    print_result(plan, runs)
+    carry_out(known, read_plan(known.plan))

@@ -70,10 +70,11 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     from rosetune.report.export import check_format, ending_format, table_text, write_table
     from rosetune.report.paper import print_table, table
     from rosetune.runs.run import find_runs
-    from rosetune.runs.values import names
+    from rosetune.runs.values import check_output, names
 
     form = check_format(known.format)
     if known.output is not None:
+        known.output = check_output("--output", known.output)
         form = form or ending_format(known.output)
     shown = table(
         find_runs(known.runs, report=lambda line: print(f"rosetune: {line}", file=sys.stderr)),

@@ -16,6 +16,10 @@ EPILOG = """\
 Arguments of transformers' Trainer follow under their own names (--learning_rate 2e-5 ...);
 `rosetune train --help_all` lists them. A killed run resumes when the same command is given again.
 
+Checkpoints, each three times the size of the model: one every five minutes beside a log line, the newest is kept,
+and a finished run has none. --save_total_limit N keeps the last N of about ten, with --save_steps N as often as
+that; --save_strategy no saves none.
+
 examples:
   rosetune train --task demo --model_name_or_path demo --update_mask rose --seed 1,2,3
   rosetune train --recipe rose-ensemble/roberta-base/rte --data_dir glue/
@@ -73,10 +77,12 @@ def _done(known: argparse.Namespace, rest: list[str]) -> tuple[list[Path] | None
     """The folders of the runs where all are finished, and the data; what is wrong is said before torch is loaded.
 
     Raises:
+        ValueError: a method or an option of one that there is not.
         RunError: an option that there is not, a file or folder that is not there, or a training without a step.
         DataError: the data cannot be read.
     """
     from rosetune.experiments.quick import check_length, check_paths, finished, parse_words
+    from rosetune.experiments.quick_methods import check_methods
 
     plain = True
     try:
@@ -89,6 +95,7 @@ def _done(known: argparse.Namespace, rest: list[str]) -> tuple[list[Path] | None
         except RunError:
             return None, None
     for config in configs:
+        check_methods(config.training)
         check_paths(config)
         check_length(config.training.get("num_train_epochs", 1), config.training.get("max_steps", -1))
     from rosetune.experiments.data import load_data

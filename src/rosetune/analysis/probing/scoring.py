@@ -1,12 +1,13 @@
 """What a probe says."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["LEARNT", "Preference", "matthews"]
+__all__ = ["LEARNT", "PARTS", "Preference", "Probes", "matthews"]
 
+PARTS = ("ambiguous", "linguistic", "surface")  # what a run is trained on, for each seed
 LEARNT = 0.7  # Matthews correlation from which on a control counts as learnt; our choice
 
 
@@ -36,3 +37,7 @@ class Preference(NamedTuple):
     def readable(self) -> bool:
         """Whether both features can be learnt at all; else the score tells nothing of a preference."""
         return min(self.linguistic, self.surface) >= LEARNT
+
+
+Probes = Mapping[str, Mapping[str, Mapping[int, Preference]]]
+"""By the name of the surface feature, the method and the seed."""

@@ -16,13 +16,14 @@ from rosetune._files import write_text
 from rosetune.report.html import accuracy, curves, overview, training
 from rosetune.report.html.examples import Packed, pack
 from rosetune.report.html.groups import Group, grouped, kept
+from rosetune.report.html.inside import MAPS, Look, looks
 from rosetune.report.html.svg import swatch
 from rosetune.report.html.tables import table
 from rosetune.report.paper import sheet_grid
 from rosetune.report.paper import table as paper_table
 from rosetune.runs.run import Run, find_runs
 from rosetune.runs.sets import SetName
-from rosetune.runs.values import RunError
+from rosetune.runs.values import RunError, check_output
 
 __all__ = ["render", "write_report"]
 
@@ -51,6 +52,7 @@ class TaskPart:
     losses: list[tuple[str, Markup]] = field(default_factory=list)
     masks: list[tuple[str, Markup]] = field(default_factory=list)
     mask_table: Markup | None = None
+    inside: list[Look] = field(default_factory=list)
     cost: Markup | None = None
     options: Markup | None = None
 
@@ -69,11 +71,7 @@ def write_report(
     Raises:
         RunError: no finished run, or a place that no file can be written to.
     """
-    path, given = Path(output).expanduser(), [str(pattern) for pattern in patterns]
-    if path.is_dir():
-        raise RunError(f"{output} is a folder: name a file for the page, such as {output}/report.html")
-    if not path.parent.is_dir():
-        raise RunError(f"there is no folder {path.parent}: make it first, or name another file with -o")
+    path, given = check_output("-o", output), [str(pattern) for pattern in patterns]
     failures: list[str] = []
 
     def failed(line: str) -> None:
@@ -176,6 +174,7 @@ def _sections(parts: Sequence[TaskPart], tasks: Mapping[str, Sequence[Group]]) -
         ("noise", "Noise"): any(part.noise for part in parts),
         ("training", "Training"): any(part.losses for part in parts),
         ("masks", "Masks"): any(part.masks for part in parts),
+        ("inside", "Inside the models"): any(part.inside for part in parts),
         ("cost", "Cost"): any(part.cost for part in parts),
         ("examples", "Examples"): any(SetName.parse(name).attack is not None for name in names),
         ("failures", "Failures"): True,
@@ -203,6 +202,7 @@ def _task_part(
         part.advglue = [table(grid) for grid in accuracy.advglue_grids(task, groups)]
     part.noise = curves.noise_charts(task, groups, accuracy.set_names(groups, curve=True))
     _add_training(part, groups, tasks, report, notes)
+    part.inside = looks(task, groups, max(1, MAPS // len(tasks)), report, notes)
     found = training.cost_grid(task, groups, base)
     part.cost = None if found is None else table(found)
     part.options = table(overview.option_grid(task, groups))

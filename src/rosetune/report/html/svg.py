@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup, escape
 
-__all__ = ["STYLES", "Axis", "Series", "chart", "heat_map", "swatch"]
+__all__ = ["SHADES", "STYLES", "Axis", "Series", "chart", "heat_map", "plane", "swatch"]
 
 # Colours are told apart by the marker and the dashes too, since not everybody sees them and paper may be grey.
 STYLES = 8
+SHADES = 10
 _MARKERS = (
     "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",  # circle
     "M-3.6-3.6h7.2v7.2h-7.2z",  # square
@@ -22,9 +23,10 @@ _MARKERS = (
 )
 _DASHES = ("", "6 2", "2 2", "8 2 2 2", "10 3", "4 4", "1 3", "6 2 1 2 1 2")
 _WIDTH, _HEIGHT = 360, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 10, 10, 42
+_RIGHT, _TOP, _BOTTOM = 10, 10, 42
+_LEAST_LEFT, _LETTER, _TITLE = 50, 6.8, 22  # pixels: room on the left, of a figure, of the title that stands there
+_LONG = 6  # characters of a number, from which on all of an axis have an exponent
 LABEL = 30  # characters of an axis' title; the chart's own title has the whole
-_INNER = (_WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM)
 Point = tuple[float, float]
 Place = Callable[[float, float], tuple[str, str]]  # values of the axes -> left and top, in pixels
 
@@ -58,11 +60,15 @@ class Series:
 
 @dataclass(frozen=True)
 class Axis:
-    """A title, whether its values are shares that are shown in percent, and the values that it must hold."""
+    """A title, whether its values are shares that are shown in percent, and the values that it must hold.
+
+    With ``names`` the values are 0, 1, 2 and so on, and shown as these.
+    """
 
     title: str
     percent: bool = False
     holds: Sequence[float] = field(default_factory=tuple)
+    names: Sequence[str] = ()
 
     def span(self) -> tuple[float, float]:
         """From the least to the largest value, with some air."""
@@ -70,6 +76,17 @@ class Axis:
         low, high = min(known), max(known)
         air = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
         return low - air, high + air
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Where round numbers stand, and how they are written: all of an axis in one way."""
+        if self.names:
+            every = math.ceil(len(self.names) / 12)
+            return [(float(i), name) for i, name in enumerate(self.names) if i % every == 0]
+        values = _ticks(*self.span(), 6)
+        texts = [f"{100 * value if self.percent else value:.6g}" for value in values]
+        if any(len(text.lstrip("-")) > _LONG for text in texts):
+            texts = [_with_exponent(100 * value if self.percent else value) for value in values]
+        return [*zip(values, texts, strict=True)]
 
 
 def chart(title: str, description: str, x: Axis, y: Axis, series: Sequence[Series]) -> Markup:
@@ -79,20 +96,22 @@ def chart(title: str, description: str, x: Axis, y: Axis, series: Sequence[Serie
         title, description: for the reader of the screen.
     """
     (x_low, x_high), (y_low, y_high) = x.span(), y.span()
-    width, height = _INNER
+    longest = max((len(text) for _, text in y.ticks()), default=0)
+    start = max(_LEAST_LEFT, math.ceil(_LETTER * longest) + 8 + (_TITLE if y.title else 0))
+    width, height = _WIDTH - start - _RIGHT, _HEIGHT - _TOP - _BOTTOM
 
     def place(px: float, py: float) -> tuple[str, str]:
         left = width * (px - x_low) / (x_high - x_low)
         top = height * (1 - (py - y_low) / (y_high - y_low))
         return _short(min(max(left, -9e3), 9e3)), _short(min(max(top, -9e3), 9e3))
 
-    parts = [*_grid(x, y, place)]
-    parts.append(f'<svg x="{_LEFT}" y="{_TOP}" width="{width}" height="{height}" class="in">')
+    parts = [*_grid(x, y, place, start, width, height)]
+    parts.append(f'<svg x="{start}" y="{_TOP}" width="{width}" height="{height}" class="in">')
     for part in series:
         parts += _drawn(part, place)
     parts.append("</svg>")
     middle = _TOP + height / 2
-    parts.append(f'<text x="{_LEFT + width / 2:.0f}" y="{_HEIGHT - 6}" class="at">{escape(_label(x.title))}</text>')
+    parts.append(f'<text x="{start + width / 2:.0f}" y="{_HEIGHT - 6}" class="at">{escape(_label(x.title))}</text>')
     parts.append(
         f'<text transform="translate(13 {middle:.0f})rotate(-90)" class="at">{escape(_label(y.title))}</text>'
     )
@@ -106,33 +125,55 @@ def heat_map(
 
     Args:
         rows: their names, from the top.
-        cells: by row, from left to right.
+        cells: by row, from left to right; one that is NaN is left blank.
         ends: what stands below the first and the last column.
     """
-    left, side, width = 92, 15, 250
-    columns = max(map(len, cells))
-    paths: dict[int, list[str]] = {}
-    for row, values in enumerate(cells):
-        at = 0
-        while at < len(values):
-            shade = _shade(values[at])
-            stop = at
-            while stop < len(values) and _shade(values[stop]) == shade:
-                stop += 1
-            paths.setdefault(shade, []).append(f"M{at} {row}h{stop - at}v1h{at - stop}z")
-            at = stop
+    left, side, width = max(92, math.ceil(_LETTER * max(map(len, rows))) + 8), 15, 250
     height = side * len(rows)
-    parts = [
-        f'<svg x="{left}" y="4" width="{width}" height="{height}" viewBox="0 0 {columns} {len(rows)}" '
-        'preserveAspectRatio="none" class="heat">'
-    ]
-    parts += [f'<path class="h{shade}" d="{"".join(drawn)}"/>' for shade, drawn in sorted(paths.items())]
-    parts.append("</svg>")
+    parts = [*_shaded(cells, left, 4, width, height)]
     for row, name in enumerate(rows):
         parts.append(f'<text x="{left - 6}" y="{4 + side * row + 11}" class="yt">{escape(name)}</text>')
     for place, anchor, text in ((left, "start", ends[0]), (left + width, "end", ends[1])):
         parts.append(f'<text x="{place}" y="{height + 19}" class="{anchor}">{escape(text)}</text>')
     return _figure(title, description, f"0 0 {left + width + 10} {height + 26}", parts)
+
+
+def plane(title: str, description: str, cells: Sequence[Sequence[float]], span: float) -> Markup:
+    """A function of two numbers from -span to span as ten shades, with a cross at (0, 0).
+
+    Args:
+        cells: shares in [0, 1] by row, the first at the bottom.
+    """
+    left, top, side = 50, 10, 250
+    parts = [*_shaded([*reversed(cells)], left, top, side, side)]
+    parts.append(f'<path class="at0" d="M{left + side / 2 - 6} {top + side / 2}h12m-6-6v12"/>')
+    for at, value in ((0.0, -span), (0.5, 0.0), (1.0, span)):
+        parts.append(f'<text x="{left + side * at:.0f}" y="{top + side + 16}" class="xt">{value:g}</text>')
+        parts.append(f'<text x="{left - 6}" y="{top + side * (1 - at) + 4:.0f}" class="yt">{value:g}</text>')
+    parts.append(f'<text x="{left + side / 4:.0f}" y="{top + side + 16}" class="xt">alpha</text>')
+    turned = f"translate({left - 8} {top + 3 * side / 4:.0f})rotate(-90)"
+    parts.append(f'<text transform="{turned}" class="at">beta</text>')
+    return _figure(title, description, f"0 0 {left + side + 24} {top + side + 24}", parts)
+
+
+def _shaded(cells: Sequence[Sequence[float]], left: float, top: float, width: float, height: float) -> Iterator[str]:
+    columns = max(map(len, cells))
+    paths: dict[int, list[str]] = {}
+    for row, values in enumerate(cells):
+        at = 0
+        while at < len(values):
+            shade, stop = _shade(values[at]), at
+            while stop < len(values) and _shade(values[stop]) == shade:
+                stop += 1
+            if shade is not None:
+                paths.setdefault(shade, []).append(f"M{at} {row}h{stop - at}v1h{at - stop}z")
+            at = stop
+    yield (
+        f'<svg x="{left}" y="{top}" width="{width}" height="{height}" viewBox="0 0 {columns} {len(cells)}" '
+        'preserveAspectRatio="none" class="heat">'
+    )
+    yield from (f'<path class="h{shade}" d="{"".join(drawn)}"/>' for shade, drawn in sorted(paths.items()))
+    yield "</svg>"
 
 
 def swatch(style: int) -> Markup:
@@ -174,16 +215,15 @@ def _drawn(part: Series, place: Place) -> Iterator[str]:
     yield "</g>"
 
 
-def _grid(x: Axis, y: Axis, place: Place) -> Iterator[str]:
-    width, height = _INNER
-    yield f'<path class="ax" d="M{_LEFT} {_TOP}v{height}h{width}"/>'
-    for tick in _ticks(*y.span(), 6):
+def _grid(x: Axis, y: Axis, place: Place, start: int, width: int, height: int) -> Iterator[str]:
+    yield f'<path class="ax" d="M{start} {_TOP}v{height}h{width}"/>'
+    for tick, text in y.ticks():
         top = _TOP + float(place(0, tick)[1])
-        yield f'<path class="gr" d="M{_LEFT} {top:.1f}h{width}"/>'
-        yield f'<text x="{_LEFT - 6}" y="{top + 4:.1f}" class="yt">{_tick(tick, y.percent)}</text>'
-    for tick in _ticks(*x.span(), 6):
-        left = _LEFT + float(place(tick, 0)[0])
-        yield f'<text x="{left:.1f}" y="{_HEIGHT - _BOTTOM + 16}" class="xt">{_tick(tick, x.percent)}</text>'
+        yield f'<path class="gr" d="M{start} {top:.1f}h{width}"/>'
+        yield f'<text x="{start - 6}" y="{top + 4:.1f}" class="yt">{escape(text)}</text>'
+    for tick, text in x.ticks():
+        left = start + float(place(tick, 0)[0])
+        yield f'<text x="{left:.1f}" y="{_HEIGHT - _BOTTOM + 16}" class="xt">{escape(text)}</text>'
 
 
 def _ticks(low: float, high: float, about: int) -> list[float]:
@@ -194,8 +234,11 @@ def _ticks(low: float, high: float, about: int) -> list[float]:
     return [step * i for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def _tick(value: float, percent: bool) -> str:
-    return f"{100 * value if percent else value:.6g}"
+def _with_exponent(value: float) -> str:
+    """``2.5e-5`` and the like; a round number of a chart needs no more than three figures."""
+    figures, _, exponent = f"{value:.2e}".partition("e")
+    short = figures.rstrip("0").rstrip(".")
+    return f"{short}e{int(exponent)}" if value else "0"
 
 
 def _label(title: str) -> str:
@@ -211,8 +254,8 @@ def _dashes(style: int) -> str:
     return f' stroke-dasharray="{dashes}"' if dashes else ""
 
 
-def _shade(value: float) -> int:
-    return min(9, max(0, int(10 * value))) if math.isfinite(value) else 0
+def _shade(value: float) -> int | None:
+    return min(SHADES - 1, max(0, int(SHADES * value))) if math.isfinite(value) else None
 
 
 def _short(value: float) -> str:

@@ -1,0 +1,142 @@
+"""What a plan does with its runs once they are trained: attacks, a table, an analysis; and what it leaves out."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from rosetune.analysis.probing.scoring import PARTS
+from rosetune.experiments.analysis_options import ANALYSES, AnalysisOptions
+from rosetune.experiments.attack_options import AttackOptions
+from rosetune.experiments.marked import Marked, Place
+from rosetune.experiments.plan import Options, Part
+from rosetune.runs.aggregate import LAYOUTS
+from rosetune.runs.figures import METRICS
+from rosetune.runs.sets import KINDS, SetName
+from rosetune.runs.tested import TESTS
+from rosetune.runs.values import RunError
+
+__all__ = ["analysis", "attacks", "left_out", "table_options"]
+
+
+def left_out(marked: Marked) -> tuple[str, ...]:
+    """What a plan leaves out, in its own sentences.
+
+    Raises:
+        RunError: an unknown name or a wrong value, with its line.
+    """
+    given = marked.value.get("left_out") or []
+    if not isinstance(given, list) or not all(isinstance(line, str) for line in given):
+        raise marked.error("left_out must be a list of sentences", "left_out")
+    return tuple(given)
+
+
+def table_options(marked: Marked) -> Options:
+    """The options of a plan's table.
+
+    Raises:
+        RunError: an unknown name or a wrong value, with its line.
+    """
+    given, known = marked.value.get("table") or {}, ("layout", "sets", "metric", "baseline", "option", "test")
+    if not isinstance(given, dict):
+        raise marked.error("table must be a mapping such as {layout: table1, sets: [clean]}", "table")
+    for name in given:
+        if name not in known:
+            raise marked.unknown("option of the table", name, known, "table", name)
+    values = {"layout": LAYOUTS, "metric": METRICS, "test": TESTS}
+    for name, value in given.items():
+        listed = name in ("sets", "metric")
+        texts: list[Any] = value if listed and isinstance(value, list) and value else [None if listed else value]
+        if not all(isinstance(text, str) for text in texts):
+            wanted = "a list of names" if listed else "a name"
+            raise marked.error(f"{name} of the table must be {wanted}, not {value!r}", "table", name)
+        for text in texts:
+            if name in values and text not in values[name]:
+                raise marked.unknown(f"{name} of a table", text, values[name], "table", name)
+            if name == "sets" and SetName.parse(text).kind not in (*KINDS, "file", "attack"):
+                raise marked.unknown("kind of sets", text, (*KINDS, "file", "attack"), "table", name)
+    return dict(given)
+
+
+def analysis(marked: Marked, tasks: Mapping[str, Part]) -> Options:
+    """What a plan analyses, and how.
+
+    Args:
+        tasks: of the plan, which those of a probe must be.
+
+    Raises:
+        RunError: an unknown name or a wrong value, with its line.
+    """
+    given, kinds = marked.value.get("analyze") or {}, (*ANALYSES, "probe")
+    if not isinstance(given, dict) or (given and given.get("what") not in kinds):
+        known = ", ".join(kinds)
+        raise marked.error(f"analyze must be a mapping such as {{what: landscape}}, of {known}", "analyze")
+    if given.get("what") == "probe":
+        _check_probe(marked, given, tasks)
+        return given
+    names = ("what", *(field.name for field in dataclasses.fields(AnalysisOptions)))
+    for name in given:
+        if name not in names:
+            raise marked.unknown("option of an analysis", name, names, "analyze", name)
+    try:
+        AnalysisOptions(**{name: value for name, value in given.items() if name != "what"})
+    except RunError as error:
+        raise marked.error(str(error), "analyze") from error
+    return given
+
+
+def _check_probe(marked: Marked, given: Options, tasks: Mapping[str, Part]) -> None:
+    """A probe is made of the runs of three tasks, and has no options."""
+    for name in given:
+        if name != "what":
+            raise marked.error(f"a probe has no option {name!r}", "analyze")
+    for name in tasks:
+        probe, _, part = name.rpartition("-")
+        if part not in PARTS:
+            wanted = ", ".join(f"NAME-{one}" for one in PARTS)
+            raise marked.error(f"{name} is no part of a probe: name the tasks {wanted}", "tasks", name)
+        for other in PARTS:
+            if f"{probe}-{other}" not in tasks:
+                raise marked.error(f"the probe {probe} has no task {probe}-{other}", "tasks", name)
+
+
+def attacks(marked: Marked) -> tuple[AttackOptions, ...]:
+    """The attacks on every run of a plan.
+
+    Raises:
+        RunError: an unknown name or a wrong value, with its line.
+    """
+    given = marked.value.get("attack") or []
+    listed = given if isinstance(given, list) else [given]
+    fields = [f.name for f in dataclasses.fields(AttackOptions)]
+    found = []
+    for number, body in enumerate(listed):
+        place: Place = ("attack", number) if isinstance(given, list) else ("attack",)
+        options = {"attack": body} if isinstance(body, str) else body
+        if not isinstance(options, dict) or not options.get("attack"):
+            raise marked.error("attack must name attacks, such as attack: [deepwordbug, pwws]", *place)
+        for name in options:
+            if name not in fields:
+                raise marked.unknown("option of an attack", name, fields, *place, name)
+        try:
+            found.append(AttackOptions(**_attack_values(options)))
+        except (ValueError, TypeError) as error:
+            raise marked.error(str(error).replace("--", ""), *place) from error
+    return tuple(found)
+
+
+def _attack_values(options: Mapping[str, Any]) -> Options:
+    """As the command line reads them: names with commas, ``all`` rows, no (``none``) budget."""
+    values = dict(options)
+    for name in ("attack", "noises", "protected"):
+        if isinstance(values.get(name), str):
+            values[name] = (
+                [values[name]] if name == "protected" else [part.strip() for part in values[name].split(",")]
+            )
+        if values.get(name) is not None:
+            values[name] = tuple(values[name])
+    for name, word in (("examples", "all"), ("budget", "none")):
+        values |= {name: None} if values.get(name) == word else {}
+    for name in ("column", "attack_class", "target_class"):  # YAML reads 1 as a number
+        if values.get(name) is not None:
+            values[name] = str(values[name])
+    return values
