@@ -107,8 +107,10 @@ class Hardened:
         """Of the training that is kept, and of all that was done to find it."""
         sides = {"plain": self.plain, **({"hardened": self.hardened} if self.gained else {})}
         kept = [f"the {side} model {_steps(run)}" for side, run in sides.items()]
-        seconds = [run.timing.get("training_seconds") or 0.0 for run in sides.values()]
-        seconds += [trial["seconds"] or 0.0 for trial in self.found["trials"]]
+        chosen = self.found["chosen"]
+        trained = [*sides.values()] if chosen["rows"] or chosen["augmentation"] != "none" else [self.plain]
+        seconds = [run.timing.get("training_seconds") or 0.0 for run in trained]
+        seconds += [trial["seconds"] for trial in self.found["trials"] if trial["seconds"]]  # averaging trains nothing
         queries = sum(part["queries"] for part in (*self.found["trials"], *self.found["rounds"]))
         queries += sum(r["queries"] for run in sides.values() for _, part in run.attacks.values() for r in part)
         return (
@@ -129,7 +131,8 @@ class Hardened:
     def following(self) -> list[str]:
         """Commands to go on with."""
         more = [f"rosetune compare {' '.join(map(str, self._folders()))}"] if self.gained else []
-        return [f"rosetune predict {self.hardened.folder} --text 'a text'", *more]
+        kept = self.hardened.folder
+        return [f"rosetune predict {kept} --text 'a text'", *more, f"rosetune gate NEXT_RUN --baseline {kept}"]
 
 
 def print_hardened(out: Console, result: Hardened) -> None:
