@@ -14,8 +14,9 @@ from rosetune.data.split import shuffled
 from rosetune.data.synonyms import load_synonyms
 from rosetune.experiments.harden_options import HardenOptions
 from rosetune.experiments.models import load_trained
+from rosetune.experiments.targets import Target
 from rosetune.robustness.attacks.driver import Row
-from rosetune.robustness.attacks.recipes import NEEDS_SYNONYMS, build_recipe
+from rosetune.robustness.attacks.recipes import ADDS_WORDS, NEEDS_SYNONYMS, build_recipe
 from rosetune.robustness.attacks.run import attack
 from rosetune.robustness.transformers_classifier import TransformersClassifier
 from rosetune.runs.files import read_json
@@ -95,8 +96,13 @@ def find_adversarial_rows(
     synonyms = None if options.synonyms is None else load_synonyms(options.synonyms)
     found: list[dict[str, Any]] = []
     for name in options.attack:
-        given = synonyms if name in NEEDS_SYNONYMS else None
-        recipe = build_recipe(name, given, unk=tokenizer.unk_token, max_share=options.max_share)
+        recipe = build_recipe(
+            name,
+            synonyms if name in NEEDS_SYNONYMS else None,
+            unk=tokenizer.unk_token,
+            max_share=options.max_share,
+            words=_words(run, data, options) if name in ADDS_WORDS else None,
+        )
         say(f"{name} on {len(rows)} training rows, at most {options.max_share:.0%} of the words changed")
         results = attack(
             victim,
@@ -122,6 +128,12 @@ def find_adversarial_rows(
     }
     write_json(path, about)  # last: with it the round is done
     return FoundRows(file, about)
+
+
+def _words(run: Run, data: TaskData, options: HardenOptions) -> Mapping[int, Sequence[str]]:
+    """By label the words of training texts that speak for another one, as where a run is attacked."""
+    column, seed = len(data.text_columns) - 1, options.attack_seed
+    return Target(run, data, data.splits["train"], None, seed, column).words(seed)
 
 
 def _new_rows(
