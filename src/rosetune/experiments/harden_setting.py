@@ -99,22 +99,28 @@ def prepare(config: RunConfig, options: HardenOptions) -> Setting:
         )
     if "advglue" in config.sets:
         evaluation_sets(whole, "advglue", data_dir=config.data_dir)
-    held_out = config.held_out or SHARE
-    held = load_data(dataclasses.replace(config, held_out=held_out, sets=("clean",), noises=None))
-    if config.held_out is None and len(held.splits["validation"]) > MOST:
-        held_out = MOST
-        held = load_data(dataclasses.replace(config, held_out=held_out, sets=("clean",), noises=None))
-    rows = len(held.splits["validation"])
-    if rows < LEAST:
-        raise RunError(
-            f"{rows} held-out rows of {config.task} are too few to choose on (least: {LEAST}): add rows, or hold out "
-            "more with --held_out"
-        )
+    held_out, held = _held_out(config)
     plain = dataclasses.replace(config, held_out=None)
     identity = _identity(plain, options, whole, held_out)
     place = Path("runs") / folder_name(whole.name) / "harden" / f"{plain.method()}-{identity_hash(identity)}"
     folder = Path(config.output_dir or place).expanduser()
     return Setting(plain, options, whole, held, held_out, identity, folder)
+
+
+def _held_out(config: RunConfig) -> tuple[float, TaskData]:
+    """How much is held out, and the data without what is reported."""
+    amounts = (SHARE, MOST) if config.held_out is None else (config.held_out,)
+    for amount in amounts:
+        held = load_data(dataclasses.replace(config, held_out=amount, sets=("clean",), noises=None))
+        rows = len(held.splits["validation"])
+        if rows <= MOST:
+            break
+    if rows < LEAST:
+        raise RunError(
+            f"{rows} held-out rows of {config.task} are too few to choose on (least: {LEAST}): add rows, or hold out "
+            "more with --held_out"
+        )
+    return amount, held
 
 
 def _check_options(config: RunConfig, options: HardenOptions) -> None:
