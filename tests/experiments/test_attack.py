@@ -357,7 +357,7 @@ def test_a_moved_run_and_changed_data(runs: Path, home: Path, attacks: Any) -> N
         ((), "--attack is missing: give attacks by name"),
         (("--attack", ","), "--attack names no attack"),
         (("--attack", "deepwordbugs"), "no attack is called 'deepwordbugs': did you mean deepwordbug?"),
-        (("--attack", "xyz"), "give some of deepwordbug, pwws"),
+        (("--attack", "xyz"), "give some of deepwordbug, disguises"),
         (("--attack", "random,pwws"), "pwws replaces words by synonyms: give --synonyms"),
         (("--attack", "pwws", "--synonyms", "gone.json"), "there is no file gone.json"),
         (("--attack", "random", "--examples", "0"), "--examples must be at least 1"),

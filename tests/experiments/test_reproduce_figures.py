@@ -31,9 +31,13 @@ def test_plans_of_figures(name: str, scale: str) -> None:
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", REPRODUCTIONS)
 def test_every_plan_is_read(name: str, scale: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if name == "figure3":  # whose sentences take a second to write
-        monkeypatch.setitem(PARADIGMS, scale, 4)
-    assert reproduction(name, scale, synonyms="synonyms.json", output_dir=str(tmp_path)).left_out
+    paradigms = PARADIGMS[scale]
+    monkeypatch.setitem(PARADIGMS, scale, 4)  # so many sentences take a second to write
+    plan = reproduction(name, scale, synonyms="synonyms.json", output_dir=str(tmp_path))
+    assert plan.left_out
+    assert plan.output_dir == str(tmp_path)
+    if name == "figure3":
+        assert f" {paradigms} paradigms a probe" in str(plan.left_out)
 
 
 @pytest.mark.parametrize(

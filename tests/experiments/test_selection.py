@@ -15,7 +15,7 @@ from rosetune.experiments.expansion import planned_runs
 from rosetune.experiments.plan import Plan
 from rosetune.experiments.plan_reader import parse_plan
 from rosetune.experiments.planned import PlannedRun
-from rosetune.experiments.reproduce import REPRODUCTIONS, SCALES, plan_text, reproduction
+from rosetune.experiments.reproduce import PARADIGMS, REPRODUCTIONS, SCALES, plan_text, reproduction
 from rosetune.experiments.selection import choose, foresee
 from rosetune.experiments.train import train_run
 from rosetune.experiments.trial_score import HALVES, mean_accuracies, trial_score
@@ -112,7 +112,10 @@ def test_a_stage_that_fails_ends_the_choice() -> None:
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", REPRODUCTIONS)
-def test_the_plans_of_the_package_can_be_read(name: str, scale: str, home: Path) -> None:
+def test_the_plans_of_the_package_can_be_read(
+    name: str, scale: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PARADIGMS, scale, 4)  # of Figure 3
     synonyms = tiny_run.write_synonyms(home / "synonyms.json")
     plan = reproduction(name, scale, synonyms=str(synonyms), data_dir=None)
     assert plan.left_out

@@ -14,7 +14,7 @@ from rosetune.methods import OBJECTIVES
 from rosetune.methods._targets import LAYER_WEIGHTS
 
 # Which need a pooled state, and which dropout: everything else must work everywhere.
-POOLED = ("match_tuning", "rift")
+POOLED = ("match_tuning", "rift", "latent_adversarial")
 NEEDS_DROPOUT = ("r_drop",)
 
 

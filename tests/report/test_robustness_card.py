@@ -40,7 +40,7 @@ def test_a_person_reads_what_holds_what_does_not_and_what_was_not_tried(tmp_path
         "## Finding good",
         "the clean set itself",
         "| clean | language | fr | 4 | 0.0% | 0.0% to ",
-        "these noises: typing, ocr",
+        "these noises: ocr, upper case",
     ):
         assert words in card, words
     untried = [line for line in card.splitlines() if line.startswith(("- these attacks", "- these noises"))]
@@ -58,6 +58,11 @@ def test_a_run_that_was_evaluated_on_nothing_else_says_so(tmp_path: Path) -> Non
     card = robustness_card(run, run.metrics)
     assert "Nothing is known of its robustness" in card
     assert "typing errors" in card.split("## What was not tested")[1]
+
+
+def test_figures_on_held_out_rows_are_no_results_of_the_task(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {"clean": outcomes(3, 1)}, metrics=True, config={"held_out": 0.1}, held_out=0.1)
+    assert "no results of the task" in robustness_card(run, run.metrics)
 
 
 def test_numbers_no_labels_and_no_set_have_a_card_too(tmp_path: Path) -> None:

@@ -64,10 +64,8 @@ def _methods(axis: str) -> dict[str, tuple[Path, str]]:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == table
     )
     assert isinstance(found, ast.Dict)
-    entries = zip(found.keys, found.values, strict=True)
-    names = {
-        key.value: kind.id for key, kind in entries if isinstance(key, ast.Constant) and isinstance(kind, ast.Name)
-    }
+    pairs = zip(found.keys, found.values, strict=True)
+    names = {ast.literal_eval(ast.unparse(key)): ast.unparse(kind) for key, kind in pairs if key is not None}
     return {name: (_imported(path, kind), kind) for name, kind in names.items()}
 
 

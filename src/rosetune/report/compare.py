@@ -85,8 +85,7 @@ def print_compared(out: Console, a: Group, b: Group, trained: Mapping[str, Group
     """The comparison, AdvGLUE by attack, the noise curve, calibration, the controls, and what they leave of a gain."""
     compared, controls = compare(a, b), control_results(a, b, trained)
     plain = {name: d for name, d in compared.items() if not SetName.parse(name).on_curve}
-    names = side_names(a, b)
-    for side, name, group in zip("AB", names, (a, b), strict=True):
+    for side, name, group in zip("AB", side_names(a, b), (a, b), strict=True):
         more = f" and {len(group) - 1} more" if len(group) > 1 else ""
         out.print(Text(f"{side}: {name}{_seeds(group)}, {task_name(group[0].identity)}; {group[0]}{more}"))
     out.print(Text("Paired on the same examples.\n"))

@@ -59,6 +59,8 @@ def _trained_on(run: Run, labels: Sequence[str]) -> Iterator[str]:
         seen = f", changed anew in every epoch by {escaped(changed)}" if changed else ", as they are"
         made = f"It was trained on {rows} of {escaped(run.task)}{seen}, by {escaped(run.method)} with seed {run.seed}."
     yield f"The model reads {columns} and {what}. {made}\n"
+    if run.config.held_out is not None:
+        yield "All figures are on rows that were held out of the training data: they are no results of the task.\n"
 
 
 def _in_short(sets: Sets, attacks: Mapping[str, Any]) -> Iterator[str]:
@@ -197,7 +199,8 @@ def _not_tested(run: Run, sets: Sets, attacks: Mapping[str, Any]) -> Iterator[st
     noises = {part.noise for part in parsed if part.on_curve}
     if "noise" not in kinds:
         yield "- typing errors (`rosetune evaluate RUN --sets noise`)"
-    missing = [noise.replace("_", " ") for noise in NOISES if noise not in noises]
+    done = noises | ({"typing"} if "noise" in kinds else set())
+    missing = [noise.replace("_", " ") for noise in NOISES if noise not in done]
     if missing:
         yield f"- these noises: {', '.join(missing)} (`--sets noise_curve --noises ...`)"
     if not {*_DISGUISES} & noises:
@@ -211,7 +214,7 @@ def _not_tested(run: Run, sets: Sets, attacks: Mapping[str, Any]) -> Iterator[st
     if not run.config.given:
         yield "- another seed: this is one training run"
     yield "- texts from elsewhere than the evaluation data, other languages among them"
-    yield "- an attacker who knows this model and takes his time, and any attack that is not named here"
+    yield "- an attacker who knows this model, and any attack that is not named here"
 
 
 def _value(m: Mapping[str, Any]) -> str:
