@@ -193,13 +193,13 @@ def check_rosetune(words: list[str]) -> None:
     if rest:
         from rosetune.arguments import RobustTrainingArguments
 
-        assert known.verb in ("train", "search"), rest
+        assert known.verb in ("train", "search", "harden"), rest
         flags = {word.partition("=")[0].removeprefix("--") for word in rest if word.startswith("--")}
         assert flags <= {field.name for field in fields(RobustTrainingArguments)}
     for option, value in vars(known).items():
         if option.endswith("_kwargs"):
             assert isinstance(json.loads(value), dict)
-    if known.verb in ("train", "search") and known.recipe:
+    if known.verb in ("train", "search", "harden") and known.recipe:
         load_recipe(known.recipe)
     if known.verb == "search":
         from rosetune.experiments.search_space import read_space

@@ -18,6 +18,7 @@ from rosetune.verbs import (
     demo,
     evaluate,
     gate,
+    harden,
     predict,
     reproduce,
     search,
@@ -40,6 +41,7 @@ _VERBS = {
     "reproduce": reproduce,
     "table": table,
     "search": search,
+    "harden": harden,
     "analyze": analyze,
     "predict": predict,
     "list": listing,
@@ -66,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if verb is not None and verb not in _VERBS:
         parser.error(f"there is no verb {verb!r}: {_guess(verb, _VERBS) or 'give one of ' + ', '.join(_VERBS)}")
     known, rest = parser.parse_known_args(words)
-    if rest and known.verb not in ("train", "search"):  # whose further words are the Trainer's
+    if rest and known.verb not in ("train", "search", "harden"):  # whose further words are the Trainer's
         guess = _guess(rest[0].partition("=")[0], known.options)
         parser.error(f"unknown: {' '.join(rest)}" + (f": {guess}" if guess else ""))
     try:

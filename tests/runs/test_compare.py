@@ -344,3 +344,13 @@ def test_labels_in_another_order_are_named(tmp_path):
         write_run(tmp_path / name, {"clean": outcomes(3, 1)}, labels=labels)
     with pytest.raises(RunError, match=r"with bad, good; .* with good, bad: .* the same labels in the same order"):
         paired(group(tmp_path, ("a",)), group(tmp_path, ("b",)))
+
+
+def test_adversarial_rows_belong_to_a_seed_but_a_run_without_them_is_of_another_method(tmp_path):
+    for seed, rows in ((1, "a"), (2, "b"), (3, None)):
+        config = {} if rows is None else {"adversarial_file": f"{rows}.jsonl"}
+        identity = {} if rows is None else {"adversarial_file": f"sha256:{rows}"}
+        write_run(tmp_path / f"{seed}", {"clean": outcomes(5, 5)}, {"seed": seed}, config=config, **identity)
+    assert [run.seed for run in group(tmp_path, "12")] == [1, 2]
+    with pytest.raises(RunError, match="differ in method"):
+        group(tmp_path, "13")

@@ -28,8 +28,8 @@ def load_data(config: RunConfig) -> TaskData:
     data = load_task(config.task, **config.data_options())
     if config.held_out is not None:
         data = hold_out_rows(data, config.held_out)
-    if data.task_type == "regression" and (config.label_noise or config.imbalance):
-        raise RunError("label_noise and imbalance need labels: the task is a regression")
+    if data.task_type == "regression" and (config.label_noise or config.imbalance or config.adversarial_file):
+        raise RunError("label_noise, imbalance and adversarial_file need labels: the task is a regression")
     Measures.of(config).positive(data.labels)
     return data
 

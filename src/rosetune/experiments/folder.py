@@ -16,10 +16,10 @@ from rosetune._files import write_json, write_text
 from rosetune.experiments.errors import FolderError, disk_is_full
 from rosetune.experiments.lock import LOCK
 from rosetune.runs.config import LENGTH, RunConfig
-from rosetune.runs.files import read_identity
+from rosetune.runs.files import read_identity, read_json
 from rosetune.runs.values import RunError, differences
 
-__all__ = ["claim_folder", "discard", "give_back", "holds", "make_folder", "written"]
+__all__ = ["claim_folder", "claim_study", "discard", "give_back", "holds", "make_folder", "written"]
 
 _CLAIM = ("run.json", "config.yaml", "environment.json")
 # What a run leaves behind that failed before its first checkpoint.
@@ -69,6 +69,34 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _not_writable(folder, error) from error
+
+
+def claim_study(folder: Path, file: str, identity: Mapping[str, Any], what: str) -> None:
+    """Write down what a folder of several runs is for, if it is new.
+
+    Args:
+        file: that says it.
+        identity: what decides the result; that of the runs' common configuration under "base".
+        what: the study is called, such as "search".
+
+    Raises:
+        RunError: another study lies there, or something else.
+    """
+    path = folder / file
+    if not path.is_file():
+        if folder.is_dir() and any(not entry.name.endswith(".partial") for entry in folder.iterdir()):
+            raise RunError(f"{folder} is not empty and holds no {what}: choose another --output_dir")
+        make_folder(folder)
+        write_json(path, identity)
+    before = read_json(path, "choose another --output_dir")
+    changed = differences(_flat(before), _flat(identity))
+    if changed:
+        said = "; ".join(f"{name}: {old!r} there, {new!r} here" for name, (old, new) in changed.items())
+        raise RunError(f"{folder} holds another {what} ({said}): choose another --output_dir")
+
+
+def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
+    return {**identity.get("base", {}), **{name: part for name, part in identity.items() if name != "base"}}
 
 
 def claim_folder(folder: Path, config: RunConfig, identity: Mapping[str, Any]) -> None:

@@ -120,7 +120,7 @@ def check_paths(config: RunConfig) -> None:
     task = config.task
     if find_task(task) is None and _looks_like_path(task) and not Path(task).expanduser().exists():
         raise RunError(f"there is no file or folder {task}: give the data as --task")
-    for option in ("data_dir", "validation_file", "test_file"):
+    for option in ("data_dir", "validation_file", "test_file", "adversarial_file"):
         value = getattr(config, option)
         if value is not None and not Path(value).expanduser().exists():
             raise RunError(f"there is no file or folder {value}: correct --{option}")

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rosetune._files import write_json
 from rosetune.experiments.data import load_data
-from rosetune.experiments.folder import make_folder, written
+from rosetune.experiments.folder import claim_study, written
 from rosetune.experiments.lock import locked
 from rosetune.experiments.models import quiet_libraries
 from rosetune.experiments.search_options import HALVING, SearchOptions, require_optuna
@@ -17,9 +16,8 @@ from rosetune.experiments.study import open_study
 from rosetune.experiments.training import training_arguments, training_defaults
 from rosetune.experiments.trials import Trials
 from rosetune.runs.config import RunConfig
-from rosetune.runs.files import read_json
 from rosetune.runs.identity import folder_name, identity_hash
-from rosetune.runs.values import RunError, differences
+from rosetune.runs.values import RunError
 
 __all__ = ["HELD_OUT", "run_search"]
 
@@ -134,19 +132,5 @@ def _folder(config: RunConfig, identity: Mapping[str, Any]) -> Path:
     """
     place = Path("runs") / folder_name(identity["base"]["task"]) / "search"
     folder = Path(config.output_dir or place / f"{config.method()}-{identity_hash(identity)}").expanduser()
-    path = folder / "search.json"
-    if not path.is_file():
-        if folder.is_dir() and any(not entry.name.endswith(".partial") for entry in folder.iterdir()):
-            raise RunError(f"{folder} is not empty and holds no search: choose another --output_dir")
-        make_folder(folder)
-        write_json(path, identity)
-    before = read_json(path, "choose another --output_dir")
-    changed = differences(_flat(before), _flat(identity))
-    if changed:
-        said = "; ".join(f"{name}: {old!r} there, {new!r} here" for name, (old, new) in changed.items())
-        raise RunError(f"{folder} holds another search ({said}): choose another --output_dir")
+    claim_study(folder, "search.json", identity, "search")
     return folder
-
-
-def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
-    return {**identity.get("base", {}), **{name: part for name, part in identity.items() if name != "base"}}

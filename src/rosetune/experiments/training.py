@@ -16,6 +16,7 @@ from rosetune._files import write_json, write_json_lines
 from rosetune._torch import world_size
 from rosetune.arguments import build_augmentation, build_averaging
 from rosetune.augmentation import AugmentedDataset
+from rosetune.data.adversarial import add_adversarial_rows
 from rosetune.data.altered import flip_labels, rare_labels
 from rosetune.data.rows import TaskData, shuffled_subset, take, text_keys
 from rosetune.data.split import shuffled
@@ -136,6 +137,10 @@ class Training:
     def __init__(self, config: RunConfig, data: TaskData, args: RobustTrainingArguments) -> None:
         tokenizer = load_tokenizer(config.model_name_or_path, config.max_length, config.normalize)
         train, held_out = _training_rows(config, data, args.seed)
+        if config.adversarial_file is not None:
+            before, train = len(train), add_adversarial_rows(train, config.adversarial_file, data, held_out)
+            note = f"{len(train) - before:,} adversarial rows of {config.adversarial_file} are trained on too"
+            data = dataclasses.replace(data, notes=(*data.notes, note))
         _follow_length(args, config.training, len(train))
         saving = [TimedCheckpoint()] if _saves_by_the_clock(config) else []
         if saving:

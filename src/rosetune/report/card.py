@@ -25,7 +25,10 @@ _METRICS = {
     "pearsonr": ("pearson", "Pearson correlation"),
     "spearmanr": ("spearman", "Spearman correlation"),
 }
-_DATA = ("max_train_samples", "validation_from_train", "held_out", "label_noise", "imbalance")
+_DATA = (
+    *("max_train_samples", "validation_from_train", "held_out", "label_noise", "imbalance"),
+    "adversarial_file",
+)
 
 
 def model_card(run: Run, metrics: Mapping[str, Any]) -> str:

@@ -35,8 +35,8 @@ __all__ = [
 # Of an attack's header, what may differ between two models that suffered the same attack.
 _OF_THE_RUN = ("model", "rows", "finished", "synonyms")
 _FEW = 3  # options that still make a name
-# What belongs to a seed: the trace that a mask follows, and the seed of its draws.
-OF_THE_SEED = ("seed", ".seed", ".trace")
+# What belongs to a seed: the trace that a mask follows, the seed of its draws, and what fooled a model of that seed.
+OF_THE_SEED = ("seed", ".seed", ".trace", "adversarial_file")
 
 
 def open_group(runs: str) -> list[Run]:
@@ -51,6 +51,8 @@ def open_group(runs: str) -> list[Run]:
     group = [Run.open(folder) for folder in folders]
     for run in group[1:]:
         names = list(differences(group[0].identity, run.identity, ignore=OF_THE_SEED))
+        if group[0].method != run.method and not names:  # one of them has no adversarial rows
+            names = ["method"]
         if names:
             raise RunError(
                 f"{runs}: commas stand between several seeds of one method, but {group[0]} and {run} differ in "

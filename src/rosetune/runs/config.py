@@ -12,6 +12,7 @@ from rosetune.data.tasks import find_task
 from rosetune.robustness.noise_families import NOISES, check_noises
 from rosetune.robustness.normalization import STEPS, check_steps
 from rosetune.runs.identity import (
+    file_hash,
     folder_name,
     identity_hash,
     method_name,
@@ -35,6 +36,7 @@ __all__ = [
 METHOD = (
     *("objective", "objective_kwargs", "update_mask", "update_mask_kwargs", "label_smoothing_factor"),
     *("augmentation", "augmentation_kwargs", "normalize", "trained_layers", "averaging", "averaging_kwargs"),
+    "adversarial_file",
 )
 LENGTH = ("num_train_epochs", "max_steps")
 # Where a run departs from the Trainer's defaults.
@@ -50,7 +52,7 @@ _DATA = (
 )
 DEFAULT_SEED = 42  # the Trainer's
 _WORDS = ("label_column", "output_dir", "task_type", "encoding", "delimiter", "positive_label", "group_column")
-_PATHS = ("task", "data_dir", "validation_file", "test_file", "model_name_or_path")
+_PATHS = ("task", "data_dir", "validation_file", "test_file", "model_name_or_path", "adversarial_file")
 
 
 @dataclass
@@ -109,6 +111,10 @@ class RunConfig:
     imbalance: float | None = field(
         default=None,
         metadata=about("keep only this share of the training rows of the last label, by the seed", "SHARE"),
+    )
+    adversarial_file: str | None = field(
+        default=None,
+        metadata=about("JSON Lines of adversarial rows, such as `rosetune harden` writes: trained on too", "FILE"),
     )
     normalize: tuple[str, ...] | None = field(
         default=None,
@@ -258,6 +264,7 @@ class RunConfig:
         The names are those of the recipes, of the folders and of every table.
         """
         name = "given" if self.given else method_name(self.training)
+        name += "" if self.adversarial_file is None else "+adversarial"
         name += "" if self.trained_layers is None else f"+top-{self.trained_layers}"
         return name if self.normalize is None else f"{name}+normalize"
 
@@ -272,13 +279,16 @@ class RunConfig:
     ) -> dict[str, Any]:
         """What decides the result: everything but paths, logging, saving and the sets that are evaluated.
 
-        Files count by what is in them: the data by its fingerprint, a model's folder and a file among a method's
-        options (a trace, synonyms) by a hash.
+        Files count by what is in them: the data by its fingerprint, a model's folder, adversarial rows and a file
+        among a method's options (a trace, synonyms) by a hash.
 
         Args:
             task, text_columns, fingerprint: of the loaded data.
             defaults: of the training arguments; what is given but equals its default does not count.
             processes: how many share a step, since that multiplies the batch.
+
+        Raises:
+            RunError: there is no such file of adversarial rows.
         """
         chooses = self.validation_from_train is not None or self.training.get("averaging") == "checkpoints"
         training = training_identity(self.training, {**defaults, **RUN_DEFAULTS}, chooses=chooses)
@@ -296,6 +306,11 @@ class RunConfig:
         # What a run did not know before counts only where it is given: earlier runs keep their identity.
         later = {name: getattr(self, name) for name in _LATER}
         identity |= {name: value for name, value in later.items() if value or (value == 0 and value is not False)}
+        if self.adversarial_file is not None:
+            path = Path(self.adversarial_file).expanduser()
+            if not path.is_file():
+                raise RunError(f"there is no file {path}: correct --adversarial_file")
+            identity["adversarial_file"] = f"sha256:{file_hash(path)}"
         return json.loads(json.dumps(identity))
 
     def folder(self, identity: Mapping[str, Any], root: str | os.PathLike[str] = "runs") -> Path:

@@ -1,0 +1,104 @@
+"""Harden a classifier against disguised and misspelled texts, from its data to a card."""
+
+import argparse
+from typing import Any
+
+from rosetune._axes import AXES
+from rosetune.experiments.harden_options import HardenOptions
+from rosetune.runs.config import RUN_OPTIONS, RunConfig
+from rosetune.verbs._shared import add_fields, given_fields
+
+EPILOG = """\
+It trains the plain model, tries augmentations, attacks the best model on its own training rows
+and trains on what fooled it, round by round; then both models are evaluated, attacked and compared.
+Choices are made on training rows that are held out, never on the evaluation data. Where nothing
+gains, the plain model is kept. A killed hardening goes on when the same command is given again.
+Arguments of transformers' Trainer follow under their own names, as in `rosetune train`.
+
+examples:
+  rosetune harden --task my.csv --model_name_or_path demo
+  rosetune harden --task my.csv --model_name_or_path demo --dry_run
+  rosetune harden --task spam.csv --model_name_or_path FacebookAI/roberta-base \\
+      --candidates noise --rounds 3 --attack deepwordbug --learning_rate 2e-5
+"""
+
+_NOT = ("given", "max_train_samples", "validation_from_train", "label_noise", "imbalance", "adversarial_file")
+_RUN = tuple(name for name in RUN_OPTIONS if name not in _NOT)
+_METHOD = ("objective", "objective_kwargs", "update_mask", "update_mask_kwargs")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's own flags; the Trainer's follow under their own names."""
+    counts = ("rounds", "max_attacked", "judge_examples", "examples", "budget", "attack_seed")
+    shares = ("max_share", "attack_share", "min_gain", "max_clean_drop")
+    kinds: dict[str, type] = {**dict.fromkeys(counts, int), **dict.fromkeys(shares, float)}
+    typed: dict[str, dict[str, Any]] = {name: {"type": kind} for name, kind in kinds.items()}
+    add_fields(parser, HardenOptions, None, **typed)
+    parser.add_argument("--dry_run", action="store_true", help="show the steps and about how long they take, and exit")
+    parser.add_argument("--config", metavar="FILE", help="YAML of a run's options; the command line goes on top")
+    parser.add_argument("--recipe", metavar="NAME", help="published values, e.g. rose-ensemble/roberta-base/rte")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_fields(
+        parser.add_argument_group("data, model and run"),
+        RunConfig,
+        _RUN,
+        output_dir={"help": "folder of the hardening (default: runs/<task>/harden/<method>-<hash>)"},
+        held_out={"help": "share or number of training rows to choose on (default: a fifth, at most 1000)"},
+    )
+    group = parser.add_argument_group("method of the plain model, which is hardened")
+    for name in _METHOD:
+        metavar = "JSON" if name.endswith("_kwargs") else "NAME"
+        group.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar=metavar, help=AXES[name])
+
+
+def run(known: argparse.Namespace, rest: list[str]) -> None:
+    """Harden, write card and picture, and print."""
+    import json
+    import sys
+
+    from rosetune.experiments.options import make_config, parse_training
+    from rosetune.experiments.quick import check_paths, parse_words
+
+    options = HardenOptions(**given_fields(known, HardenOptions))
+    given = {name: value for name, value in vars(known).items() if name in (*_RUN, *_METHOD)}
+
+    def config(parse: Any) -> RunConfig:
+        return make_config(recipe=known.recipe, config_file=known.config, options=given, arguments=rest, parse=parse)
+
+    try:
+        check_paths(config(parse_words))  # before transformers is loaded
+    except (KeyError, ValueError) as error:
+        if type(error) not in (KeyError, ValueError):
+            raise
+    asked = config(parse_training)
+
+    from rosetune.report.console import console
+
+    if known.dry_run:
+        _show_plan(asked, options)
+        return
+    from rosetune.experiments.harden import run_harden
+    from rosetune.report.harden import Hardened, print_hardened
+    from rosetune.report.harden_card import write_hardened
+
+    found = run_harden(asked, options, report=lambda line: print(line, file=sys.stderr))
+    result = Hardened(found)
+    files = write_hardened(result)
+    if known.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    out = console()
+    print_hardened(out, result)
+    out.print(f"Written: {', '.join(map(str, files))}", markup=False, soft_wrap=True)
+
+
+def _show_plan(asked: RunConfig, options: HardenOptions) -> None:
+    from rosetune.experiments.harden_estimate import foresee_steps
+    from rosetune.experiments.harden_setting import prepare
+    from rosetune.experiments.models import quiet_libraries
+    from rosetune.report.console import console, print_grid
+    from rosetune.report.harden import steps_grid
+
+    quiet_libraries()
+    setting = prepare(asked, options)
+    print_grid(console(), steps_grid(str(setting.folder), foresee_steps(setting)))

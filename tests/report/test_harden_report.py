@@ -1,0 +1,118 @@
+"""What a hardening says: tables, verdicts in words, card and picture; of runs that nobody trained."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from made_runs import outcomes, write_attack, write_json, write_run
+from rosetune.report.harden import Hardened, print_hardened, steps_grid
+from rosetune.report.harden_card import CARD, PICTURE, write_hardened
+
+N = 200
+
+
+def made(
+    folder: Path, hardened: tuple[int, int, int] | None, plain: tuple[int, int, int] = (180, 100, 60)
+) -> Hardened:
+    """Of both runs how many rows are right: clean, with typing errors, under attack."""
+    for name, right in (("plain", plain), ("hardened", hardened)):
+        if right is None:
+            continue
+        sets = {part: outcomes(n, N - n) for part, n in zip(("clean", "typos_1"), right, strict=False)}
+        run = write_run(folder / name, sets, {"seed": 1}, metrics=True)
+        statuses = ["failed"] * right[2] + ["success"] * (right[0] - right[2]) + ["skipped"] * (N - right[0])
+        write_attack(run, statuses, "deepwordbug")
+        write_json(folder / name / "timing.json", {"training_seconds": 60.0, "steps": 100})
+    trial = {"clean": 0.9, "noise": 0.8, "attack": 0.4, "score": 0.75, "steps": 80, "seconds": 40.0, "queries": 1000}
+    taken = hardened is not None
+    found: dict[str, Any] = {
+        "folder": str(folder),
+        "plain": "plain",
+        "hardened": "hardened" if taken else "plain",
+        "chosen": {
+            "trial": "round-1" if taken else "none",
+            "augmentation": "none",
+            "rows": 7 if taken else 0,
+            "alpha": None,
+        },
+        "held_out": 320,
+        "trials": [
+            {**trial, "name": "none", "rows": 0, "taken": True, "why": ""},
+            {**trial, "name": "round-1", "rows": 7, "taken": taken, "why": "+2.0 points of score over none"},
+        ],
+        "rounds": [{"round": 1, "queries": 500}],
+        "stopped": "one round was asked for",
+        "attacks": ["deepwordbug"],
+        "max_share": 0.2,
+    }
+    return Hardened(found)
+
+
+def printed(result: Hardened) -> str:
+    out = Console(file=io.StringIO(), width=200, highlight=False, emoji=False)
+    print_hardened(out, result)
+    return " ".join(out.file.getvalue().split())  # type: ignore[attr-defined]
+
+
+def test_a_gain_is_told_with_what_it_cost(tmp_path: Path) -> None:
+    result = made(tmp_path / "h", (180, 150, 130))
+    said = printed(result)
+    assert "The hardened model is better: typing errors 1 (+25.0 points), under deepwordbug (+35.0 points)." in said
+    assert "The hardened model is not shown to be better or worse: clean (+0.0 points)." in said
+    assert "the plain model 100 steps in 60 s, the hardened model 100 steps in 60 s" in said
+    queries = sum(r["queries"] for run in (result.plain, result.hardened) for _, p in run.attacks.values() for r in p)
+    assert f"4 trainings took 200 s in all, and attacks asked the models about {queries + 2500:,} texts" in said
+    assert "round 1: taken, +2.0 points of score over none. The rounds ended: one round was asked for. " in said
+    assert "What is kept has no augmentation, 7 adversarial rows." in said
+    assert "change at most 20% of a text's words" in said
+    assert f"rosetune predict {result.hardened.folder}" in said
+
+
+def test_a_loss_is_said_and_a_choice_that_did_not_hold(tmp_path: Path) -> None:
+    said = printed(made(tmp_path / "h", (140, 100, 60)))
+    assert "The hardened model is worse: clean (-20.0 points)." in said
+    assert "On the evaluation data the plain model is as good: take it, it costs less." in said
+
+
+def test_where_nothing_gained_the_plain_model_is_kept(tmp_path: Path) -> None:
+    result = made(tmp_path / "h", None)
+    said = printed(result)
+    assert "Nothing gained on the held-out rows: the plain model is as good as all that was tried" in said
+    assert "The hardened model" not in said
+    assert "rosetune compare" not in said
+    assert f"rosetune predict {result.plain.folder}" in said
+    text = write_hardened(result)[0].read_text(encoding="utf-8")
+    assert r"| clean | 200 | 90.0 \[" in text
+    assert "hardened %" not in text
+
+
+def test_card_and_picture_say_the_same_and_are_the_same_again(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    result = made(tmp_path / "h", (180, 150, 130))
+    assert [path.name for path in write_hardened(result)] == [CARD, PICTURE]
+    card, picture = ((tmp_path / "h" / name).read_text(encoding="utf-8") for name in (CARD, PICTURE))
+    assert f"]({PICTURE})" in card
+    assert r"| under deepwordbug | 200 | 30.0 \[" in card
+    for words in (
+        "clean accuracy (%)",
+        "accuracy, under deepwordbug (%)",
+        "accuracy, typing errors 1 (%)",
+        "hardened",
+    ):
+        assert f">{words}<" in picture
+    write_hardened(result)
+    assert (tmp_path / "h" / PICTURE).read_text(encoding="utf-8") == picture
+
+
+def test_without_matplotlib_there_is_a_card_and_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rosetune.report.harden_card.find_spec", lambda name: None)
+    (card,) = write_hardened(made(tmp_path / "h", (180, 150, 130)))
+    assert PICTURE not in card.read_text(encoding="utf-8")
+
+
+def test_the_steps_add_up() -> None:
+    grid = steps_grid("folder", [("plain run", 60.0), ("attacks", 30.0)])
+    assert grid.rows[-1] == ("all", "2 min")

@@ -1,0 +1,67 @@
+"""``rosetune harden``: words in, tables, a card and a picture; mistakes in one line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from command_line import one_line
+from tiny_run import Library
+
+
+def words(library: Library, folder: Path, *more: Any) -> list[Any]:
+    given = ["harden", "--task", library.home / "my.csv", "--model_name_or_path", library.home / "model"]
+    given += ["--output-dir", folder, "--max_steps", 2, "--per_device_train_batch_size", 8, "--sets", "clean"]
+    return [
+        *given,
+        "--candidates",
+        "none",
+        "--alphas",
+        "none",
+        "--examples",
+        3,
+        "--judge_examples",
+        3,
+        "--budget",
+        20,
+        *more,
+    ]
+
+
+def test_a_hardening_in_which_nothing_is_tried(rosetune: Any, library: Library, tmp_path: Path) -> None:
+    asked = words(library, tmp_path / "h", "--rounds", 0)
+    code, out, err = rosetune(*asked, "--dry_run")
+    assert code == 0, err
+    assert "plain run on 96 rows" in out
+    assert not (tmp_path / "h").exists()
+    code, out, err = rosetune(*asked)
+    assert code == 0, err
+    assert "[1/3, " in err
+    assert "Nothing gained on the held-out rows" in " ".join(out.split())
+    assert (tmp_path / "h" / "card.md").is_file()
+    code, out, err = rosetune(*asked, "--json")
+    assert code == 0, err
+    assert err == f"{tmp_path / 'h'} is finished; nothing to do\n"
+    assert json.loads(out)["hardened"] == "plain"
+    one_line(
+        rosetune(*words(library, tmp_path / "h", "--rounds", 1)), "holds another hardening (rounds: 0 there, 1 here)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--candidates", "noize"], "did you mean noise?"),
+        (["--attack", "deepwordbugs"], "did you mean deepwordbug?"),
+        (["--rounds", "9"], "--rounds must lie between 0 and 5"),
+        (["--max_share", "2"], "--max_share must lie in (0, 1]"),
+        (["--task", "nowhere.csv"], "there is no file or folder nowhere.csv"),
+        (["--lerning_rate", "1"], "did you mean --learning_rate?"),
+        (["--held_out", "3"], "3 held-out rows of"),
+        (["--augmentation", "noise"], "leave out --augmentation"),
+    ],
+)
+def test_a_mistake_is_one_line(rosetune: Any, library: Library, tmp_path: Path, more: list[str], message: str) -> None:
+    one_line(rosetune(*words(library, tmp_path / "h"), *more), message)
+    assert not (tmp_path / "h").exists()
