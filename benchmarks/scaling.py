@@ -158,7 +158,8 @@ def draw(result: dict[str, Any], path: Path) -> None:
                 panel.set_xticks([point[axis] for point in here], [str(point[axis]) for point in here])
                 panel.set_xlabel(axis if row else "")
                 panel.set_ylabel("" if column else title)
-                panel.set_ylim(bottom=0)
+        for row in panels:  # which shares its axis
+            row[0].set_ylim(bottom=0)
         figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(names))
 
 

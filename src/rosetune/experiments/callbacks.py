@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from accelerate.utils import broadcast_object_list  # type: ignore[import-untyped]
+from accelerate.utils import broadcast_object_list
 from transformers import ProgressCallback, TrainerCallback
 from transformers.trainer_callback import ExportableState
 
