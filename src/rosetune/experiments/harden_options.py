@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rosetune.experiments.attack_options import BUDGET, EXAMPLES, TEXTATTACK, AttackOptions
+from rosetune.experiments.attack_options import BUDGET, TEXTATTACK, AttackOptions
 from rosetune.runs.values import RunError, about, flag, guess, names, number
 
 __all__ = ["CANDIDATES", "NONE", "HardenOptions"]
@@ -67,16 +67,16 @@ class HardenOptions:
         ),
     )
     attack_share: float = field(
-        default=0.5, metadata=about("share of the training rows that a round attacks (default: 0.5)", "X")
+        default=0.25, metadata=about("share of the training rows that a round attacks (default: 0.25)", "X")
     )
     max_attacked: int = field(
         default=1000, metadata=about("most training rows that a round attacks (default: 1000)", "N")
     )
     judge_examples: int = field(
-        default=100, metadata=about("held-out rows that are attacked to choose on (default: 100)", "N")
+        default=50, metadata=about("held-out rows that are attacked to choose on (default: 50)", "N")
     )
     examples: int = field(
-        default=EXAMPLES, metadata=about(f"rows of the evaluation data that are attacked (default: {EXAMPLES})", "N")
+        default=100, metadata=about("rows of the evaluation data that are attacked at the end (default: 100)", "N")
     )
     budget: int = field(
         default=BUDGET,

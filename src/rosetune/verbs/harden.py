@@ -22,7 +22,15 @@ examples:
       --candidates noise --rounds 3 --attack deepwordbug --learning_rate 2e-5
 """
 
-_NOT = ("given", "max_train_samples", "validation_from_train", "label_noise", "imbalance", "adversarial_file")
+_NOT = (
+    "given",
+    "labels",
+    "max_train_samples",
+    "validation_from_train",
+    "label_noise",
+    "imbalance",
+    "adversarial_file",
+)
 _RUN = tuple(name for name in RUN_OPTIONS if name not in _NOT)
 _METHOD = ("objective", "objective_kwargs", "update_mask", "update_mask_kwargs")
 
