@@ -20,7 +20,9 @@ from rosetune.experiments.harden import run_harden
 from rosetune.experiments.harden_options import HardenOptions
 from rosetune.experiments.harden_rows import rows_to_attack
 from rosetune.experiments.harden_rules import Judged
+from rosetune.experiments.harden_setting import prepare
 from rosetune.experiments.quick import trainer_defaults
+from rosetune.runs.config import RunConfig
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError
 from tiny_run import Library
@@ -174,6 +176,15 @@ def test_a_mistake_is_found_before_any_work(
     with pytest.raises(ValueError, match=message):
         run_harden(wanted, HardenOptions(**QUICK), tiny_run.silent)
     assert not (tmp_path / "h").exists()
+
+
+def test_every_run_takes_two_epochs_unless_a_length_is_given(library: Library, tmp_path: Path) -> None:
+    for training, expected in (({}, 2), ({"num_train_epochs": 5}, 5), ({"max_steps": 7}, None)):
+        wanted = RunConfig(task=str(library.home / "my.csv"), model_name_or_path="demo", training=training)
+        setting = prepare(wanted, HardenOptions())
+        assert {c.training.get("num_train_epochs") for c in (setting.trial("a", {}), setting.final("b", {}))} == {
+            expected
+        }
 
 
 @pytest.mark.parametrize(

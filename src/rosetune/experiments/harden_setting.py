@@ -14,12 +14,13 @@ from rosetune.experiments.folder import claim_study
 from rosetune.experiments.harden_options import CANDIDATES, HardenOptions
 from rosetune.experiments.training import training_arguments, training_defaults
 from rosetune.robustness.sets import evaluation_sets
-from rosetune.runs.config import RunConfig
+from rosetune.runs.config import LENGTH, RunConfig
 from rosetune.runs.identity import folder_name, identity_hash
 from rosetune.runs.values import RunError
 
 __all__ = ["LEAST", "Setting", "claimed_folder", "prepare"]
 
+EPOCHS = 2  # of every run, where no length is given: six trainings of the Trainer's three take long
 SHARE, MOST, LEAST = 0.2, 1000, 10  # of the training texts that are held out; rows; fewer cannot be chosen on
 _LEFT_OUT = {
     "max_train_samples": "the rows that a round attacks are trained on at the end too; give a file of so many rows",
@@ -85,6 +86,8 @@ def prepare(config: RunConfig, options: HardenOptions) -> Setting:
         ValueError: from the Trainer or the method.
     """
     _check_options(config, options)
+    if not {*LENGTH} & {*config.training}:
+        config = dataclasses.replace(config, training={**config.training, "num_train_epochs": EPOCHS})
     for name in options.candidates:
         training_arguments(dataclasses.replace(config, training={**config.training, **CANDIDATES[name]}))
     if options.synonyms is not None:

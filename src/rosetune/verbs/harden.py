@@ -13,7 +13,8 @@ It trains the plain model, tries augmentations, attacks the best model on its ow
 and trains on what fooled it, round by round; then both models are evaluated, attacked and compared.
 Choices are made on training rows that are held out, never on the evaluation data. Where nothing
 gains, the plain model is kept. A killed hardening goes on when the same command is given again.
-Arguments of transformers' Trainer follow under their own names, as in `rosetune train`.
+Arguments of transformers' Trainer follow under their own names, as in `rosetune train`; without
+--num_train_epochs or --max_steps every run takes two epochs.
 
 examples:
   rosetune harden --task my.csv --model_name_or_path demo
