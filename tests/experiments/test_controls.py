@@ -359,7 +359,7 @@ def test_a_killed_call_goes_on_and_a_finished_one_does_nothing(
     assert {path.parent.name for path in (claim / "controls").rglob("checkpoint-*")} == {"vanilla"}
     assert [*found_controls(Run(claim))] == ["vanilla", "replay", "frozen"]
     for name, run in {"the claim": Run(claim), **found_controls(Run(claim))}.items():
-        (line,) = [line for line in out.splitlines() if line.startswith(f" {name} ")]
+        (line,) = [line for line in out.splitlines() if line.startswith(f"{name} ")]
         assert f"{100 * run.metrics['sets']['clean']['accuracy']:.1f}" in line
 
     files = {path: path.stat().st_mtime_ns for path in claim.rglob("*") if path.is_file()}

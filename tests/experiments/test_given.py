@@ -209,7 +209,9 @@ def test_it_has_no_seed(library: Library, tmp_path: Path, rosetune: Any) -> None
     assert table.seed.isna().tolist() == [True, False]
     code, out, err = rosetune("compare", run, own)
     assert code == 0, err
-    assert "A: given. B: vanilla, seed 1." in " ".join(out.split())
+    said = " ".join(out.split())
+    assert said.startswith("A: given, my; ")
+    assert " B: vanilla, seed 1, my; " in said
 
 
 def test_texts_that_are_cut_are_said(library: Library, tmp_path: Path, rosetune: Any) -> None:

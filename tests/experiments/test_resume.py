@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 import tiny_run
-from rosetune.experiments import callbacks, evaluate, folder, training
+from rosetune.experiments import callbacks, evaluate, folder, opened, training
 from rosetune.experiments.checkpoints import newest_checkpoint
 from rosetune.experiments.evaluate import evaluate_along
 from rosetune.experiments.train import train_run
@@ -271,8 +271,8 @@ def test_a_killed_evaluation_keeps_what_it_has(
             raise Killed
         return original(model, tokenizer, dataset, *args, **kwargs)
 
-    original = evaluate.predict
-    monkeypatch.setattr(evaluate, "predict", predict)
+    original = opened.predict
+    monkeypatch.setattr(opened, "predict", predict)
     with pytest.raises(Killed):
         train_run(config, silent)
     assert Run(tmp_path / "run").sets() == ["clean", "typos_1"]

@@ -366,7 +366,7 @@ def test_a_regression_and_a_model_without_a_mask(tiny_model, tiny_batch):
     ("options", "message"),
     [
         ({"norm": "l1"}, "norm must be one of l2, linf, not 'l1'"),
-        ({"variant": "albert"}, "variant must be one of fairseq, huggingface, not 'albert'"),
+        ({"variant": "albert"}, "variant must be one of fairseq, huggingface, [+][+], not 'albert'"),
         ({"adv_lr": -0.1}, "adv_lr must be a finite number of at least 0, not -0.1"),
         ({"init_magnitude": float("nan")}, "init_magnitude must be a finite"),
         ({"start_step": -1}, "start_step must be a whole number"),
