@@ -267,7 +267,7 @@ def test_a_killed_evaluation_keeps_what_it_has(
 
     def predict(model: Any, tokenizer: Any, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         predicted.append(len(dataset))
-        if len(predicted) == 3:
+        if len(predicted) == 4:  # after the rows for a threshold, the clean set and the first with typing errors
             raise Killed
         return original(model, tokenizer, dataset, *args, **kwargs)
 
@@ -278,7 +278,7 @@ def test_a_killed_evaluation_keeps_what_it_has(
     assert Run(tmp_path / "run").sets() == ["clean", "typos_1"]
     before = tiny_run.snapshot(tmp_path / "run/predictions")
     train_run(config, silent)
-    assert len(predicted) == 3 + 1  # the set that was killed, again
+    assert len(predicted) == 4 + 1  # the set that was killed, again
     assert before.items() <= tiny_run.snapshot(tmp_path / "run/predictions").items()
     assert list(tiny_run.metrics(tmp_path / "run")["sets"]) == ["clean", "typos_1", "typos_2"]
 
