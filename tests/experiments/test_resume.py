@@ -277,7 +277,9 @@ def test_a_killed_evaluation_keeps_what_it_has(
         train_run(config, silent)
     assert Run(tmp_path / "run").sets() == ["clean", "typos_1"]
     before = tiny_run.snapshot(tmp_path / "run/predictions")
+    known = json.loads(before.pop(str(tmp_path / "run/predictions/fingerprints.json"))[1])
     train_run(config, silent)
+    assert known.items() < json.loads((tmp_path / "run/predictions/fingerprints.json").read_text()).items()
     assert len(predicted) == 4 + 1  # the set that was killed, again
     assert before.items() <= tiny_run.snapshot(tmp_path / "run/predictions").items()
     assert list(tiny_run.metrics(tmp_path / "run")["sets"]) == ["clean", "typos_1", "typos_2"]
