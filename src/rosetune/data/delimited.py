@@ -183,7 +183,7 @@ def _table(path: Path, numbered: list[Row], header: Sequence[str] | None, delimi
         if len(header) == 1:
             raise DataError(_one_column(path, header[0], delimiter, line, count))
         raise DataError(
-            f"{path}, line {line}: {count} fields where {len(header)} are expected{others}; correct or drop them{awk}"
+            f"{path}, line {line}: {_fields(count)} where {len(header)} are expected{others}; correct or drop them{awk}"
         )
     cells = [list(column) for column in zip(*(row for _, row in numbered), strict=True)]
     return Table(str(path), dict(zip(header, cells, strict=True)), [line for line, _ in numbered], note=note)
@@ -196,5 +196,9 @@ def _one_column(path: Path, header: str, delimiter: str, line: int, count: int) 
     hint = f"did you mean {' or '.join(others)}?" if others else "name another with --delimiter, or correct the header"
     return (
         f"{path}: with the delimiter {named.get(delimiter, repr(delimiter))} the header is the one column {header!r}, "
-        f"but line {line} has {count} fields: {hint}"
+        f"but line {line} has {_fields(count)}: {hint}"
     )
+
+
+def _fields(count: int) -> str:
+    return f"{count} field{'' if count == 1 else 's'}"

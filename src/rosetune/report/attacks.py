@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from rosetune.report.console import Grid, difference_cell, interval_cell, percent, print_grid, set_title, share_cell
-from rosetune.robustness.attacks.changed_words import AT_MOST
+from rosetune.robustness.attacks.changed_words import AT_MOST, limit_title
 from rosetune.robustness.attacks.recipes import ADDS_WORDS
 from rosetune.robustness.attacks.summary import Transferred
 from rosetune.robustness.attacks.text import Text as Words
@@ -58,7 +58,8 @@ TRIED_ON_THE_OTHER = (
     "on the other fool it, the search stalled on its confidence: that is no robustness."
 )
 UPPER_BOUND = (
-    "Upper bounds: the searches are greedy, and another one may need fewer words. 10%: of the words of the text."
+    "Upper bounds: the searches are greedy, and another one may need fewer words. A share is of the words of each text, "
+    "so that accuracy need not fall from 3 words to 10% of words: of less than ten words 10% allow no change."
 )
 _FLAT = "A search by confidence stalls on a model whose confidence is merely flat, robust or not"
 _OTHERS = "then few examples are found on it, but those found on others fool it."
@@ -158,8 +159,8 @@ def _left_out(attacked: Attacked) -> Iterator[str]:
 def words_grid(attacked: Attacked) -> Grid:
     """What accuracy is left after at most so many changed words, of every attack on every run."""
     names = _short_names([*attacked.figures])
-    columns = ("attack", *(f"{limit} %" if limit.isdigit() else limit for limit in AT_MOST), "any %")
-    grid = Grid("Accuracy after at most so many changed words [95%]", columns, caption=UPPER_BOUND)
+    columns = ("attack", *(limit_title(limit).replace(" of ", "\nof ") for limit in AT_MOST), "any\nnumber")
+    grid = Grid("Accuracy in % after at most so many changed words [95%]", columns, caption=UPPER_BOUND)
     for attack in attacked.attacks:
         if len(names) > 1:
             grid.rows.append((escape(attack), *("" for _ in columns[1:])))
@@ -182,8 +183,7 @@ def words_differences_grid(a: Sequence[Run], b: Sequence[Run], titles: Mapping[s
     for name, title in titles.items():
         grid.rows.append((escape(title), "", "", ""))
         for limit, d in differences_at_words(a, b, name).items():
-            said = f"  {limit} word{'' if limit == '1' else 's'}" if str(limit).isdigit() else f"  {limit}"
-            grid.rows.append((said, percent(d.a.value), percent(d.b.value), difference_cell(d)))
+            grid.rows.append((f"  {limit_title(str(limit))}", percent(d.a.value), percent(d.b.value), difference_cell(d)))
     return grid
 
 

@@ -19,6 +19,7 @@ from rosetune.report.console import (
     print_grid,
     set_title,
 )
+from rosetune.report.measures import FEW
 from rosetune.robustness.statistics import Difference
 from rosetune.runs.attacked import attack_title
 from rosetune.runs.calibration import calibrations
@@ -41,7 +42,6 @@ _CONTROLS = {
     "flip": "predictions of A with so many turned at random that A's clean accuracy sinks to B's",
     "early_stopping": "the checkpoint of A with B's clean accuracy",
 }
-FEW = 100  # examples, below which a difference of several points is within the noise
 
 
 def compared_as_json(a: Group, b: Group, trained: Mapping[str, Group]) -> dict[str, Any]:

@@ -39,18 +39,20 @@ _LONG = "    "
 
 @dataclass(frozen=True)
 class Grid:
-    """A table whose first column holds names and all others hold figures.
+    """A table whose first columns hold names and all others hold figures.
 
     Attributes:
-        columns: heads; the first one of the names.
+        columns: heads; the first ones of the names.
         rows: cells in rich's markup, as many as columns; None draws a line.
         caption: below it.
+        names: how many columns hold names; where the columns go into several tables, each has them.
     """
 
     title: str
     columns: tuple[str, ...]
     rows: list[tuple[str, ...] | None] = field(default_factory=list)
     caption: str = ""
+    names: int = 1
 
 
 def console() -> Console:
@@ -78,15 +80,16 @@ def print_grid(out: Console, grid: Grid) -> None:
             _end(out, grid)
             return
     # What fits beside the names, in the order of the columns.
-    room, parts = out.width - widths[0], [[0]]
+    names = [*range(grid.names)]
+    room, parts = out.width - sum(widths[: grid.names]) - _GAP * (grid.names - 1), [[*names]]
     used = 0
-    for column, width in enumerate(widths[1:], start=1):
+    for column, width in enumerate(widths[grid.names :], start=grid.names):
         if used and used + _GAP + width > room:
-            parts.append([0])
+            parts.append([*names])
             used = 0
         parts[-1].append(column)
         used += _GAP + width
-    if max(widths[1:], default=0) + _GAP <= room:
+    if max(widths[grid.names :], default=0) + _GAP <= room:
         for number, part in enumerate(parts):
             if number:
                 out.print()
@@ -113,7 +116,7 @@ def _table(grid: Grid, columns: Iterable[int], gap: str) -> Table:
     chosen = list(columns)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for column in chosen:
-        table.add_column(Text(grid.columns[column]), justify="right" if column else "left", no_wrap=True)
+        table.add_column(Text(grid.columns[column]), justify="left" if column < grid.names else "right", no_wrap=True)
     for row in grid.rows:
         if row is None:
             table.add_section()

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from rosetune.report.console import Grid, print_grid, set_title
 from rosetune.report.markdown import code, escaped
+from rosetune.robustness.attacks.changed_words import limit_title
 from rosetune.runs.gate import Check, Verdict
 from rosetune.runs.gate_limits import BASELINE
 
@@ -22,7 +23,7 @@ _COLUMNS = ("limit", "set", "n", "measured [95%]", "allowed", "")
 
 def print_gate(out: Console, verdict: Verdict) -> None:
     """Each limit on each set: what was measured, what is allowed, and whether it holds; then what failed, in words."""
-    grid = Grid(_title(verdict), _COLUMNS)
+    grid = Grid(_title(verdict), _COLUMNS, names=2)
     for check in verdict.checks:
         style = "dim" if check.holds else "bold"
         cells = (escape(cell) for cell in _cells(check))
@@ -70,9 +71,12 @@ def _title(verdict: Verdict) -> str:
 
 
 def _summary(verdict: Verdict) -> str:
+    count, failed = len(verdict.checks), len(verdict.failed)
+    if count == 1:
+        return "Passed: the one limit holds." if verdict.passed else "Failed: the one limit does not hold."
     if verdict.passed:
-        return f"Passed: all {len(verdict.checks)} limits hold."
-    return f"Failed: {len(verdict.failed)} of {len(verdict.checks)} limits do not hold."
+        return f"Passed: all {count} limits hold."
+    return f"Failed: {failed} of {count} limits {'does' if failed == 1 else 'do'} not hold."
 
 
 def _notes(verdict: Verdict) -> list[str]:
@@ -80,7 +84,8 @@ def _notes(verdict: Verdict) -> list[str]:
     if any(not check.sure for check in verdict.checks if check.limit != BASELINE):
         notes.append("?: the limit lies within the interval, so that other texts might have it the other way round.")
     if verdict.words is not None:
-        notes.append(f"Attacks: only what took at most {verdict.words} changed words counts.")
+        limit = limit_title(verdict.words)
+        notes.append(f"Attacks: a text counts as broken only where the attack changed at most {limit}.")
     if verdict.baseline is not None:
         notes.append(
             "baseline: points of accuracy lost; it fails where the run is shown to be worse, by the interval of the "
@@ -99,7 +104,7 @@ def _cells(check: Check) -> tuple[str, ...]:
 def _allowed(check: Check) -> str:
     if check.bound is None:
         return "not shown to be worse"
-    return f"{'at least' if check.limit.startswith('min') else 'at most'} {_figure(check, check.bound)}"
+    return f"{'at least' if check.limit.startswith('min') else 'at most'} {check.bound:.10g}"  # as it was given
 
 
 def _figure(check: Check, value: float) -> str:

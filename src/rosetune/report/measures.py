@@ -8,7 +8,9 @@ from rich.markup import escape
 from rosetune.report.console import Grid, accuracy_cell, interval_cell, percent, set_title, share_cell
 from rosetune.runs.sets import SetName
 
-__all__ = ["further_grids", "threshold_note"]
+__all__ = ["FEW", "further_grids", "threshold_note"]
+
+FEW = 100  # examples, below which a difference of several points is within the noise
 
 Sets = Mapping[str, Mapping[str, Any]]
 _CHOSEN = {

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rosetune.report.markdown import escaped
-from rosetune.report.measures import threshold_note
-from rosetune.robustness.attacks.changed_words import AT_MOST
+from rosetune.report.measures import FEW, threshold_note
+from rosetune.robustness.attacks.changed_words import AT_MOST, limit_title
 from rosetune.robustness.attacks.recipes import RECIPES
 from rosetune.robustness.attacks.summary import summary
 from rosetune.robustness.noise_families import NOISES
@@ -73,22 +73,35 @@ def _in_short(sets: Sets, attacks: Mapping[str, Any]) -> Iterator[str]:
     if "accuracy" not in clean:
         yield f"On clean texts its mean squared error is {clean['mse']:.3f} ({clean['n']} texts).\n"
         return
-    yield f"- Of 100 clean texts it gets {100 * clean['accuracy']:.0f} right."
+    counts = [clean["n"]]
+    yield f"- Of the clean texts it gets {_right(clean)} right."
     robust = {name: m for name, m in sets.items() if _perturbed(name)}
     if robust:
         worst = min(robust, key=lambda name: robust[name]["accuracy"])
-        share, title = robust[worst]["accuracy"], escaped(SetName.parse(worst).title)
-        yield f"- On the hardest perturbed texts here ({title}) it gets {100 * share:.0f} of 100 right."
+        counts.append(robust[worst]["n"])
+        title = escaped(SetName.parse(worst).title)
+        yield f"- On the hardest perturbed texts here ({title}) it gets {_right(robust[worst])} right."
     if attacks:
         worst = min(attacks, key=lambda name: attacks[name]["accuracy_under_attack"])
         f = attacks[worst]
+        counts.append(f["n"])
+        low, high = f["accuracy_under_attack_low"], f["accuracy_under_attack_high"]
+        left = _right({"n": f["n"], "accuracy": f["accuracy_under_attack"], "low": low, "high": high})
+        at_two = round(f["n"] * f["at_most_words"]["2"]["value"])
         yield (
-            f"- The strongest attack here ({escaped(worst)}) leaves {100 * f['accuracy_under_attack']:.0f} of 100 "
-            f"right, and {100 * f['at_most_words']['2']['value']:.0f} where it may change two words."
+            f"- Of the texts that it attacked, the strongest attack here ({escaped(worst)}) leaves {left} right, and "
+            f"{at_two} of {f['n']} where it may change two words."
         )
     if not robust and not attacks:
         yield "- Nothing is known of its robustness: it was neither evaluated on perturbed texts nor attacked."
+    if min(counts) < FEW:
+        yield f"- Of fewer than {FEW} texts such figures are rough: read the interval, not the share."
     yield ""
+
+
+def _right(m: Mapping[str, Any]) -> str:
+    """A share as a count, since of few texts a share says more than is known; and its interval."""
+    return f"{round(m['n'] * m['accuracy'])} of {m['n']} ({_percent(m['accuracy'])}, 95% interval {_interval(m)})"
 
 
 def _perturbed(name: str) -> bool:
@@ -128,7 +141,7 @@ def _attacks(attacks: Mapping[str, Any]) -> Iterator[str]:
     if not attacks:
         return
     yield "## Accuracy under attack, by the words that it may change\n"
-    yield f"| attack | n | before | {' | '.join(AT_MOST)} | any |\n|{'---|' * (len(AT_MOST) + 4)}"
+    yield f"| attack | n | before | {' | '.join(map(limit_title, AT_MOST))} | any number |\n|{'---|' * (len(AT_MOST) + 4)}"
     for name, f in attacks.items():
         cells = [
             _with_interval(*(f["at_most_words"][limit][end] for end in ("value", "low", "high"))) for limit in AT_MOST
@@ -137,7 +150,8 @@ def _attacks(attacks: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {escaped(name)} | {f['n']} | {_percent(f['clean_accuracy'])} | {' | '.join(cells)} |"
     yield (
         "\nThese are upper bounds: the searches are greedy, and another one may need fewer words, or find a change "
-        "where this one found none.\n"
+        "where this one found none. A share is of the words of each text, so that accuracy need not fall from 3 words "
+        "to 10% of words: of a text of fewer than ten words 10% allow no change.\n"
     )
 
 

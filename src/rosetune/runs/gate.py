@@ -105,7 +105,7 @@ def gate(
     wanted.check(with_baseline=before is not None)
     if not opened.labels:
         raise RunError(f"{opened} is a regression: a gate has limits on accuracy, and none on squared errors")
-    names, notes = selected(opened, wanted, with_baseline=before is not None), list[str]()
+    names, notes = selected(opened, wanted, with_baseline=before is not None), wanted.notes()
     checks = [check for limit in wanted.given() for check in _checks(opened, limit, names, wanted, notes)]
     if before is not None:
         checks += _baseline_checks(opened, before, names, wanted)

@@ -57,7 +57,8 @@ class Limits:
     words: str | None = field(
         default=None,
         metadata=about(
-            "of an attack only what took at most so many changed words counts: 2, or 10%% (default: any number)",
+            "count a text as broken by an attack only where it changed at most so many words: 2, or 10%% of the text's "
+            "(default: any number)",
             "N",
         ),
     )
@@ -94,6 +95,15 @@ class Limits:
     def given(self) -> list[str]:
         """The names of the limits that are set."""
         return [name for name in LIMITS if getattr(self, name) is not None]
+
+    def notes(self) -> list[str]:
+        """Limits in points that may have been meant as shares."""
+        return [
+            f"{name}: {value:.10g} is in points of accuracy, of which there are 100; for a share of {value:.10g} give "
+            f"{100 * value:.10g}."
+            for name in _POINTS
+            if (value := getattr(self, name)) is not None and 0 < value < 1
+        ]
 
     def check(self, *, with_baseline: bool) -> None:
         """Refuse a gate that would let everything through, and a limit without its baseline.

@@ -6,7 +6,7 @@ from typing import Any
 from rosetune.robustness.rows import clusters_of
 from rosetune.robustness.statistics import estimate
 
-__all__ = ["AT_MOST", "changed_words", "within"]
+__all__ = ["AT_MOST", "changed_words", "limit_title", "within"]
 
 # Changed words, as a number or a share of the text's words, at which accuracy under attack is read.
 AT_MOST = ("1", "2", "3", "10%", "20%")
@@ -27,6 +27,13 @@ def within(result: Mapping[str, Any], at_most: str) -> bool:
     if result["status"] != "success":
         return False
     return len(result["changes"]) <= (number * result["words"] / 100 if share else number) + 1e-9
+
+
+def limit_title(at_most: str) -> str:
+    """A limit as a person says it: "1 word", "2 words", "10% of words"."""
+    if at_most.endswith("%"):
+        return f"{at_most} of words"
+    return f"{at_most} word{'' if at_most == '1' else 's'}"
 
 
 def changed_words(
