@@ -119,15 +119,26 @@ def _guess(word: str, known: Iterable[str]) -> str | None:
     return f"did you mean {near[0]}?" if near else None
 
 
+_COMMAND = re.compile(r"  (rosetune|accelerate|cat) ")  # an example of the text below the options
+
+
 class _Help(argparse.RawDescriptionHelpFormatter):
-    """Text below the options keeps its lines, but none is wider than the terminal."""
+    """Text below the options keeps its lines, but none is wider than the terminal.
+
+    Commands stand as they were written at any width, so that they can be pasted.
+    """
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         def fill(line: str) -> str:
             inner = indent + line[: len(line) - len(line.lstrip())]
             return textwrap.fill(line.strip(), width, initial_indent=inner, subsequent_indent=inner and inner + "  ")
 
-        return "\n".join(line if len(indent + line) <= width else fill(line) for line in text.splitlines())
+        filled, goes_on = [], False
+        for line in text.splitlines():
+            whole = goes_on or _COMMAND.match(line) or len(indent + line) <= width
+            filled.append(line if whole else fill(line))
+            goes_on = line.endswith("\\")
+        return "\n".join(filled)
 
 
 class _Parser(argparse.ArgumentParser):

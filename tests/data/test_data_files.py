@@ -218,7 +218,7 @@ GOOD = "a,x\nb,y\n"
         ("a.csv", "text,label\n", r"a\.csv has a header but no rows"),
         ("a.jsonl", "\n", r"a\.jsonl is empty"),
         ("a.json", "[]", r"a\.json holds no rows"),
-        ("a.csv", "text,label\n" + GOOD + "c\n", r"a\.csv, line 4: 1 fields where 2 are expected"),
+        ("a.csv", "text,label\n" + GOOD + "c\n", r"a\.csv, line 4: 1 field where 2 are expected"),
         ("a.csv", "text,label\n" + GOOD + "c,d,x\n", r"a\.csv, line 4: 3 fields where 2 are expected"),
         ("a.csv", 'text,label\n"a\nb",x\nc,y,z\n', r"a\.csv, line 4: 3 fields"),
         ("a.csv", "text,label\n" + GOOD + '"c,x\n', r"a\.csv, in the row that begins at line 4: .*quotes"),

@@ -261,3 +261,18 @@ def test_a_delimiter_that_is_not_the_files_names_the_other(tmp_path):
     (tmp_path / "a.csv").write_text("id;text;label\n1;one, two, three;x\n2;four;y\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"one column 'id;text;label', but line 2 has 3 fields: did you mean .*';'"):
         load_task(str(tmp_path / "a.csv"), text_columns=["text"], label_column="label", delimiter=",")
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "remedy"),
+    [("a.csv", ",", "leave --delimiter out"), ("a.tsv", None, "name it with --delimiter ';'")],
+)
+def test_of_one_column_that_looks_like_several_the_message_says_so(name, given, remedy, tmp_path):
+    (tmp_path / name).write_text("id;text;label\n1;one;x\n2;four;y\n", encoding="utf-8")
+    with pytest.raises(
+        DataError, match=rf"'id;text;label'; the header looks as if ';' divides its columns: {remedy}$"
+    ):
+        load_task(str(tmp_path / name), text_columns=["text"], label_column="label", delimiter=given)
+    (tmp_path / "one.csv").write_text("text\na\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"its columns are 'text'; name the labels with --label_column$"):
+        load_task(str(tmp_path / "one.csv"), delimiter=",")

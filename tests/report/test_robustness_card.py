@@ -29,9 +29,13 @@ def test_a_person_reads_what_holds_what_does_not_and_what_was_not_tried(tmp_path
     card = robustness_card(run, metrics)
     for words in (
         "at most 64 training rows of spam, as they are, by rose-ensemble with seed 7",
-        "Of 100 clean texts it gets 90 right",
-        "(leetspeak 0.5) it gets 40 of 100 right",
-        "(deepwordbug) leaves 25 of 100 right, and 25 where it may change two words",
+        "Of the clean texts it gets 36 of 40 (90.0%, 95% interval ",
+        "(leetspeak 0.5) it gets 16 of 40 (40.0%, 95% interval ",
+        "(deepwordbug) leaves 1 of 4 (25.0%, 95% interval ",
+        "right, and 1 of 4 where it may change two words",
+        "Of fewer than 100 texts such figures are rough",
+        "| before | 1 word | 2 words | 3 words | 10% of words | 20% of words | any number |",
+        "of a text of fewer than ten words 10% allow no change",
         "| clean | 40 | 90.0% |",
         "| typing errors 1 | 40 | 70.0% |",
         "| leetspeak | 0.5 | 40 | 40.0% |",
@@ -51,6 +55,13 @@ def test_a_person_reads_what_holds_what_does_not_and_what_was_not_tried(tmp_path
     assert {(name, part) for name, _, part, _ in weak_parts(metrics["sets"]) if name == "clean"} == {("clean", "fr")}
     html = html_of(run, metrics)
     assert html.count("<table>") == 5
+
+
+def test_of_many_texts_no_figure_is_called_rough(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {"clean": outcomes(90, 10)}, metrics=True)
+    card = robustness_card(run, run.metrics)
+    assert "it gets 90 of 100 (90.0%" in card
+    assert "rough" not in card
 
 
 def test_a_run_that_was_evaluated_on_nothing_else_says_so(tmp_path: Path) -> None:

@@ -29,5 +29,5 @@ def test_two_runs_under_one_attack_at_each_number_of_words(tmp_path: Path) -> No
     assert [row[:3] for row in grid.rows if row is not None] == [
         ("deepwordbug", "", ""),
         *((f"  {said}", "20.0", "60.0") for said in ("1 word", "2 words", "3 words")),
-        *((f"  {said}", "90.0", "90.0") for said in ("10%", "20%")),
+        *((f"  {said}", "90.0", "90.0") for said in ("10% of words", "20% of words")),
     ]

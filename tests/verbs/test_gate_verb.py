@@ -1,5 +1,6 @@
 """`rosetune gate`: exit codes, and what a CI server reads."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,11 @@ from xml.etree import ElementTree
 
 import pytest
 from markdown_it import MarkdownIt
+from rich.console import Console
 
 from command_line import one_line
 from made_runs import ROSE, outcomes, write_run
-from rosetune.report.gate import gate_junit, gate_markdown
+from rosetune.report.gate import gate_junit, gate_markdown, print_gate
 from rosetune.runs.gate import Check, Verdict
 from rosetune.runs.run import Run
 
@@ -32,8 +34,8 @@ def test_a_gate_that_fails_ends_with_one_and_writes_what_failed(run: Run, tmp_pa
     junit, markdown = tmp_path / "ci/gate.xml", tmp_path / "ci/gate.md"
     words = ("gate", run, "--min_accuracy", 0.9, "--max_drop", 5, "--junit", junit, "--markdown", markdown)
     code, out, err = rosetune(*words)
-    assert (code, err) == (1, "")
-    assert "1 of 2 limits do not hold" in out
+    assert (code, err) == (1, f"made the folder {junit.parent}\n")
+    assert "1 of 2 limits does not hold" in out
     suite = ElementTree.parse(junit).getroot()[0]
     assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
     outcome = {case.get("name"): case.find("failure") for case in suite}
@@ -49,6 +51,30 @@ def test_a_gate_that_fails_ends_with_one_and_writes_what_failed(run: Run, tmp_pa
     assert code == 1
     found = json.loads(out)
     assert (found["passed"], [c["holds"] for c in found["checks"]]) == (False, [True, False])
+
+
+def test_a_limit_stands_as_it_was_given_and_points_are_called_points(run: Run, rosetune: Any) -> None:
+    """A limit below one point is allowed, and a note tells the unit."""
+    for limit, noted in (("0.04", True), ("0.05", True), ("1", False), ("12.5", False)):
+        _, out, _ = rosetune("gate", run, "--max_drop", limit)
+        said = " ".join(out.split())
+        assert f"at most {limit} " in said
+        assert (f"for a share of {limit} give {100 * float(limit):g}." in said) == noted, limit
+        assert said.endswith("Failed: the one limit does not hold.")
+    assert "Passed: the one limit holds." in rosetune("gate", run, "--min_accuracy", 0.9)[1]
+
+
+def test_each_outcome_stands_beside_limit_and_set_at_any_width(run: Run) -> None:
+    checks = tuple(Check("max_drop", name, 20, 15.0, 1.0, 30.0, 5.0, False, False) for name in ("typos_1", "typos_2"))
+    for width in (100, 60, 50, 30):
+        file = io.StringIO()
+        print_gate(Console(file=file, width=width), Verdict(str(run), None, checks, words="10%"))
+        lines = file.getvalue().splitlines()
+        assert "changed at most 10% of words." in " ".join(file.getvalue().split())
+        for title in ("typing errors 1", "typing errors 2"):
+            at = [i for i, line in enumerate(lines) if "max_drop" in line and title in line]
+            block = lines[at[-1] : at[-1] + 6] if width == 30 else lines[at[-1] : at[-1] + 1]
+            assert any("FAILS ?" in line for line in block), (width, lines)
 
 
 def test_limits_from_a_file_with_the_command_line_on_top(run: Run, tmp_path: Path, rosetune: Any) -> None:

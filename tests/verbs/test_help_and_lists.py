@@ -3,12 +3,13 @@
 import dataclasses
 import inspect
 import re
+import shlex
 from typing import Any
 
 import pytest
 
 from command_line import one_line, run_python
-from rosetune.cli import _VERBS
+from rosetune.cli import _VERBS, _parser
 from rosetune.methods import OBJECTIVES, UPDATE_MASKS
 from rosetune.runs.config import RunConfig
 
@@ -32,6 +33,36 @@ print(sorted(set({HEAVY!r}) & set(sys.modules)))
     assert printed.splitlines()[-1] == "[]"
     assert all(f"usage: rosetune {verb}" in printed for verb in VERBS)
     assert max(map(len, printed.splitlines())) <= 100
+
+
+def test_every_example_of_a_help_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lines, joined at backslashes, are the commands that were written, and each is one that the verb takes."""
+    parser, found = _parser(), 0
+    verbs: Any = next(action.choices for action in parser._actions if action.dest == "verb")
+    for name in VERBS:
+        epilog = getattr(_VERBS[name], "EPILOG", "")
+        commands = [line for line in _joined(epilog) if line.startswith("  ") and f"rosetune {name} " in line]
+        assert commands or name in ("analyze", "list", "demo"), name
+        assert all(len(line) <= 78 for line in _example_lines(epilog)), name
+        for columns in (60, 80, 120):
+            monkeypatch.setenv("COLUMNS", str(columns))
+            assert {*commands} <= {*_joined(verbs[name].format_help())}, (name, columns)
+        for command in commands:
+            words = shlex.split(command)
+            words = words[words.index("rosetune") + 1 : words.index(">") if ">" in words else None]
+            known, rest = parser.parse_known_args(words)
+            assert known.verb == name
+            assert not rest or name in ("train", "search", "harden"), rest
+            found += 1
+    assert found > 25
+
+
+def _joined(text: str) -> list[str]:
+    return re.sub(r" \\\n +", " ", text).splitlines()
+
+
+def _example_lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if re.match(r"  (rosetune|accelerate|cat) |      ", line)]
 
 
 def test_listing_tasks_and_recipes_is_light() -> None:

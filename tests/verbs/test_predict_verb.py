@@ -94,6 +94,7 @@ def test_input_files(trained: Path, rosetune: Any, in_tmp: Path) -> None:
         assert (code, out) == (0, "")
         assert "warning: 1 of 3 rows is without a text (the first is row 2): " in err
         assert err.endswith("\n3 predictions written to out/p.jsonl\n")
+        assert ("made the folder out\n" in err) == (not outputs)  # once: then it is there
         rows = [json.loads(line) for line in (in_tmp / "out/p.jsonl").read_text(encoding="utf-8").splitlines()]
         outputs.append([(row.get("text", row.get("body")), row["label"], row["probabilities"]) for row in rows])
     assert all(output == outputs[0] for output in outputs)

@@ -19,7 +19,11 @@ def test_it_says_where_the_page_is(run: Path, rosetune: Any) -> None:
     assert rosetune("report", run) == (0, "report.html\n", "")
     assert rosetune("report", "r*", "-o", "other.htm") == (0, "other.htm\n", "")
     assert Path("report.html").read_bytes() == Path("other.htm").read_bytes()
-    assert rosetune("report", run, "-o", "no/such/page.html") == (0, "no/such/page.html\n", "")  # it is made
+    assert rosetune("report", run, "-o", "no/such/page.html") == (
+        0,
+        "no/such/page.html\n",
+        "made the folder no/such\n",
+    )
     assert "1 run of 1 task" in Path("report.html").read_text(encoding="utf-8")
 
 

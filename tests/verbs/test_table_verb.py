@@ -39,7 +39,7 @@ def test_formats_go_to_standard_output(rosetune, home):
 def test_a_file_by_its_ending(rosetune, home, tmp_path):
     code, out, err = rosetune("table", home, "-o", tmp_path / "new" / "a.tex")
     assert (code, out) == (0, "")
-    assert err == f"written to {tmp_path / 'new' / 'a.tex'}\n"
+    assert err == f"made the folder {tmp_path / 'new'}\nwritten to {tmp_path / 'new' / 'a.tex'}\n"
     assert (tmp_path / "new" / "a.tex").read_text().startswith("% needs")
 
 

@@ -1,6 +1,7 @@
 """Reading files whose fields are separated by a character."""
 
 import csv
+import dataclasses
 import io
 import itertools
 import re
@@ -33,7 +34,8 @@ def read_csv(path: Path, encoding: str | None = None, delimiter: str | None = No
         numbered = list(_quoted_rows(text, chosen, first))
     except _QuoteError as error:
         raise DataError(f"{path}, in the row that begins at line {error.args[0]}: {error.args[1]}") from error
-    return _table(path, numbered, None, chosen, _note(name, chosen, ","))
+    table = _table(path, numbered, None, chosen, _note(name, chosen, ","))
+    return _doubted(table, chosen, told=given is not None)
 
 
 def read_tsv_file(path: Path, encoding: str | None = None, delimiter: str | None = None) -> Table:
@@ -51,7 +53,7 @@ def read_tsv_file(path: Path, encoding: str | None = None, delimiter: str | None
     quoted = _rows_if_quoted(text, chosen, first, numbered)
     if quoted is not None:
         numbered, note = quoted, ", ".join(filter(None, (note, "quoted fields")))
-    return _table(path, numbered, None, chosen, note)
+    return _doubted(_table(path, numbered, None, chosen, note), chosen, told=False)
 
 
 def read_tsv(path: Path, header: Sequence[str] | None = None) -> Table:
@@ -183,10 +185,26 @@ def _table(path: Path, numbered: list[Row], header: Sequence[str] | None, delimi
         if len(header) == 1:
             raise DataError(_one_column(path, header[0], delimiter, line, count))
         raise DataError(
-            f"{path}, line {line}: {_fields(count)} where {len(header)} are expected{others}; correct or drop them{awk}"
+            f"{path}, line {line}: {_fields(count)} where {len(header)} are expected{others}; "
+            f"correct or drop them{awk}"
         )
     cells = [list(column) for column in zip(*(row for _, row in numbered), strict=True)]
     return Table(str(path), dict(zip(header, cells, strict=True)), [line for line, _ in numbered], note=note)
+
+
+def _doubted(table: Table, delimiter: str, told: bool) -> Table:
+    """The table; of one column whose name looks like several it says what may be wrong.
+
+    Args:
+        told: whether another delimiter was asked for than the one that would be found.
+    """
+    header = next(iter(table.columns))
+    other = next((c for c in ";,\t|" if c != delimiter and c in header), None)
+    if len(table.columns) > 1 or other is None:
+        return table
+    shown = "tab" if other == "\t" else repr(other)
+    remedy = "leave --delimiter out" if told else f"name it with --delimiter {shown}"
+    return dataclasses.replace(table, doubt=f"the header looks as if {shown} divides its columns: {remedy}")
 
 
 def _one_column(path: Path, header: str, delimiter: str, line: int, count: int) -> str:

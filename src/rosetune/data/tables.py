@@ -27,6 +27,7 @@ class Table:
         unit: what `lines` counts: lines of a text file, or rows.
         nested: columns that hold lists or structures, which are not read.
         note: how the file was read, where that is not the usual way.
+        doubt: what may be wrong with how it was read, for the message of a column that is missing.
     """
 
     source: str
@@ -35,6 +36,7 @@ class Table:
     unit: Unit = "line"
     nested: Collection[str] = ()
     note: str = ""
+    doubt: str = ""
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -54,7 +56,8 @@ class Table:
                 f"{self.source}: the column {name!r} holds lists or structures, not one value a row{remedy}"
             )
         if name not in self.columns:
-            raise DataError(f"{self.source} has no column {name!r}; its columns are {names_of(self.columns)}{remedy}")
+            ending = f"; {self.doubt}" if self.doubt else remedy
+            raise DataError(f"{self.source} has no column {name!r}; its columns are {names_of(self.columns)}{ending}")
         return self.columns[name]
 
     def texts(self, names: Sequence[str], remedy: str = "") -> list[list[str | None]]:

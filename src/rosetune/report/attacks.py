@@ -58,8 +58,8 @@ TRIED_ON_THE_OTHER = (
     "on the other fool it, the search stalled on its confidence: that is no robustness."
 )
 UPPER_BOUND = (
-    "Upper bounds: the searches are greedy, and another one may need fewer words. A share is of the words of each text, "
-    "so that accuracy need not fall from 3 words to 10% of words: of less than ten words 10% allow no change."
+    "Upper bounds: the searches are greedy, and another one may need fewer words. A share is of the words of each "
+    "text, so that accuracy need not fall from 3 words to 10% of words: of fewer than ten words 10% allow no change."
 )
 _FLAT = "A search by confidence stalls on a model whose confidence is merely flat, robust or not"
 _OTHERS = "then few examples are found on it, but those found on others fool it."
@@ -183,7 +183,9 @@ def words_differences_grid(a: Sequence[Run], b: Sequence[Run], titles: Mapping[s
     for name, title in titles.items():
         grid.rows.append((escape(title), "", "", ""))
         for limit, d in differences_at_words(a, b, name).items():
-            grid.rows.append((f"  {limit_title(str(limit))}", percent(d.a.value), percent(d.b.value), difference_cell(d)))
+            grid.rows.append(
+                (f"  {limit_title(str(limit))}", percent(d.a.value), percent(d.b.value), difference_cell(d))
+            )
     return grid
 
 

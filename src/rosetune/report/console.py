@@ -129,8 +129,8 @@ def _print_long(out: Console, grid: Grid) -> None:
     for row in grid.rows:
         if row is None:
             continue
-        out.print(marked(row[0]), soft_wrap=True)
-        for head, cell in zip(grid.columns[1:], row[1:], strict=True):
+        out.print(marked(", ".join(filter(None, row[: grid.names]))), soft_wrap=True)
+        for head, cell in zip(grid.columns[grid.names :], row[grid.names :], strict=True):
             if cell:
                 line = Text(f"{_LONG}{' '.join(head.split())}: ") + marked(_one_line(cell))
                 out.print(line, soft_wrap=True)

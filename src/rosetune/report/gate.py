@@ -18,7 +18,7 @@ __all__ = ["gate_junit", "gate_markdown", "print_gate"]
 _POINTS = ("max_drop", "max_decline", BASELINE)
 # What XML 1.0 cannot hold, even escaped.
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_COLUMNS = ("limit", "set", "n", "measured [95%]", "allowed", "")
+_COLUMNS = ("limit", "set", "n", "measured [95%]", "allowed", "outcome")
 
 
 def print_gate(out: Console, verdict: Verdict) -> None:

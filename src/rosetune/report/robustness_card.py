@@ -141,7 +141,8 @@ def _attacks(attacks: Mapping[str, Any]) -> Iterator[str]:
     if not attacks:
         return
     yield "## Accuracy under attack, by the words that it may change\n"
-    yield f"| attack | n | before | {' | '.join(map(limit_title, AT_MOST))} | any number |\n|{'---|' * (len(AT_MOST) + 4)}"
+    limits = " | ".join(map(limit_title, AT_MOST))
+    yield f"| attack | n | before | {limits} | any number |\n|{'---|' * (len(AT_MOST) + 4)}"
     for name, f in attacks.items():
         cells = [
             _with_interval(*(f["at_most_words"][limit][end] for end in ("value", "low", "high"))) for limit in AT_MOST

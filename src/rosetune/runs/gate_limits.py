@@ -57,8 +57,8 @@ class Limits:
     words: str | None = field(
         default=None,
         metadata=about(
-            "count a text as broken by an attack only where it changed at most so many words: 2, or 10%% of the text's "
-            "(default: any number)",
+            "count a text as broken by an attack only where it changed at most so many words: 2, or 10%% of "
+            "them (default: any number)",
             "N",
         ),
     )

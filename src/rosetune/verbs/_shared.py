@@ -2,7 +2,10 @@
 
 import argparse
 import dataclasses
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rosetune.runs.config import RunConfig
@@ -30,6 +33,17 @@ def add_fields(parser: Any, kind: type, names: Iterable[str] | None = None, **ov
         if fields[name].type in (bool, "bool"):
             options |= {"nargs": "?", "const": True, "metavar": "BOOL"}
         parser.add_argument(f"--{name}", **{**options, **overrides.get(name, {})})
+
+
+@contextmanager
+def telling_new_folders(*files: str | Path | None) -> Iterator[None]:
+    """Says on standard error which folders were made for files that the block writes: a name may be mistyped."""
+    parents = [Path(file).expanduser().parent for file in files if file is not None]
+    new = [folder for folder in dict.fromkeys(parents) if not folder.exists()]
+    yield
+    for folder in new:
+        if folder.is_dir():
+            print(f"made the folder {folder}", file=sys.stderr)
 
 
 def given_fields(known: argparse.Namespace, kind: type) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from rosetune.experiments.analysis_options import AnalysisOptions
-from rosetune.verbs._shared import add_fields, add_moved, given_fields, moved_data
+from rosetune.verbs._shared import add_fields, add_moved, given_fields, moved_data, telling_new_folders
 
 EPILOG = """\
 RUN@STEP names a checkpoint that a run keeps. Arrays are kept in RUN/analysis, and
@@ -72,7 +72,8 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     picture = picture_of(known.what, known.runs[0], known.figure, getattr(known, "surface", None))
     options = AnalysisOptions(**given_fields(known, AnalysisOptions))
     found = analyse(known.what, known.runs, options, moved_data(known))
-    drawn = draw_analyses(found, picture)
+    with telling_new_folders(known.figure, getattr(known, "surface", None)):
+        drawn = draw_analyses(found, picture)
     if known.json:
         print(json.dumps(as_json(found, options.level), indent=2, ensure_ascii=False))
     else:

@@ -4,13 +4,14 @@ import argparse
 
 EPILOG = """\
 Everything is computed from what was predicted: evaluate and attack the runs first.
-Several seeds of a method are named with commas: rosetune compare vanilla-1,vanilla-2 rose-1,rose-2
+Several seeds of a method are named with commas.
 
 examples:
   rosetune evaluate VANILLA ROSE --sets clean,noise,advglue
   rosetune attack VANILLA ROSE --attack deepwordbug
   rosetune controls ROSE
   rosetune compare VANILLA ROSE
+  rosetune compare vanilla-1,vanilla-2 rose-1,rose-2
 """
 
 

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 EPILOG = """\
 A model that was trained elsewhere becomes a run, with which attack, compare and predict work:
-  rosetune evaluate --model_name_or_path textattack/roberta-base-SST-2 --task sst2
+  rosetune evaluate --task sst2 \\
+      --model_name_or_path textattack/roberta-base-SST-2
 
 So does a Python function from a list of texts to a row of probabilities each, by the
 name of its module (guard.py in the working folder) and its own:
-  rosetune evaluate --model_name_or_path guard:predict --labels ham,spam --task my.csv
+  rosetune evaluate --model_name_or_path guard:predict --labels ham,spam \\
+      --task my.csv
 
 The same model behind a normalisation of its texts, which needs no training:
   rosetune evaluate --model_name_or_path RUN --task sst2 --normalize all

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from rosetune.runs.gate_limits import Limits
-from rosetune.verbs._shared import add_fields, given_fields
+from rosetune.verbs._shared import add_fields, given_fields, telling_new_folders
 
 EPILOG = """\
 exit codes: 0 all limits hold, 1 one does not, 2 wrong use (a set or a run is missing).
@@ -12,7 +12,7 @@ Nothing is predicted, and no model is loaded: evaluate and attack the run first.
 
 examples:
   rosetune gate RUN --min_accuracy 0.9 --max_drop 5 --max_flip_rate 0.1
-  rosetune gate RUN --baseline LAST --max_decline 2 --junit gate.xml --markdown gate.md
+  rosetune gate RUN --baseline LAST --max_decline 2 --junit gate.xml
   rosetune gate RUN --min_accuracy_under_attack 0.6 --words 2
 """
 
@@ -49,9 +49,10 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     from rosetune.runs.gate import gate
 
     verdict = gate(known.run_folder, baseline=baseline, **dataclasses.asdict(limits))
-    for path, shown in ((known.junit, gate_junit), (known.markdown, gate_markdown)):
-        if path is not None:
-            write_text(path, shown(verdict))
+    with telling_new_folders(known.junit, known.markdown):
+        for path, shown in ((known.junit, gate_junit), (known.markdown, gate_markdown)):
+            if path is not None:
+                write_text(path, shown(verdict))
     if known.json:
         print(json.dumps(verdict.as_json(), indent=2, ensure_ascii=False))
     else:

@@ -19,8 +19,9 @@ Arguments of transformers' Trainer follow under their own names, as in `rosetune
 examples:
   rosetune harden --task my.csv --model_name_or_path demo
   rosetune harden --task my.csv --model_name_or_path demo --dry_run
-  rosetune harden --task spam.csv --model_name_or_path FacebookAI/roberta-base \\
-      --candidates noise --rounds 3 --attack deepwordbug --learning_rate 2e-5
+  rosetune harden --task spam.csv --candidates noise --rounds 3 \\
+      --attack deepwordbug --learning_rate 2e-5 \\
+      --model_name_or_path FacebookAI/roberta-base
 """
 
 _NOT = (

@@ -8,7 +8,7 @@ from typing import Any
 from rosetune.data.outputs import OUTPUT_SUFFIXES
 from rosetune.runs.config import RunConfig
 from rosetune.runs.values import RunError, check_output
-from rosetune.verbs._shared import add_fields
+from rosetune.verbs._shared import add_fields, telling_new_folders
 
 EPILOG = """\
 Written are all columns of the input, then label and probability_<label> for each label (in JSON
@@ -68,7 +68,8 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     )
     rows = predictions.rows
     if known.output_file is not None:
-        write_table(Path(known.output_file).expanduser(), columns_of(rows), rows)
+        with telling_new_folders(known.output_file):
+            write_table(Path(known.output_file).expanduser(), columns_of(rows), rows)
         print(f"{len(rows)} predictions written to {known.output_file}", file=sys.stderr)
     elif known.json:
         print(*map(json_line, rows), sep="\n")

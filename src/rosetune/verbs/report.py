@@ -2,6 +2,8 @@
 
 import argparse
 
+from rosetune.verbs._shared import telling_new_folders
+
 EPILOG = """\
 The page holds what was run, accuracy with intervals, clean against robust accuracy, attacks,
 noise curves, training curves, masks, cost, failures, and examples to look through.
@@ -32,7 +34,8 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
 
     from rosetune.report.html.page import write_report
 
-    path = write_report(
-        known.runs, known.output, baseline=known.baseline, report=lambda line: print(line, file=sys.stderr)
-    )
+    with telling_new_folders(known.output):
+        path = write_report(
+            known.runs, known.output, baseline=known.baseline, report=lambda line: print(line, file=sys.stderr)
+        )
     print(path)

@@ -23,7 +23,8 @@ rows. The plan resumes like any other: see `rosetune sweep --help`.
 
 examples:
   rosetune reproduce table1 --scale smoke
-  rosetune reproduce table1 --data_dir glue/ --tasks sst2,rte --seeds 1,2,3 --dry_run
+  rosetune reproduce table1 --data_dir glue/ --tasks sst2,rte --seeds 1,2,3 \\
+      --dry_run
 """
 
 

@@ -22,9 +22,11 @@ spaces:
   space.yaml                         such lines in YAML: `learning_rate: log:1e-5:1e-4`
 
 examples:
-  rosetune search --recipe rose-ensemble/roberta-base/rte --space paper --trials 30
-  rosetune search --task demo --model_name_or_path demo --update_mask rose --max_steps 60 \\
-      --space learning_rate=log:1e-5:1e-4 update_mask_kwargs.upper=0.1:0.9:0.1 --rungs 3
+  rosetune search --recipe rose-ensemble/roberta-base/rte --space paper \\
+      --trials 30
+  rosetune search --task demo --model_name_or_path demo --update_mask rose \\
+      --max_steps 60 --rungs 3 \\
+      --space learning_rate=log:1e-5:1e-4 update_mask_kwargs.upper=0.1:0.9:0.1
   rosetune train --config SEARCH/best.yaml
 """
 

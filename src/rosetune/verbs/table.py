@@ -2,6 +2,8 @@
 
 import argparse
 
+from rosetune.verbs._shared import telling_new_folders
+
 EPILOG = """\
 Runs of one model and method that differ in nothing but the seed make one row, task by task.
 What else they differ in within a task makes rows of its own, named by it. Controls stand apart.
@@ -90,7 +92,8 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     if form == "csv":  # which has no place for them
         print("\n".join(shown.notes), file=sys.stderr)
     if known.output is not None:
-        write_table(known.output, shown, form)
+        with telling_new_folders(known.output):
+            write_table(known.output, shown, form)
         print(f"written to {known.output}", file=sys.stderr)
     elif form is not None:
         print(table_text(shown, form), end="")

@@ -21,10 +21,11 @@ and a finished run has none. --save_total_limit N keeps the last N of about ten,
 that; --save_strategy no saves none.
 
 examples:
-  rosetune train --task demo --model_name_or_path demo --update_mask rose --seed 1,2,3
+  rosetune train --task demo --model_name_or_path demo --update_mask rose \\
+      --seed 1,2,3
   rosetune train --recipe rose-ensemble/roberta-base/rte --data_dir glue/
-  rosetune train --task my.csv --text_columns premise,hypothesis --label_column y \\
-      --model_name_or_path FacebookAI/roberta-base \\
+  rosetune train --task my.csv --text_columns premise,hypothesis \\
+      --label_column y --model_name_or_path FacebookAI/roberta-base \\
       --objective r_drop --objective_kwargs '{"alpha": 0.5}'
   accelerate launch -m rosetune train --task sst2 --update_mask rose \\
       --model_name_or_path FacebookAI/roberta-base
