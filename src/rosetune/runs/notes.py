@@ -102,10 +102,8 @@ def shared_notes(sets: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _shared(shared: str, n: int, title: str) -> str:
-    sentence = (
-        f"{shared} of {n:,} texts of {title} also occur in the training data: a result on them is not one on new texts."
-    )
-    return sentence[:1].upper() + sentence[1:]
+    where = f"{shared} of {n:,} texts of {title} also occur in the training data"
+    return f"{where[:1].upper()}{where[1:]}: a result on them is not one on new texts."
 
 
 def _incomplete(rows: Sequence[Row], columns: Sequence[Column], averaged: Sequence[str]) -> list[str]:
