@@ -1,6 +1,7 @@
 """The command line. It parses and calls; heavy imports live inside the verbs, so that --help answers at once."""
 
 import argparse
+import os
 import re
 import sys
 import textwrap
@@ -73,7 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"unknown: {' '.join(rest)}" + (f": {guess}" if guess else ""))
     try:
         known.run(known, rest)
+        print(end="", flush=True)  # so that a closed pipe is met here
     except BrokenPipeError:
+        # As of a tool that SIGPIPE ends. What is still buffered goes nowhere, or Python would complain at its end.
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except KeyboardInterrupt:
         resumes = (

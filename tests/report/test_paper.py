@@ -154,6 +154,13 @@ def test_no_average_of_the_papers_where_it_has_not_all_figures():
     assert [column.task for column in found] == ["sst2", "sst2"]
 
 
+def test_a_file_beside_them_leaves_the_papers_average(tmp_path):
+    for task in ("sst2", "rte"):
+        write_scores(tmp_path / task, {"clean": 0.9, "advglue": 0.3, "file_mine": 0.1}, task=task)
+    shown = table(find_runs(tmp_path), sets=("clean", "advglue", "file"), paper=True)
+    assert {AVERAGE, DROP} < {*shown.printed["roberta-base", "vanilla"]}
+
+
 def test_its_table_of_gamma(tmp_path):
     shown = table(gammas(tmp_path), "table3", paper=True)
     rows = [(name, [entry and entry.text for entry in entries]) for name, entries in shown.sheets[0].blocks[0]]
@@ -365,6 +372,19 @@ def test_table3_corrects_over_the_tests_that_it_shows(tmp_path):
     expected = holm(counted)
     assert [tested.p_holm for tested in made if tested.p is not None] == pytest.approx(expected)
     assert any(f"over the table's {len(counted)} t-tests" in note for note in shown.notes)
+
+
+def test_the_legend_says_nothing_of_what_is_not_there(tmp_path):
+    """No correction where no t-test was made, no word of AdvGLUE's sentences without AdvGLUE, no average of none."""
+    for method, clean in (("vanilla", 0.8), ("r-drop", 0.9)):
+        write_scores(tmp_path / method, {"clean": clean, "typos_1": clean / 2}, method)
+    told = " ".join(table(find_runs(tmp_path), paper=True).notes)
+    assert "No t-test against vanilla: it needs two seeds or more, and spread." in told
+    assert "drop: clean minus robust, less is better." in told
+    assert not any(word in told for word in ("AdvGLUE", "Holm", "p < 0.05"))
+    told = " ".join(table(find_runs(tmp_path), sets=("clean",), paper=True).notes)
+    assert "Its average and drop" not in told
+    assert "drop: " not in told
 
 
 def test_from_14_seeds_on_the_sign_flip_test_is_said_to_be_drawn(tmp_path):

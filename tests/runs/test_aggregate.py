@@ -84,10 +84,9 @@ def test_tests_are_scipys_and_statsmodels(home, test):
             better = "less" if column == DROP else "greater"
             if test == "welch":
                 expected = ttest_ind(values, base[column], equal_var=False, alternative=better).pvalue
-                difference = values.mean() - base[column].mean()
             else:
                 expected = ttest_rel(values, base[column][:n], alternative=better).pvalue
-                difference = (values - base[column][:n]).mean()
+            difference = (values - base[column][:n]).mean()  # over the common seeds, whatever the test
             assert tested.p == pytest.approx(expected)
             assert tested.difference == pytest.approx(difference)
             assert tested.common == tuple(range(1, n + 1))
@@ -101,7 +100,26 @@ def test_tests_are_scipys_and_statsmodels(home, test):
 
 def test_the_limit_of_the_sign_flip_test_is_said(found):
     assert "The sign-flip test's p is at least 0.125 with 3 seeds, 0.03125 with 5 seeds." in found.notes
-    assert any(note.startswith("rose-first: not the seeds of the baseline.") for note in found.notes)
+    assert (
+        "rose-first: not the seeds of the baseline. Differences and tests by pairs are over the common seeds. Welch's "
+        "t-test, and its marks, are over all seeds of both rows."
+    ) in found.notes
+
+
+@pytest.mark.parametrize(
+    ("test", "difference", "then"),
+    [
+        ("welch", 0.2, "the difference is that of the means, and no test is by pairs"),
+        ("paired", None, "nothing is tested"),
+    ],
+)
+def test_without_a_common_seed_it_is_said(tmp_path, test, difference, then):
+    for seed, method, clean in ((1, "vanilla", 0.5), (2, "vanilla", 0.7), (3, "r-drop", 0.8)):
+        write_scores(tmp_path / f"{seed}", {"clean": clean}, method, seed=seed)
+    found = aggregate(find_runs(tmp_path), test=test)
+    tested = found.rows[1].tests.get(Column("sst2", "clean"))
+    assert (tested and tested.difference) == (difference and pytest.approx(difference))
+    assert f"r-drop: where no seed is the baseline's, {then}." in found.notes
 
 
 @pytest.mark.parametrize("p", [[0.01, 0.04, 0.03, 0.005], [0.5], [0.02, 0.02, 0.9], [1.0, 0.0]])
@@ -177,7 +195,7 @@ def test_a_task_without_a_robust_set_does_not_count_in_the_average(tmp_path):
     found = aggregate(find_runs(tmp_path))
     assert found.averaged == ("sst2",)
     assert found.rows[0].cells[AVERAGE].mean == pytest.approx(0.6)
-    assert "Average and drop are without mrpc, where a clean or a robust set is missing." in found.notes
+    assert "Average and drop are without mrpc, where no robust set is shown." in found.notes
 
 
 def test_several_robust_sets_weigh_as_one(tmp_path):
@@ -189,11 +207,39 @@ def test_several_robust_sets_weigh_as_one(tmp_path):
     assert cells[DROP].mean == pytest.approx(0.9 - (0.3 + 0.7) / 2)
 
 
-def test_without_a_robust_set_there_is_no_drop(tmp_path):
-    write_scores(tmp_path / "a", {"clean": 0.9})
+def test_without_a_robust_set_there_is_neither_average_nor_drop(tmp_path):
+    for method, clean in (("vanilla", 0.8), ("r-drop", 0.9)):
+        for seed in (1, 2):
+            write_scores(tmp_path / f"{method}-{seed}", {"clean": clean + seed / 100}, method, seed=seed)
+    found = aggregate(find_runs(tmp_path), sets=("clean", "advglue"))
+    only = Column("sst2", "clean")
+    assert (found.columns, found.averaged) == ((only,), ())
+    assert [[*row.cells] for row in found.rows] == [[only], [only]]
+    assert [*found.rows[1].tests] == [only]
+    assert "No run has accuracy on advglue." in found.notes
+    assert "No average and no drop of sst2, where no robust set is shown." in found.notes
+    with pytest.raises(RunError, match="average and drop need a clean and a robust set of one task"):
+        aggregate(find_runs(tmp_path), over_tasks=True)
+
+
+@pytest.mark.parametrize("aside", ["file_test3", "advglue_originals"])
+def test_what_is_neither_clean_nor_robust_is_a_column_outside_the_average(tmp_path, aside):
+    write_scores(tmp_path / "a", {"clean": 0.9, "advglue": 0.3, aside: 0.1})
+    write_scores(tmp_path / "b", {"clean": 0.8, "advglue": 0.4}, "r-drop")
+    found = aggregate(find_runs(tmp_path), sets=("clean", "advglue", aside))
+    assert found.rows[0].cells[Column("sst2", aside)].mean == pytest.approx(0.1)
+    for row, clean, robust in zip(found.rows, (0.9, 0.8), (0.3, 0.4), strict=True):
+        assert row.cells[AVERAGE].mean == pytest.approx((clean + robust) / 2)
+        assert row.cells[DROP].mean == pytest.approx(clean - robust)
+    assert any(note.endswith("is neither clean nor robust, and outside average and drop.") for note in found.notes)
+    assert not any(note.startswith("No average") for note in found.notes)
+
+
+def test_a_file_alone_is_no_robust_set(tmp_path):
+    write_scores(tmp_path / "a", {"clean": 0.9, "file_test3": 0.1})
     found = aggregate(find_runs(tmp_path))
-    assert DROP not in found.columns
-    assert found.rows[0].cells[AVERAGE].mean == pytest.approx(0.9)
+    assert [column.set for column in found.columns] == ["clean", "file_test3"]
+    assert "No average and no drop of sst2, where no robust set is shown." in found.notes
 
 
 def test_where_nothing_has_advglue_the_other_robust_sets_are_shown(tmp_path):
@@ -224,17 +270,18 @@ def test_attacks_are_sets_and_other_attacks_are_kept_apart(tmp_path):
 def test_another_metric(tmp_path):
     for seed, f1 in ((1, 0.5), (2, 0.7)):
         write_scores(tmp_path / f"{seed}", {"clean": part(0.9, f1=f1, calibration={"ece": f1 / 10})}, seed=seed)
-    assert aggregate(find_runs(tmp_path), metric=("f1",)).rows[0].cells[AVERAGE].mean == pytest.approx(0.6)
-    assert aggregate(find_runs(tmp_path), metric=("ece",)).rows[0].cells[AVERAGE].mean == pytest.approx(0.06)
+    clean = Column("sst2", "clean")
+    assert aggregate(find_runs(tmp_path), metric=("f1",)).rows[0].cells[clean].mean == pytest.approx(0.6)
+    assert aggregate(find_runs(tmp_path), metric=("ece",)).rows[0].cells[clean].mean == pytest.approx(0.06)
 
 
 def test_of_each_task_the_first_metric_that_it_has(tmp_path):
     number = {"n": 9, "mse": 1.5, "low": 1.0, "high": 2.0, "pearson": 0.4, "spearman": None, "constant": {"mse": 2.0}}
-    write_scores(tmp_path / "a", {"clean": 0.9})
-    write_scores(tmp_path / "b", {"clean": number}, task="stsb")
+    write_scores(tmp_path / "a", {"clean": 0.9, "typos_1": 0.7})
+    write_scores(tmp_path / "b", {"clean": number, "typos_1": {**number, "pearson": 0.2}}, task="stsb")
     found = aggregate(find_runs(tmp_path), metric=("accuracy", "pearson"))
     assert found.metrics == {"sst2": "accuracy", "stsb": "pearson"}
-    assert found.rows[0].cells[AVERAGE].mean == pytest.approx((0.9 + 0.4) / 2)
+    assert found.rows[0].cells[AVERAGE].mean == pytest.approx((0.9 + 0.7 + 0.4 + 0.2) / 4)
     undefined = aggregate(find_runs(tmp_path), metric=("accuracy", "spearman"))
     assert Column("stsb", "clean") not in undefined.rows[0].cells
     assert "On clean (stsb) the metric is undefined for 1 of the runs." in undefined.notes
@@ -316,10 +363,10 @@ def test_trial_runs_are_never_mixed_in(tmp_path):
     write_scores(tmp_path / "a", {"clean": 0.9})
     write_scores(tmp_path / "b", {"clean": 0.1}, seed=2, config={"held_out": 0.1}, held_out=0.1)
     found = aggregate(find_runs(tmp_path))
-    assert found.rows[0].cells[AVERAGE].values == (0.9,)
+    assert found.rows[0].cells[Column("sst2", "clean")].values == (0.9,)
     assert "Trial runs, evaluated on held-out training rows, left out (--held_out shows them): 1." in found.notes
     trials = aggregate(find_runs(tmp_path), held_out=True)
-    assert trials.rows[0].cells[AVERAGE].values == (0.1,)
+    assert trials.rows[0].cells[Column("sst2", "clean")].values == (0.1,)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1.5, -0.1, "0.9", True, [0.9]])

@@ -1,6 +1,7 @@
 """`rosetune table`: flags, files, and folders that are no finished runs, each of which is named and left out."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -33,7 +34,18 @@ def test_formats_go_to_standard_output(rosetune, home):
     assert code == 0
     found = json.loads(out)
     assert found["baselines"] == {"roberta-base": "rose-first"}
-    assert {figure["set"] for figure in found["figures"]} == {"clean", "average"}
+    assert {figure["set"] for figure in found["figures"]} == {"clean"}
+
+
+@pytest.mark.parametrize("form", [[], ["--format", "json"]])
+def test_a_closed_pipe_is_no_fault(rosetune, home, monkeypatch, form):
+    """As of a tool that SIGPIPE ends: 128 + 13, and not a word."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as closed:
+        monkeypatch.setattr("sys.stdout", closed)
+        code, _, err = rosetune("table", home, *form)
+    assert (code, err) == (141, "")
 
 
 def test_a_file_by_its_ending(rosetune, home, tmp_path):

@@ -124,8 +124,8 @@ def _limits(run: Run, sets: Mapping[str, Any], attacks: Mapping[str, Any]) -> It
             "- It was evaluated on rows held out of the training data, not on the task's own evaluation data: its "
             "figures are no results of the task."
         )
-    if not any(SetName.parse(name).robust for name in sets) and not attacks:
-        yield "- It was evaluated on clean texts only: nothing is known of its robustness."
+    if not any(SetName.parse(name).perturbed for name in sets) and not attacks:
+        yield "- It was neither evaluated on perturbed texts nor attacked: nothing is known of its robustness."
     kinds = {SetName.parse(name).kind for name in sets}
     if "noise" in kinds or "noise_curve" in kinds:
         yield "- Typing errors and other noise are drawn by rules, with a seed; people make others."

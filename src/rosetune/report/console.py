@@ -53,9 +53,16 @@ class Grid:
     caption: str = ""
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave a closed pipe to the command line; rich would end the process with exit code 1."""
+        self.quiet = True
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """Standard output, as wide as it is."""
-    return Console(highlight=False, emoji=False)
+    return _Console(highlight=False, emoji=False)
 
 
 def marked(cell: str) -> Text:

@@ -14,6 +14,7 @@ from rosetune.runs.aggregate import DROP, LAYOUTS, Aggregate, aggregate
 from rosetune.runs.figures import METRICS
 from rosetune.runs.groups import value_text
 from rosetune.runs.run import Run
+from rosetune.runs.sets import SetName
 from rosetune.runs.tested import Row
 from rosetune.runs.values import RunError, flat, guess
 
@@ -98,7 +99,7 @@ def table(
             sheets += by_value(found, model, rows, printed, option)
         else:
             sheets += by_method(found, model, rows, printed, added=layout == "table2")
-    notes = [*_legend(found), *found.notes, *_said_of_paper(found, theirs, layout)]
+    notes = [*_legend(found), *found.notes, *_said_of_paper(found, theirs, printed, layout)]
     return PaperTable(layout, sheets, notes, found, printed)
 
 
@@ -180,33 +181,42 @@ def _legend(found: Aggregate) -> list[str]:
     ]
     tasks = ", ".join(found.averaged)
     if DROP in found.columns:
+        other = any(SetName.parse(column.set).kind == "advglue" for column in found.columns)
         said.append(
-            f"average: of clean and robust, over {tasks}. drop: clean minus robust, less is better; other sentences, "
-            "where the robust set is AdvGLUE."
+            f"average: of clean and robust, over {tasks}. drop: clean minus robust, less is better"
+            + ("; other sentences, where the robust set is AdvGLUE." if other else ".")
         )
-    if not found.baselines:
-        return said
-    tests = sum(tested.p is not None for row in found.rows for tested in row.tests.values())
+    made = [tested for row in found.rows for tested in row.tests.values()]
+    return [*said, *_tests_legend(found, sum(tested.p is not None for tested in made))] if made else said
+
+
+def _tests_legend(found: Aggregate, tests: int) -> list[str]:
+    """What the marks are, and the tests below them."""
     how = {
         "welch": "Welch's, of independent samples: the paper says no more than 1-tailed t-test over 5 seeds",
         "paired": "paired by seed; the paper says no more than 1-tailed t-test over 5 seeds",
     }[found.test]
+    base = " / ".join(dict.fromkeys(found.baselines.values()))
+    marks = (
+        f"* better than {base} by a one-tailed t-test ({how}), p < 0.05. ** also after Holm's correction over the "
+        f"table's {tests} t-test{'s' if tests > 1 else ''}."
+        if tests
+        else f"No t-test against {base}: it needs two seeds or more, and spread."
+    )
     return [
-        *said,
-        f"* better than {' / '.join(dict.fromkeys(found.baselines.values()))} by a one-tailed t-test ({how}), p < "
-        f"0.05. ** also after Holm's correction over the table's {tests} t-tests. The sign-flip test is exact up "
-        "to 13 seeds and drawn at random from 14 on; it is one-tailed, paired by seed and not corrected. Every test "
-        "is about the luck of the seed: the examples are taken as given (`rosetune compare` draws them too).",
+        f"{marks} The sign-flip test is exact up to 13 seeds and drawn at random from 14 on; it is one-tailed, paired "
+        "by seed and not corrected. Every test is about the luck of the seed: the examples are taken as given "
+        "(`rosetune compare` draws them too)."
     ]
 
 
-def _said_of_paper(found: Aggregate, theirs: Mapping[str, str], layout: str) -> list[str]:
+def _said_of_paper(found: Aggregate, theirs: Mapping[str, str], printed: Printed, layout: str) -> list[str]:
     if not theirs:
         return []
     said = [f"the paper: {SOURCE}"]
     said += [f"Beside {ours} stand its figures of {name}." for ours, name in theirs.items() if ours.lower() != name]
     if layout == "table3":
         said.append("Its Table 3 is over SST-2, RTE, QNLI and QQP.")
-    elif {*found.averaged} < {"sst2", "rte", "qnli", "qqp"}:
+    elif {*found.averaged} < {"sst2", "rte", "qnli", "qqp"} and any(DROP in part for part in printed.values()):
         said.append(f"Its average and drop are computed from its figures on {', '.join(found.averaged)}.")
     return said

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from rosetune.runs.aggregate import AVERAGE, DROP
-from rosetune.runs.figures import Column
+from rosetune.runs.figures import Column, averaged_columns
 from rosetune.runs.values import RunError
 
 __all__ = ["SOURCE", "paper_models", "published"]
@@ -71,7 +71,7 @@ def published(
         for column in columns
         if column.task in tasks and column.set in row[column.task]
     }
-    needed = [column for column in columns if column.task in averaged]
+    needed = averaged_columns(columns, averaged)
     if (
         found
         and all(column in found for column in needed)

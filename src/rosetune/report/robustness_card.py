@@ -93,7 +93,7 @@ def _in_short(sets: Sets, attacks: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _perturbed(name: str) -> bool:
-    return SetName.parse(name).robust or SetName.parse(name).on_curve
+    return SetName.parse(name).perturbed
 
 
 def _accuracy(sets: Sets) -> Iterator[str]:

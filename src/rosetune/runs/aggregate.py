@@ -8,7 +8,16 @@ import numpy as np
 
 from rosetune.data.tasks import TASKS
 from rosetune.robustness.advglue import average_and_drop
-from rosetune.runs.figures import Cell, Column, Figure, cell_of, check_metrics, read_figures
+from rosetune.runs.figures import (
+    Cell,
+    Column,
+    Figure,
+    averaged_columns,
+    cell_of,
+    check_metrics,
+    read_figures,
+    sides,
+)
 from rosetune.runs.groups import group_runs, task_of
 from rosetune.runs.notes import notes_on
 from rosetune.runs.run import Run
@@ -29,13 +38,13 @@ class Aggregate:
     """What :func:`aggregate` found.
 
     Attributes:
-        columns: of each task its sets, then average and drop.
+        columns: of each task its sets, then average and drop, where a task has both sides.
         metrics: by task.
         rows: in the order of a table: by model, methods, then controls.
         constant: what the best constant prediction gets, where that is known.
         baselines: by model the name of the row that others are tested against.
         test: "welch" or "paired".
-        averaged: the tasks that average and drop are over.
+        averaged: the tasks that average and drop are over: those with a clean and a robust set.
         notes: what a reader must know of these figures.
     """
 
@@ -66,12 +75,13 @@ def aggregate(
         average = mean over tasks of (clean + robust) / 2,    drop = mean over tasks of (clean - robust)
 
     of each seed, over the seeds that have all of it. Clean and robust are the means over the clean sets and over the
-    other sets that are shown; with AdvGLUE as the only other one this is the paper's. A task without one of the two,
-    where others have both, does not count.
+    sets of perturbed texts that are shown; with AdvGLUE as the only one of those this is the paper's. A file of the
+    user's, and AdvGLUE's originals, are on neither side. A task without one of the two sides does not count; without
+    any task that has both there is neither average nor drop.
 
     Args:
         runs: from :func:`rosetune.find_runs`; for rows see :func:`~rosetune.runs.groups.group_runs`.
-        sets: kinds or names; None: clean and AdvGLUE, or where there is none, clean and all robust sets but attacks.
+        sets: kinds or names; None: clean and AdvGLUE, or where no run has it, clean, noise and files.
         metric: of each task the first of these that it has.
         baseline, test: see :func:`~rosetune.runs.tested.choose_baselines` and ``against_baselines`` beside it.
         told: see :func:`~rosetune.runs.groups.group_runs`.
@@ -81,7 +91,8 @@ def aggregate(
             the tests that are made.
 
     Raises:
-        RunError: nothing to show, or a set, metric, option or baseline that is not there.
+        RunError: nothing to show, or a set, metric, option or baseline that is not there; ``over_tasks`` without an
+            average.
     """
     sign = check_metrics(metric)
     kept, notes = _chosen(runs, held_out, chosen)
@@ -90,6 +101,11 @@ def aggregate(
     groups, more = group_runs(figures, told)
     made = _made(figures, columns)
     averaged = _averaged(columns)
+    if over_tasks and not averaged:
+        raise RunError(
+            "average and drop need a clean and a robust set of one task, but these runs have "
+            f"{', '.join(dict.fromkeys(column.set for column in columns))}: evaluate on more, or give other --sets"
+        )
     rows = []
     for group in groups:
         own = {
@@ -97,14 +113,13 @@ def aggregate(
         }
         cells = {column: cell for column, cell in own.items() if cell is not None}
         rows.append(Row(group, cells | _over_tasks(cells, columns, averaged, sign)))
-    drops = any(DROP in row.cells for row in rows)
-    every = (*columns, AVERAGE, *([DROP] if drops else ()))
+    every = (*columns, *((AVERAGE, DROP) if averaged else ()))
     baselines, untested = choose_baselines(groups, baseline)
     asked = every[len(columns) :] if over_tasks else every
     signs = {**dict.fromkeys(asked, sign), DROP: -1}
     tested = against_baselines(rows, baselines, signs, test)
     constant = _constant(figures, columns, made, averaged, sign)
-    notes += [*damaged, *more, *untested, *notes_on(tested, figures, columns, made, averaged, baselines)]
+    notes += [*damaged, *more, *untested, *notes_on(tested, figures, columns, made, averaged, baselines, test)]
     return Aggregate(every, metrics, tested, constant, baselines, test, averaged, notes)
 
 
@@ -149,47 +164,33 @@ def _made(figures: Figures, columns: Iterable[Column]) -> dict[Column, str]:
     return {column: count.most_common(1)[0][0] for column, count in counts.items()}
 
 
-def _sides(columns: Iterable[Column], task: str) -> tuple[list[Column], list[Column]]:
-    """The clean columns of a task, and the others."""
-    of_task = [column for column in columns if column.task == task]
-    clean = [column for column in of_task if SetName.parse(column.set).kind == "clean"]
-    return clean, [column for column in of_task if column not in clean]
-
-
 def _averaged(columns: Sequence[Column]) -> tuple[str, ...]:
-    """The tasks with a clean and a robust column; without any such, all."""
-    tasks = list(dict.fromkeys(column.task for column in columns if column.task is not None))
-    both = [task for task in tasks if all(_sides(columns, task))]
-    return tuple(both or tasks)
+    """The tasks with a clean and a robust column."""
+    tasks = dict.fromkeys(column.task for column in columns if column.task is not None)
+    return tuple(task for task in tasks if all(sides(columns, task)))
 
 
 def _over_tasks(
     cells: Mapping[Column, Cell], columns: Sequence[Column], averaged: Sequence[str], sign: int
 ) -> dict[Column, Cell]:
     """Average and drop of a row, for the seeds that have every figure; nothing where one is missing for all."""
-    needed = [column for column in columns if column.task in averaged]
-    if any(column not in cells for column in needed):
+    needed = averaged_columns(columns, averaged)
+    if not needed or any(column not in cells for column in needed):
         return {}
     by_seed = {column: dict(zip(cells[column].seeds, cells[column].values, strict=True)) for column in needed}
     seeds = tuple(sorted(set.intersection(*({*values} for values in by_seed.values()))))
     each = [_average_and_drop({column: by_seed[column][seed] for column in needed}, averaged, sign) for seed in seeds]
-    found = {AVERAGE: tuple(average for average, _ in each), DROP: tuple(drop for _, drop in each if drop is not None)}
-    return {column: Cell(seeds, values) for column, values in found.items() if values}
+    averages, drops = (tuple(pair[i] for pair in each) for i in (0, 1))
+    return {AVERAGE: Cell(seeds, averages), DROP: Cell(seeds, drops)} if seeds else {}
 
 
-def _average_and_drop(
-    values: Mapping[Column, float], averaged: Sequence[str], sign: int
-) -> tuple[float, float | None]:
-    clean: dict[str, float] = {}
-    robust: dict[str, float] = {}
-    for task in averaged:
-        for side, columns in zip((clean, robust), _sides(values, task), strict=True):
-            if columns:
-                side[task] = float(np.mean([values[column] for column in columns]))
-    if clean and robust:
-        average, drop = average_and_drop(clean, robust)
-        return average, sign * drop
-    return float(np.mean([*(clean or robust).values()])), None
+def _average_and_drop(values: Mapping[Column, float], averaged: Sequence[str], sign: int) -> tuple[float, float]:
+    clean, robust = (
+        {task: float(np.mean([values[column] for column in sides(values, task)[side]])) for task in averaged}
+        for side in (0, 1)
+    )
+    average, drop = average_and_drop(clean, robust)
+    return average, sign * drop
 
 
 def _constant(
@@ -207,8 +208,8 @@ def _constant(
             if column in made and figure.made == made[column] and figure.constant is not None:
                 said.setdefault(column, set()).add(round(figure.constant, 12))
     found = {column: values.pop() for column, values in said.items() if len(values) == 1}
-    needed = [column for column in columns if column.task in averaged]
+    needed = averaged_columns(columns, averaged)
     if needed and all(column in found for column in needed):
         average, drop = _average_and_drop({column: found[column] for column in needed}, averaged, sign)
-        found |= {AVERAGE: average} | ({} if drop is None else {DROP: drop})
+        found |= {AVERAGE: average, DROP: drop}
     return found

@@ -15,7 +15,17 @@ from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError, guess
 
-__all__ = ["METRICS", "Cell", "Column", "Figure", "cell_of", "check_metrics", "read_figures"]
+__all__ = [
+    "METRICS",
+    "Cell",
+    "Column",
+    "Figure",
+    "averaged_columns",
+    "cell_of",
+    "check_metrics",
+    "read_figures",
+    "sides",
+]
 
 # The range of each metric, and 1 where more of it is better.
 METRICS: dict[str, tuple[float, float, int]] = {
@@ -101,7 +111,7 @@ def read_figures(
     """The figures of each run by set, the metric of each task, and what is to be said of runs that are left out.
 
     Args:
-        sets: kinds or names; None: clean and AdvGLUE, or where there is none, clean and all robust sets but attacks.
+        sets: kinds or names; None: clean and AdvGLUE, or where no run has it, clean, noise and files.
         metrics: of each task the first of these that one of its runs has.
 
     Raises:
@@ -110,6 +120,7 @@ def read_figures(
     runs, notes, there = list(runs), list[str](), dict[str, None]()
     chosen = _metric_of_tasks(runs, metrics)
     found: dict[Run, dict[str, Figure]] = {}
+    asked = sets
     if sets is None:
         known = any("advglue" in run.metrics["sets"] for run in runs)
         sets = ("clean", "advglue") if known else ("clean", "noise", "file")
@@ -129,6 +140,10 @@ def read_figures(
         raise RunError(
             f"no run has {' or '.join(metrics)} on {', '.join(sets)}{': ' if notes else ''}{' '.join(notes)}"
         )
+    having = {name for own in found.values() for name in own}
+    missing = [name for name in asked or () if not any(_wanted(one, (name,)) for one in having)]
+    if missing:
+        notes.append(f"No run has {' or '.join(metrics)} on {' or on '.join(missing)}.")
     return found, chosen, notes
 
 
@@ -154,6 +169,18 @@ def cell_of(
         and (value := figure.value) is not None
     ]
     return Cell(*zip(*pairs, strict=True)) if pairs else None
+
+
+def sides(columns: Iterable[Column], task: str) -> tuple[list[Column], list[Column]]:
+    """The clean columns of a task, and those of perturbed texts. A file of the user's is neither."""
+    of_task = [(column, SetName.parse(column.set)) for column in columns if column.task == task]
+    clean = [column for column, parsed in of_task if parsed.kind == "clean"]
+    return clean, [column for column, parsed in of_task if parsed.perturbed]
+
+
+def averaged_columns(columns: Sequence[Column], averaged: Iterable[str]) -> list[Column]:
+    """The columns that average and drop over these tasks are made of."""
+    return [column for task in averaged for side in sides(columns, task) for column in side]
 
 
 def _wanted(name: str, sets: Sequence[str]) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 from rosetune.runs.compare import OF_THE_SEED
 from rosetune.runs.config import METHOD
-from rosetune.runs.figures import Column, Figure
+from rosetune.runs.figures import Column, Figure, averaged_columns, sides
 from rosetune.runs.groups import Group, task_of, value_text
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
@@ -28,18 +28,15 @@ def notes_on(
     made: Mapping[Column, str],
     averaged: Sequence[str],
     baselines: Mapping[str, str],
+    test: str,
 ) -> list[str]:
     """In the order of their weight: what is left out, what the rows differ in, what the tests can say."""
     found = [*_made_otherwise(figures, made), *_undefined(figures, columns), *_trained_on(figures, columns, made)]
-    aside = [task for task in dict.fromkeys(column.task for column in columns) if task not in averaged]
-    if aside:
-        found.append(
-            f"Average and drop are without {_and(map(str, aside))}, where a clean or a robust set is missing."
-        )
+    found += _aside(columns, averaged)
     found += _incomplete(rows, columns, averaged)
     groups = [row.group for row in rows]
     found += [*_other_data(groups), *_chosen_by_task(groups), *_beside_the_method(groups)]
-    return [*found, *_seeds(rows, baselines), *_limits(rows)]
+    return [*found, *_seeds(rows, baselines, test), *_limits(rows)]
 
 
 def _and(names: Iterable[str]) -> str:
@@ -106,8 +103,25 @@ def _shared(shared: str, n: int, title: str) -> str:
     return f"{where[:1].upper()}{where[1:]}: a result on them is not one on new texts."
 
 
+def _aside(columns: Sequence[Column], averaged: Sequence[str]) -> list[str]:
+    """The tasks and sets that average and drop are without."""
+    tasks = [task for task in dict.fromkeys(str(column.task) for column in columns) if task not in averaged]
+    said, lacking = [], dict[str, list[str]]()
+    for task in tasks:
+        missing = [what for what, side in zip(("clean", "robust"), sides(columns, task), strict=True) if not side]
+        lacking.setdefault(" or ".join(missing), []).append(task)
+    start = "Average and drop are without" if averaged else "No average and no drop of"
+    said += [f"{start} {_and(names)}, where no {missing} set is shown." for missing, names in lacking.items()]
+    counted = averaged_columns(columns, averaged)
+    outside = dict.fromkeys(SetName.parse(c.set) for c in columns if c.task in averaged and c not in counted)
+    if outside:
+        are = "is neither clean nor robust, and" if len(outside) == 1 else "are neither clean nor robust, and"
+        said.append(f"{_and(s.title for s in outside)} {are} outside average and drop.")
+    return said
+
+
 def _incomplete(rows: Sequence[Row], columns: Sequence[Column], averaged: Sequence[str]) -> list[str]:
-    needed = [column for column in columns if column.task in averaged]
+    needed = averaged_columns(columns, averaged)
     lacking = [row.group.name for row in rows if any(column not in row.cells for column in needed)]
     apart = [
         row.group.name
@@ -170,21 +184,30 @@ def _differing(every: Sequence[Mapping[str, Any]]) -> list[str]:
     return [name for name in names if any(options.get(name) != every[0].get(name) for options in every)]
 
 
-def _seeds(rows: Sequence[Row], baselines: Mapping[str, str]) -> list[str]:
+def _seeds(rows: Sequence[Row], baselines: Mapping[str, str], test: str) -> list[str]:
     """Rows with other seeds than their baseline."""
-    apart = [
-        row.group.name
-        for row in rows
-        if any(len(tested.common) < row.cells[column].n for column, tested in row.tests.items())
-        or any(
-            len(row.tests[column].common) < base.cells[column].n
-            for base in rows
-            if base.group.model == row.group.model and base.group.name == baselines.get(row.group.model)
-            for column in row.tests
+    bases = {row.group.model: row for row in rows if row.group.name == baselines.get(row.group.model)}
+    apart, disjoint = dict[str, None](), dict[str, None]()
+    for row in rows:
+        base = bases.get(row.group.model, row)
+        pairs = [
+            ({*cell.seeds}, {*base.cells[column].seeds}) for column, cell in row.cells.items() if column in base.cells
+        ]
+        apart |= dict.fromkeys(row.group.name for own, other in pairs if own & other and own != other)
+        disjoint |= dict.fromkeys(row.group.name for own, other in pairs if not own & other)
+    said = []
+    if apart:
+        welch = " Welch's t-test, and its marks, are over all seeds of both rows." if test == "welch" else ""
+        said.append(
+            f"{_and(apart)}: not the seeds of the baseline. Differences and tests by pairs are over the common "
+            f"seeds.{welch}"
         )
-    ]
-    names = _and(dict.fromkeys(apart)) if apart else ""
-    return [f"{names}: not the seeds of the baseline. Tests by pairs are over the common seeds."] if apart else []
+    if disjoint:
+        then = (
+            "the difference is that of the means, and no test is by pairs" if test == "welch" else "nothing is tested"
+        )
+        said.append(f"{_and(disjoint)}: where no seed is the baseline's, {then}.")
+    return said
 
 
 def _limits(rows: Sequence[Row]) -> list[str]:

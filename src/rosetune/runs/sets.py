@@ -94,6 +94,11 @@ class SetName:
         return self.kind not in ("clean", "noise_curve", "file") and not self.is_original
 
     @property
+    def perturbed(self) -> bool:
+        """Whether its texts are made to mislead a model: what is robust, and the noise curve."""
+        return self.robust or self.on_curve
+
+    @property
     def sort_key(self) -> tuple[Any, ...]:
         """Its place in a table: kinds in their order, and in each of them the order in which it is evaluated."""
         kind = _ORDER.index(self.kind) if self.kind in _ORDER else len(_ORDER)

@@ -19,9 +19,10 @@ class Tested:
     """One figure of a row against that of the baseline; every p is one-sided, of "the row is better".
 
     Attributes:
-        difference: mean of the row minus mean of the baseline; of the paired test over the common seeds.
+        difference: mean of the row minus mean of the baseline, over the common seeds; without any, over all.
         common: the seeds that both have.
-        p: of the t-test; None where it cannot be made: too few seeds, or no spread.
+        p: of the t-test: Welch's is over all seeds of both, the paired one over the common ones. None where it cannot
+            be made: too few seeds, or no spread.
         p_holm: the same, adjusted over all t-tests that are made together.
         p_sign_flip: paired by seed, over the common ones; None without any.
     """
@@ -120,11 +121,10 @@ def _tested(base: Cell, own: Cell, sign: int, test: str) -> Tested | None:
     a, b = ([sign * side[seed] for seed in common] for side in (before, after))
     gains = [y - x for x, y in zip(a, b, strict=True)]
     flips = sign_flip_test(gains).b_better if common else None
+    difference = sign * sum(gains) / len(common) if common else own.mean - base.mean
     if test == "welch":
         p = welch_t_test([sign * value for value in base.values], [sign * value for value in own.values])
-        return Tested(own.mean - base.mean, common, p, flips)
+        return Tested(difference, common, p, flips)
     if not common:
         return None
-    return Tested(
-        sign * sum(gains) / len(common), common, paired_t_test(a, b).b_better if len(common) > 1 else None, flips
-    )
+    return Tested(difference, common, paired_t_test(a, b).b_better if len(common) > 1 else None, flips)

@@ -28,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sets",
         metavar="A,B",
-        help="kinds (clean, advglue, noise, noise_curve, file, attack) or names of sets (default: clean,advglue)",
+        help="kinds (clean, advglue, noise, noise_curve, file, attack) or names of sets (default: clean,advglue; "
+        "where no run has AdvGLUE clean,noise,file)",
     )
     parser.add_argument(
         "--metric",
