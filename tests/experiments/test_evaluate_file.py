@@ -132,6 +132,16 @@ def test_texts_are_counted_against_the_rows_that_were_trained_on(
     assert (out.count("texts of all (my) also occur in"), out.count("texts of rest")) == (1, 0)
 
 
+def test_adversarial_rows_were_trained_on_too(library: Library, run: Path, tmp_path: Path, rosetune: Any) -> None:
+    first = load_task(str(library.home / "my.csv")).splits["train"][0]
+    row = {"id": "r", "original": [first["text"]], "texts": ["A great film"], "label": ("bad", "good")[first["label"]]}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    config = run / "config.yaml"
+    config.write_text(config.read_text() + f"adversarial_file: {tmp_path / 'rows.jsonl'}\n")
+    _, _, err = rosetune("evaluate", run, "--test_file", write(tmp_path / "new.csv", ROWS))
+    assert f"1 of 4 texts of {tmp_path / 'new.csv'} also occur in the training data" in err
+
+
 def test_texts_that_are_in_the_training_data_are_counted(
     library: Library, run: Path, tmp_path: Path, rosetune: Any
 ) -> None:

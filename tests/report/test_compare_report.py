@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from made_runs import ROSE, make_rows, number_rows, outcomes, write_attack, write_run
+from made_runs import LABELS, ROSE, make_rows, number_rows, outcomes, write_attack, write_json, write_run
 from rosetune.cli import main
+from rosetune.report.paper import table
 from rosetune.runs.attacked import results_digest
 from rosetune.runs.compare import compare
+from rosetune.runs.metrics import run_metrics
 from rosetune.runs.run import Run
 from rosetune.runs.table import scores
 
@@ -246,3 +248,21 @@ def test_a_mistake_is_one_line(tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "there is no folder" in error
+
+
+def test_texts_that_a_side_was_trained_on_are_said(tmp_path, call):
+    """Of the side that was; in a table, where runs differ, the most. A set without such texts has no note."""
+    sets = {"clean": outcomes(30, 10), "file_reviews": outcomes(30, 10), "file_new": outcomes(30, 10)}
+    runs = both(tmp_path, sets, sets, metrics=True)
+    for run, shared in zip(runs, (7, 0), strict=True):
+        write_json(run.folder / "predictions/file_reviews.json", {"file": "x", "sha256": "x", "shared": shared})
+        write_json(run.folder / "metrics.json", run_metrics(run.folder, LABELS))
+    out, sentence = (
+        said(call(*(run.folder for run in runs))),
+        "7 of 40 texts of reviews also occur in the training data",
+    )
+    assert f"A: {sentence}" in out
+    assert (out.count("also occur"), out.count("B: 7")) == (1, 0)
+    found = table([Run.open(run.folder) for run in runs], sets=("file",))
+    expected = "Up to 7 of 40 texts of reviews (my) also occur in the training data"
+    assert [note.split(":")[0] for note in found.notes if "also occur" in note] == [expected]
