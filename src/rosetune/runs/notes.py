@@ -163,7 +163,8 @@ def _seeds(rows: Sequence[Row], baselines: Mapping[str, str], test: str) -> list
         disjoint |= dict.fromkeys(row.group.name for own, other in pairs if not own & other)
     said = []
     if apart:
-        welch = " Welch's t-test, and its marks, are over all seeds of both rows." if test == "welch" else ""
+        made = test == "welch" and any(tested.p is not None for row in rows for tested in row.tests.values())
+        welch = " Welch's t-test, and its marks, are over all seeds of both rows." if made else ""
         said.append(
             f"{_and(apart)}: not the seeds of the baseline. Differences and tests by pairs are over the common "
             f"seeds.{welch}"
