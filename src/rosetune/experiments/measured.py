@@ -8,6 +8,7 @@ from datasets import Dataset
 
 from rosetune._files import write_json
 from rosetune.data.rows import TaskData
+from rosetune.experiments.training_rows import training_rows
 from rosetune.robustness.parts import count_words
 from rosetune.runs.config import RunConfig
 from rosetune.runs.files import read_json
@@ -79,7 +80,5 @@ def threshold_rows(config: RunConfig, data: TaskData) -> tuple[str, Dataset] | N
         return "validation", data.splits["validation"]
     if config.validation_from_train is None or config.label_noise is not None or config.given:
         return None
-    from rosetune.experiments.training import _training_rows  # loads the Trainer, which most evaluations do without
-
-    _, held_out = _training_rows(config, data, config.seed)
+    _, held_out = training_rows(config, data, config.seed)
     return None if held_out is None else ("held_out", held_out)

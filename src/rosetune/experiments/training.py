@@ -17,9 +17,7 @@ from rosetune._torch import world_size
 from rosetune.arguments import build_augmentation, build_averaging
 from rosetune.augmentation import AugmentedDataset
 from rosetune.data.adversarial import add_adversarial_rows
-from rosetune.data.altered import flip_labels, rare_labels
-from rosetune.data.rows import TaskData, shuffled_subset, take, text_keys
-from rosetune.data.split import shuffled
+from rosetune.data.rows import TaskData
 from rosetune.data.summary import summarise
 from rosetune.data.tasks import find_task
 from rosetune.experiments.average import check_averaging
@@ -36,6 +34,7 @@ from rosetune.experiments.errors import reworded
 from rosetune.experiments.lengths import cut_texts
 from rosetune.experiments.models import load_classifier, load_tokenizer, save_trained
 from rosetune.experiments.quick import check_length
+from rosetune.experiments.training_rows import training_rows
 from rosetune.methods import TracedMask
 from rosetune.methods._layers import freeze_below
 from rosetune.robustness.metrics import classification_metrics, regression_metrics
@@ -136,10 +135,11 @@ class Training:
 
     def __init__(self, config: RunConfig, data: TaskData, args: RobustTrainingArguments) -> None:
         tokenizer = load_tokenizer(config.model_name_or_path, config.max_length, config.normalize)
-        train, held_out = _training_rows(config, data, args.seed)
+        own, held_out = training_rows(config, data, args.seed)
+        train = own
         if config.adversarial_file is not None:
-            before, train = len(train), add_adversarial_rows(train, config.adversarial_file, data, held_out)
-            note = f"{len(train) - before:,} adversarial rows of {config.adversarial_file} are trained on too"
+            train = add_adversarial_rows(own, config.adversarial_file, data, held_out)
+            note = f"{len(train) - len(own):,} adversarial rows of {config.adversarial_file} are trained on too"
             data = dataclasses.replace(data, notes=(*data.notes, note))
         _follow_length(args, config.training, len(train))
         saving = [TimedCheckpoint()] if _saves_by_the_clock(config) else []
@@ -151,7 +151,7 @@ class Training:
         said = "" if cut is None else cut.sentence("training texts", "--max_length")
         if cut is not None and cut.cut > cut.total / 2:  # the model learns from something else than the texts
             said = f"warning: {said}"
-        self.summary = dataclasses.replace(summarise(data), truncation=said)
+        self.summary = dataclasses.replace(summarise(data, own), truncation=said)
         augmentation = build_augmentation(args)
         if augmentation is not None:
             encoded = AugmentedDataset(train, data.text_columns, tokenizer, augmentation, seed=args.seed)
@@ -223,32 +223,6 @@ class Training:
             "median_step_seconds": statistics.median(steps) if steps else None,
             "resumed_from": self._resumed_from,
         }
-
-
-def _training_rows(config: RunConfig, data: TaskData, seed: int) -> tuple[Dataset, Dataset | None]:
-    """What is trained on, and what is held out of it to choose the checkpoint; they share no text.
-
-    Rare labels come before the subset, so that it has the size that was asked for; wrong labels come after it.
-    """
-    train = data.splits["train"]
-    if config.imbalance is not None:
-        train = rare_labels(train, config.imbalance, data.labels, seed)
-    if config.max_train_samples is not None:
-        train = shuffled_subset(train, config.max_train_samples, seed)
-    if config.label_noise is not None:
-        train = flip_labels(train, config.label_noise, len(data.labels), seed)
-    if config.validation_from_train is None:
-        return train, None
-    keys = text_keys(train, data.text_columns)
-    order = shuffled(keys, seed)
-    chosen = set(order[: round(config.validation_from_train * len(order))])
-    parts = {held: [row for row, key in enumerate(keys) if (key in chosen) is held] for held in (False, True)}
-    if not all(parts.values()):
-        raise RunError(
-            f"validation_from_train={config.validation_from_train} of {len(order)} distinct texts leaves nothing on "
-            "one side: give another share, or more data"
-        )
-    return take(train, parts[False]), take(train, parts[True])
 
 
 def _model(config: RunConfig, data: TaskData, tokenizer: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rosetune.report.markdown import code, escaped
 from rosetune.robustness.attacks.summary import summary
 from rosetune.robustness.functions import is_function_name
+from rosetune.runs.notes import shared_notes
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 
@@ -65,6 +66,7 @@ def model_card(run: Run, metrics: Mapping[str, Any]) -> str:
         *_table(metrics["sets"]),
         *_attack_table(attacks),
         "",
+        *(f"{escaped(note)}\n" for note in shared_notes(metrics["sets"])),
         "Intervals are of 95%, over the choice of examples; the luck of one training run is not in them. The constant "
         "is the best single answer.\n",
         "## Data\n",
@@ -143,7 +145,9 @@ def _results(run: Run, sets: Mapping[str, Mapping[str, Any]]) -> "Iterator[EvalR
         if not SetName.parse(name).on_curve:
             for kind, (own, title) in _METRICS.items():
                 if figures.get(own) is not None:
-                    yield _result(run, name, kind, title, figures[own])
+                    seen = figures.get("in_training_data")
+                    of = f" ({seen} of {figures['n']} texts are in the training data)" if seen else ""
+                    yield _result(run, name, kind, title, figures[own], of)
 
 
 def _attack_results(run: Run, attacks: Mapping[str, Mapping[str, Any]]) -> "Iterator[EvalResult]":
@@ -154,13 +158,13 @@ def _attack_results(run: Run, attacks: Mapping[str, Mapping[str, Any]]) -> "Iter
             yield _result(run, name, "attack_success_rate", "Attack success rate", figures["attack_success_rate"])
 
 
-def _result(run: Run, name: str, kind: str, title: str, value: float) -> "EvalResult":
+def _result(run: Run, name: str, kind: str, title: str, value: float, of: str = "") -> "EvalResult":
     from huggingface_hub import EvalResult
 
     return EvalResult(
         task_type="text-classification",
         dataset_type=run.task,
-        dataset_name=f"{run.task}, {SetName.parse(name).title}",
+        dataset_name=f"{run.task}, {SetName.parse(name).title}{of}",
         dataset_split=name,
         metric_type=kind,
         metric_name=title,

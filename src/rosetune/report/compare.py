@@ -26,6 +26,7 @@ from rosetune.runs.changed import differences_at_words
 from rosetune.runs.claim import ControlResult, control_results, differing, not_tried, sentences
 from rosetune.runs.compare import attack_header, by_attack, common_success, compare, not_compared, side_names
 from rosetune.runs.identity import task_name
+from rosetune.runs.notes import shared_notes
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 
@@ -270,6 +271,8 @@ def _notes(a: Group, b: Group, missing: Sequence[str]) -> list[str]:
     if other:
         said.append(f"A and B differ in more than the method: {', '.join(other)}.")
     said += [f"{_title(a, name)} is left out: {reason}." for name, reason in not_compared(a, b).items()]
+    for side, group in (("A", a), ("B", b)):
+        said += dict.fromkeys(f"{side}: {note}" for run in group for note in shared_notes(run.metrics["sets"]))
     said += missing
     said.append(
         "Better or worse is said where interval and exact test (over seeds: t-test) both say so, on every set by "

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from rosetune.report.console import Grid, accuracy_cell, percent, print_grid, set_title
 from rosetune.report.measures import further_grids
+from rosetune.runs.notes import shared_notes
 from rosetune.runs.sets import SetName
 
 __all__ = ["metrics_grid", "print_metrics"]
@@ -19,6 +20,8 @@ def print_metrics(out: Console, title: str, metrics: Mapping[str, Any]) -> None:
     plain = _plain_sets(metrics)
     if plain:
         print_grid(out, metrics_grid(title, metrics))
+        for note in shared_notes(plain):
+            out.print(Text(note + "\n"))
         if any("calibration" in m for m in plain.values()):
             print_grid(out, _calibration_grid(plain))
         for further in further_grids(metrics["sets"]):

@@ -9,6 +9,7 @@ from rosetune.robustness.attacks.changed_words import AT_MOST
 from rosetune.robustness.attacks.recipes import RECIPES
 from rosetune.robustness.attacks.summary import summary
 from rosetune.robustness.noise_families import NOISES
+from rosetune.runs.notes import shared_notes
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 
@@ -105,6 +106,7 @@ def _accuracy(sets: Sets) -> Iterator[str]:
     for name, m in plain.items():
         yield f"| {escaped(SetName.parse(name).title)} | {m['n']} | {_value(m)} | {_interval(m)} |"
     yield ""
+    yield from (f"{escaped(note)}\n" for note in shared_notes(plain))
 
 
 def _curve(sets: Sets) -> Iterator[str]:

@@ -82,7 +82,10 @@ def paired(a: Sequence[Run], b: Sequence[Run]) -> tuple[list[Run], list[Run]]:
     """
     if {run.folder.resolve() for run in a} & {run.folder.resolve() for run in b}:
         raise RunError(f"{a[0]} stands on both sides: compare two different runs")
-    if (a[0].task, a[0].labels) != (b[0].task, b[0].labels):
+    if a[0].task != b[0].task:
+        told = f"{a[0]} is a run on {a[0].task}, {b[0]} on {b[0].task}"
+        raise RunError(f"{told}: compare runs of one task; that of a file is its name, so give both the same file")
+    if a[0].labels != b[0].labels:
         sides = (f"on {run.task}, with {', '.join(run.labels) or 'numbers'}" for run in (a[0], b[0]))
         told = f"{a[0]} is a run {next(sides)}; {b[0]} {next(sides)}"
         raise RunError(f"{told}: compare runs of one task with the same labels in the same order")

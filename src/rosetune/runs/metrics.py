@@ -20,7 +20,8 @@ def run_metrics(folder: Path, labels: Sequence[str]) -> dict[str, Any]:
 
     labels    names in the order of the logits
     sets      by evaluation set, see :func:`~rosetune.robustness.rows.set_metrics` and
-              :func:`~rosetune.runs.further.further_measures`
+              :func:`~rosetune.runs.further.further_measures`; of a further file also ``in_training_data``, how many
+              of its texts the model was trained on, where there are such
     advglue   AdvGLUE's official score, the drop from clean accuracy to it, its sets by attack, and where items
               were left out since their texts are in the training data, how many (None: not known, of a run of the
               version before): then there is no official score
@@ -29,8 +30,17 @@ def run_metrics(folder: Path, labels: Sequence[str]) -> dict[str, Any]:
     names = [name for name in run.sets() if SetName.parse(name).attack is None]
     metrics: dict[str, Any] = {"labels": list(labels)}
     further = further_measures(run, {name: run.rows(name) for name in names}, labels)
-    metrics["sets"] = {name: {**set_metrics(run.rows(name), labels), **further[name]} for name in names}
+    metrics["sets"] = {
+        name: {**set_metrics(run.rows(name), labels), **_shared(run, name), **further[name]} for name in names
+    }
     return metrics | _advglue(run, names, metrics["sets"])
+
+
+def _shared(run: Run, name: str) -> dict[str, int]:
+    path = run.folder / "predictions" / f"{name}.json"
+    known = read_json(path, "remove it") if SetName.parse(name).kind == "file" and path.is_file() else {}
+    shared = known.get("shared") if isinstance(known, dict) else None
+    return {"in_training_data": shared} if isinstance(shared, int) and shared else {}
 
 
 def _advglue(run: Run, names: Sequence[str], sets: Mapping[str, Any]) -> dict[str, Any]:

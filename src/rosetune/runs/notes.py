@@ -12,7 +12,7 @@ from rosetune.runs.sets import SetName
 from rosetune.runs.tested import Row
 from rosetune.runs.values import flat
 
-__all__ = ["notes_on"]
+__all__ = ["notes_on", "shared_notes"]
 
 Figures = Mapping[Run, Mapping[str, Figure]]
 ALPHA = 0.05
@@ -31,7 +31,8 @@ def notes_on(
     test: str,
 ) -> list[str]:
     """In the order of their weight: what is left out, what the rows differ in, what the tests can say."""
-    found = [*_made_otherwise(figures, made), *_undefined(figures, columns), *_aside(columns, averaged)]
+    found = [*_made_otherwise(figures, made), *_undefined(figures, columns), *_trained_on(figures, columns, made)]
+    found += _aside(columns, averaged)
     found += _incomplete(rows, columns, averaged)
     groups = [row.group for row in rows]
     found += [*_other_data(groups), *_chosen_by_task(groups), *_beside_the_method(groups)]
@@ -67,6 +68,39 @@ def _undefined(figures: Figures, columns: Sequence[Column]) -> list[str]:
         for name, figure in own.items():
             counts[Column(task_of(run), name)] += figure.value is None
     return [f"On {_called(column)} the metric is undefined for {n} of the runs." for column, n in counts.items() if n]
+
+
+def _trained_on(figures: Figures, columns: Sequence[Column], made: Mapping[Column, str]) -> list[str]:
+    """Sets with texts that runs were trained on: of a part of the training data a run has seen fewer."""
+    found = []
+    for column in columns:
+        own = [run for run in figures if task_of(run) == column.task and column.set in figures[run]]
+        shown = [
+            run.metrics["sets"].get(column.set, {}) for run in own if figures[run][column.set].made == made[column]
+        ]
+        counts = {m.get("in_training_data", 0) for m in shown}
+        if any(counts):
+            up_to = "up to " if len(counts) > 1 else ""
+            found.append(_shared(f"{up_to}{max(counts):,}", shown[0]["n"], _called(column)))
+    return found
+
+
+def shared_notes(sets: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Of one run's sets those with texts that it was trained on, a sentence for each.
+
+    Args:
+        sets: as ``metrics.json`` holds them.
+    """
+    return [
+        _shared(f"{m['in_training_data']:,}", m["n"], SetName.parse(name).title)
+        for name, m in sets.items()
+        if m.get("in_training_data")
+    ]
+
+
+def _shared(shared: str, n: int, title: str) -> str:
+    where = f"{shared} of {n:,} texts of {title} also occur in the training data"
+    return f"{where[:1].upper()}{where[1:]}: a result on them is not one on new texts."
 
 
 def _aside(columns: Sequence[Column], averaged: Sequence[str]) -> list[str]:
