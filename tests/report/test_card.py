@@ -82,7 +82,7 @@ def test_a_regression_has_its_own_metrics(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "unknown"), [("file_mine", True), ("ocr@0.25", False)])
 def test_a_file_says_nothing_of_robustness_and_a_noise_curve_does(tmp_path: Path, name: str, unknown: bool) -> None:
-    rows = {other: make_rows(other, outcomes(3, 1)) for other in ("clean", name)}
+    rows = dict.fromkeys(("clean", name), outcomes(3, 1))
     card, _ = card_of(write_run(tmp_path / "run", rows, metrics=True), tmp_path)
     assert ("nothing is known of its robustness" in card.content) is unknown
 
