@@ -106,7 +106,7 @@ def _shared(shared: str, n: int, title: str) -> str:
 def _aside(columns: Sequence[Column], averaged: Sequence[str]) -> list[str]:
     """The tasks and sets that average and drop are without."""
     tasks = [task for task in dict.fromkeys(str(column.task) for column in columns) if task not in averaged]
-    said, lacking = [], dict[str, list[str]]()
+    said, lacking = list[str](), dict[str, list[str]]()
     for task in tasks:
         missing = [what for what, side in zip(("clean", "robust"), sides(columns, task), strict=True) if not side]
         lacking.setdefault(" or ".join(missing), []).append(task)
