@@ -80,6 +80,13 @@ def test_a_regression_has_its_own_metrics(tmp_path: Path) -> None:
     assert "nothing is known of its robustness" in card.content
 
 
+@pytest.mark.parametrize(("name", "unknown"), [("file_mine", True), ("ocr@0.25", False)])
+def test_a_file_says_nothing_of_robustness_and_a_noise_curve_does(tmp_path: Path, name: str, unknown: bool) -> None:
+    rows = dict.fromkeys(("clean", name), outcomes(3, 1))
+    card, _ = card_of(write_run(tmp_path / "run", rows, metrics=True), tmp_path)
+    assert ("nothing is known of its robustness" in card.content) is unknown
+
+
 def test_a_run_without_any_set_has_a_card(tmp_path: Path) -> None:
     card, results = card_of(write_run(tmp_path / "run", {}), tmp_path)
     assert results == {}

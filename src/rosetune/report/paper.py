@@ -203,11 +203,16 @@ def _tests_legend(found: Aggregate, tests: int) -> list[str]:
         if tests
         else f"No t-test against {base}: it needs two seeds or more, and spread."
     )
-    return [
-        f"{marks} The sign-flip test is exact up to 13 seeds and drawn at random from 14 on; it is one-tailed, paired "
-        "by seed and not corrected. Every test is about the luck of the seed: the examples are taken as given "
-        "(`rosetune compare` draws them too)."
-    ]
+    pairs = any(tested.p_sign_flip is not None for row in found.rows for tested in row.tests.values())
+    flips = (
+        " The sign-flip test is exact up to 13 seeds and drawn at random from 14 on; it is one-tailed, paired by seed "
+        "and not corrected."
+    )
+    taken = (
+        " Every test is about the luck of the seed: the examples are taken as given (`rosetune compare` draws them "
+        "too)."
+    )
+    return [f"{marks}{flips if pairs else ''}{taken if tests or pairs else ''}"]
 
 
 def _said_of_paper(found: Aggregate, theirs: Mapping[str, str], printed: Printed, layout: str) -> list[str]:

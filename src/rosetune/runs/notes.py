@@ -106,7 +106,7 @@ def _shared(shared: str, n: int, title: str) -> str:
 def _aside(columns: Sequence[Column], averaged: Sequence[str]) -> list[str]:
     """The tasks and sets that average and drop are without."""
     tasks = [task for task in dict.fromkeys(str(column.task) for column in columns) if task not in averaged]
-    said, lacking = [], dict[str, list[str]]()
+    said, lacking = list[str](), dict[str, list[str]]()
     for task in tasks:
         missing = [what for what, side in zip(("clean", "robust"), sides(columns, task), strict=True) if not side]
         lacking.setdefault(" or ".join(missing), []).append(task)
@@ -197,7 +197,8 @@ def _seeds(rows: Sequence[Row], baselines: Mapping[str, str], test: str) -> list
         disjoint |= dict.fromkeys(row.group.name for own, other in pairs if not own & other)
     said = []
     if apart:
-        welch = " Welch's t-test, and its marks, are over all seeds of both rows." if test == "welch" else ""
+        made = test == "welch" and any(tested.p is not None for row in rows for tested in row.tests.values())
+        welch = " Welch's t-test, and its marks, are over all seeds of both rows." if made else ""
         said.append(
             f"{_and(apart)}: not the seeds of the baseline. Differences and tests by pairs are over the common "
             f"seeds.{welch}"
