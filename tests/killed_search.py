@@ -1,19 +1,8 @@
-"""A search that is killed with SIGKILL again and again; ``python killed_search.py FOLDER KILLS SEED``.
+"""A search that is killed again and again; see ``killed_study``. ``python killed_search.py FOLDER KILLS SEED``."""
 
-Every life is a fork, and dies when it writes a file of a trial or of the search. Another life goes on. In the end the
-search must have found, and hold, what an undisturbed one does.
-"""
-
-import json
-import os
-import random
-import signal
-import sys
 from pathlib import Path
-from typing import Any
 
-import torch
-
+import killed_study
 import tiny_run
 from rosetune.experiments.search import run_search
 from rosetune.experiments.search_options import SearchOptions
@@ -23,37 +12,10 @@ SPACE = ("learning_rate=log:1e-3:1e-2", "update_mask_kwargs.upper=0.3:0.9:0.1")
 OPTIONS = SearchOptions(trials=4, rungs=2, search_seed=5)
 
 
-def search(home: Path, folder: str) -> dict[str, Any]:
+def work(home: Path, folder: str) -> None:
     training = {"update_mask": "rose", "max_steps": 6, "save_steps": 1}
     config = tiny_run.config(home, folder, training=training, held_out=0.3)
-    return run_search(config, read_space(SPACE), OPTIONS, report=tiny_run.silent)
-
-
-def forked(home: Path, folder: str, last: int | None = None) -> int:
-    """The exit code of a life; one that comes to its end leaves the number of its events."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    events = 0
-
-    def on_audit(name: str, args: Any) -> None:
-        nonlocal events
-        # Not the journal: who dies with its lock makes the next one wait for half a minute.
-        writes = name == "open" and isinstance(args[1], str) and args[1][:1] in "wax"
-        named = str(args[0]) if args else ""
-        if (writes or name == "os.rename") and named.startswith(str(home / folder)) and "journal" not in named:
-            events += 1
-            if events == last:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(on_audit)
-    try:
-        search(home, folder)
-        (home / f"{folder}.json").write_text(json.dumps(events))
-        os._exit(0)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-        os._exit(1)
+    run_search(config, read_space(SPACE), OPTIONS, report=tiny_run.silent)
 
 
 def left(folder: Path) -> dict[str, bytes]:
@@ -64,18 +26,6 @@ def left(folder: Path) -> dict[str, bytes]:
     return {**found, "trials.json": trials.encode(), **{str(p.relative_to(folder)): p.read_bytes() for p in runs}}
 
 
-def main() -> None:
-    home, kills, chance = Path(sys.argv[1]), int(sys.argv[2]), random.Random(int(sys.argv[3]))
-    torch.set_num_threads(1)
-    if forked(home, "undisturbed"):
-        sys.exit(1)
-    events, died = json.loads((home / "undisturbed.json").read_text()), 0
-    for _ in range(kills):
-        died += forked(home, "killed", chance.randint(2, max(3, events // 2))) == -signal.SIGKILL
-    if forked(home, "killed") or left(home / "killed") != left(home / "undisturbed"):
-        sys.exit("it comes to something else")
-    print(died, "killed")
-
-
 if __name__ == "__main__":
-    main()
+    # Who dies with the lock of the journal makes the next one wait for half a minute.
+    killed_study.main(work, left, early=2, passed_over="journal")

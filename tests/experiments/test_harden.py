@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import pytest
 
 import killed_harden
+import killed_study
 import tiny_run
 from rosetune.data.rows import text_keys
 from rosetune.data.sources import load_task
@@ -203,11 +202,4 @@ def test_a_file_without_classes_to_tell_apart_is_refused(
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_hardening_that_is_killed_again_and_again_comes_to_the_same(tmp_path: Path) -> None:
-    tiny_run.write_csv(tmp_path / "my.csv")
-    tiny_run.write_model(tmp_path / "model")
-    script = Path(killed_harden.__file__)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(script.parent), *sys.path])}
-    command = [sys.executable, str(script), str(tmp_path), "4", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert int(done.stdout.split()[-2]) >= 3
+    assert killed_study.died(killed_harden.__file__, tmp_path, kills=4) >= 3

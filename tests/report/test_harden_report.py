@@ -52,9 +52,9 @@ def made(
 
 
 def printed(result: Hardened) -> str:
-    out = Console(file=io.StringIO(), width=200, highlight=False, emoji=False)
-    print_hardened(out, result)
-    return " ".join(out.file.getvalue().split())  # type: ignore[attr-defined]
+    said = io.StringIO()
+    print_hardened(Console(file=said, width=200, highlight=False, emoji=False), result)
+    return " ".join(said.getvalue().split())
 
 
 def test_a_gain_is_told_with_what_it_cost(tmp_path: Path) -> None:

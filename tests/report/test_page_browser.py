@@ -1,30 +1,24 @@
 """The page in a real browser: it is clicked through, keeps silent, and fits a phone. Debian's chromium does."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from browser import chromium
 from made_analyses import write_analyses
 from made_runs import ROSE, outcomes, write_attack, write_json, write_lines, write_run
 from rosetune.report.html.page import write_report
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 EVIL = '</script><img src=x onerror="window.broken=1"> \U0001f600 the'
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-    if CHROMIUM is None:
-        pytest.skip("no chromium on the path: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

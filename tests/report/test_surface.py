@@ -1,18 +1,17 @@
 """The interactive surface: a page that asks for nothing from elsewhere, in a real browser too."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
+from browser import chromium
 from made_analyses import write_analyses
 from made_runs import ROSE, outcomes, write_run
 from rosetune.report.analysis_figures import Pictures, draw_analyses
 from rosetune.runs.analysed import find_analyses
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # A machine without a graphics card draws with the processor.
-ARGUMENTS = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+ARGUMENTS = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 
 
 @pytest.fixture
@@ -38,13 +37,9 @@ def test_a_surface_is_a_page_of_its_own(page: Path) -> None:
 
 @pytest.mark.slow
 def test_it_is_drawn_in_a_browser(page: Path) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-    if CHROMIUM is None:
-        pytest.skip("no chromium on the path: apt-get install chromium")
     asked: list[str] = []
     thrown: list[str] = []
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with chromium(*ARGUMENTS) as browser:
         for width in (400, 1400):
             shown = browser.new_page(viewport={"width": width, "height": 800})
             shown.on("request", lambda request: asked.append(request.url))
@@ -54,6 +49,5 @@ def test_it_is_drawn_in_a_browser(page: Path) -> None:
             assert shown.locator(".legendtext").all_text_contents() == ["vanilla", "rose-ensemble"]
             assert shown.evaluate("document.documentElement.scrollWidth") <= width
             shown.close()
-        browser.close()
     assert {url for url in asked if not url.startswith(("data:", "blob:"))} == {page.as_uri()}
     assert thrown == []

@@ -135,6 +135,7 @@ def test_what_needs_no_model_is_said_without_torch(library: Library, tmp_path: P
         (["predict", "./nowhere", "--text", "a film"], 2, "there is no folder ./nowhere"),
         (["controls", str(run)], 2, "is plain fine-tuning, which claims nothing"),
         (["train", *data, "--objective", "rdrop"], 2, "did you mean 'r_drop'?"),
+        (["harden", *data, "--objective", "rdrop"], 2, "did you mean 'r_drop'?"),
         (["train", *data, "--update_mask", "rose", "--update_mask_kwargs", '{"uper": 1}'], 2, "has no option 'uper'"),
         (["train", *trained, "--seed", "2"], 2, f"another process (number {os.getpid()}) works in {run}"),
         (["attack", str(run), "--attack", "deepwordbug"], 2, f"another process (number {os.getpid()}) works in {run}"),

@@ -62,11 +62,12 @@ def evaluate_given(config: RunConfig, report: Callable[[str], Any] = print, *, d
         task=data.name, text_columns=data.text_columns, fingerprint=data.fingerprint, defaults={}
     )
     folder = config.folder(identity)
-    known = holds(folder, identity)
+    holds(folder, identity)  # what else lies there is refused before anything is made
     make_folder(folder)
     with locked(folder):
+        known = holds(folder, identity)  # another process may have come and gone
         try:
-            _evaluate(config, data, identity, folder, report)
+            _evaluate(config, data, identity, folder, known, report)
         except Exception:
             if is_function_name(config.model_name_or_path) and not known:
                 discard(folder)  # a function that fails at the hundredth text leaves no half of a run
@@ -77,9 +78,13 @@ def evaluate_given(config: RunConfig, report: Callable[[str], Any] = print, *, d
 
 
 def _evaluate(
-    config: RunConfig, data: TaskData, identity: Mapping[str, Any], folder: Path, report: Callable[[str], Any]
+    config: RunConfig,
+    data: TaskData,
+    identity: Mapping[str, Any],
+    folder: Path,
+    known: bool,
+    report: Callable[[str], Any],
 ) -> None:
-    known = holds(folder, identity)  # still: another process may have come and gone
     name = config.model_name_or_path
     if is_function_name(name):
         if not known or not (folder / "model").is_dir():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rosetune._files import replacing
-from rosetune.analysis.probing.generator import generate_probe
+from rosetune.analysis.probing.generator import Surface, generate_probe
 from rosetune.analysis.probing.items import Part, Probe
 from rosetune.analysis.probing.msgs import read_msgs
 from rosetune.analysis.probing.scoring import PARTS, Preference, Probes, matthews
@@ -19,7 +19,7 @@ from rosetune.runs.values import RunError, guess
 __all__ = ["MSGS_NAMES", "preferences", "probe_tasks", "write_probe"]
 
 # Our name of a surface feature, and that of the Mixed Signals Generalization Set.
-MSGS_NAMES = {"the": "lexical_content_the", "length": "length"}
+MSGS_NAMES: dict[Surface, str] = {"the": "lexical_content_the", "length": "length"}
 
 
 def probe_tasks(folder: str | Path, names: Sequence[str], paradigms: int, msgs: str | None = None) -> str:
@@ -40,10 +40,13 @@ def probe_tasks(folder: str | Path, names: Sequence[str], paradigms: int, msgs: 
     for name in names:
         if name not in MSGS_NAMES:
             raise RunError(f"there is no probe {name!r}: {guess(name, MSGS_NAMES)}")
+    surfaces = [surface for surface in MSGS_NAMES if surface in names]
     try:
-        probes: dict[str, Probe] = {
-            name: generate_probe(name, paradigms) if msgs is None else read_msgs(msgs, surface=MSGS_NAMES[name])  # type: ignore[arg-type]
-            for name in names
+        probes = {
+            surface: generate_probe(surface, paradigms)
+            if msgs is None
+            else read_msgs(msgs, surface=MSGS_NAMES[surface])
+            for surface in surfaces
         }
     except ValueError as error:
         raise RunError(str(error)) from error

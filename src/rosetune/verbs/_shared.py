@@ -3,11 +3,12 @@
 import argparse
 import dataclasses
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rosetune._axes import AXES
 from rosetune.runs.config import RunConfig
 from rosetune.runs.values import RunError
 
@@ -50,6 +51,53 @@ def given_fields(known: argparse.Namespace, kind: type) -> dict[str, Any]:
     """What was given for them."""
     names = {field.name for field in dataclasses.fields(kind)}
     return {name: value for name, value in vars(known).items() if name in names}
+
+
+def add_run_arguments(
+    parser: argparse.ArgumentParser, names: Iterable[str], axes: Iterable[str], **texts: str
+) -> None:
+    """Flags for the runs of a study: their layers, data and model, and method.
+
+    Args:
+        names: fields of :class:`~rosetune.runs.config.RunConfig`.
+        axes: names of :data:`~rosetune._axes.AXES`.
+        texts: by field, what its help says in the study.
+    """
+    parser.add_argument("--config", metavar="FILE", help="YAML of a run's options; the command line goes on top")
+    parser.add_argument("--recipe", metavar="NAME", help="published values, e.g. rose-ensemble/roberta-base/rte")
+    own = {name: {"help": text} for name, text in texts.items()}
+    add_fields(parser.add_argument_group("data, model and run"), RunConfig, names, **own)
+    group = parser.add_argument_group("method")
+    for name in axes:
+        metavar = "JSON" if name.endswith("_kwargs") else "NAME"
+        group.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar=metavar, help=AXES[name])
+
+
+def run_config(known: argparse.Namespace, names: Collection[str], rest: list[str]) -> RunConfig:
+    """What was given for the runs of a study; what is wrong is said before transformers is loaded, where that can be.
+
+    Args:
+        names: of fields and axes, as in :func:`add_run_arguments`.
+        rest: arguments of the Trainer.
+    """
+    from rosetune.experiments.options import make_config, parse_training
+    from rosetune.experiments.quick import check_paths, parse_words
+    from rosetune.experiments.quick_methods import check_methods
+
+    given = {name: value for name, value in vars(known).items() if name in names}
+
+    def config(parse: Any) -> RunConfig:
+        return make_config(recipe=known.recipe, config_file=known.config, options=given, arguments=rest, parse=parse)
+
+    try:
+        quick = config(parse_words)
+    except (KeyError, ValueError) as error:  # a value that takes the Trainer's own parser
+        if type(error) not in (KeyError, ValueError):
+            raise
+    else:
+        check_methods(quick.training)
+        check_paths(quick)
+    return config(parse_training)
 
 
 def add_moved(parser: argparse.ArgumentParser) -> None:

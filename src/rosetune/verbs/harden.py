@@ -3,10 +3,9 @@
 import argparse
 from typing import Any
 
-from rosetune._axes import AXES
 from rosetune.experiments.harden_options import HardenOptions
 from rosetune.runs.config import RUN_OPTIONS, RunConfig
-from rosetune.verbs._shared import add_fields, given_fields
+from rosetune.verbs._shared import add_fields, add_run_arguments, given_fields, run_config
 
 EPILOG = """\
 It trains the plain model, tries augmentations, attacks the best model on its own training rows
@@ -45,20 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     typed: dict[str, dict[str, Any]] = {name: {"type": kind} for name, kind in kinds.items()}
     add_fields(parser, HardenOptions, None, **typed)
     parser.add_argument("--dry_run", action="store_true", help="show the steps and about how long they take, and exit")
-    parser.add_argument("--config", metavar="FILE", help="YAML of a run's options; the command line goes on top")
-    parser.add_argument("--recipe", metavar="NAME", help="published values, e.g. rose-ensemble/roberta-base/rte")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    add_fields(
-        parser.add_argument_group("data, model and run"),
-        RunConfig,
+    add_run_arguments(
+        parser,
         _RUN,
-        output_dir={"help": "folder of the hardening (default: runs/<task>/harden/<method>-<hash>)"},
-        held_out={"help": "share or number of training rows to choose on (default: a fifth, at most 1000)"},
+        _METHOD,
+        output_dir="folder of the hardening (default: runs/<task>/harden/<method>-<hash>)",
+        held_out="share or number of training rows to choose on (default: a fifth, at most 1000)",
     )
-    group = parser.add_argument_group("method of the plain model, which is hardened")
-    for name in _METHOD:
-        metavar = "JSON" if name.endswith("_kwargs") else "NAME"
-        group.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar=metavar, help=AXES[name])
 
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
@@ -66,21 +59,8 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     import json
     import sys
 
-    from rosetune.experiments.options import make_config, parse_training
-    from rosetune.experiments.quick import check_paths, parse_words
-
     options = HardenOptions(**given_fields(known, HardenOptions))
-    given = {name: value for name, value in vars(known).items() if name in (*_RUN, *_METHOD)}
-
-    def config(parse: Any) -> RunConfig:
-        return make_config(recipe=known.recipe, config_file=known.config, options=given, arguments=rest, parse=parse)
-
-    try:
-        check_paths(config(parse_words))  # before transformers is loaded
-    except (KeyError, ValueError) as error:
-        if type(error) not in (KeyError, ValueError):
-            raise
-    asked = config(parse_training)
+    asked = run_config(known, (*_RUN, *_METHOD), rest)
 
     from rosetune.report.console import console
 

@@ -1,12 +1,11 @@
 """Choose options on held-out training rows, and keep what is reported out of reach."""
 
 import argparse
-from typing import Any
 
 from rosetune._axes import AXES
 from rosetune.experiments.search_options import SearchOptions, require_optuna
-from rosetune.runs.config import RUN_OPTIONS, RunConfig
-from rosetune.verbs._shared import add_fields, given_fields, seeds_of
+from rosetune.runs.config import RUN_OPTIONS
+from rosetune.verbs._shared import add_fields, add_run_arguments, given_fields, run_config, seeds_of
 
 EPILOG = """\
 A search holds a part of the training rows out and judges every trial on them alone.
@@ -44,20 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         search_seed={"type": int},
     )
     parser.add_argument("--seed", metavar="N[,N]", help="of the training; several train one run each for every trial")
-    parser.add_argument("--config", metavar="FILE", help="YAML of a run's options; the command line goes on top")
-    parser.add_argument("--recipe", metavar="NAME", help="published values, e.g. rose-ensemble/roberta-base/rte")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    add_fields(
-        parser.add_argument_group("data, model and run"),
-        RunConfig,
+    add_run_arguments(
+        parser,
         _RUN,
-        output_dir={"help": "folder of the search (default: runs/<task>/search/<method>-<hash>)"},
-        held_out={"help": "share or number of training rows to judge on (default: a fifth, at most 1000)"},
+        AXES,
+        output_dir="folder of the search (default: runs/<task>/search/<method>-<hash>)",
+        held_out="share or number of training rows to judge on (default: a fifth, at most 1000)",
     )
-    group = parser.add_argument_group("method")
-    for name, text in AXES.items():
-        metavar = "JSON" if name.endswith("_kwargs") else "NAME"
-        group.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar=metavar, help=text)
 
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
@@ -65,28 +58,12 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     import json
     import sys
 
-    from rosetune.experiments.options import make_config, parse_training
-    from rosetune.experiments.quick import check_paths, parse_words
-    from rosetune.experiments.quick_methods import check_methods
     from rosetune.experiments.search_space import read_space
 
     require_optuna()
     options, space = SearchOptions(**given_fields(known, SearchOptions)), read_space(known.space)
     seeds = seeds_of(known.seed)
-    given = {name: value for name, value in vars(known).items() if name in (*_RUN, *AXES)}
-
-    def config(parse: Any) -> RunConfig:
-        return make_config(recipe=known.recipe, config_file=known.config, options=given, arguments=rest, parse=parse)
-
-    try:
-        quick = config(parse_words)  # before transformers is loaded
-    except (KeyError, ValueError) as error:
-        if type(error) not in (KeyError, ValueError):
-            raise
-    else:
-        check_methods(quick.training)
-        check_paths(quick)
-    asked = config(parse_training)
+    asked = run_config(known, (*_RUN, *AXES), rest)
 
     from rosetune.experiments.search import run_search
     from rosetune.report.console import console, print_grid
