@@ -41,10 +41,16 @@ def _clock(seconds: float) -> str:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Shows how far it is on standard error; what it yields takes the rows done and the number of rows."""
-    pace = None if sys.stderr.isatty() else Pace()
-    with tqdm(desc=what, leave=False, disable=None) as bar:
+def progress(what: str, before: int = 0, unit: str = "it", shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """Shows how far it is on standard error; what it yields takes the number done and the number of all.
+
+    Args:
+        before: done by an earlier process.
+        unit: of what is counted.
+        shown: False shows nothing at all.
+    """
+    pace = None if sys.stderr.isatty() or not shown else Pace(before)
+    with tqdm(desc=what, initial=before, unit=unit, leave=False, disable=None if shown else True) as bar:
 
         def update(done: int, total: int) -> None:
             bar.total = total

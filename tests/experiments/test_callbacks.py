@@ -1,12 +1,16 @@
 """What is said of long work where there is no terminal for a bar."""
 
 import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import TrainerState
 
 from rosetune import _progress
 from rosetune.experiments.callbacks import PlainProgress
+from rosetune.robustness.attacks.run import Row, keep_results
 
 
 @pytest.fixture
@@ -64,3 +68,22 @@ def test_rows_are_counted_like_steps(clock: list[float], capsys: pytest.CaptureF
             (256, "01:04", "00:16"),
         )
     ]
+
+
+def test_an_attack_that_goes_on_tells_of_the_rows_that_were_left(
+    clock: list[float], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Each row takes a minute; five of the twenty were attacked before."""
+    rows, path = [Row(f"row {i}", ("superb",), 1) for i in range(20)], tmp_path / "attack.jsonl"
+
+    def attacked(left: Sequence[Row]) -> Iterator[dict[str, Any]]:
+        for row in left:
+            clock[0] += 60
+            yield {"id": row.id, "status": "failed", "texts": [*row.texts], "gold": row.gold}
+
+    keep_results(attacked, rows[:5], {"attack": "a"}, path, desc="a", progress=False)
+    assert capsys.readouterr().err == ""
+    keep_results(attacked, rows, {"attack": "a"}, path, desc="a", progress=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "a: 6/20, 01:00 gone, 14:00 left"
+    assert len(lines) == 7

@@ -10,6 +10,7 @@ from rosetune.cli import main
 from rosetune.report.paper import table
 from rosetune.runs.attacked import results_digest
 from rosetune.runs.compare import compare
+from rosetune.runs.gate import gate
 from rosetune.runs.metrics import run_metrics
 from rosetune.runs.run import Run
 from rosetune.runs.table import scores
@@ -263,6 +264,12 @@ def test_texts_that_a_side_was_trained_on_are_said(tmp_path, call):
     )
     assert f"A: {sentence}" in out
     assert (out.count("also occur"), out.count("B: 7")) == (1, 0)
+    told = json.loads(call(*(run.folder for run in runs), "--json"))["trained_on"]
+    assert [note.split(":")[0] for note in told.pop("baseline")] == [sentence]
+    assert told == {"claim": []}
+    for run, expected in zip(runs, ([sentence], []), strict=True):
+        notes = gate(run.folder, min_robust_accuracy=0.5, sets=["file"]).notes
+        assert [note.split(":")[0] for note in notes if "also occur" in note] == expected
     found = table([Run.open(run.folder) for run in runs], sets=("file",))
     expected = "Up to 7 of 40 texts of reviews (my) also occur in the training data"
     assert [note.split(":")[0] for note in found.notes if "also occur" in note] == [expected]

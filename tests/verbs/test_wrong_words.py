@@ -113,6 +113,7 @@ def test_what_needs_no_model_is_said_without_torch(library: Library, tmp_path: P
     data = ["--task", str(library.home / "my.csv"), "--model_name_or_path", str(library.home / "model")]
     calls = [
         (["trian"], 2, "did you mean train?"),
+        (["list", "methods", "smat"], 2, "no method is called 'smat': did you mean smart?"),
         (["evaluate", str(run), "--jsno"], 2, "did you mean --json?"),
         (["train", "--lerning_rate", "1"], 2, "did you mean --learning_rate?"),
         (["train", "--task", f"{tmp_path}/none.csv", "--model_name_or_path", "demo"], 2, "there is no file or folder"),

@@ -10,7 +10,7 @@ from typing import Any
 import rosetune
 from rosetune._axes import check_name, check_options
 
-__all__ = ["check_methods", "method_options"]
+__all__ = ["check_methods", "method_names", "method_options"]
 
 # Of each axis the package, and the table of names in its __init__.py.
 _TABLES = {
@@ -45,6 +45,11 @@ def check_methods(training: Mapping[str, Any]) -> None:
             values = options[option]
             if values and value not in values:
                 raise ValueError(f"{option} must be one of {', '.join(values)}, not {value!r}")
+
+
+def method_names() -> list[str]:
+    """The methods of every axis, in the order of the axes."""
+    return [name for axis in _TABLES for name in _methods(axis)]
 
 
 def method_options(axis: str, name: str) -> dict[str, tuple[str, ...]]:

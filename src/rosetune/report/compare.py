@@ -78,6 +78,7 @@ def compared_as_json(a: Group, b: Group, trained: Mapping[str, Group]) -> dict[s
             for name, part in controls.items()
         },
         "not_tried": not_tried(a, b, trained, controls),
+        "trained_on": {"baseline": _trained_on(a), "claim": _trained_on(b)},
         "verdicts": sentences(a, b, compared, controls),
     }
 
@@ -272,7 +273,7 @@ def _notes(a: Group, b: Group, missing: Sequence[str]) -> list[str]:
         said.append(f"A and B differ in more than the method: {', '.join(other)}.")
     said += [f"{_title(a, name)} is left out: {reason}." for name, reason in not_compared(a, b).items()]
     for side, group in (("A", a), ("B", b)):
-        said += dict.fromkeys(f"{side}: {note}" for run in group for note in shared_notes(run.metrics["sets"]))
+        said += [f"{side}: {note}" for note in _trained_on(group)]
     said += missing
     said.append(
         "Better or worse is said where interval and exact test (over seeds: t-test) both say so, on every set by "
@@ -281,6 +282,10 @@ def _notes(a: Group, b: Group, missing: Sequence[str]) -> list[str]:
     if len(a) == 1:
         said.append("One seed: the intervals cover the choice of examples, not the luck of a training run.")
     return said
+
+
+def _trained_on(group: Group) -> list[str]:
+    return [*dict.fromkeys(note for run in group for note in shared_notes(run.metrics["sets"]))]
 
 
 def _title(group: Group, name: str) -> str:

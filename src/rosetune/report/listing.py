@@ -66,11 +66,7 @@ def attacks_text(name: str | None = None) -> str:
 
 
 def methods_text(name: str | None = None) -> str:
-    """The methods of every axis with their options and defaults; one of them with what each option means.
-
-    Raises:
-        RunError: there is no method of that name.
-    """
+    """The methods of every axis with their options and defaults; one that there is with what each option means."""
     from rosetune.augmentation import AUGMENTATIONS
     from rosetune.averaging import AVERAGINGS
     from rosetune.methods import OBJECTIVES, UPDATE_MASKS
@@ -80,11 +76,8 @@ def methods_text(name: str | None = None) -> str:
     axes |= {"augmentation": AUGMENTATIONS, "averaging": AVERAGINGS}
     if name is None:
         return "\n".join(_methods(axis, methods) for axis, methods in axes.items())
-    for axis, methods in axes.items():
-        if name in methods:
-            return _method(axis, name, methods[name])
-    known = [name for methods in axes.values() for name in methods]
-    raise RunError(f"no method is called {name!r}: {guess(name, known)}")
+    axis = next(axis for axis, methods in axes.items() if name in methods)
+    return _method(axis, name, axes[axis][name])
 
 
 def _methods(axis: str, methods: Mapping[str, type]) -> str:

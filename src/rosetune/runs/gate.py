@@ -14,6 +14,7 @@ from rosetune.runs.compare import not_compared, paired, rows_difference
 from rosetune.runs.files import Rows
 from rosetune.runs.gate_limits import BASELINE, LIMITS, Limits
 from rosetune.runs.gate_sets import absent, reference, selected, to_make
+from rosetune.runs.notes import shared_notes
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError
@@ -52,7 +53,7 @@ class Verdict:
     Attributes:
         run, baseline: the folders.
         checks: each limit on each set that it looks at.
-        notes: what was not looked at, and why; how a threshold was chosen.
+        notes: what was not looked at, and why; how a threshold was chosen; texts that the run was trained on.
         words: the largest number of changed words at which attacks were read; None: any number.
     """
 
@@ -109,6 +110,8 @@ def gate(
     checks = [check for limit in wanted.given() for check in _checks(opened, limit, names, wanted, notes)]
     if before is not None:
         checks += _baseline_checks(opened, before, names, wanted)
+    looked_at = {check.set for check in checks}
+    notes += shared_notes({name: figures for name, figures in opened.metrics["sets"].items() if name in looked_at})
     order = (*LIMITS, BASELINE)
     ordered = sorted(checks, key=lambda check: (order.index(check.limit), SetName.parse(check.set).sort_key))
     return Verdict(str(opened), None if before is None else str(before), tuple(ordered), tuple(notes), wanted.words)

@@ -32,6 +32,11 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         else:
             print("\n".join(found))
         return
+    if known.what == "methods" and known.name is not None:
+        from rosetune.experiments.quick_methods import method_names
+
+        if known.name not in (names := method_names()):
+            raise RunError(f"no method is called {known.name!r}: {guess(known.name, names)}")
     from rosetune.report.listing import attacks_text, methods_text, tasks_text
 
     texts = {"tasks": tasks_text, "methods": methods_text, "attacks": attacks_text}

@@ -8,9 +8,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from rosetune._files import replacing
+from rosetune._progress import progress as _progress
 from rosetune.robustness.attacks.driver import Recipe, Row, Session, drive
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def attack(
         path: JSON Lines with the results, written as rows are finished. Rows found in it are not attacked again;
             in the end it holds a header and the results in the order of the rows.
         pool: texts that the victim gets at once, at most.
-        progress: a bar on standard error where that is a terminal.
+        progress: a bar on standard error where that is a terminal, elsewhere a line now and then.
 
     Returns:
         One dict per row, in their order: ``id``, ``status`` ("success", "failed", or "skipped" where the model is
@@ -143,14 +142,14 @@ def keep_results(
     left = [row for row in rows if row.id not in results]
     if path is not None and left:  # without a torn last line: it is appended to
         _write(Path(path), header, [*results.values()])
-    bar = tqdm(total=len(rows), initial=len(results), desc=desc, unit="row", disable=None if progress else True)
-    with bar, nullcontext() if path is None or not left else open(path, "a", encoding="utf-8") as file:
+    kept = nullcontext() if path is None or not left else open(path, "a", encoding="utf-8")
+    with _progress(desc, len(results), "row", progress) as bar, kept as file:
         for result in attack(left):
             results[result["id"]] = result
             if file is not None:
                 file.write(_line(result))
                 file.flush()
-            bar.update()
+            bar(len(results), len(rows))
     ordered = [results[row.id] for row in rows]
     if path is not None:
         _write(Path(path), header, ordered)
