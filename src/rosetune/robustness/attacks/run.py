@@ -142,8 +142,8 @@ def keep_results(
     left = [row for row in rows if row.id not in results]
     if path is not None and left:  # without a torn last line: it is appended to
         _write(Path(path), header, [*results.values()])
-    kept = nullcontext() if path is None or not left else open(path, "a", encoding="utf-8")
-    with _progress(desc, len(results), "row", progress) as bar, kept as file:
+    shown = _progress(desc, len(results), "row", progress)
+    with shown as bar, nullcontext() if path is None or not left else open(path, "a", encoding="utf-8") as file:
         for result in attack(left):
             results[result["id"]] = result
             if file is not None:
