@@ -103,8 +103,9 @@ def test_a_head_of_other_classes_is_kept_and_said(tmp_path: Path, capsys: pytest
     torch.testing.assert_close(logits(ours), logits(model))
     said = f"{name}: its trained head is kept, whose classes have no names; they are taken as "
     assert capsys.readouterr().err == f"{said}LABEL_0 as neg, LABEL_1 as pos\n"
-    load_classifier(name, ("a", "b", "c"), load_tokenizer(name))  # a head of another size is new
-    assert capsys.readouterr().err == ""
+    load_classifier(name, ("a", "b", "c"), load_tokenizer(name))
+    new = "its trained head has other outputs (LABEL_0, LABEL_1) than the data asks for: a new one is trained"
+    assert capsys.readouterr().err == f"{name}: {new}\n"
 
 
 def test_regression_has_one_output_and_no_labels(tmp_path: Path) -> None:
@@ -202,6 +203,15 @@ def test_a_tokenizer_of_more_tokens_than_the_model_embeds(tmp_path: Path) -> Non
 
 
 # --- options of the configuration
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert"])
+def test_a_model_without_its_tokenizer(architecture: str, tmp_path: Path) -> None:
+    """transformers makes one to which every word is the same unknown token, or none at all."""
+    make_model(architecture).save_pretrained(tmp_path)
+    for load in (load_tokenizer, load_trained):
+        with pytest.raises(RunError, match=r"holds no tokenizer .*tokenizer\.save_pretrained\(folder\)"):
+            load(str(tmp_path))
 
 
 def test_the_head_without_dropout_and_the_rest_with_it(tmp_path: Path) -> None:

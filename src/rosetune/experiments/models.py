@@ -37,7 +37,7 @@ def load_tokenizer(name: str, max_length: int | None = None, normalize: Sequence
         max_length: tokens of a text; fewer where the tokenizer or the model's position embeddings allow fewer.
 
     Raises:
-        RunError: it cannot be loaded, or has more tokens than the model has embeddings.
+        RunError: it cannot be loaded, is not there, or has more tokens than the model has embeddings.
     """
     from transformers import AutoTokenizer
 
@@ -107,6 +107,11 @@ def load_classifier(
         raise RunError(
             f"{name!r} holds weights of other sizes than its configuration says ({_some(mismatched & own)}), which "
             "would be random: leave that option out of model_kwargs, or give another checkpoint"
+        )
+    if mismatched:
+        classes = ", ".join(_label_names(before))
+        _say_once(
+            f"{name}: its trained head has other outputs ({classes}) than the data asks for: a new one is trained"
         )
     if task_type != "regression" and fresh <= own:
         _align_head(name, model, _label_names(before), tuple(labels))
@@ -226,6 +231,12 @@ def _fitted(name: str, tokenizer: Any, model: Any) -> Any:
         steps = read_steps(folder) or read_steps(folder / "model")
     except ValueError as error:
         raise RunError(str(error)) from error
+    # Of a folder without one transformers makes a tokenizer that knows special tokens alone, and at most a space.
+    if len(tokenizer) <= len({*tokenizer.all_special_ids}) + 2:
+        raise RunError(
+            f"{name!r} holds no tokenizer (no word but special tokens is known): save the one that belongs to the "
+            "model into its folder, tokenizer.save_pretrained(folder)"
+        )
     if steps:
         tokenizer = normalizing(tokenizer, steps)
     if tokenizer.pad_token is None:
