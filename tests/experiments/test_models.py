@@ -19,6 +19,7 @@ from transformers import (
 
 from helpers import ARCHITECTURES, VOCABULARY, make_batch, make_model, make_tokenizer
 from rosetune.experiments.models import load_classifier, load_tokenizer, load_trained, quiet_libraries, trained_labels
+from rosetune.robustness.classifier import as_classifier
 from rosetune.robustness.evaluation import default_length, predict_texts
 from rosetune.runs.values import RunError
 
@@ -212,6 +213,8 @@ def test_a_model_without_its_tokenizer(architecture: str, tmp_path: Path) -> Non
     for load in (load_tokenizer, load_trained):
         with pytest.raises(RunError, match=r"holds no tokenizer .*tokenizer\.save_pretrained\(folder\)"):
             load(str(tmp_path))
+    with pytest.raises(ValueError, match="holds no tokenizer"):
+        as_classifier(tmp_path)
 
 
 def test_the_head_without_dropout_and_the_rest_with_it(tmp_path: Path) -> None:

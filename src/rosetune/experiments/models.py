@@ -9,6 +9,7 @@ from typing import Any
 
 from rosetune._files import replacing
 from rosetune.experiments.loading import config_of, load, model_options, skeleton
+from rosetune.robustness.classifier import NO_TOKENIZER, knows_no_word
 from rosetune.robustness.evaluation import input_names, longest_input
 from rosetune.robustness.functions import read_function
 from rosetune.robustness.normalization import normalizing, read_steps
@@ -231,12 +232,8 @@ def _fitted(name: str, tokenizer: Any, model: Any) -> Any:
         steps = read_steps(folder) or read_steps(folder / "model")
     except ValueError as error:
         raise RunError(str(error)) from error
-    # Of a folder without one transformers makes a tokenizer that knows special tokens alone, and at most a space.
-    if len(tokenizer) <= len({*tokenizer.all_special_ids}) + 2:
-        raise RunError(
-            f"{name!r} holds no tokenizer (no word but special tokens is known): save the one that belongs to the "
-            "model into its folder, tokenizer.save_pretrained(folder)"
-        )
+    if knows_no_word(tokenizer):
+        raise RunError(f"{name!r} {NO_TOKENIZER}")
     if steps:
         tokenizer = normalizing(tokenizer, steps)
     if tokenizer.pad_token is None:
