@@ -16,7 +16,13 @@ from rosetune.robustness.functions import import_function, read_function
 from rosetune.robustness.normalization import normalize
 
 __all__ = [
-    *("NO_TOKENIZER", "CallableClassifier", "Classifier", "Victim", "as_classifier", "knows_no_word", "load_function"),
+    "NO_TOKENIZER",
+    "CallableClassifier",
+    "Classifier",
+    "Victim",
+    "as_classifier",
+    "knows_no_word",
+    "load_function",
 ]
 
 Texts = Sequence[tuple[str, ...]]
