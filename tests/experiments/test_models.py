@@ -109,6 +109,15 @@ def test_a_head_of_other_classes_is_kept_and_said(tmp_path: Path, capsys: pytest
     assert capsys.readouterr().err == f"{name}: {new}\n"
 
 
+def test_a_head_that_tagged_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its weights have the names and sizes of a classifier's."""
+    quiet_libraries()
+    name = saved(tmp_path / "tagger", BertForTokenClassification(make_model("bert").config))
+    load_classifier(name, LABELS, load_tokenizer(name))
+    said = f"{name}: its trained head, that of a BertForTokenClassification, is kept, whose classes have no names"
+    assert capsys.readouterr().err.startswith(said)
+
+
 def test_regression_has_one_output_and_no_labels(tmp_path: Path) -> None:
     name = saved(tmp_path / "base", make_model("bert"))
     model = load_classifier(name, (), load_tokenizer(name), task_type="regression")

@@ -288,7 +288,9 @@ def _align_head(name: str, model: Any, classes: tuple[str, ...], labels: tuple[s
     if {*old} != {*new} or len({*old}) < len(old):
         pairs = ", ".join(f"{a} as {b}" for a, b in zip(classes, labels, strict=True))
         names = "no names" if is_unnamed(classes) else "other names"
-        _say_once(f"{name}: its trained head is kept, whose classes have {names}; they are taken as {pairs}")
+        made = next((kind for kind in model.config.architectures or () if "ForSequenceClassification" not in kind), "")
+        of = f", that of a {made}," if made else ""  # for tagging has weights of the same names and sizes
+        _say_once(f"{name}: its trained head{of} is kept, whose classes have {names}; they are taken as {pairs}")
         return
     prefix = f"{model.base_model_prefix}."
     outside = (m for key, m in model.named_modules() if not key.startswith(prefix))
