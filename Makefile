@@ -14,6 +14,8 @@ INSTALLED := $(VENV)/.installed
 demo: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/rosetune demo $(ARGS)
 
+# Bytecode is written for our own files, which some forty processes import.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(ARGS)
 
