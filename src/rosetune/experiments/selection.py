@@ -107,7 +107,8 @@ class _Stage:
         }
         # The noises are those of a curve that trials are not evaluated on.
         options = _on_top({**plan.options, "noises": None}, plan.select.options)
-        return replace(plan, methods=methods, options=options, seeds=[plan.select.seed], attacks=(), select=None)
+        of_trials = plan.narrowed(seeds=[plan.select.seed])
+        return replace(of_trials, methods=methods, options=options, attacks=(), select=None)
 
     def choices(self, runs: Sequence[PlannedRun]) -> list[Choice]:
         """By the scores of the finished trials."""
