@@ -32,13 +32,13 @@ output_dir: hard
 tasks: [my.csv]
 models: [./model]
 seeds: [1, 2]
-options: {max_steps: 40, save_steps: 40, logging_steps: 40, learning_rate: 5e-3, sets: clean, max_train_samples: 80}
-adversarial: {max_attacked: 30, attack_share: 1.0, max_share: 0.25, budget: 40}
+options: {max_steps: 60, save_steps: 60, logging_steps: 60, learning_rate: 3e-3, sets: clean, max_train_samples: 80}
+adversarial: {max_attacked: 30, attack_share: 1.0, max_share: 0.25, budget: 80}
 methods:
-  hard: {objective: cross_entropy, adversarial_file: {method: vanilla}}
+  hard: {objective: cross_entropy, max_steps: 2, adversarial_file: {method: vanilla}}
   vanilla:
 """
-HOW = "adversarial: {max_attacked: 30, attack_share: 1.0, max_share: 0.25, budget: 40}"
+HOW = "adversarial: {max_attacked: 30, attack_share: 1.0, max_share: 0.25, budget: 80}"
 MISTAKES = [
     ("{method: vanilla}", "{method: vanila}", 8, "did you mean vanilla?"),
     ("{method: vanilla}", "{methd: vanilla}", 8, "adversarial_file must be text"),
@@ -140,7 +140,7 @@ def test_rows_are_those_of_the_same_seed_and_point_and_go_with_its_shard() -> No
     assert all(run.needs[ROWS] in share for share in shares for run in share if run.needs)
     # How rows are found decides what is trained on them, and nothing else; the same in other words changes nothing.
     keys = {run.key for run in hard}
-    other = runs_of(PLAN.replace("budget: 40", "budget: 41"))
+    other = runs_of(PLAN.replace("budget: 80", "budget: 81"))
     assert not keys & {run.key for run in other if run.method == "hard"}
     assert {run.key for run in plain} > {run.key for run in runs_of(PLAN + "grid: {weight_decay: [0.0]}\n")} - keys
     said_otherwise = runs_of(PLAN.replace("attack_share: 1.0", "attack_share: 1, attack: [deepwordbug]"))
@@ -170,7 +170,7 @@ def test_trace_and_rows_may_stem_from_one_run() -> None:
 
 def test_a_line_to_the_pretrained_weights_waits_for_the_run_that_is_trained() -> None:
     line = "  line: {objective: cross_entropy, averaging: pretrained, grid: {averaging_kwargs.alpha: [0.5, 0.75]}}\n"
-    hard = line.replace("line: {", "hard-line: {adversarial_file: {method: vanilla}, ")
+    hard = line.replace("line: {", "hard-line: {max_steps: 2, adversarial_file: {method: vanilla}, ")
     runs = runs_of(PLAN + line + hard)
     found = {(run.method, run.needs[WEIGHTS].method, run.root.method) for run in runs if WEIGHTS in run.needs}
     assert found == {("line", "vanilla", "vanilla"), ("hard-line", "hard", "vanilla")}
@@ -181,7 +181,10 @@ def test_a_line_to_the_pretrained_weights_waits_for_the_run_that_is_trained() ->
     told = {"step": 1.0, "fixed": 5.0, "prepare_row": 0.0}
     of = {run.method: _measured([run], told) for run in runs}
     assert (of["line"].steps, of["line"].total) == (0, 5.0)
-    by_epochs = runs_of(PLAN.replace("max_steps: 40", "num_train_epochs: 2, per_device_train_batch_size: 10"))
+    of_equal_length = PLAN.replace("max_steps: 2, ", "")
+    by_epochs = runs_of(
+        of_equal_length.replace("max_steps: 60", "num_train_epochs: 2, per_device_train_batch_size: 10")
+    )
     # Half of 30 rows more, in whole batches.
     steps = {run.method: _measured([run], told).steps for run in by_epochs}
     assert steps == {
@@ -198,7 +201,8 @@ def test_the_dependent_run_trains_on_what_fooled_the_other(monkeypatch: pytest.M
     (file,) = plain.folder.glob("adversarial/*/round-1.jsonl")
     assert Path(str(hard.config.adversarial_file)) == file.resolve()
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    assert hard.identity == {**plain.identity, "adversarial_file": f"sha256:{digest}"}
+    training = {**plain.identity["training"], "max_steps": 2}
+    assert hard.identity == {**plain.identity, "training": training, "adversarial_file": f"sha256:{digest}"}
 
     rows, data = lines_of(file), load_task("my.csv")
     own = training_rows(plain.config, data, 1)[0]
@@ -226,7 +230,7 @@ def test_the_dependent_run_trains_on_what_fooled_the_other(monkeypatch: pytest.M
 
 
 def test_a_search_that_finds_nothing_fails_what_needs_it() -> None:
-    runs = runs_of(PLAN.replace("[1, 2]", "[1]").replace("budget: 40", "budget: 1"))
+    runs = runs_of(PLAN.replace("[1, 2]", "[1]").replace("budget: 80", "budget: 1"))
     found = sweep(runs)
     assert [found.state[run.key].split()[0] for run in runs] == ["done", "failed"]
     (told,) = found.failures.values()
@@ -237,9 +241,9 @@ def test_a_search_that_finds_nothing_fails_what_needs_it() -> None:
 
 def test_a_trial_trains_on_the_rows_of_the_chosen_trial() -> None:
     select = (
-        "select:\n  seed: 7\n  options: {held_out: 0.2, sets: [clean, noise]}\n  grid: {learning_rate: [5e-3, 4e-3]}\n"
+        "select:\n  seed: 1\n  options: {held_out: 0.2, sets: [clean, noise]}\n  grid: {learning_rate: [3e-3, 1e-5]}\n"
     )
-    text = PLAN.replace("hard\n", "chosen\n", 1).replace("max_share: 0.25", "max_share: 0.5") + select
+    text = PLAN.replace("hard\n", "chosen\n", 1) + select
     stages: list[list[PlannedRun]] = []
 
     def do(plan: Plan) -> list[PlannedRun]:
@@ -251,7 +255,7 @@ def test_a_trial_trains_on_the_rows_of_the_chosen_trial() -> None:
     assert found is not None
     rate = next(choice.value for choice in found[1] if choice.method == "vanilla")
     trials = [run for run in stages[1] if run.method == "hard"]
-    assert [run.config.training["learning_rate"] for run in trials] == [5e-3, 4e-3]
+    assert [run.config.training["learning_rate"] for run in trials] == [3e-3, 1e-5]
     for trial in trials:
         needed, run = trial.needs[ROWS], Run.open(trial.folder() or "")
         assert needed.config.training["learning_rate"] == rate
