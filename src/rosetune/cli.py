@@ -70,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"there is no verb {verb!r}: {_guess(verb, _VERBS) or 'give one of ' + ', '.join(_VERBS)}")
     known, rest = parser.parse_known_args(words)
     if rest and known.verb not in ("train", "search", "harden"):  # whose further words are the Trainer's
-        guess = _guess(rest[0].partition("=")[0], known.options)
+        stray = None if rest[0].startswith("-") else getattr(_VERBS[known.verb], "STRAY", None)
+        guess = stray or _guess(rest[0].partition("=")[0], known.options)
         parser.error(f"unknown: {' '.join(rest)}" + (f": {guess}" if guess else ""))
     try:
         known.run(known, rest)

@@ -231,7 +231,14 @@ def test_unlabelled_rows_of_a_glue_file(tmp_path):
         (["a b", "a\xa0b", "a  b"], [("a b", "a\xa0b", "a  b")]),
         (["1", "true", "0", "False"], [("1", "true"), ("0", "False")]),
         (["straße", "STRASSE"], [("straße", "STRASSE")]),
+        (
+            ["non-spam", "non_spam", "non spam", "positive.", "positive"],
+            [("non-spam", "non_spam", "non spam"), ("positive.", "positive")],
+        ),
+        (["p\u043es", "pos", "\u0420\u039fS", "neg"], [("p\u043es", "pos", "\u0420\u039fS")]),
         (["yes", "no", "true"], []),
+        (["-1", "1", "0", "a-1", "a1", "C++", "C#"], []),
+        (["\u0434\u0430", "\u043d\u0435\u0442", "\u043d\u0435"], []),
     ],
 )
 def test_labels_that_look_alike(labels, groups):

@@ -90,6 +90,11 @@ def test_texts_of_a_wrong_encoding():
     assert second.startswith("1 training texts seem to be UTF-8 that was read as CP1252")
 
 
+def test_texts_that_look_like_missing_values():
+    (warning,) = summarise(data([*rows(20), ("nan", 0), (" N/A ", 1), ("nan", 1), ("not na", 0)])).warnings
+    assert warning == "3 training texts are 'N/A', 'nan', which looks like a missing text (ids 20, 21, 22)"
+
+
 def test_what_was_read_unusually_and_left_out(tmp_path):
     path = tmp_path / "a.csv"
     text = "text;label\n" + "".join(f"é {i};{'ab'[i % 2]}\n" for i in range(40)) + ";a\n"

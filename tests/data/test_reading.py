@@ -273,6 +273,13 @@ def test_of_one_column_that_looks_like_several_the_message_says_so(name, given, 
         DataError, match=rf"'id;text;label'; the header looks as if ';' divides its columns: {remedy}$"
     ):
         load_task(str(tmp_path / name), text_columns=["text"], label_column="label", delimiter=given)
+    (tmp_path / "rare.csv").write_text("text:label\none:x\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"looks as if ':' divides its columns: name it with --delimiter ':'$"):
+        load_task(str(tmp_path / "rare.csv"), delimiter=",")
+    assert load_task(
+        str(put(tmp_path / "rare.csv", b"text:label\n" + b"".join(b"t %d:%d\n" % (i, i % 2) for i in range(40)))),
+        delimiter=":",
+    ).labels == ("0", "1")
     (tmp_path / "one.csv").write_text("text\na\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"its columns are 'text'; name the labels with --label_column$"):
         load_task(str(tmp_path / "one.csv"), delimiter=",")

@@ -19,6 +19,7 @@ from transformers import (
 
 from helpers import ARCHITECTURES, VOCABULARY, make_batch, make_model, make_tokenizer
 from rosetune.experiments.models import load_classifier, load_tokenizer, load_trained, quiet_libraries, trained_labels
+from rosetune.robustness.classifier import as_classifier
 from rosetune.robustness.evaluation import default_length, predict_texts
 from rosetune.runs.values import RunError
 
@@ -103,8 +104,18 @@ def test_a_head_of_other_classes_is_kept_and_said(tmp_path: Path, capsys: pytest
     torch.testing.assert_close(logits(ours), logits(model))
     said = f"{name}: its trained head is kept, whose classes have no names; they are taken as "
     assert capsys.readouterr().err == f"{said}LABEL_0 as neg, LABEL_1 as pos\n"
-    load_classifier(name, ("a", "b", "c"), load_tokenizer(name))  # a head of another size is new
-    assert capsys.readouterr().err == ""
+    load_classifier(name, ("a", "b", "c"), load_tokenizer(name))
+    new = "its trained head has other outputs (LABEL_0, LABEL_1) than the data asks for: a new one is trained"
+    assert capsys.readouterr().err == f"{name}: {new}\n"
+
+
+def test_a_head_that_tagged_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its weights have the names and sizes of a classifier's."""
+    quiet_libraries()
+    name = saved(tmp_path / "tagger", BertForTokenClassification(make_model("bert").config))
+    load_classifier(name, LABELS, load_tokenizer(name))
+    said = f"{name}: its trained head, that of a BertForTokenClassification, is kept, whose classes have no names"
+    assert capsys.readouterr().err.startswith(said)
 
 
 def test_regression_has_one_output_and_no_labels(tmp_path: Path) -> None:
@@ -202,6 +213,17 @@ def test_a_tokenizer_of_more_tokens_than_the_model_embeds(tmp_path: Path) -> Non
 
 
 # --- options of the configuration
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert"])
+def test_a_model_without_its_tokenizer(architecture: str, tmp_path: Path) -> None:
+    """transformers makes one to which every word is the same unknown token, or none at all."""
+    make_model(architecture).save_pretrained(tmp_path)
+    for load in (load_tokenizer, load_trained):
+        with pytest.raises(RunError, match=r"holds no tokenizer .*tokenizer\.save_pretrained\(folder\)"):
+            load(str(tmp_path))
+    with pytest.raises(ValueError, match="holds no tokenizer"):
+        as_classifier(tmp_path)
 
 
 def test_the_head_without_dropout_and_the_rest_with_it(tmp_path: Path) -> None:

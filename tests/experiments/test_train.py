@@ -227,7 +227,10 @@ def test_texts_longer_than_the_model_can_read_are_cut(library: Library, tmp_path
     assert json.loads((tmp_path / "run/model/tokenizer_config.json").read_text())["model_max_length"] == 64
     # [CLS] and [SEP], 100 words, and the number, of which the tokenizer knows nothing.
     n = len(load_task(str(tmp_path / "long.csv")).splits["train"])
-    assert f"warning: {n} of {n} training texts are cut at 64 tokens (--max_length); the longest has 103" in lines
+    assert (
+        f"warning: {n} of {n} training texts are cut at 64 tokens (the most that the model takes); the longest has 103"
+        in lines
+    )
     assert "clean: 4 of 4 texts are cut at 64 tokens; the longest has 103" in lines  # of 40, a tenth
 
 

@@ -70,6 +70,14 @@ def test_a_person_reads_method_data_seed_limits_and_figures(run: Run, tmp_path: 
     assert "begun" not in card.content
 
 
+def test_texts_are_cut_where_the_model_ends(run: Run, tmp_path: Path) -> None:
+    assert "cuts texts at 128 tokens" in card_of(run, tmp_path)[0].text
+    for limit, said in ((64, 64), (512, 128), (10**30, 128)):
+        (run.folder / "model").mkdir(exist_ok=True)
+        write_json(run.folder / "model" / "tokenizer_config.json", {"model_max_length": limit})
+        assert f"cuts texts at {said} tokens" in card_of(run, tmp_path)[0].text
+
+
 def test_a_regression_has_its_own_metrics(tmp_path: Path) -> None:
     rows = {"clean": number_rows("clean", [1.0, 2.0, 4.0], [1.5, 2.5, 3.0])}
     run = write_run(tmp_path / "run", rows, labels=(), metrics=True)

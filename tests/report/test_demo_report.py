@@ -7,6 +7,7 @@ from rich.console import Console
 
 from made_runs import ROSE, outcomes, write_json, write_run
 from rosetune.report.demo import print_demo
+from rosetune.runs.run import Run
 
 TITLES = {"vanilla AdamW": {}, "ROSE-Ensemble": ROSE, "static mask": {"update_mask": "static"}}
 
@@ -38,6 +39,16 @@ def test_noise_is_called_noise_and_a_difference_a_difference(runs):
     assert "p = 1.000: within the noise" in first
     assert "is better" not in first
     assert "p < 0.001: ROSE-Ensemble is better" in second
+
+
+def test_a_step_costs_computing_time_where_all_have_it(runs):
+    """Another process that took its share of the cores does not make ROSE dearer; a GPU's runs lack that figure."""
+    made = runs(300, 320, 280, seconds=(0.5, 9.0, 0.5))
+    for run, seconds in zip(made.values(), (1.0, 2.5, None), strict=True):
+        write_json(run.folder / "timing.json", {**run.timing, "median_step_cpu_seconds": seconds})
+    made = {title: Run.open(run.folder) for title, run in made.items()}
+    rows = {line.strip().split("  ")[0]: line.split("  ")[-1].strip() for line in printed(made).splitlines()}
+    assert [rows[title] for title in TITLES] == ["1.00 x", "2.50 x", "1.00 x"]
 
 
 def test_worse_is_said(runs):

@@ -266,11 +266,17 @@ def test_what_is_damaged_is_named_and_left_out(tmp_path):
 
 
 def test_a_pattern_without_a_run_is_named(tmp_path):
+    """And a folder that is not there as such: it may be mistyped."""
     good = write_run(tmp_path / "good", SETS)
+    (tmp_path / "empty").mkdir()
     said: list[str] = []
-    assert find_runs([tmp_path / "godo", good.folder], said.append) == [good]
-    assert said == [f"there is no finished run in {tmp_path / 'godo'}"]
-    with pytest.raises(RunError, match=f"there is no finished run in {tmp_path / 'godo'}"):
+    assert find_runs([tmp_path / "godo", tmp_path / "empty", f"{tmp_path}/x*", good.folder], said.append) == [good]
+    assert said == [
+        f"there is no folder {tmp_path / 'godo'}",
+        f"there is no finished run in {tmp_path / 'empty'}",
+        f"there is no finished run in {tmp_path}/x*",
+    ]
+    with pytest.raises(RunError, match=f"there is no folder {tmp_path / 'godo'}"):
         find_runs(tmp_path / "godo")
 
 

@@ -38,9 +38,9 @@ def test_what_is_left_out_is_said_beside_it(run: Path, rosetune: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nowhere"], "there is no finished run in nowhere"),
+        (["nowhere"], "there is no folder nowhere"),
         (["run", "-o", "."], "-o . is a folder: name a file"),
-        (["nowhere", "-o", "no/such/page.html"], "there is no finished run in nowhere"),
+        (["nowhere", "-o", "no/such/page.html"], "there is no folder nowhere"),
         (["run", "-o", "run/run.json/page.html"], "run.json: Not a directory): name another file"),
         (["run", "-o", "run/run.json/below/page.html"], "run.json: Not a directory): name another file"),
         (["run", "--basline", "vanilla"], "did you mean --baseline?"),

@@ -72,6 +72,7 @@ def test_several_seeds_are_a_run_each(
     assert [run.folder.name.rpartition("-")[0] for run in runs] == ["seed-1", "seed-2", "seed-3"]
     assert len({(run.folder / "model/model.safetensors").read_bytes() for run in runs}) == 3
     assert all(str(run) in out for run in runs)
+    assert [line for line in err.splitlines() if line.startswith("seed ")] == ["seed 1:", "seed 2:", "seed 3:"]
     code, again, err = rosetune(*words(library, None, "--seed", "1,2,3", "--update_mask", "random"))
     assert (code, again, err.count("is finished; nothing to do")) == (0, out, 3)
 

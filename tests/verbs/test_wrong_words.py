@@ -63,6 +63,8 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["evaluate", "--model_name_or_path", "demo"], "give --task, and no run"),
         (["predict", "nowhere", "--text", "a"], "cannot load 'nowhere', which is no folder here: "),
         (["predict", "nowhere", "--text", "a", "--batch_size", "0"], "--batch_size must be at least 1"),
+        (["predict", "nowhere", "new.csv"], "unknown: new.csv: a file of texts is given with --input_file"),
+        (["compare", "a-1", "a-2", "a-3"], "unknown: a-3: two are compared; several seeds of one method are joined"),
         (["demo", "--max_train_samples", "0"], "max_train_samples must be a whole number"),
     ],
 )

@@ -16,6 +16,7 @@ __all__ = ["read_csv", "read_tsv", "read_tsv_file"]
 Row = tuple[int, list[str]]  # the line it begins at, and its fields
 
 _DELIMITERS = (",", ";", "\t", "|")
+_RARE_DELIMITERS = ":~^ "  # which are not guessed, since they stand in texts
 _EXCEL_SEPARATOR = re.compile(r'"?sep=([^\r\n])"?(?:\r\n|\n|\r)', re.IGNORECASE)
 _SAMPLE = 200
 
@@ -199,11 +200,12 @@ def _doubted(table: Table, delimiter: str, told: bool) -> Table:
         told: whether another delimiter was asked for than the one that would be found.
     """
     header = next(iter(table.columns))
-    other = next((c for c in ";,\t|" if c != delimiter and c in header), None)
+    other = next((c for c in (*_DELIMITERS, *_RARE_DELIMITERS) if c != delimiter and c in header), None)
     if len(table.columns) > 1 or other is None:
         return table
     shown = "tab" if other == "\t" else repr(other)
-    remedy = "leave --delimiter out" if told else f"name it with --delimiter {shown}"
+    found = told and other in _DELIMITERS
+    remedy = "leave --delimiter out" if found else f"name it with --delimiter {shown}"
     return dataclasses.replace(table, doubt=f"the header looks as if {shown} divides its columns: {remedy}")
 
 

@@ -17,6 +17,13 @@ _MANY = 20  # from so many rows on, a label of its own for each is a mistake
 _INTEGER = re.compile(r"([+-]?\d{1,1000})(?:\.0*)?")
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?")
 _JOINED = ",;|"
+_BETWEEN_WORDS = re.compile(r"(?<=\w)[-_\u2010-\u2013](?=\w)")  # not the sign of -1
+# Cyrillic and Greek letters that look like Latin ones, in small or in capital letters, as they are once casefolded.
+_FOREIGN = str.maketrans(
+    "\u0430\u0432\u0435\u043a\u043c\u043d\u043e\u0440\u0441\u0442\u0443\u0445\u0455\u0456\u0458"
+    "\u03b1\u03b5\u03b9\u03ba\u03bd\u03bf\u03c1\u03c4\u03c7",
+    "abekmhopctyxsijaeikvoptx",
+)
 _ONE_LABEL = " (if it is one label, pass --task_type classification)"
 
 
@@ -136,7 +143,8 @@ def _plain(cell: str) -> bool:
 def look_alikes(labels: Iterable[str]) -> list[tuple[str, ...]]:
     """Labels that a reader would take for one.
 
-    They differ only in case, in spaces, in Unicode's normal form, in invisible characters, or as 1 and true do.
+    They differ only in case, in spaces, hyphens or underscores between words, in a full stop at the end, in Unicode's
+    normal form, in invisible characters, in Cyrillic and Greek letters in the place of Latin ones, or as 1 and true.
     """
     groups: dict[str, list[str]] = defaultdict(list)
     for label in labels:
@@ -147,5 +155,5 @@ def look_alikes(labels: Iterable[str]) -> list[tuple[str, ...]]:
 def _seen(label: str) -> str:
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", label).casefold())
     visible = "".join(c for c in folded if unicodedata.category(c) != "Cf" and not "\ufe00" <= c <= "\ufe0f")
-    plain = " ".join(visible.split())
+    plain = " ".join(_BETWEEN_WORDS.sub(" ", visible.translate(_FOREIGN)).split()).rstrip(".")
     return {"true": "1", "false": "0"}.get(plain, plain)

@@ -69,7 +69,7 @@ def summarise(data: TaskData, trained_on: Dataset | None = None) -> DataSummary:
 
     Warnings name labels that look alike, that look like missing values, that are rare, or that are so many whole
     numbers that they may be scores; evaluation texts that also occur in the training data (whatever their case,
-    spaces and punctuation); and texts that were read or saved in a wrong encoding.
+    spaces and punctuation); texts that look like missing values, or that were read or saved in a wrong encoding.
 
     Args:
         data: of a task.
@@ -86,7 +86,7 @@ def summarise(data: TaskData, trained_on: Dataset | None = None) -> DataSummary:
         else:
             counts = Counter(own)
             labels[split] = {label: counts[i] for i, label in enumerate(data.labels)}
-    warnings = [*_label_warnings(labels.get("train", {})), *_shared_texts(data), *_broken_texts(data)]
+    warnings = [*_label_warnings(labels.get("train", {})), *_shared_texts(data), *_odd_texts(data)]
     trained = None if trained_on is None else len(trained_on)
     return DataSummary(data.name, rows, labels, ranges, data.left_out, data.notes, warnings, trained_on=trained)
 
@@ -148,12 +148,13 @@ def shared_sentence(shared: int, n: int, texts: str) -> str:
     )
 
 
-def _broken_texts(data: TaskData) -> Iterator[str]:
+def _odd_texts(data: TaskData) -> Iterator[str]:
     for split, ds in data.splits.items():
         for column in data.text_columns:
             texts = ds[column][:]
             replaced = [row for row, text in enumerate(texts) if "\ufffd" in text]
             misread = [row for row, text in enumerate(texts) if _misread(text)]
+            missing = [row for row, text in enumerate(texts) if text.strip() in _MISSING]
             if replaced:
                 yield (
                     f"{len(replaced):,} {_split(split)} texts hold U+FFFD, which stands for a character that was lost "
@@ -163,6 +164,12 @@ def _broken_texts(data: TaskData) -> Iterator[str]:
                 yield (
                     f"{len(misread):,} {_split(split)} texts seem to be UTF-8 that was read as CP1252, such as "
                     f"{quoted(texts[misread[0]])} (ids {_ids(ds, misread)})"
+                )
+            if missing:
+                found = names_of(sorted({texts[row].strip() for row in missing}), 5)
+                yield (
+                    f"{len(missing):,} {_split(split)} texts are {found}, which looks like a missing text "
+                    f"(ids {_ids(ds, missing)})"
                 )
 
 

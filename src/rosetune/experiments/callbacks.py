@@ -118,23 +118,25 @@ class StepTimer(TrainerCallback, ExportableState):
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
-        self._start = 0.0
+        self.cpu_seconds: list[float] = []
+        self._start = self._cpu_start = 0.0
 
     def state(self) -> dict[str, Any]:
         """What the Trainer keeps of it."""
-        return {"args": {}, "attributes": {"seconds": self.seconds}}
+        return {"args": {}, "attributes": {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds}}
 
     def resume(self, checkpoint: Path | None) -> None:
         """Begin with the steps before a checkpoint."""
         text = "{}" if checkpoint is None else (checkpoint / "trainer_state.json").read_text(encoding="utf-8")
-        kept = json.loads(text).get("stateful_callbacks", {}).get(type(self).__name__, self.state())
-        self.seconds = list(kept["attributes"]["seconds"])
+        kept = json.loads(text).get("stateful_callbacks", {}).get(type(self).__name__, self.state())["attributes"]
+        self.seconds, self.cpu_seconds = list(kept["seconds"]), list(kept.get("cpu_seconds", []))
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         state.stateful_callbacks.setdefault(type(self).__name__, {})  # a checkpoint of the version before has none
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._start = time.perf_counter()
+        self._start, self._cpu_start = time.perf_counter(), time.process_time()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.seconds.append(round(time.perf_counter() - self._start, 5))
+        self.cpu_seconds.append(round(time.process_time() - self._cpu_start, 5))

@@ -9,6 +9,7 @@ from typing import Any
 
 from rosetune._files import replacing
 from rosetune.experiments.loading import config_of, load, model_options, skeleton
+from rosetune.robustness.classifier import NO_TOKENIZER, knows_no_word
 from rosetune.robustness.evaluation import input_names, longest_input
 from rosetune.robustness.functions import read_function
 from rosetune.robustness.normalization import normalizing, read_steps
@@ -37,7 +38,7 @@ def load_tokenizer(name: str, max_length: int | None = None, normalize: Sequence
         max_length: tokens of a text; fewer where the tokenizer or the model's position embeddings allow fewer.
 
     Raises:
-        RunError: it cannot be loaded, or has more tokens than the model has embeddings.
+        RunError: it cannot be loaded, is not there, or has more tokens than the model has embeddings.
     """
     from transformers import AutoTokenizer
 
@@ -107,6 +108,11 @@ def load_classifier(
         raise RunError(
             f"{name!r} holds weights of other sizes than its configuration says ({_some(mismatched & own)}), which "
             "would be random: leave that option out of model_kwargs, or give another checkpoint"
+        )
+    if mismatched:
+        classes = ", ".join(_label_names(before))
+        _say_once(
+            f"{name}: its trained head has other outputs ({classes}) than the data asks for: a new one is trained"
         )
     if task_type != "regression" and fresh <= own:
         _align_head(name, model, _label_names(before), tuple(labels))
@@ -226,6 +232,8 @@ def _fitted(name: str, tokenizer: Any, model: Any) -> Any:
         steps = read_steps(folder) or read_steps(folder / "model")
     except ValueError as error:
         raise RunError(str(error)) from error
+    if knows_no_word(tokenizer):
+        raise RunError(f"{name!r} {NO_TOKENIZER}")
     if steps:
         tokenizer = normalizing(tokenizer, steps)
     if tokenizer.pad_token is None:
@@ -280,7 +288,9 @@ def _align_head(name: str, model: Any, classes: tuple[str, ...], labels: tuple[s
     if {*old} != {*new} or len({*old}) < len(old):
         pairs = ", ".join(f"{a} as {b}" for a, b in zip(classes, labels, strict=True))
         names = "no names" if is_unnamed(classes) else "other names"
-        _say_once(f"{name}: its trained head is kept, whose classes have {names}; they are taken as {pairs}")
+        made = next((kind for kind in model.config.architectures or () if "ForSequenceClassification" not in kind), "")
+        of = f", that of a {made}," if made else ""  # for tagging has weights of the same names and sizes
+        _say_once(f"{name}: its trained head{of} is kept, whose classes have {names}; they are taken as {pairs}")
         return
     prefix = f"{model.base_model_prefix}."
     outside = (m for key, m in model.named_modules() if not key.startswith(prefix))

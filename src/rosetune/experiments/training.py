@@ -4,6 +4,7 @@ import dataclasses
 import math
 import statistics
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,14 @@ def _check_numbers(args: RobustTrainingArguments) -> None:
     check_length(args.num_train_epochs, args.max_steps)
     if args.optim_args and not all("=" in part for part in args.optim_args.split(",")):
         raise RunError(f"optim_args must be such as momentum=0.9,nesterov=true, not {args.optim_args!r}")
+    if args.dataloader_num_workers and args.dataloader_prefetch_factor == 0:
+        raise RunError("dataloader_prefetch_factor must be at least 1, not 0")
+    for name in ("mlflow", "dagshub", "neptune"):  # whose callback, half made, prints a traceback
+        if name in (args.report_to or ()) and find_spec(name) is None:
+            raise RunError(f"report_to {name} requires {name} to be installed. Run `pip install {name}`")
+    if args.torch_compile_mode is not None:
+        with reworded(RuntimeError):
+            torch.compile(torch.nn.Identity(), mode=args.torch_compile_mode)  # compiles nothing yet
     stand_in = torch.optim.SGD([torch.zeros(1)], lr=1.0)
     with reworded(TypeError):
         get_scheduler(
@@ -148,7 +157,8 @@ class Training:
         encoded: Any = _encode(train, data.text_columns, tokenizer)
         kept = [len(ids) for ids in encoded["input_ids"][:]]
         cut = cut_texts(tokenizer, train, data.text_columns, tokenizer.model_max_length, kept)
-        said = "" if cut is None else cut.sentence("training texts", "--max_length")
+        of = "--max_length" if tokenizer.model_max_length == config.max_length else "the most that the model takes"
+        said = "" if cut is None else cut.sentence("training texts", of)
         if cut is not None and cut.cut > cut.total / 2:  # the model learns from something else than the texts
             said = f"warning: {said}"
         self.summary = dataclasses.replace(summarise(data, own), truncation=said)
@@ -217,10 +227,13 @@ class Training:
 
     def _timing(self) -> dict[str, Any]:
         steps = self._timer.seconds
+        # On a CPU: of a machine that others use too, the seconds by the clock say little.
+        computing = self._timer.cpu_seconds if self.trainer.args.device.type == "cpu" else []
         return {
             "training_seconds": sum(steps),
             "steps": len(steps),
             "median_step_seconds": statistics.median(steps) if steps else None,
+            "median_step_cpu_seconds": statistics.median(computing) if computing else None,
             "resumed_from": self._resumed_from,
         }
 

@@ -106,8 +106,15 @@ def _what(run: Run, labels: list[str]) -> str:
     return (
         f"A model for {what}. It was made of {code(short)}, {made}. It reads the "
         f"column{'s' if len(columns) > 1 else ''} {' and '.join(map(escaped, columns))}, and cuts texts at "
-        f"{run.config.max_length} tokens.\n"
+        f"{_length(run)} tokens.\n"
     )
+
+
+def _length(run: Run) -> int:
+    """Tokens of a text: what was asked for, or the fewer that the model takes, as its tokenizer has it."""
+    path = run.folder / "model" / "tokenizer_config.json"
+    saved = json.loads(path.read_text(encoding="utf-8")).get("model_max_length") if path.is_file() else None
+    return min(run.config.max_length, int(saved or run.config.max_length))
 
 
 def _data(run: Run) -> Iterator[str]:

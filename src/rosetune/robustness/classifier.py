@@ -15,10 +15,22 @@ from numpy.typing import NDArray
 from rosetune.robustness.functions import import_function, read_function
 from rosetune.robustness.normalization import normalize
 
-__all__ = ["CallableClassifier", "Classifier", "Victim", "as_classifier", "load_function"]
+__all__ = [
+    "NO_TOKENIZER",
+    "CallableClassifier",
+    "Classifier",
+    "Victim",
+    "as_classifier",
+    "knows_no_word",
+    "load_function",
+]
 
 Texts = Sequence[tuple[str, ...]]
 
+NO_TOKENIZER = (
+    "holds no tokenizer (no word but special tokens is known): save the one that belongs to the model there, "
+    "tokenizer.save_pretrained(folder)"
+)
 BATCH = 128  # texts that a callable gets at once
 OFF = 1e-2  # how far the sum of a row of probabilities, perhaps in half precision, may be from 1
 
@@ -112,7 +124,15 @@ def _from_folder(folder: Path) -> tuple[Any, Any]:
     )
     if info["missing_keys"]:
         raise ValueError(f"{folder} holds no trained classifier: {sorted(info['missing_keys'])[0]} would be random")
-    return model, AutoTokenizer.from_pretrained(place, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
+    if knows_no_word(tokenizer):
+        raise ValueError(f"{folder} {NO_TOKENIZER}")
+    return model, tokenizer
+
+
+def knows_no_word(tokenizer: Any) -> bool:
+    """Whether it is what transformers makes of a folder without one: special tokens alone, and at most a space."""
+    return len(tokenizer) <= len({*tokenizer.all_special_ids}) + 2
 
 
 def load_function(folder: Path, batch_size: int | None = None) -> "CallableClassifier | None":

@@ -249,15 +249,20 @@ def find_runs(
     for pattern in [os.fspath(pattern) for pattern in given]:
         folders = _folders(pattern)
         if not folders and len(given) > 1:
-            say(f"there is no finished run in {pattern}")
+            say(_nothing_in(pattern))
         for folder in folders:
             try:
                 found.setdefault(folder.resolve(), Run.open(folder))
             except RunError as error:
                 say(f"{folder} is left out: {error}")
     if not found:
-        raise RunError(f"there is no finished run in {', '.join(map(str, given))}")
+        raise RunError("; ".join(_nothing_in(os.fspath(pattern)) for pattern in given))
     return list(found.values())
+
+
+def _nothing_in(pattern: str) -> str:
+    there = Path(pattern).is_dir() or any(sign in pattern for sign in "*?[")
+    return f"there is no {'finished run in' if there else 'folder'} {pattern}"
 
 
 def is_damaged(folder: str | os.PathLike[str]) -> bool:

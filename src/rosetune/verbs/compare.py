@@ -15,6 +15,9 @@ examples:
 """
 
 
+STRAY = "two are compared; several seeds of one method are joined by commas, A1,A2 B1,B2"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's flags."""
     parser.add_argument("baseline", metavar="RUN_A", help="folder of a finished run, or several seeds: A,B")

@@ -24,6 +24,9 @@ examples:
 """
 
 
+STRAY = "a file of texts is given with --input_file, a text with --text"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's flags."""
     parser.add_argument("model", metavar="RUN", help="folder of a run or of a saved classifier, or a hub id")

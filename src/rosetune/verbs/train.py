@@ -63,7 +63,11 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
             print(line, file=sys.stderr)
 
         configs = _configs(known, rest, parse_training)
-        done = [train_run(config, say, overwrite=known.overwrite, data=data) for config in configs]
+        done = []
+        for config in configs:
+            if len(configs) > 1 and is_main_process():
+                say(f"seed {config.seed}:")
+            done.append(train_run(config, say, overwrite=known.overwrite, data=data))
         if not is_main_process():
             return
     from rosetune.report.console import console, print_grid

@@ -147,8 +147,14 @@ def _layer_place(layer: str) -> tuple[int, int]:
 
 
 def cost_grid(task: str, groups: Sequence[Group], baseline: Group | None) -> Grid | None:
-    """Seconds of the trainings, and what a step costs beside one of the baseline; None where nothing was trained."""
-    base = None if baseline is None else _seconds(baseline, "median_step_seconds")
+    """Seconds of the trainings, and what a step costs beside one of the baseline; None where nothing was trained.
+
+    The ratio is of computing time where all runs were on a CPU: what else the machine did does not count.
+    """
+    told = [*groups, *([] if baseline is None else [baseline])]
+    computing = all(_seconds(group, "median_step_cpu_seconds") for group in told)
+    compared = "median_step_cpu_seconds" if computing else "median_step_seconds"
+    base = None if baseline is None else _seconds(baseline, compared)
     columns = ("steps", "seconds a step\n(median)", "times the baseline", "training\nseconds", "on")
     grid = Grid(f"{task}: cost, means over the seeds", ("method", *columns))
     for group in groups:
@@ -156,7 +162,8 @@ def cost_grid(task: str, groups: Sequence[Group], baseline: Group | None) -> Gri
         if whole is None:
             continue
         steps = _seconds(group, "steps")
-        times = "-" if not base or step is None else f"{step / base:.2f}"
+        own = _seconds(group, compared)
+        times = "-" if not base or own is None else f"{own / base:.2f}"
         shown = ("-" if steps is None else f"{steps:.0f}", "-" if step is None else f"{step:.3g}", times)
         grid.rows.append((escape(group.name), *shown, f"{whole:.4g}", escape(_devices(group))))
     return grid if grid.rows else None
