@@ -62,8 +62,8 @@ class PlannedRun:
     @property
     def label(self) -> str:
         """What folders and tables will call its method."""
-        trained_on = {"adversarial_file": "rows"} if ROWS in self.needs else {}
-        return replace(self.config, **trained_on).method()
+        config = replace(self.config, adversarial_file="rows") if ROWS in self.needs else self.config
+        return config.method()
 
     def __str__(self) -> str:
         point = ("=".join((option.rpartition(".")[2], str(value))) for option, value in self.point.items())
