@@ -58,6 +58,12 @@ MISTAKES = [
     ("{method: vanilla}", "{method: vanilla}, text_columns: text", 8, "the same data as vanilla"),
     ("  vanilla:", "  vanilla: {grid: {warmup_steps: [1, 2]}}", 8, "vanilla has 2 runs, by its grid"),
     (
+        "{method: vanilla}}\n  vanilla:",
+        "{method: vanilla}, grid: {weight_decay: [0.1]}}\n  vanilla: {grid: {weight_decay: [0.2]}}",
+        8,
+        "vanilla has no run of the same task, model, seed and grid",
+    ),
+    (
         "  vanilla:",
         "  vanilla:\n  again: {objective: r_drop, adversarial_file: {method: hard}}",
         10,
