@@ -113,8 +113,8 @@ class _Expansion:
         self._try(draft.task, lambda: self._check_data(config))
         self._try(draft.model, lambda: self._once(f"model {name}", lambda: _check_model(config)))
         if "advglue" in config.sets:
-            data = self._load(config)
-            self._try(draft.task, lambda: evaluation_sets(data, "advglue", data_dir=config.data_dir))
+            # Once for each data: it looks for its texts among all training rows.
+            self._try(draft.task, lambda: self._once(f"advglue of {_data_key(config)}", lambda: self._advglue(config)))
         with tempfile.TemporaryDirectory() as folder:
             trace = Path(folder, TRACE_FILE)
             MaskTrace(("none",), np.ones(1, int), np.ones((1, 1))).save(trace)
@@ -132,6 +132,9 @@ class _Expansion:
         check_paths(replace(config, model_name_or_path="demo"))
         self._load(config)
 
+    def _advglue(self, config: RunConfig) -> None:
+        evaluation_sets(self._load(config), "advglue", data_dir=config.data_dir)
+
     def _try(self, part: Part, check: Any) -> None:
         try:
             check()
@@ -144,7 +147,7 @@ class _Expansion:
             self._seen.add(key)
 
     def _load(self, config: RunConfig) -> TaskData:
-        key = repr((config.task, config.data_options(), config.held_out))
+        key = _data_key(config)
         if key not in self._data:
             self._data[key] = load_data(config)
         return self._data[key]
@@ -216,6 +219,10 @@ class _Expansion:
         part = one.method if one.method is not other.method else one.task
         named = f"{other.method.name} on {other.task.name} (line {line})"
         return self._marked.error(f"{run} is the same run as {named}: remove one of the two", *part.place)
+
+
+def _data_key(config: RunConfig) -> str:
+    return repr((config.task, config.data_options(), config.held_out))
 
 
 def _check_model(config: RunConfig) -> None:
