@@ -9,7 +9,7 @@ import pytest
 import tiny_run
 from rosetune.experiments.expansion import planned_runs
 from rosetune.experiments.plan_reader import parse_plan, read_plan
-from rosetune.experiments.planned import PlannedRun
+from rosetune.experiments.planned import TRACE, PlannedRun
 from rosetune.experiments.train import train_run
 from rosetune.runs.values import RunError
 
@@ -37,6 +37,8 @@ MISTAKES = [
     ("[1, 2]", "[1, 1]", 4, "has 1 twice"),
     ("[1, 2]", "[]", 4, "whole numbers such as [1, 2, 3]"),
     ("[1, 2]", "[1, two]", 4, "whole numbers such as [1, 2, 3]"),
+    ("[my.csv]", "{my.csv: {seeds: [1, 1]}}", 2, "has 1 twice"),
+    ("[my.csv]", "{my.csv: {seeds: 1}}", 2, "whole numbers such as [1, 2, 3]"),
     ("max_steps: 6", "max_step: 6", 5, "did you mean max_steps?"),
     ("max_steps: 6", "max_steps: six", 5, "invalid int value: 'six'"),
     ("max_steps: 6", "max_length: 0.5", 5, "max_length must be a whole number"),
@@ -147,6 +149,15 @@ def test_noises_go_with_the_curve_of_another_layer() -> None:
     assert {run.config.noises for run in runs} == {("typing", "ocr")}
 
 
+def test_a_task_may_have_seeds_of_its_own() -> None:
+    text = PLAN.replace("[my.csv]", "{my.csv: {seeds: [3, 4, 5]}, other.csv: {}}")
+    plan = parse_plan(text, "plan.yaml")
+    seeds = {(run.task, run.config.seed) for run in planned_runs(plan)}
+    assert seeds == {("my.csv", 3), ("my.csv", 4), ("my.csv", 5), ("other.csv", 1), ("other.csv", 2)}
+    given = {(run.task, run.config.seed) for run in planned_runs(plan.narrowed(seeds=[9]))}
+    assert given == {("my.csv", 9), ("other.csv", 9)}
+
+
 def test_a_recipe_is_the_lowest_layer() -> None:
     text = """
 tasks: {sst2: {task: my.csv}}
@@ -167,9 +178,9 @@ def test_a_trace_is_that_of_the_same_seed_and_point() -> None:
     static = [run for run in runs if run.method == "static"]
     assert len(static) == 4
     for run in static:
-        assert run.needs is not None
-        assert runs.index(run.needs) < runs.index(run)
-        assert (run.needs.method, run.needs.config.seed, run.needs.point) == (
+        needed = run.needs[TRACE]
+        assert runs.index(needed) < runs.index(run)
+        assert (needed.method, needed.config.seed, needed.point) == (
             "rose-ensemble",
             run.config.seed,
             run.point,

@@ -117,7 +117,7 @@ def test_the_plans_of_the_package_can_be_read(
 ) -> None:
     monkeypatch.setitem(PARADIGMS, scale, 4)  # of Figure 3
     synonyms = tiny_run.write_synonyms(home / "synonyms.json")
-    plan = reproduction(name, scale, synonyms=str(synonyms), data_dir=None)
+    plan = reproduction(name, scale, synonyms=str(synonyms), data_dir=data_of(home, name, scale))
     assert plan.left_out
     baseline = {"table2": "r-drop", "table4": "rose-first"}.get(name, "vanilla")  # table 4 looks at ROSE alone
     assert baseline in plan.methods
@@ -130,6 +130,53 @@ def test_the_plans_of_the_package_can_be_read(
     else:
         runs = planned_runs(reproduction(name, scale, model="./model", synonyms=str(synonyms)))
         assert len(runs) == len(plan.seeds) * len(plan.tasks) * sum(len(plan.points(m)) for m in plan.methods.values())
+
+
+def data_of(home: Path, name: str, scale: str) -> str | None:
+    """The folder that a plan needs."""
+    if "${data_dir}" not in plan_text(name, scale):
+        return None
+    (home / "data" / "sms_spam").mkdir(parents=True, exist_ok=True)
+    (home / "data" / "sms_spam" / "sms_spam.tsv").write_text("label\ttext\nham\ta\nspam\tb\n", encoding="utf-8")
+    return str(home / "data")
+
+
+def test_the_hardening_study_is_what_it_says(home: Path) -> None:
+    """Each method with seeds of its task; trials leave out what is reported, and rows come from the chosen trial."""
+    synonyms = tiny_run.write_synonyms(home / "synonyms.json")
+    data = data_of(home, "hardening", "small")
+    plan = reproduction("hardening", "small", model="./model", synonyms=str(synonyms), data_dir=data)
+    assert plan.options["data_dir"] == data
+    assert plan.tasks["sms_spam"].options["task"] == f"{data}/sms_spam/sms_spam.tsv"
+    assert {name: task.seeds or plan.seeds for name, task in plan.tasks.items()} == {
+        "sst2": [1, 2, 3, 4, 5],
+        "qqp": [1, 2, 3],
+        "sms_spam": [1, 2, 3],
+    }
+    seen = plan.methods["noise"].options["augmentation_kwargs"]["noises"]
+    assert {*seen} < {*plan.options["noises"]}
+    assert plan.methods["consistency"].options["objective_kwargs"]["noises"] == seen
+    files = {"sst2": "my.csv", "sms_spam": "other.csv"}
+    tasks = {
+        name: replace(task, options={"sets": ("clean", "noise_curve"), "max_train_samples": 80, "task": files[name]})
+        for name, task in plan.tasks.items()
+        if name in files
+    }
+    assert plan.select is not None
+    select = replace(plan.select, options={**plan.select.options, "held_out": 0.2})
+    foreseen = foresee(replace(plan, tasks=tasks, select=select, output_dir="foreseen"))
+    trials = Counter(run.method for run in foreseen.trials)
+    assert trials == {**dict.fromkeys(plan.methods, 3 * 2), "wise-ft": (3 + 2) * 2}
+    assert {run.config.sets for run in foreseen.trials} == {("clean", "noise")}
+    assert Counter(run.method for run in foreseen.runs) == dict.fromkeys(plan.methods, 5 + 3)
+    assert {run.config.sets for run in foreseen.runs} == {("clean", "noise_curve")}
+    for run in (*foreseen.trials, *foreseen.runs):
+        needs = {what: needed.method for what, needed in run.needs.items()}
+        lines = {"weights": "vanilla"} if run.method == "wise-ft" and "weights" in needs else {}
+        rows = {"adversarial rows": "vanilla"} if run.method.startswith("adversarial") else {}
+        assert needs == lines | rows
+    with pytest.raises(RunError, match="hardening at the scale small needs --data_dir"):
+        reproduction("hardening", "small", synonyms=str(synonyms))
 
 
 def test_every_method_of_table_1_chooses_rate_and_threshold(home: Path) -> None:

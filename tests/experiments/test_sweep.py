@@ -16,6 +16,7 @@ import yaml
 import forked
 import tiny_run
 from rosetune import cli
+from rosetune.experiments.adversarial_options import AdversarialOptions
 from rosetune.experiments.attack_options import AttackOptions
 from rosetune.experiments.executors import LocalExecutor
 from rosetune.experiments.expansion import planned_runs
@@ -249,12 +250,15 @@ def test_names_stay_names_and_paths_become_absolute(tmp_path: Path, monkeypatch:
 
     def on_a_node(task: str, model: str) -> Job:
         config = RunConfig(task, model, output_dir="out", training={"deepspeed": "a.json"})
-        return _absolute(Job("key", config, attacks, Path("log")))
+        rows = AdversarialOptions(attack=("pwws",), synonyms="a.json")
+        return _absolute(Job("key", config, attacks, Path("log"), rows))
 
     job = on_a_node("sst2", "demo")
     assert (job.config.task, job.config.model_name_or_path) == ("sst2", "demo")
     assert job.config.training == {"deepspeed": f"{tmp_path}/a.json"}
     assert [options.synonyms for options in job.attacks] == [f"{tmp_path}/a.json", "wordnet", None]
+    assert job.adversarial is not None
+    assert job.adversarial.synonyms == f"{tmp_path}/a.json"
     assert (job.config.output_dir, job.log) == (f"{tmp_path}/out", tmp_path / "log")
     assert on_a_node("demo", "demo").config.task == "demo"
     job = on_a_node("mine", "model")
@@ -284,6 +288,6 @@ def test_a_shard_holds_what_its_runs_need() -> None:
     for share in shares:
         before: set[str] = set()
         for run in share:
-            assert run.needs is None or run.needs.key in before
+            assert {needed.key for needed in run.needs.values()} <= before
             before.add(run.key)
     assert min(map(len, shares)) > 0

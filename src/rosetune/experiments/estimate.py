@@ -13,7 +13,7 @@ from rosetune.data.rows import TaskData
 from rosetune.experiments.data import load_data
 from rosetune.experiments.executors import LocalExecutor
 from rosetune.experiments.models import quiet_libraries
-from rosetune.experiments.planned import PlannedRun
+from rosetune.experiments.planned import ROWS, WEIGHTS, PlannedRun
 from rosetune.experiments.training import Training, training_arguments
 from rosetune.methods import PreparedMask
 from rosetune.robustness.evaluation import predict
@@ -24,7 +24,7 @@ from rosetune.runs.values import RunError
 
 __all__ = ["Measured", "Probe", "measure"]
 
-STEPS, ROWS = 6, 64  # measured steps, of which the first warms up; rows that are predicted
+STEPS, PREDICTED = 6, 64  # measured steps, of which the first warms up; rows that are predicted
 # What a step's cost depends on beside task, model and method.
 _COST = ("per_device_train_batch_size", "gradient_accumulation_steps", "objective_kwargs", "update_mask_kwargs")
 
@@ -96,10 +96,14 @@ def _measured(runs: Sequence[PlannedRun], told: Mapping[str, float]) -> Measured
 def _rows(run: PlannedRun) -> int:
     config, rows = run.config, len(run.data.splits["train"])
     rows = min(rows, config.max_train_samples or rows)
-    return rows - round(rows * (config.validation_from_train or 0))
+    rows -= round(rows * (config.validation_from_train or 0))
+    options = run.needs[ROWS].adversarial if ROWS in run.needs else None
+    return rows + (0 if options is None else options.attacked(rows) // 2)  # as if half of them fooled the model
 
 
 def _steps(run: PlannedRun) -> int:
+    if WEIGHTS in run.needs:
+        return 0
     args = training_arguments(_probed(run.config, steps=None))
     if args.max_steps > 0:
         return args.max_steps
@@ -164,7 +168,7 @@ class Probe:
             for kind in self.config.sets
             for part in evaluation_sets(data, kind, data_dir=self.config.data_dir).values()
         ]
-        rows = sets[0].select(range(min(ROWS, len(sets[0]))))
+        rows = sets[0].select(range(min(PREDICTED, len(sets[0]))))
         start = time.perf_counter()
         predict(trainer.model, trainer.processing_class, rows, data.text_columns)
         return (time.perf_counter() - start) / len(rows) * sum(map(len, sets))

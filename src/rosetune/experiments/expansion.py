@@ -1,7 +1,8 @@
 """A plan becomes its runs: layers of options merged, references to other methods followed, each run checked."""
 
 import tempfile
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from rosetune.data.rows import TaskData
 from rosetune.data.synonyms import load_synonyms
 from rosetune.experiments.data import load_data
 from rosetune.experiments.models import load_tokenizer
+from rosetune.experiments.needed import Draft, needed_drafts
 from rosetune.experiments.options import merged_layers
-from rosetune.experiments.plan import AXES, Options, Part, Plan, reference
-from rosetune.experiments.planned import TRACE, PlannedRun, reference_of, with_trace
+from rosetune.experiments.plan import ADVERSARIAL, AXES, Options, Part, Plan, reference
+from rosetune.experiments.planned import ROWS, TRACE_FILE, WEIGHTS, PlannedRun, reference_of, with_trace
 from rosetune.experiments.quick import check_paths
 from rosetune.experiments.training import training_arguments, training_defaults
 from rosetune.mask_trace import MaskTrace
@@ -27,22 +29,14 @@ __all__ = ["planned_runs"]
 
 
 def planned_runs(plan: Plan) -> list[PlannedRun]:
-    """Every run of a plan, after the one whose trace it needs; data and tokenizers are read, methods are built.
+    """Every run of a plan, after those that it needs; data and tokenizers are read, methods are built.
 
     Raises:
         RunError: an option that a method has not, a value out of its range, data or a model that is not there, two
-            runs of one identity, or a trace that no run of the plan, or more than one, records; with the line.
+            runs of one identity, or a trace or adversarial rows that no run of the plan, or more than one, has; with
+            the line.
     """
     return _Expansion(plan).runs()
-
-
-@dataclass(frozen=True)
-class _Draft:
-    task: Part
-    model: Part
-    method: Part
-    point: dict[str, Any]
-    config: RunConfig  # in which a reference may stand for a trace
 
 
 class _Expansion:
@@ -59,17 +53,22 @@ class _Expansion:
         for options in plan.attacks:
             if options.synonyms is not None:
                 self._try(Part("attack", {}, ("attack",)), partial(load_synonyms, options.synonyms))
+        how = plan.adversarial
+        if how is not None and how.synonyms is not None:
+            self._try(Part("adversarial", {}, ("adversarial",)), partial(load_synonyms, how.synonyms))
         self._drafts = [
             self._draft(task, model, method, point, seed)
             for task in plan.tasks.values()
             for model in plan.models.values()
             for method in plan.methods.values()
             for point in plan.points(method)
-            for seed in plan.seeds
+            for seed in task.seeds or plan.seeds
         ]
         for draft in self._drafts:
             self._check(draft)
-        by_key: dict[str, _Draft] = {}
+        self._needed = {id(draft): self._needed_by(draft) for draft in self._drafts}
+        self._yielding = {id(needed[ROWS]) for needed in self._needed.values() if ROWS in needed}
+        by_key: dict[str, Draft] = {}
         for draft in self._drafts:
             run = self._run(draft)
             twin = by_key.setdefault(run.key, draft)
@@ -77,10 +76,13 @@ class _Expansion:
                 raise self._twins(run, draft, twin)
         return list(self._made.values())
 
-    def _draft(self, task: Part, model: Part, method: Part, point: dict[str, Any], seed: int) -> _Draft:
+    def _draft(self, task: Part, model: Part, method: Part, point: dict[str, Any], seed: int) -> Draft:
         options = self._options(task, model, method, point) | {"seed": seed}
+        rows_of = reference(options.get(ADVERSARIAL))
+        if rows_of is not None:
+            options[ADVERSARIAL] = None  # a file that is not there yet
         try:
-            return _Draft(task, model, method, point, RunConfig.from_options(options))
+            return Draft(task, model, method, point, RunConfig.from_options(options), rows_of)
         except (ValueError, TypeError) as error:
             raise self._marked.error(f"{method.name} on {task.name}: {error}", *method.place) from error
 
@@ -100,7 +102,7 @@ class _Expansion:
 
     # --- what can be wrong with a run ----------------------------------------------------------------------------
 
-    def _check(self, draft: _Draft) -> None:
+    def _check(self, draft: Draft) -> None:
         """Once for all seeds."""
         config, marked = draft.config, self._marked
         options = repr(replace(config, training={**config.training, "seed": 0}))
@@ -111,10 +113,10 @@ class _Expansion:
         self._try(draft.task, lambda: self._check_data(config))
         self._try(draft.model, lambda: self._once(f"model {name}", lambda: _check_model(config)))
         if "advglue" in config.sets:
-            data = self._load(config)
-            self._try(draft.task, lambda: evaluation_sets(data, "advglue", data_dir=config.data_dir))
+            # Once for each data: it looks for its texts among all training rows.
+            self._try(draft.task, lambda: self._once(f"advglue of {_data_key(config)}", lambda: self._advglue(config)))
         with tempfile.TemporaryDirectory() as folder:
-            trace = Path(folder, TRACE)
+            trace = Path(folder, TRACE_FILE)
             MaskTrace(("none",), np.ones(1, int), np.ones((1, 1))).save(trace)
             try:
                 training_arguments(with_trace(config, str(trace)))
@@ -130,6 +132,9 @@ class _Expansion:
         check_paths(replace(config, model_name_or_path="demo"))
         self._load(config)
 
+    def _advglue(self, config: RunConfig) -> None:
+        evaluation_sets(self._load(config), "advglue", data_dir=config.data_dir)
+
     def _try(self, part: Part, check: Any) -> None:
         try:
             check()
@@ -142,26 +147,59 @@ class _Expansion:
             self._seen.add(key)
 
     def _load(self, config: RunConfig) -> TaskData:
-        key = repr((config.task, config.data_options(), config.held_out))
+        key = _data_key(config)
         if key not in self._data:
             self._data[key] = load_data(config)
         return self._data[key]
 
     # --- what follows from its options ---------------------------------------------------------------------------
 
-    def _run(self, draft: _Draft) -> PlannedRun:
+    def _run(self, draft: Draft) -> PlannedRun:
         if id(draft) in self._made:
             return self._made[id(draft)]
-        named = reference_of(draft.config)
-        needs = None if named is None else self._run(self._needed(draft, named))
-        config, data = draft.config, self._load(draft.config)
+        needs = {what: self._run(needed) for what, needed in self._needed[id(draft)].items()}
+        plan, config, data = self._plan, draft.config, self._load(draft.config)
+        self._check_needs(draft, needs, data)
         identity = self._identity(with_trace(config, None), data)
-        told = identity | ({} if needs is None else {"trace": needs.key})
-        place, key = self._plan.output_dir, identity_hash(told)
+        # Weights are those of a run that the identity tells already.
+        told = identity | {what: needed.key for what, needed in needs.items() if what != WEIGHTS}
+        if ROWS in needs and plan.adversarial is not None:
+            told |= {"adversarial": plan.adversarial.key()}
+        yields = plan.adversarial if id(draft) in self._yielding else None
         names = draft.task.name, draft.model.name, draft.method.name
-        run = PlannedRun(*names, draft.point, place, key, needs, self._plan.attacks, data, config, identity)
+        place, key = plan.output_dir, identity_hash(told)
+        run = PlannedRun(*names, draft.point, place, key, needs, plan.attacks, yields, data, config, identity)
         self._made[id(draft)] = run
         return run
+
+    def _check_needs(self, draft: Draft, needs: Mapping[str, PlannedRun], data: TaskData) -> None:
+        method, marked = draft.method, self._marked
+        if ROWS in needs and not data.labels:
+            told = f"{method.name} on {draft.task.name}: adversarial rows need labels, and this is a regression"
+            raise marked.error(told, *draft.place(ADVERSARIAL))
+        if len({needed.root.key for needed in needs.values()}) > 1:
+            both = " and the ".join(f"{what} of {needed.method}" for what, needed in needs.items())
+            reason = "these must stem from one run, since a share of a sweep waits for no other"
+            raise marked.error(f"{method.name} on {draft.task.name} needs the {both}: {reason}", *method.place)
+
+    def _needed_by(self, draft: Draft) -> dict[str, Draft]:
+        """The drafts of the runs that it needs, by what it needs of them."""
+        found = needed_drafts(draft, self._drafts, self._marked)
+        if draft.config.training.get("averaging") != "pretrained":
+            return found
+        training = {name: value for name, value in draft.config.training.items() if not name.startswith("averaging")}
+        source = replace(draft, config=replace(draft.config, training=training))
+        named = self._named(source)
+        twins = (
+            other for other in self._drafts if other.task is draft.task and other.config.seed == source.config.seed
+        )
+        return found | next(({WEIGHTS: other} for other in twins if self._named(other) == named), {})
+
+    def _named(self, draft: Draft) -> Any:
+        """What a run is, with names in the place of what it needs."""
+        config = draft.config
+        identity = self._identity(with_trace(config, None), self._load(config))
+        return identity, reference_of(config), draft.rows_of
 
     def _identity(self, config: RunConfig, data: TaskData) -> dict[str, Any]:
         """A model's files are hashed once, not for each of its runs."""
@@ -176,33 +214,15 @@ class _Expansion:
         self._models[name] = known or identity["model_name_or_path"]
         return {**identity, "model_name_or_path": self._models[name]}
 
-    def _needed(self, draft: _Draft, named: str) -> _Draft:
-        """The run of another method with the same task, model and seed, at the same point of the grids they share."""
-        place = (*draft.method.place, "update_mask_kwargs", "trace")
-
-        def agrees(other: _Draft) -> bool:
-            shared = other.point.keys() & draft.point.keys()
-            return (other.task, other.model, other.config.seed, other.method.name) == (
-                draft.task,
-                draft.model,
-                draft.config.seed,
-                named,
-            ) and all(other.point[option] == draft.point[option] for option in shared)
-
-        found = [other for other in self._drafts if agrees(other)]
-        if len(found) != 1:
-            told = "no run" if not found else f"{len(found)} runs, by its grid"
-            raise self._marked.error(f"{named} has {told} of the same task, model, seed and grid: name one", *place)
-        if not (found[0].config.training.get("update_mask_kwargs") or {}).get("trace"):
-            hint = "give it update_mask_kwargs: {trace: true}"
-            raise self._marked.error(f"{named} records no trace: {hint}", *found[0].method.place)
-        return found[0]
-
-    def _twins(self, run: PlannedRun, one: _Draft, other: _Draft) -> RunError:
+    def _twins(self, run: PlannedRun, one: Draft, other: Draft) -> RunError:
         line = self._marked.line(*other.method.place)
         part = one.method if one.method is not other.method else one.task
         named = f"{other.method.name} on {other.task.name} (line {line})"
         return self._marked.error(f"{run} is the same run as {named}: remove one of the two", *part.place)
+
+
+def _data_key(config: RunConfig) -> str:
+    return repr((config.task, config.data_options(), config.held_out))
 
 
 def _check_model(config: RunConfig) -> None:

@@ -55,7 +55,7 @@ def foresee_steps(setting: Setting) -> list[PlannedStep]:
 
     whole, rows = len(setting.whole.splits["train"]), len(texts)
     judged = row * min(options.judge_examples, len(setting.held.splits["validation"]))
-    attacked = min(options.max_attacked, round(options.attack_share * rows))
+    attacked = options.attacked(rows)
     at_end = min(options.examples, len(setting.whole.clean[1]))
     steps = [PlannedStep(f"plain run on {whole} rows", training(whole))]
     for name in options.candidates:

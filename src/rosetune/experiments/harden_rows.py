@@ -8,11 +8,11 @@ from typing import Any
 from datasets import Dataset
 
 from rosetune._files import write_json, write_json_lines
-from rosetune.data.adversarial import read_adversarial_rows, reported_texts
+from rosetune.data.adversarial import read_adversarial_rows
 from rosetune.data.rows import TaskData, text_key, text_keys
 from rosetune.data.split import shuffled
 from rosetune.data.synonyms import load_synonyms
-from rosetune.experiments.harden_options import HardenOptions
+from rosetune.experiments.adversarial_options import AdversarialOptions
 from rosetune.experiments.models import load_trained
 from rosetune.experiments.targets import Target
 from rosetune.robustness.attacks.driver import Row
@@ -43,7 +43,7 @@ class FoundRows:
 
 
 def rows_to_attack(
-    train: Dataset, columns: Sequence[str], reported: set[Key], options: HardenOptions, number: int
+    train: Dataset, columns: Sequence[str], reported: set[Key], options: AdversarialOptions, number: int
 ) -> list[Row]:
     """The training rows that a round attacks: a share of the distinct texts, drawn by the seed and the round.
 
@@ -56,8 +56,7 @@ def rows_to_attack(
     keys = text_keys(train, columns)
     place = {key: i for i, key in reversed([*enumerate(keys)])}  # of equal texts the first
     order = [place[key] for key in shuffled(keys, options.attack_seed + number) if key not in reported]
-    wanted = min(options.max_attacked, max(1, round(options.attack_share * len(order))))
-    part = train[order[:wanted]]
+    part = train[order[: options.attacked(len(order))]]
     texts = zip(*(part[name] for name in columns), strict=True)
     return [Row(*row) for row in zip(part["id"], texts, part["label"], strict=True)]
 
@@ -68,29 +67,30 @@ def find_adversarial_rows(
     earlier: Path | None,
     *,
     data: TaskData,
-    whole: TaskData,
-    options: HardenOptions,
+    train: Dataset,
+    reported: set[Key],
+    options: AdversarialOptions,
     folder: Path,
     say: Say,
 ) -> FoundRows:
-    """Attack a trial on some of its training rows; what fooled it goes into a file, below that of the round before.
+    """Attack a run on some of its training rows; what fooled it goes into a file, below that of the round before.
 
     A text that is also evaluated on or held out is neither attacked nor added. Results are kept as they come, so that
     a killed round goes on, and a finished one is not attacked again.
 
     Args:
-        run: the trial.
+        run: the one that is attacked.
         number: of the round, from 1.
         earlier: the file of the round before.
-        data: of the trial, with the rows held out that are chosen on.
-        whole: of the task, with the rows that are reported.
-        folder: for the files.
+        data: of the run.
+        train: what it was trained on.
+        reported: keys of all texts that are evaluated or chosen on.
+        folder: for the files, ``round-<n>.jsonl`` and, written last, ``round-<n>.json``.
     """
     file, path = folder / f"round-{number}.jsonl", folder / f"round-{number}.json"
-    if path.is_file():
+    if path.is_file() and file.is_file():
         return FoundRows(file, read_json(path, "remove it"))
-    reported = reported_texts(whole) | reported_texts(data)
-    rows = rows_to_attack(data.splits["train"], data.text_columns, reported, options, number)
+    rows = rows_to_attack(train, data.text_columns, reported, options, number)
     model, tokenizer, _ = load_trained(run.folder)
     victim = TransformersClassifier(model, tokenizer)
     synonyms = None if options.synonyms is None else load_synonyms(options.synonyms)
@@ -130,7 +130,7 @@ def find_adversarial_rows(
     return FoundRows(file, about)
 
 
-def _words(run: Run, data: TaskData, options: HardenOptions) -> Mapping[int, Sequence[str]]:
+def _words(run: Run, data: TaskData, options: AdversarialOptions) -> Mapping[int, Sequence[str]]:
     """By label the words of training texts that speak for another one, as where a run is attacked."""
     column, seed = len(data.text_columns) - 1, options.attack_seed
     return Target(run, data, data.splits["train"], None, seed, column).words(seed)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rosetune._torch import world_size
+from rosetune.data.adversarial import reported_texts
 from rosetune.data.rows import TaskData
 from rosetune.data.synonyms import load_synonyms
 from rosetune.experiments.data import load_data
@@ -53,6 +54,11 @@ class Setting:
     held_out: float
     identity: dict[str, Any]
     folder: Path
+
+    @property
+    def reported(self) -> set[tuple[str, ...]]:
+        """The keys of all texts that are reported or chosen on."""
+        return reported_texts(self.whole) | reported_texts(self.held)
 
     def trial(self, name: str, training: dict[str, Any], rows: Path | None = None) -> RunConfig:
         """A run that is evaluated on held-out training rows.

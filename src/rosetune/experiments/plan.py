@@ -7,15 +7,17 @@ from itertools import product
 from typing import Any
 
 from rosetune.data.tasks import find_task
+from rosetune.experiments.adversarial_options import AdversarialOptions
 from rosetune.experiments.attack_options import AttackOptions
 from rosetune.experiments.marked import Marked, Place
 from rosetune.recipes import load_recipe, method_axes
 from rosetune.runs.values import RunError
 
-__all__ = ["AXES", "Options", "Part", "Plan", "Selection", "nested", "reference"]
+__all__ = ["ADVERSARIAL", "AXES", "Options", "Part", "Plan", "Selection", "nested", "reference"]
 
 Options = dict[str, Any]
 AXES = ("objective_kwargs", "update_mask_kwargs", "augmentation_kwargs", "averaging_kwargs")
+ADVERSARIAL = "adversarial_file"  # the option that may refer to the adversarial rows of another method
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Part:
         grid: of a method, further grids.
         tasks: of a method, options by task.
         select: of a method, values by option to choose from after those of the plan.
+        seeds: of a task, in the place of the plan's.
     """
 
     name: str
@@ -39,11 +42,13 @@ class Part:
     grid: dict[str, list[Any]] = field(default_factory=dict)
     tasks: dict[str, Options] = field(default_factory=dict)
     select: dict[str, list[Any]] = field(default_factory=dict)
+    seeds: list[int] | None = None
 
     def references(self) -> set[str]:
         """The methods that its options refer to."""
         layers = (self.options, *self.tasks.values())
         values = [v for options in layers for axis in AXES for v in (options.get(axis) or {}).values()]
+        values += [options.get(ADVERSARIAL) for options in layers]
         return {name for name in map(reference, values) if name is not None}
 
 
@@ -77,6 +82,7 @@ class Plan:
         options: of every run.
         grid: values by option, such as ``learning_rate`` or ``update_mask_kwargs.upper``, of every method.
         attacks: on each run, once it is trained.
+        adversarial: how training rows are attacked where a method trains on another's adversarial rows.
         threads: of each run; the last bits of a result depend on it. None: left to where it runs.
         select: what is chosen on held-out training rows first; None: nothing is.
         title: what the plan is.
@@ -94,6 +100,7 @@ class Plan:
     options: Options
     grid: dict[str, list[Any]]
     attacks: tuple[AttackOptions, ...]
+    adversarial: AdversarialOptions | None
     threads: int | None
     select: Selection | None
     title: str
@@ -148,6 +155,8 @@ class Plan:
         if models is not None:
             changes["models"] = {name: Part(name, {"model_name_or_path": name}, ("models",)) for name in models}
         if seeds is not None:
+            kept = changes.get("tasks", self.tasks)
+            changes["tasks"] = {name: dataclasses.replace(task, seeds=None) for name, task in kept.items()}
             changes["seeds"] = list(seeds)
         return dataclasses.replace(self, **changes)
 
@@ -159,5 +168,5 @@ def nested(option: str, value: Any) -> Options:
 
 
 def reference(value: Any) -> str | None:
-    """The method whose value, or whose run's trace, is meant by ``{method: NAME}``; None of any other value."""
+    """The method that ``{method: NAME}`` names, for its value, trace or adversarial rows; None of any other value."""
     return str(value["method"]) if isinstance(value, Mapping) and value.keys() == {"method"} else None

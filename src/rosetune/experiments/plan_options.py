@@ -4,7 +4,7 @@ from typing import Any
 
 from rosetune.experiments.marked import Marked, Place
 from rosetune.experiments.options import parse_training
-from rosetune.experiments.plan import AXES, Options, nested, reference
+from rosetune.experiments.plan import ADVERSARIAL, AXES, Options, nested, reference
 from rosetune.experiments.quick import trainer_defaults
 from rosetune.experiments.search_space import is_shared
 from rosetune.runs.config import RUN_OPTIONS, RunConfig
@@ -49,9 +49,12 @@ class PlanOptions:
             raise self._marked.unknown("option", name, self.known, *place)
         if value is None:
             return None
-        inside = place[0] == "methods" and place[2] not in ("grid", "select")
-        if name in AXES and isinstance(value, dict) and not inside and any(map(reference, value.values())):
-            raise self._marked.error(f"{name} refers to a method, which only options under methods can", *place)
+        refers = reference(value) if name == ADVERSARIAL else None
+        if refers or (name in AXES and isinstance(value, dict) and any(map(reference, value.values()))):
+            if place[0] != "methods" or place[2] in ("grid", "select"):
+                raise self._marked.error(f"{name} refers to a method, which only options under methods can", *place)
+            if refers:
+                return dict(value)
         try:
             if name in RUN_OPTIONS:
                 # Noises are refused without their curve, which another layer may name.

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rosetune.data.readers import TABLE_SUFFIXES
 from rosetune.data.tasks import TASKS, find_task
 from rosetune.experiments.marked import Marked, Place
-from rosetune.experiments.plan import AXES, Options, Part, Plan, Selection, reference
+from rosetune.experiments.plan import ADVERSARIAL, AXES, Options, Part, Plan, Selection, reference
 from rosetune.experiments.plan_options import PlanOptions, refuse_repeats
-from rosetune.experiments.plan_results import analysis, attacks, left_out, table_options
+from rosetune.experiments.plan_results import adversarial, analysis, attacks, left_out, table_options
 from rosetune.recipes import method_axes, method_names
 from rosetune.runs.config import DEFAULT_SEED
 from rosetune.runs.values import RunError
@@ -16,8 +17,8 @@ from rosetune.runs.values import RunError
 __all__ = ["parse_plan", "read_plan"]
 
 KEYS = (
-    *("title", "output_dir", "tasks", "models", "methods", "seeds", "options", "grid", "select", "attack", "threads"),
-    *("table", "analyze", "left_out"),
+    *("title", "output_dir", "tasks", "models", "methods", "seeds", "options", "grid", "select", "attack"),
+    *("adversarial", "threads", "table", "analyze", "left_out"),
 )
 
 
@@ -64,15 +65,18 @@ class _Reader:
             self._check_method(part, methods, tasks)
         for part in methods.values():
             self._check_circle(part, methods, (part.name,))
+        how = adversarial(marked)
+        self._check_adversarial(how is not None, methods)
         return Plan(
             output_dir=self._text("output_dir", "runs"),
             tasks=tasks,
             models=models,
             methods=methods,
-            seeds=self._seeds(),
+            seeds=self._seeds(value.get("seeds", [DEFAULT_SEED]), ("seeds",)),
             options=self._options.checked(value.get("options"), ("options",)),
             grid=self._options.grid(value.get("grid"), ("grid",)),
             attacks=attacks(marked),
+            adversarial=how,
             threads=self._threads(),
             select=self._selection(models, methods),
             title=self._text("title", marked.source),
@@ -88,12 +92,11 @@ class _Reader:
             raise self._marked.error(f"{name} must be text, not {value!r}", name)
         return value
 
-    def _seeds(self) -> list[int]:
-        seeds = self._value.get("seeds", [DEFAULT_SEED])
+    def _seeds(self, seeds: Any, place: Place) -> list[int]:
         whole = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
         if not seeds or not whole:
-            raise self._marked.error(f"seeds must be whole numbers such as [1, 2, 3], not {seeds!r}", "seeds")
-        refuse_repeats(self._marked, "seeds", seeds, ("seeds",))
+            raise self._marked.error(f"seeds must be whole numbers such as [1, 2, 3], not {seeds!r}", *place)
+        refuse_repeats(self._marked, "seeds", seeds, place)
         return list(seeds)
 
     def _selection(self, models: Mapping[str, Part], methods: Mapping[str, Part]) -> Selection | None:
@@ -150,7 +153,9 @@ class _Reader:
     def _part(self, name: str, body: Options, place: Place, option: str | None) -> Part:
         if option is not None:
             identity = str(body.pop(option, name))
-            return Part(name, {option: identity, **self._options.checked(body, place)}, place)
+            own = body.pop("seeds") if option == "task" and "seeds" in body else None
+            seeds = None if own is None else self._seeds(own, (*place, "seeds"))
+            return Part(name, {option: identity, **self._options.checked(body, place)}, place, seeds=seeds)
         recipe, grid, tasks, select = (body.pop(key, None) for key in ("recipe", "grid", "tasks", "select"))
         if not isinstance(tasks, dict | None):
             raise self._marked.error("tasks of a method must be a mapping of options by task", *place, "tasks")
@@ -192,6 +197,25 @@ class _Reader:
                     other = reference(value)
                     if other is not None and other not in methods:
                         raise marked.unknown("method in this plan", other, methods, *place, axis, option)
+            other = reference(options.get(ADVERSARIAL))
+            if other is not None and other not in methods:
+                raise marked.unknown("method in this plan", other, methods, *place, ADVERSARIAL)
+
+    def _check_adversarial(self, told: bool, methods: Mapping[str, Part]) -> None:
+        """A plan says how it finds adversarial rows where a method asks for another's, and nowhere else."""
+        asked = False
+        for part in methods.values():
+            for options, place in ((part.options, ()), *((o, ("tasks", task)) for task, o in part.tasks.items())):
+                if reference(options.get(ADVERSARIAL)) is None:
+                    continue
+                asked = True
+                if not told:
+                    hint = "say how they are found, such as adversarial: {attack: deepwordbug}"
+                    at = (*part.place, *place, ADVERSARIAL)
+                    raise self._marked.error(f"{part.name} trains on adversarial rows of another method: {hint}", *at)
+        if told and not asked:
+            hint = "give one adversarial_file: {method: vanilla}"
+            raise self._marked.error(f"no method trains on adversarial rows of another: {hint}", "adversarial")
 
     def _check_circle(self, part: Part, methods: Mapping[str, Part], above: tuple[str, ...]) -> None:
         for name in sorted(part.references()):

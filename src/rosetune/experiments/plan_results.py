@@ -1,10 +1,11 @@
-"""What a plan does with its runs once they are trained: attacks, a table, an analysis; and what it leaves out."""
+"""What a plan does with trained runs: attacks, adversarial rows, a table, an analysis; and what it leaves out."""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from rosetune.analysis.probing.scoring import PARTS
+from rosetune.experiments.adversarial_options import AdversarialOptions
 from rosetune.experiments.analysis_options import ANALYSES, AnalysisOptions
 from rosetune.experiments.attack_options import AttackOptions
 from rosetune.experiments.marked import Marked, Place
@@ -15,7 +16,7 @@ from rosetune.runs.sets import KINDS, SetName
 from rosetune.runs.tested import TESTS
 from rosetune.runs.values import RunError
 
-__all__ = ["analysis", "attacks", "left_out", "table_options"]
+__all__ = ["adversarial", "analysis", "attacks", "left_out", "table_options"]
 
 
 def left_out(marked: Marked) -> tuple[str, ...]:
@@ -122,6 +123,27 @@ def attacks(marked: Marked) -> tuple[AttackOptions, ...]:
         except (ValueError, TypeError) as error:
             raise marked.error(str(error).replace("--", ""), *place) from error
     return tuple(found)
+
+
+def adversarial(marked: Marked) -> AdversarialOptions | None:
+    """How a plan attacks training rows; None where it does not say so.
+
+    Raises:
+        RunError: an unknown name or a wrong value, with its line.
+    """
+    given, known = marked.value.get("adversarial"), [f.name for f in dataclasses.fields(AdversarialOptions)]
+    if given is None:
+        return None
+    if not isinstance(given, dict) or not given:
+        example = "adversarial: {attack: deepwordbug, max_attacked: 1000}"
+        raise marked.error(f"adversarial must be a mapping of options, such as {example}", "adversarial")
+    for name in given:
+        if name not in known:
+            raise marked.unknown("option of adversarial rows", name, known, "adversarial", name)
+    try:
+        return AdversarialOptions(**given)
+    except (ValueError, TypeError) as error:
+        raise marked.error(str(error).replace("--", ""), "adversarial") from error
 
 
 def _attack_values(options: Mapping[str, Any]) -> Options:

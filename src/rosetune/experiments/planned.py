@@ -1,22 +1,26 @@
-"""The runs of a plan: each with its configuration, its identity, its folder, and the run whose trace it needs."""
+"""The runs of a plan: each with its configuration, its identity, its folder, and the runs that it needs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rosetune.data.rows import TaskData
+from rosetune.experiments.adversarial_options import AdversarialOptions
 from rosetune.experiments.attack import is_attacked
 from rosetune.experiments.attack_options import AttackOptions
 from rosetune.experiments.plan import reference
 from rosetune.experiments.quick import finished_as
+from rosetune.experiments.yielded_rows import are_found, rows_file
 from rosetune.runs.config import RunConfig
 from rosetune.runs.identity import file_hash
 from rosetune.runs.run import Run
 
-__all__ = ["TRACE", "PlannedRun", "reference_of", "shard_of", "with_trace"]
+__all__ = ["ROWS", "TRACE", "TRACE_FILE", "WEIGHTS", "PlannedRun", "reference_of", "shard_of", "with_trace"]
 
-TRACE = "mask_trace.npz"
+TRACE_FILE = "mask_trace.npz"
+# What a run may need of another: the first two are files that it reads.
+TRACE, ROWS, WEIGHTS = "trace", "adversarial rows", "weights"
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,14 @@ class PlannedRun:
         task, model, method: as the plan calls them.
         point: of the grid.
         output_dir: of the plan.
-        key: hash of the identity; of a run that needs another's trace, that run's key stands for the trace.
-        needs: the run whose trace it reads; None for most.
+        key: hash of the identity; where it needs something of another run, that run's key stands for it.
+        needs: other runs, by what it needs of them: :data:`TRACE`, :data:`ROWS`; or :data:`WEIGHTS`, of a line to
+            the pre-trained weights whose other end is a run of the plan. None for most.
         attacks: on it, once it is trained.
+        adversarial: how its training rows are attacked then, for others to train on what fooled it; None where no
+            run of the plan does.
         data: its task's.
-        config, identity: without folder and without the trace that it needs; see :meth:`now`.
+        config, identity: without folder and without what it needs; see :meth:`now`.
     """
 
     task: str
@@ -40,35 +47,63 @@ class PlannedRun:
     point: dict[str, Any]
     output_dir: str
     key: str
-    needs: "PlannedRun | None"
+    needs: Mapping[str, "PlannedRun"]
     attacks: tuple[AttackOptions, ...]
+    adversarial: AdversarialOptions | None
     data: TaskData = field(repr=False)
     config: RunConfig = field(repr=False)
     identity: dict[str, Any] = field(repr=False)
 
     @property
     def root(self) -> "PlannedRun":
-        """The run at the start of what it needs: itself, where it needs none."""
-        return self if self.needs is None else self.needs.root
+        """The run at the start of what it needs, which is one; itself, where it needs none."""
+        return next((needed.root for needed in self.needs.values()), self)
+
+    @property
+    def label(self) -> str:
+        """What folders and tables will call its method."""
+        config = replace(self.config, adversarial_file="rows") if ROWS in self.needs else self.config
+        return config.method()
 
     def __str__(self) -> str:
         point = ("=".join((option.rpartition(".")[2], str(value))) for option, value in self.point.items())
         return " ".join((self.task, self.method, f"seed {self.config.seed}", *point))
 
+    def needed_file(self, what: str) -> Path | None:
+        """What it reads of another run; None as long as it is not there, or holds nothing.
+
+        Args:
+            what: :data:`TRACE` or :data:`ROWS`, as far as it needs that.
+        """
+        needed = self.needs[what]
+        folder, options = needed.folder(), needed.adversarial
+        if folder is None:
+            return None
+        file = rows_file(folder, options) if what == ROWS and options is not None else folder / TRACE_FILE
+        return file if file.is_file() and file.stat().st_size else None
+
     def now(self) -> tuple[RunConfig, dict[str, Any]] | None:
-        """Configuration and identity, with the folder; None as long as the trace that it needs is not there.
+        """Configuration and identity, with the folder; None as long as what it needs is not there.
 
         The folder is the one that ``rosetune train`` would take, below the plan's own.
         """
         config, identity = self.config, self.identity
-        if self.needs is not None:
-            before = self.needs.now()
-            trace = None if before is None else Path(str(before[0].output_dir), TRACE)
-            if trace is None or not trace.is_file():
+        for what in (TRACE, ROWS):
+            if what not in self.needs:
+                continue
+            file = self.needed_file(what)
+            if file is None:
                 return None
-            config, training = with_trace(config, str(trace)), identity["training"]
-            kwargs = {**training.get("update_mask_kwargs", {}), "trace": f"sha256:{file_hash(trace)}"}
-            identity = {**identity, "training": {**training, "update_mask_kwargs": kwargs}}
+            digest = f"sha256:{file_hash(file)}"
+            if what == TRACE:
+                config, training = with_trace(config, str(file)), identity["training"]
+                kwargs = {**training.get("update_mask_kwargs", {}), "trace": digest}
+                identity = {**identity, "training": {**training, "update_mask_kwargs": kwargs}}
+            else:
+                config, identity = (
+                    replace(config, adversarial_file=str(file)),
+                    {**identity, "adversarial_file": digest},
+                )
         return replace(config, output_dir=str(config.folder(identity, self.output_dir))), identity
 
     def folder(self) -> Path | None:
@@ -77,7 +112,7 @@ class PlannedRun:
         return None if found is None else Path(str(found[0].output_dir))
 
     def is_done(self) -> bool:
-        """Whether it is trained, evaluated and attacked as the plan has it.
+        """Whether it is trained, evaluated and attacked as the plan has it, and has what others need of it.
 
         Raises:
             RunError: a file of the run is damaged.
@@ -88,6 +123,8 @@ class PlannedRun:
         folder, identity = Path(str(found[0].output_dir)), found[1]
         if not finished_as(folder, identity, self.config, self.data):
             return False
+        if self.adversarial is not None and not are_found(folder, self.adversarial):
+            return False
         run = Run.open(folder)
         return all(is_attacked(run, self.data.text_columns, options) for options in self.attacks)
 
@@ -95,7 +132,7 @@ class PlannedRun:
 def shard_of(runs: Sequence[PlannedRun], number: int, shards: int) -> list[PlannedRun]:
     """A share of the runs, by the hash of what they are: the same whoever asks, and each run in exactly one.
 
-    A run that needs another's trace goes with that one, so that no shard waits for another.
+    A run that needs something of another goes with that one, so that no shard waits for another.
 
     Args:
         number: of the shard, from 1 to ``shards``.

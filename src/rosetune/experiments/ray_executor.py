@@ -5,9 +5,11 @@ import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rosetune.data.synonyms import WORDNET
+from rosetune.experiments.adversarial_options import AdversarialOptions
+from rosetune.experiments.attack_options import AttackOptions
 from rosetune.experiments.executors import cores
 from rosetune.experiments.worker import Job, logged, share_threads, told
 from rosetune.runs.identity import with_absolute_paths
@@ -15,6 +17,7 @@ from rosetune.runs.values import RunError
 
 __all__ = ["RayExecutor"]
 
+Options = TypeVar("Options", AttackOptions, AdversarialOptions)
 RETRIES = 5  # of a run whose process or node dies; it goes on from its last checkpoint
 
 
@@ -119,14 +122,16 @@ def _absolute(job: Job) -> Job:
         **config.absolute_paths(),
         "output_dir": str(Path(str(config.output_dir)).expanduser().resolve()),
     }
-    attacks = tuple(
-        options
-        if options.synonyms in (None, WORDNET)
-        else replace(options, synonyms=str(Path(str(options.synonyms)).expanduser().resolve()))
-        for options in job.attacks
-    )
+    attacks = tuple(map(_with_absolute_synonyms, job.attacks))
+    adversarial = None if job.adversarial is None else _with_absolute_synonyms(job.adversarial)
     config = replace(config, **changes, training=training)
-    return replace(job, config=config, attacks=attacks, log=job.log.resolve())
+    return replace(job, config=config, attacks=attacks, adversarial=adversarial, log=job.log.resolve())
+
+
+def _with_absolute_synonyms(options: Options) -> Options:
+    if options.synonyms in (None, WORDNET):
+        return options
+    return replace(options, synonyms=str(Path(str(options.synonyms)).expanduser().resolve()))
 
 
 def _import_ray() -> Any:

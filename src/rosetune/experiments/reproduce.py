@@ -1,4 +1,4 @@
-"""The plans behind the papers' tables, which come with the package."""
+"""The plans behind the papers' tables, and one of our own, which come with the package."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ __all__ = ["REPRODUCTIONS", "SCALES", "filled_plan", "plan_text", "reproduction"
 SCALES = ("smoke", "small", "paper")
 REPRODUCTIONS = (
     *("table1", "table2", "table3", "table4", "figure1", "figure2", "figure3", "figure4"),
-    *("rift", "match_tuning"),
+    *("rift", "match_tuning", "hardening"),
 )
 # Draws of the sentences of Figure 3, by scale; MSGS has 5000.
 PARADIGMS = {"smoke": 4, "small": 500, "paper": 5000}
@@ -40,13 +40,17 @@ def reproduction(
             at hand; "paper" is the paper's protocol, for a GPU and a hub.
         model, tasks, seeds, output_dir: in the place of the plan's. The tasks of figure3 are "the" and "length".
         data_dir: of GLUE's and AdvGLUE's files; None: the hub. Of figure3: of MSGS's files; None: the generator.
+            hardening needs it, since ``sms_spam`` lies there too.
         synonyms: of the attacks and of RIFT, as in :class:`~rosetune.experiments.attack_options.AttackOptions`.
 
     Raises:
-        RunError: there is no such result or scale, or it needs synonyms.
+        RunError: there is no such result or scale, or it needs synonyms or a folder of data.
     """
-    if "${synonyms}" in plan_text(name, scale) and synonyms is None:
-        raise RunError(f"{name} at the scale {scale} needs --synonyms: a JSON file of synonyms, or wordnet")
+    asked, template = f"{name} at the scale {scale} needs", plan_text(name, scale)
+    if "${synonyms}" in template and synonyms is None:
+        raise RunError(f"{asked} --synonyms: a JSON file of synonyms, or wordnet")
+    if "${data_dir}" in template and data_dir is None:
+        raise RunError(f"{asked} --data_dir: a folder with GLUE's and AdvGLUE's files and sms_spam/sms_spam.tsv")
     text = filled_plan(name, scale, tasks=tasks, data_dir=data_dir, synonyms=synonyms, output_dir=output_dir)
     plan = parse_plan(text, f"{name}-{scale}.yaml")
     probing = name == "figure3"  # whose tasks are made of what was asked for, and are files
@@ -70,7 +74,8 @@ def filled_plan(
     Raises:
         RunError: as :func:`reproduction`.
     """
-    text, known = plan_text(name, scale), {} if synonyms is None else {"synonyms": synonyms}
+    text, given = plan_text(name, scale), {"synonyms": synonyms, "data_dir": data_dir}
+    known = {name: value for name, value in given.items() if value is not None}
     if "${probes}" in text:
         known["probes"] = probe_tasks(output_dir or "runs", tasks or [*MSGS_NAMES], PARADIGMS[scale], data_dir)
     return Template(text).safe_substitute(known)

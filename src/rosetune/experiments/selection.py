@@ -99,15 +99,20 @@ class _Stage:
     def trials(self) -> Plan:
         plan = self.plan
         assert plan.select is not None
+        options = plan.select.options
         needed = set[str]().union(*(_needed_by(plan, name) for name in self.tried))
         methods = {
             name: replace(method, select={}, grid=dict([self.tried[name]]) if name in self.tried else {})
             for name, method in plan.methods.items()
             if name in self.tried or name in needed
         }
-        # The noises are those of a curve that trials are not evaluated on.
-        options = _on_top({**plan.options, "noises": None}, plan.select.options)
-        return replace(plan, methods=methods, options=options, seeds=[plan.select.seed], attacks=(), select=None)
+        plan = plan.narrowed(seeds=[plan.select.seed])
+        # A task may have sets of its own. The noises are those of a curve that trials are not evaluated on.
+        tasks = {
+            name: replace(task, options=_on_top({**task.options, "noises": None}, options))
+            for name, task in plan.tasks.items()
+        }
+        return replace(plan, tasks=tasks, methods=methods, attacks=(), select=None)
 
     def choices(self, runs: Sequence[PlannedRun]) -> list[Choice]:
         """By the scores of the finished trials."""

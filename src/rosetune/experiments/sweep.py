@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rosetune.data.rows import DataError
 from rosetune.experiments.executors import Executor
-from rosetune.experiments.planned import PlannedRun
+from rosetune.experiments.planned import ROWS, TRACE, PlannedRun
 from rosetune.experiments.worker import Job
 from rosetune.runs.identity import folder_name
 from rosetune.runs.values import RunError
@@ -20,7 +20,7 @@ _LOOK = 1.0  # seconds between looks at what runs
 
 def log_file(run: PlannedRun) -> Path:
     """What a run said, beside the folders of all runs."""
-    name = f"{folder_name(run.data.name)}-{run.config.method()}-seed-{run.config.seed}-{run.key}.log"
+    name = f"{folder_name(run.data.name)}-{run.label}-seed-{run.config.seed}-{run.key}.log"
     return Path(run.output_dir).expanduser() / "logs" / name
 
 
@@ -44,7 +44,7 @@ class Sweep:
         self.state = {run.key: "done before" if is_done(run) else "left" for run in self.runs}
 
     def run(self, executor: Executor, watch: Callable[["Sweep", PlannedRun | None], None]) -> None:
-        """Do what is left. A run that fails leaves the others alone, but for those that need its trace.
+        """Do what is left. A run that fails leaves the others alone, but for those that need something of it.
 
         Args:
             watch: called with this sweep and the run whose state has changed, or None when time has passed.
@@ -65,10 +65,11 @@ class Sweep:
         for run in self.runs:
             if self.state[run.key] != "left" or not executor.has_room():
                 continue
-            before = self._before(run)
-            if before == "failed":
-                self._fail(run, f"it needs the trace of {run.needs}, which failed")
-            elif before in ("done", "done before"):
+            before = {what: self._state_of(needed) for what, needed in run.needs.items()}
+            failed = next((what for what, state in before.items() if state == "failed"), None)
+            if failed is not None:
+                self._fail(run, f"it needs the {failed} of {run.needs[failed]}, which failed")
+            elif {*before.values()} <= {"done", "done before"}:
                 self._submit(run, executor)
             else:
                 continue
@@ -77,23 +78,22 @@ class Sweep:
     def _submit(self, run: PlannedRun, executor: Executor) -> None:
         found, log = run.now(), log_file(run)
         if found is None:
-            self._fail(run, f"{run.needs} has left no trace")
+            missing = (what for what in (TRACE, ROWS) if what in run.needs and run.needed_file(what) is None)
+            self._fail(run, "; ".join(_told_missing(what, run.needs[what]) for what in missing))
             return
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             log.touch()
-            executor.start(Job(run.key, found[0], run.attacks, log))
+            executor.start(Job(run.key, found[0], run.attacks, log, run.adversarial))
         except OSError as error:
             self._fail(run, f"it cannot be started: {error}")
         else:
             self.state[run.key], self.started[run.key] = "running", time.monotonic()
 
-    def _before(self, run: PlannedRun) -> str:
-        """The state of the run that it needs."""
-        if run.needs is None:
-            return "done"
-        elsewhere = "done" if run.needs.key not in self.state and is_done(run.needs) else "failed"
-        return self.state.get(run.needs.key, elsewhere)
+    def _state_of(self, needed: PlannedRun) -> str:
+        """Of a run that another needs, which may be no part of this sweep."""
+        elsewhere = "done" if needed.key not in self.state and is_done(needed) else "failed"
+        return self.state.get(needed.key, elsewhere)
 
     def _end(self, run: PlannedRun, error: str | None, watch: Callable[["Sweep", PlannedRun | None], None]) -> None:
         if error is None and not is_done(run):
@@ -114,3 +114,13 @@ def is_done(run: PlannedRun) -> bool:
         return run.is_done()
     except (RunError, DataError):
         return False  # the run itself says what is damaged
+
+
+def _told_missing(what: str, needed: PlannedRun) -> str:
+    """What a run that is done has not left for another."""
+    if what == TRACE:
+        return f"{needed} has left no trace"
+    return (
+        f"no training row that was attacked fooled {needed}, so that there are no adversarial rows: raise "
+        "max_attacked, max_share or budget in the plan's adversarial"
+    )

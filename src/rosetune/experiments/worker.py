@@ -17,10 +17,12 @@ from typing import Any
 import sklearn.metrics  # noqa: F401 (loaded once, in the process that all jobs are forked from)
 import transformers.models.bert  # noqa: F401
 
+from rosetune.experiments.adversarial_options import AdversarialOptions
 from rosetune.experiments.attack import attack_runs
 from rosetune.experiments.attack_options import AttackOptions
 from rosetune.experiments.errors import disk_is_full
 from rosetune.experiments.train import train_run
+from rosetune.experiments.yielded_rows import yield_rows
 from rosetune.runs.config import RunConfig
 from rosetune.runs.files import LOGGED_FOLDER
 from rosetune.runs.run import Run
@@ -40,19 +42,23 @@ class Job:
         config: with its folder.
         attacks: on it, once it is trained.
         log: what it says goes there; the file is there before the job starts.
+        adversarial: how its training rows are attacked then, for others; None: they are not.
     """
 
     key: str
     config: RunConfig
     attacks: tuple[AttackOptions, ...]
     log: Path
+    adversarial: AdversarialOptions | None = None
 
     def do(self) -> None:
-        """Train, evaluate and attack; what is done is not repeated, and what was killed goes on."""
+        """Train, evaluate, attack, find rows for others; what is done is not repeated, and what was killed goes on."""
         _say(f"{LOGGED_FOLDER}{self.config.output_dir}")
         folder = train_run(self.config, _say)
         for options in self.attacks:
             attack_runs([Run.open(folder)], options, _say)
+        if self.adversarial is not None:
+            yield_rows(self.config, self.adversarial, _say)
 
 
 def _say(line: str) -> None:

@@ -15,6 +15,8 @@ figure3       syntax or surface: probes, whose sentences are generated
 figure4       the loss on the line from ROSE to vanilla
 rift          RIFT against adversarial training, under genetic and PWWS
 match_tuning  Match-Tuning under attack, with rare and with flipped labels
+hardening     no paper's: what helps against noise and attacks, and what ROSE
+              adds; its --data_dir also holds sms_spam/sms_spam.tsv
 
 Scales: smoke ends within minutes and shows that the plan works; small takes
 MiniLM and hours of a few cores; paper is the papers' protocol. What a scale
