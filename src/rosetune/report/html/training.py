@@ -155,7 +155,8 @@ def cost_grid(task: str, groups: Sequence[Group], baseline: Group | None) -> Gri
     computing = all(_seconds(group, "median_step_cpu_seconds") for group in told)
     compared = "median_step_cpu_seconds" if computing else "median_step_seconds"
     base = None if baseline is None else _seconds(baseline, compared)
-    columns = ("steps", "seconds a step\n(median)", "times the baseline", "training\nseconds", "on")
+    times_head = "times the baseline" + ("\n(computing time)" if computing else "")
+    columns = ("steps", "seconds a step\n(median)", times_head, "training\nseconds", "on")
     grid = Grid(f"{task}: cost, means over the seeds", ("method", *columns))
     for group in groups:
         step, whole = (_seconds(group, name) for name in ("median_step_seconds", "training_seconds"))
