@@ -338,6 +338,22 @@ def test_another_baseline(runs: Path, tmp_path: Path) -> None:
     assert said == ["no run of my is of the method r-drop: nothing is set against it"]
 
 
+def test_cost_is_of_computing_time_where_all_runs_have_it(tmp_path: Path) -> None:
+    """Nine times as long by the clock of a busy machine, and two and a half times the work."""
+    runs = tmp_path / "runs"
+    for name, training, wall, computing in (("a", {}, 1.0, 2.0), ("b", ROSE, 9.0, 5.0)):
+        run = write_run(runs / name, sets(80, 60), training)
+        times = {"training_seconds": 20.0, "steps": 10, "median_step_seconds": wall}
+        write_json(run.folder / "timing.json", {**times, "median_step_cpu_seconds": computing})
+    text = re.sub(r"\s+", " ", report(runs, tmp_path)[0].text)
+    assert "(computing time)" in text
+    assert " 2.50 " in text
+    write_json(runs / "b" / "timing.json", times)  # as versions before kept it, and GPUs
+    text = re.sub(r"\s+", " ", report(runs, tmp_path)[0].text)
+    assert "(computing time)" not in text
+    assert " 9.00 " in text
+
+
 def test_nothing_to_show_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="there is no finished run in"):
         write_report([str(tmp_path)], tmp_path / "page.html")
