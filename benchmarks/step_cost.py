@@ -5,6 +5,7 @@ of the per-round ratios. The model is MiniLM-L6 from the extra [demo], a batch 3
 same method with its passes arranged as in its authors' code (see published.py), where that is not ours.
 
     python benchmarks/step_cost.py [--json] [--quick] [--cpu_time] [--rounds N] [--rows N] [--tokens N] [--methods A,B]
+                                   [--model_name_or_path FOLDER]
 """
 
 import argparse
@@ -58,9 +59,9 @@ METHODS: dict[str, tuple[str, dict[str, Any], str | None, dict[str, Any]]] = {
 }
 
 
-def fresh_model() -> torch.nn.Module:
+def fresh_model(name: str = "demo") -> torch.nn.Module:
     torch.manual_seed(0)
-    return load_classifier("demo", ("negative", "positive"), load_tokenizer("demo")).train()
+    return load_classifier(name, ("negative", "positive"), load_tokenizer(name)).train()
 
 
 def ours(
@@ -184,22 +185,24 @@ def main() -> None:
     parser.add_argument("--cpu_time", action="store_true", help="processor time of all threads, for a busy machine")
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--model_name_or_path", default="demo", help="default: demo, MiniLM-L6")
     parser.add_argument("--methods", help=f"only these, of {', '.join(METHODS)}; vanilla is always there")
     args = parser.parse_args()
     rounds = args.rounds or (5 if args.quick else 25)
     quiet_libraries()
-    data = batches(args.rows, args.tokens)
+    data, of = batches(args.rows, args.tokens), args.model_name_or_path
     chosen = [name for name in METHODS if args.methods is None or name in ("vanilla", *args.methods.split(","))]
     with tempfile.TemporaryDirectory() as folder:
         synonyms = write_synonyms(folder)
-        steps = {name: ours(name, fresh_model(), data, synonyms) for name in chosen}
-    steps |= {f"{name} (published)": PUBLISHED[name](fresh_model()) for name in chosen if name in PUBLISHED}
+        steps = {name: ours(name, fresh_model(of), data, synonyms) for name in chosen}
+    steps |= {f"{name} (published)": PUBLISHED[name](fresh_model(of)) for name in chosen if name in PUBLISHED}
     results = measure(steps, data, rounds, time.process_time if args.cpu_time else time.perf_counter)
     if args.json:
         print(json.dumps(results))
         return
     what = "processor time" if args.cpu_time else "time"
-    print(f"MiniLM-L6, {args.rows} x {args.tokens} tokens, {torch.get_num_threads()} threads, {rounds} rounds, {what}")
+    name = "MiniLM-L6" if of == "demo" else of
+    print(f"{name}, {args.rows} x {args.tokens} tokens, {torch.get_num_threads()} threads, {rounds} rounds, {what}")
     print(f"{'method':<30}{'x vanilla':>10}{'seconds':>10}{'peak MiB':>10}")
     for name, r in results.items():
         peak = "?" if r["peak_mib"] is None else f"{r['peak_mib']:.0f}"

@@ -1,4 +1,4 @@
-"""The plans behind the papers' tables, and one of our own, which come with the package."""
+"""The plans behind the papers' tables, and two of our own, which come with the package."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ __all__ = ["REPRODUCTIONS", "SCALES", "filled_plan", "plan_text", "reproduction"
 SCALES = ("smoke", "small", "paper")
 REPRODUCTIONS = (
     *("table1", "table2", "table3", "table4", "figure1", "figure2", "figure3", "figure4"),
-    *("rift", "match_tuning", "hardening"),
+    *("rift", "match_tuning", "hardening", "price"),
 )
 # Draws of the sentences of Figure 3, by scale; MSGS has 5000.
 PARADIGMS = {"smoke": 4, "small": 500, "paper": 5000}

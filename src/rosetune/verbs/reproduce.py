@@ -17,6 +17,7 @@ rift          RIFT against adversarial training, under genetic and PWWS
 match_tuning  Match-Tuning under attack, with rare and with flipped labels
 hardening     no paper's: what helps against noise and attacks, and what ROSE
               adds; its --data_dir also holds sms_spam/sms_spam.tsv
+price         no paper's: what sketched and economical masks of ROSE lose
 
 Scales: smoke ends within minutes and shows that the plan works; small takes
 MiniLM and hours of a few cores; paper is the papers' protocol. What a scale
