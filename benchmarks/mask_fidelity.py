@@ -5,8 +5,10 @@ dropout (the noise floor), the sketched one of the first draw, and the one that 
 some steps old. Agreement is the Jaccard index of the kept tensors.
 
 1. Over a whole training of MiniLM with exact ROSE-First.
-2. At the first, middle and last step of trainings of four architectures with batches of 8, 32 and 128 rows: MiniLM,
-   and DistilBERT, GPT-2 and ModernBERT of six layers with random weights.
+2. At the first, middle and last step of plain trainings of four architectures with batches of 8, 32 and 128 rows:
+   MiniLM, and DistilBERT, GPT-2 and ModernBERT of six layers with random weights.
+
+Texts are cut to 32 tokens.
 
 Writes mask_fidelity.json, mask_fidelity.md and mask_fidelity.svg into a folder.
 
@@ -57,6 +59,7 @@ def classifier(architecture: str) -> torch.nn.Module:
             attention_dropout=0.1,
             embedding_dropout=0.1,
             mlp_dropout=0.1,
+            **{"bos_token_id": 101, "cls_token_id": 101, "eos_token_id": 102, "sep_token_id": 102},
             **known,
         ),
     }[architecture]()
@@ -65,7 +68,7 @@ def classifier(architecture: str) -> torch.nn.Module:
 
 def texts(task: str, data_dir: str | None) -> list[dict[str, Any]]:
     """Tokenised training rows, in an order drawn once."""
-    data, tokenizer = load_task(task, data_dir=data_dir), load_tokenizer("demo", 64)
+    data, tokenizer = load_task(task, data_dir=data_dir), load_tokenizer("demo", 32)
     rows = data.splits["train"].shuffle(seed=0).select(range(min(len(data.splits["train"]), 6000)))
     encoded = tokenizer(*(rows[column][:] for column in data.text_columns), truncation=True)
     return [
@@ -83,18 +86,22 @@ def batches(rows: list[dict[str, Any]], size: int) -> Iterator[Batch]:
         yield dict(tokenizer.pad(chosen, return_tensors="pt"))
 
 
-def kept(model: torch.nn.Module, batch: Batch, draw: int, **options: Any) -> np.ndarray:
-    """Which targets a fresh ROSE-First keeps; weights, gradients and random state stay as they are."""
-    rose = Rose("first", upper=UPPER, seed=draw, **options)
-    optimizer = SelectiveAdamW(model.named_parameters(), lr=0.0, update_mask=rose)
-    with torch.random.fork_rng():
-        torch.manual_seed(draw)
-        out = CrossEntropy()(model, batch, consistency=rose.consistency_share, backward=None)
-        rose.observe(optimizer, consistency=out.consistency)
-        out.loss.backward()
-        mask = np.array([float(multiplier) for multiplier in rose(optimizer).values()])
-    optimizer.zero_grad()
-    return mask > 0
+class Probe:
+    """Which targets ROSE-First keeps; weights, gradients and random state stay as they are."""
+
+    def __init__(self, model: torch.nn.Module, **options: Any) -> None:
+        self.model, self.rose = model, Rose("first", upper=UPPER, **options)
+        self.optimizer = SelectiveAdamW(model.named_parameters(), lr=0.0, update_mask=self.rose)  # takes no step
+
+    def __call__(self, batch: Batch, draw: int) -> np.ndarray:
+        with torch.random.fork_rng():
+            torch.manual_seed(draw)
+            out = CrossEntropy()(self.model, batch, consistency=self.rose.consistency_share)
+            self.rose.observe(self.optimizer, consistency=out.consistency)
+            out.loss.backward()
+            mask = np.array([float(multiplier) for multiplier in self.rose(self.optimizer).values()])
+        self.optimizer.zero_grad()
+        return mask > 0
 
 
 def jaccard(one: np.ndarray, other: np.ndarray) -> float:
@@ -108,31 +115,27 @@ def by_chance(tensors: int) -> float:
     return statistics.mean(jaccard(one, other) for one, other in zip(drawn[::2], drawn[1::2], strict=True))
 
 
-def train_on(model: torch.nn.Module, batch: Batch, optimizer: SelectiveAdamW, rose: Rose) -> None:
-    """One step of exact ROSE-First."""
-    out = CrossEntropy()(model, batch, consistency=True, backward=None)
-    rose.observe(optimizer, consistency=out.consistency)
-    out.loss.backward()
-    optimizer.clip_grad_norm_(1.0)
-    optimizer.step()
-    optimizer.zero_grad()
-
-
 def over_a_training(rows: list[dict[str, Any]], size: int, steps: int) -> dict[str, Any]:
     """Jaccard index with the exact mask in every step of a training, by kind of mask, and by age of a mask."""
     model, data, found = fresh_model(), batches(rows, size), {name: [] for name in KINDS}
     rose = Rose("first", upper=UPPER)
     optimizer = SelectiveAdamW(model.named_parameters(), lr=2e-4, update_mask=rose)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
+    whole, sketched, economy = Probe(model), Probe(model, **SKETCH), Probe(model, **FRESH)
     for step in tqdm(range(steps), desc="a whole training"):
         batch = next(data)
-        exact = kept(model, batch, 3 * step)
+        exact = whole(batch, 3 * step)
         if step % ECONOMY["refresh"] == 0:
-            in_force = kept(model, batch, 3 * step + 2, **FRESH)
-        found["again"].append(jaccard(exact, kept(model, batch, 3 * step + 1)))
-        found["sketched"].append(jaccard(exact, kept(model, batch, 3 * step, **SKETCH)))
+            in_force = economy(batch, 3 * step + 2)
+        found["again"].append(jaccard(exact, whole(batch, 3 * step + 1)))
+        found["sketched"].append(jaccard(exact, sketched(batch, 3 * step)))
         found["economy"].append(jaccard(exact, in_force))
-        train_on(model, batch, optimizer, rose)
+        out = CrossEntropy()(model, batch, consistency=True, backward=None)
+        rose.observe(optimizer, consistency=out.consistency)
+        out.loss.backward()
+        optimizer.clip_grad_norm_(1.0)
+        optimizer.step()
+        optimizer.zero_grad()
         schedule.step()
     ages = [found["economy"][age :: ECONOMY["refresh"]] for age in range(ECONOMY["refresh"])]
     return {
@@ -141,23 +144,26 @@ def over_a_training(rows: list[dict[str, Any]], size: int, steps: int) -> dict[s
     }
 
 
-def at_points(architecture: str, rows: list[dict[str, Any]], size: int, steps: int, draws: int) -> list[dict[str, Any]]:
+def at_points(architecture: str, rows: list[dict[str, Any]], size: int, steps: int, draws: int) -> list[Any]:
     """Mean Jaccard indices of sketch and second draw at the first, middle and last step of a training."""
     model, data, found = classifier(architecture), batches(rows, size), []
-    rose = Rose("first", upper=UPPER)
-    optimizer = SelectiveAdamW(model.named_parameters(), lr=2e-4, update_mask=rose)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-4)
+    whole, sketched = Probe(model), Probe(model, **SKETCH)
     points = {0: "first", steps // 2: "middle", steps - 1: "last"}
     for step in range(steps):
         if step in points:
             here: dict[str, list[float]] = {"again": [], "sketched": []}
             for draw in range(draws):
                 batch = next(data)
-                exact = kept(model, batch, 2 * draw)
-                here["again"].append(jaccard(exact, kept(model, batch, 2 * draw + 1)))
-                here["sketched"].append(jaccard(exact, kept(model, batch, 2 * draw, **SKETCH)))
+                exact = whole(batch, 2 * draw)
+                here["again"].append(jaccard(exact, whole(batch, 2 * draw + 1)))
+                here["sketched"].append(jaccard(exact, sketched(batch, 2 * draw)))
             about = {"architecture": architecture, "batch": size, "step": points[step], "tensors": len(exact)}
             found.append({**about, "draws": draws, **{name: statistics.mean(each) for name, each in here.items()}})
-        train_on(model, next(data), optimizer, rose)
+        CrossEntropy()(model, next(data)).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
     return found
 
 
@@ -213,7 +219,7 @@ def main() -> None:
     args = parser.parse_args()
     quiet_libraries()
     rows = texts(args.task, args.data_dir)
-    whole, steps, draws, sizes = (24, 4, 1, (2, 4)) if args.quick else (160, 60, 4, (8, 32, 128))
+    whole, steps, draws, sizes = (24, 4, 1, (2, 4)) if args.quick else (120, 24, 3, (8, 32, 128))
     result: dict[str, Any] = {"task": args.task, "torch": torch.__version__}
     result["training"] = over_a_training(rows, 16, whole)
     result["points"] = [
