@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from step_cost import METHODS, batches, measure, ours
 from transformers import BertConfig, BertForSequenceClassification
-from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from rosetune._files import write_json, write_text
+from rosetune.data.by_length import GroupedByLength
 from rosetune.data.sources import load_task
 from rosetune.experiments.models import load_tokenizer, quiet_libraries
 from rosetune.report.drawing import drawing
@@ -97,7 +97,7 @@ def epoch(lengths: list[int], rows: int, measured: list[Point]) -> dict[str, Any
     """
     texts = np.minimum(lengths, PADDED)
     shuffled = np.random.default_rng(0).permutation(len(texts))
-    grouped = get_length_grouped_indices(texts.tolist(), rows, generator=torch.Generator().manual_seed(0))
+    grouped = [*GroupedByLength(texts.tolist(), rows)]
     orders = {"padded to 128": (shuffled, PADDED), "dynamic padding": (shuffled, 0), "grouped by length": (grouped, 0)}
     known = sorted(point["length"] for point in measured)
     at = {point["length"]: point for point in measured}

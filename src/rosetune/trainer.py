@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 from transformers import Trainer, TrainingArguments
+from transformers.trainer_utils import has_length
 
 from rosetune._fsdp import restoring_method_state, save_method_state
 from rosetune._means import Means
@@ -18,6 +19,7 @@ from rosetune._torch import Moved, unwrap
 from rosetune.arguments import RobustTrainingArguments, build_averaging, build_objective, build_update_mask
 from rosetune.averaging import Averaging
 from rosetune.data.balance import balanced_sampler
+from rosetune.data.by_length import grouped_sampler
 from rosetune.methods import (
     Objective,
     ObjectiveOutput,
@@ -293,13 +295,17 @@ class RobustTrainer(Trainer):
             mask.prepare(optimizer, unwrap(model), batches)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        """Batches with as many rows of every class, for an objective that asks for them; else the Trainer's."""
+        """Batches of one length, or with as many rows of every class for an objective that asks for it."""
         # The loader is made before the optimizer, and so before an objective that a search has just named.
         objective = build_objective(self.args) if self._given_objective is None else self._given_objective
-        if not getattr(objective, "balanced_batches", False):
-            return super()._get_train_sampler(train_dataset)
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
-        return balanced_sampler(dataset, self.label_names, self._train_batch_size, self.args.seed)
+        if getattr(objective, "balanced_batches", False):
+            return balanced_sampler(dataset, self.label_names, self._train_batch_size, self.args.seed)
+        if self.args.train_sampling_strategy == "group_by_length" and has_length(dataset):
+            rows = self._train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+            seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+            return grouped_sampler(dataset, rows, seed)
+        return super()._get_train_sampler(train_dataset)
 
     def _clip_grad_norm(self, model: Any) -> Any:
         norm = super()._clip_grad_norm(model)

@@ -32,7 +32,12 @@ METHODS: dict[str, dict[str, Any]] = {
     "smart": {"objective": "smart"},
     "freelb+rose": {**ROSE, "objective": "freelb", "objective_kwargs": {"start_step": 2}},
     "rift": {"objective": "rift", "objective_kwargs": {"synonyms": "synonyms.json", "steps": 2}},
-    "noise": {"augmentation": "noise", "per_device_train_batch_size": 60},  # two steps an epoch: three epochs
+    # Two steps an epoch: three epochs.
+    "noise": {
+        "augmentation": "noise",
+        "per_device_train_batch_size": 60,
+        "train_sampling_strategy": "group_by_length",
+    },
     "noise-consistency": {"objective": "noise_consistency", "objective_kwargs": {"noises": ["ocr", "homoglyphs"]}},
     "subword-dropout+rose": {**ROSE, "augmentation": "subword_dropout", "augmentation_kwargs": {"rate": 0.5}},
     "magma+ema": {"update_mask": "magma", "averaging": "ema"},

@@ -129,8 +129,6 @@ def _train(config: RunConfig, data: TaskData, args: Any, identity: Mapping[str, 
                 say(line)
         else:
             say(f"resuming from {checkpoint.name}")
-            if args.train_sampling_strategy == "group_by_length":
-                say("its batches are drawn anew, so that the result may differ from that of an uninterrupted run")
         training.run(checkpoint)
     except Exception:
         if is_main_process():
