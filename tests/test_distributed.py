@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
+from datasets import Dataset
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -17,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers.utils import ModelOutput
 
 import forked
+from helpers import arguments
 from rosetune import (
     R3F,
     ChildTuning,
@@ -28,6 +30,7 @@ from rosetune import (
     PreparedMask,
     RandomMask,
     RDrop,
+    RobustTrainer,
     Rose,
     SelectiveAdamW,
     Smart,
@@ -68,6 +71,8 @@ CASES = {
         CrossEntropy,
         lambda: Rose("first", upper=0.5, refresh=2, consistency_share=0.5, sketch=4, trace=True),
     ),
+    "plain cross-entropy": (CrossEntropy, lambda: None),
+    "plain r-drop": (RDrop, lambda: None),
     "r-drop, sharded": (RDrop, lambda: None),
     "static": (CrossEntropy, lambda: StaticMask(upper=0.5)),
     "static, sharded": (CrossEntropy, lambda: StaticMask(upper=0.5)),
@@ -93,7 +98,7 @@ CASES = {
 # Here DistributedDataParallel waits for every gradient, so that those of frozen tensors are computed and dropped.
 WAITING = ("first, economy", "r-drop+first, economy")
 # No mask of these changes from step to step.
-FIXED = ("random", "child-tuning", "static", "uniform", "layer norm", "r-drop, sharded")
+FIXED = ("random", "child-tuning", "static", "uniform", "layer norm", "plain", "r-drop, sharded")
 
 
 def batch(step, num_labels=2):
@@ -210,6 +215,26 @@ def irregular(sketch, rank=0, world=1):
     return {"weights": whole_weights(model), "masks": mask.trace.multipliers}
 
 
+def trained(folder, rank=0, world=1):
+    """What the RobustTrainer makes of the same global batches, under DistributedDataParallel where there are ranks."""
+    if world > 1:  # accelerate asks for them; the store is a file
+        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
+        os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": "0"}
+    rose = {"update_mask": "rose", "update_mask_kwargs": {"order": "ensemble", "upper": 0.5, "trace": True}}
+    args = arguments(folder, max_steps=STEPS, per_device_train_batch_size=ROWS // world, save_only_model=True, **rose)
+    rows = [batch(step) for step in range(STEPS)]
+    data = Dataset.from_dict({name: torch.cat([each[name] for each in rows]).tolist() for name in rows[0]})
+    trainer = RobustTrainer(RowNoise(), args, train_dataset=data)
+    trainer.train()
+    assert (args.parallel_mode.name == "DISTRIBUTED") == (world > 1)
+    assert isinstance(trainer.model_wrapped, DistributedDataParallel) == (world > 1)
+    logged = [[entry[term] for term in ("task_loss", "consistency")] for entry in trainer.state.log_history[:-1]]
+    return {
+        **{"weights": whole_weights(trainer.model), "masks": trainer.update_mask.trace.multipliers},
+        "logged": np.array(logged),
+    }
+
+
 REFUSED = {
     "norms": (CrossEntropy, lambda: Rose("first", upper=0.5, reduce="norms"), "reduce='norms'.* give Rose sketch=16"),
     "child-tuning-f": (CrossEntropy, lambda: ChildTuning("F"), "ChildTuning does not work under FSDP, where no"),
@@ -241,6 +266,7 @@ def worker(rank, folder, cases):
     found = {case: train(case, rank, 2) for case in cases} | {"fisher": fisher(rank, 2)}
     found |= {f"irregular, {sketch}": irregular(sketch, rank, 2) for sketch in (0, 4)}
     found["refused"] = {case: refused(case) for case in REFUSED}
+    found["trainer"] = trained(os.path.join(folder, "run"), rank, 2)
     torch.save(found, os.path.join(folder, f"{rank}.pt"))
     torch.distributed.destroy_process_group()
 
@@ -263,6 +289,17 @@ def test_two_processes_are_one(two_ranks, case):
     np.testing.assert_allclose(zero["masks"], alone["masks"], rtol=0, atol=1e-6 if real else 0)
     torch.testing.assert_close(zero["weights"], alone["weights"], rtol=0, atol=1e-7 if real else 1e-9)
     assert case.startswith(FIXED) or len(np.unique(alone["masks"], axis=0)) > 1
+
+
+def test_the_trainer_of_two_processes_is_that_of_one(two_ranks, tmp_path):
+    zero, one = (rank["trainer"] for rank in two_ranks)
+    assert torch.equal(zero["weights"], one["weights"])
+    np.testing.assert_array_equal(zero["masks"], one["masks"])
+    alone = trained(tmp_path)
+    np.testing.assert_allclose(zero["logged"], alone["logged"], rtol=1e-9, atol=0)
+    np.testing.assert_array_equal(zero["masks"], alone["masks"])
+    torch.testing.assert_close(zero["weights"], alone["weights"], rtol=0, atol=1e-9)
+    assert len(np.unique(alone["masks"], axis=0)) > 1
 
 
 @pytest.mark.parametrize("sketch", [0, 4])

@@ -246,7 +246,9 @@ class RobustTrainer(Trainer):
             return super().evaluate(*args, **kwargs)
 
     def _maybe_log_save_evaluate(self, tr_loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        logs = self.control.should_log
+        logs = self.control.should_log and self.state.global_step > self._globalstep_last_logged
+        if logs:
+            self._means.gather()
         super()._maybe_log_save_evaluate(tr_loss, *args, **kwargs)
         if logs:  # the Trainer subtracts the sum from itself, which leaves NaN of a loss that was not finite
             tr_loss.nan_to_num_(0.0, 0.0, 0.0)

@@ -6,9 +6,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from helpers import make_batch, make_model
 from rosetune import CrossEntropy, FreeLB, RDrop, Rose, SelectiveAdamW
+from rosetune.methods._sketch import layer_gradients
 from rosetune.methods._targets import LAYER_PARAMETERS, select_targets
 
 DRAWS = 60
@@ -170,6 +173,43 @@ def test_what_cannot_be_sketched_is_exact_and_the_log_says_so(caplog):
     model.activation_checkpointing_enable({"use_reentrant": False})
     assert norms(model, batch, sketch=4) == pytest.approx(norms(model, batch), rel=1e-12)
     assert "are not sketched but exact: activations are recomputed" in caplog.text
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_a_tensor_that_enters_otherwise_is_exact_and_the_others_are_sketched(layer, caplog):
+    """Its own layer lies below, or above, those that the backward pass is looked at in."""
+    caplog.set_level(logging.INFO, "rosetune")
+    model = make_model().double()
+    weight_norm(model.bert.encoder.layer[layer].intermediate.dense)
+    pattern = r"\.layer\.\d+\..+(weight|original[01])$"
+    rose, optimizer = masked(model, sketch=4, target_parameters=pattern)
+    observe(model, rose, optimizer, make_batch(), 0)
+    names = [name for name, _ in select_targets(optimizer, pattern)]
+    found = dict(zip(names, rose._observation.norms("consistency"), strict=True))
+    torch.manual_seed(0)
+    kl = CrossEntropy()(model, make_batch(), consistency=True).consistency
+    targets = select_targets(optimizer, pattern)
+    gradients = torch.autograd.grad(kl, [p for _, p in targets])
+    for (name, _), gradient in zip(targets, gradients, strict=True):
+        if gradient.dim() == 2 and "original" not in name:
+            gradient = gradient @ rose._project(gradient.shape[1], gradient)
+        torch.testing.assert_close(found[name], gradient.norm(), rtol=1e-9, atol=1e-12)
+    assert f"2 of {len(targets)} gradients that rank are not sketched but exact: a target tensor enters" in caplog.text
+    sizes = {tuple(tensor.shape) for tensor in rose._observation._sums["consistency"]}
+    assert (32, 4) in sizes
+
+
+def test_the_gain_of_an_rms_norm():
+    """Against autograd; there is no architecture with one among those of the other tests."""
+    torch.manual_seed(0)
+    norm, layer = nn.RMSNorm(6).double(), nn.Linear(6, 2).double()
+    nn.init.normal_(norm.weight)
+    loss = layer(norm(torch.randn(3, 5, 6, dtype=torch.float64)).relu()).square().sum()
+    taken = layer_gradients(loss, [norm.weight, layer.weight], None)
+    assert taken.whole == {}
+    expected = torch.autograd.grad(loss, [norm.weight, layer.weight])
+    for found, gradient in zip(taken.found, expected, strict=True):
+        torch.testing.assert_close(found, gradient, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize(("order", "objective"), [("first", CrossEntropy), ("ensemble", RDrop)])

@@ -179,7 +179,10 @@ class Observation:
     ) -> list[Tensor | None] | None:
         taken = layer_gradients(loss, parameters, projection)
         if not isinstance(taken, str):
-            found, sides = taken
+            found, sides, whole = taken
+            for reason in dict.fromkeys(whole.values()):
+                number = list(whole.values()).count(reason)
+                self._say(f"{number} of {len(found)} gradients that rank are not sketched but exact: {reason}")
             if projection is not None and self._sides is None:
                 self._sides = sides
             if projection is None or sides == self._sides:

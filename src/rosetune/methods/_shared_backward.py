@@ -103,7 +103,7 @@ class SharedBackward:
         if sharded(self.parameters):
             found = layer_gradients(self.edge, self.parameters, self.project, slope)
             assert not isinstance(found, str)  # since the same layers were found for the pass that is followed
-            return found[0]
+            return found.found
         with torch.autocast(slope.device.type, enabled=False):
             seen = gradients(
                 self.edge,

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
 from torch.nn import Parameter
 
-from rosetune.methods._shards import kept, leaves
+from rosetune.methods._shards import kept, leaves, sharded
 from rosetune.methods._uses import Projection, Use, contribution, find_uses, nodes, projectable_sides, projection_of
 
 
@@ -38,14 +38,26 @@ class SeededProjection:
         return self._drawn[self.step, width].to(like)
 
 
+class LayerGradients(NamedTuple):
+    """Gradients, projected or as :func:`kept` keeps them, None where the loss does not reach.
+
+    Attributes:
+        sides: from which side each was projected.
+        whole: numbers of those that autograd took itself, and why.
+    """
+
+    found: list[Tensor | None]
+    sides: list[str | None]
+    whole: dict[int, str]
+
+
 def layer_gradients(
     loss: Tensor | GradientEdge, parameters: list[Parameter], project: Projection | None, seed: Tensor | None = None
-) -> tuple[list[Tensor | None], list[str | None]] | str:
-    """The gradients, projected or as :func:`kept` keeps them, and from which side each was projected.
+) -> LayerGradients | str:
+    """The gradients of a loss in one backward pass that computes none of a layer that can be projected.
 
     For a linear layer with input x, output gradient d and the projection z: d^T (x z). What cannot be projected is
-    whole, and None what the loss does not reach. No two of them are whole in memory at a time where the parameters are
-    in shards.
+    whole. No two of them are whole in memory at a time where the parameters are in shards.
 
     Args:
         loss: a scalar, or another place in the graph with the gradient there as ``seed``.
@@ -56,11 +68,12 @@ def layer_gradients(
     """
     root = loss.grad_fn if isinstance(loss, Tensor) else loss.node
     assert root is not None
-    uses = find_uses(root, leaves(parameters))
+    whole: dict[int, str] = {}
+    uses = find_uses(root, leaves(parameters), left_out=None if sharded(parameters) else whole)
     if isinstance(uses, str):
         return uses
     if not uses:
-        return "no target tensor was found in the graph"
+        return next(iter(whole.values()), "no target tensor was found in the graph")
     sides = projectable_sides(parameters, [use for _, use in uses], project)
     found: list[Tensor | None] = [None] * len(parameters)
     by_node: dict[Node, list[Use]] = defaultdict(list)
@@ -85,16 +98,19 @@ def layer_gradients(
     lowest = _lowest(root, list(by_node))
     handles = [node.register_prehook(listener(node)) for node in by_node]
     try:
-        edges = [GradientEdge(node, 0) for node in lowest]
+        edges: list[Any] = [GradientEdge(node, 0) for node in lowest]
+        edges += [parameters[i] for i in whole]
         outputs: Any = [loss]
         with torch.autocast(parameters[0].device.type, enabled=False):
             slopes = torch.autograd.grad(outputs, edges, [seed], retain_graph=True, allow_unused=True)
     finally:
         for handle in handles:
             handle.remove()
-    for node, d in zip(lowest, slopes, strict=True):
-        take(node, d)
-    return found, sides
+    for node, d in zip(lowest, slopes[: len(lowest)], strict=True):
+        take(node, d)  # nothing, if the node was run on the way to one below and has been listened to
+    for i, gradient in zip(whole, slopes[len(lowest) :], strict=True):
+        found[i] = gradient
+    return LayerGradients(found, sides, whole)
 
 
 def _lowest(root: Node, wanted: list[Node]) -> list[Node]:

@@ -26,6 +26,7 @@ _FORMS = {
 }
 _VIEWS = ("ViewBackward0", "UnsafeViewBackward0", "ReshapeAliasBackward0")
 _TRANSPOSED, _CAST, LEAF = "TBackward0", "ToCopyBackward0", "AccumulateGrad"
+_RECOMPUTED = "activations are recomputed or moved (checkpointing)"
 
 
 @dataclass
@@ -52,11 +53,15 @@ def nodes(root: Node | None, last: Callable[[Node], bool]) -> Iterable[Node]:
             stack.extend(below for below, _ in node.next_functions if below is not None)
 
 
-def find_uses(root: Node, parameters: list[Parameter], rows: int | None = None) -> list[tuple[Node, Use]] | str:
+def find_uses(
+    root: Node, parameters: list[Parameter], rows: int | None = None, left_out: dict[int, str] | None = None
+) -> list[tuple[Node, Use]] | str:
     """Each place where a parameter enters the graph below a node.
 
     Args:
         rows: of the batch, where each place must have them; None: whatever it has.
+        left_out: takes the numbers of parameters that are used otherwise than is known here, and what is in their
+            way; None: a single one of them is in the way of all.
 
     Returns:
         Node and use; or what is in the way, in words.
@@ -70,10 +75,13 @@ def find_uses(root: Node, parameters: list[Parameter], rows: int | None = None) 
             leaf = None if below is None else _leaf(below, index)
             if leaf is not None:
                 use = _use(node, position, *leaf, rows)
-                if isinstance(use, str):
+                if not isinstance(use, str):
+                    uses.append((node, use))
+                elif left_out is None or use == _RECOMPUTED:
                     return use
-                uses.append((node, use))
-    return uses
+                else:
+                    left_out.setdefault(leaf[0], use)
+    return [(node, use) for node, use in uses if use.parameter not in (left_out or {})]
 
 
 def _leaf(node: Node, index: dict[int, int]) -> tuple[int, bool] | None:
@@ -96,7 +104,7 @@ def _use(node: Any, position: int, parameter: int, transposed: bool, rows: int |
     if form is None or (transposed and form != "linear"):
         return f"a target tensor enters the graph at {node.name()}"
     if any(getattr(node, f"_raw_saved_{name}").unpack_hook is not None for name in names):
-        return "activations are recomputed or moved (checkpointing)"
+        return _RECOMPUTED
     saved = tuple(getattr(node, f"_saved_{name}").detach() for name in names)
     options: tuple[Any, ...] = ()
     if node.name() == "AddmmBackward0" and (node._saved_alpha, node._saved_beta) != (1, 1):
