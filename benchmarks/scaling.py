@@ -1,7 +1,8 @@
 """How the cost of a step grows: seconds and peak memory over batch, length, depth, width and number of tensors.
 
 A BERT classifier with random weights; all methods of a point take turns in one process (see step_cost.py). "tensors"
-is how many of the weights a mask ranks. Writes scaling.json, scaling.md and scaling.svg into a folder.
+is how many of the weights a mask ranks. "mask alone" is what ROSE-Second does once its gradients are there, norms and
+ranking, in % of a plain step. Writes scaling.json, scaling.md and scaling.svg into a folder.
 
     python benchmarks/scaling.py [--out FOLDER] [--quick] [--rounds N] [--methods A,B] [--cpu_time]
                                  [--lengths FILE | --data_dir FOLDER --task NAME]
@@ -13,6 +14,7 @@ to 128, to the longest of a random batch, and to that of a batch of texts of one
 import argparse
 import json
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ import torch
 from step_cost import METHODS, batches, measure, ours
 from transformers import BertConfig, BertForSequenceClassification
 
+from rosetune import CrossEntropy, Rose, SelectiveAdamW
 from rosetune._files import write_json, write_text
 from rosetune.data.by_length import GroupedByLength
 from rosetune.data.sources import load_task
@@ -41,7 +44,7 @@ AXES = {
 }
 SMALL = {"batch": 4, "length": 8, "depth": 2, "width": 64, "tensors": 16}
 SMALL_AXES = {"batch": (4, 8), "length": (8, 128), "depth": (2, 3), "width": (64, 128), "tensors": (8, 16)}
-DEFAULT = "vanilla,rose_second,rose_first,rose_first_sketched,rose_first_economy"
+DEFAULT = "vanilla,rose_second,rose_first,rose_first_sketched,rose_first_economy,r_drop"
 PADDED = 128  # the published code's
 _MARKERS = "os^Dvph*"
 
@@ -74,7 +77,24 @@ def cost(point: Point, methods: list[str], rounds: int, clock: Callable[[], floa
     masked = {"target_parameters": rf"\.layer\.({layers})\..+weight$"}
     steps = {name: ours(name, classifier(point), data, more=masked if METHODS[name][2] else None) for name in methods}
     size = sum(p.numel() for p in classifier(point).parameters())
-    return {**point, "parameters": size, "methods": measure(steps, data, rounds, clock, said)}
+    found = measure(steps, data, rounds, clock, said)
+    return {**point, "parameters": size, "mask_seconds": mask_alone(point, masked, clock), "methods": found}
+
+
+def mask_alone(point: Point, options: dict[str, Any], clock: Callable[[], float], times: int = 9) -> float:
+    """Median seconds that a mask of second order takes between a backward pass and the optimizer's update."""
+    model, mask = classifier(point), Rose("second", **options)
+    optimizer = SelectiveAdamW(model.named_parameters(), lr=1e-5, update_mask=mask, fused=True)
+    for _ in range(2):  # the first step makes the moments
+        optimizer.zero_grad()
+        CrossEntropy()(model, next(batches(point["batch"], point["length"]))).loss.backward()
+        optimizer.step()
+    taken = []
+    for _ in range(times):
+        start = clock()
+        mask(optimizer)
+        taken.append(clock() - start)
+    return statistics.median(taken)
 
 
 def read_lengths(args: argparse.Namespace) -> list[int] | None:
@@ -117,12 +137,13 @@ def epoch(lengths: list[int], rows: int, measured: list[Point]) -> dict[str, Any
 def tables(result: dict[str, Any]) -> str:
     """Markdown: a row for each point, and for each way to pad."""
     names = list(result["points"][0]["methods"])
-    head = ["", *(f"{name}, MiB" for name in names)]
-    lines = [result["what"], "", "| " + " | ".join(head) + " |", "|---|" + "---:|" * len(names)]
+    head = ["", *(f"{name}, MiB" for name in names), "mask alone"]
+    lines = [result["what"], "", "| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(names) + 1)]
     for point in result["points"]:
         found = point["methods"]
         cells = [f"{found['vanilla']['seconds']:.3f} s, {memory(found['vanilla'])}"]
         cells += [f"{found[name]['ratio']:.2f}, {memory(found[name])}" for name in names[1:]]
+        cells.append(f"{100 * point['mask_seconds'] / found['vanilla']['seconds']:.1f}%")
         where = f"{point['axis']} {point[point['axis']]} ({point['parameters'] / 1e6:.1f} M)"
         lines.append("| " + " | ".join([where, *cells]) + " |")
     if "epoch" in result:
