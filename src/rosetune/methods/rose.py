@@ -98,8 +98,10 @@ class Rose:
         ``sketch``. Otherwise one more backward pass through both passes that stops at the targets, with ``sketch``
         without the gradients of weights: for more labels, other objectives, DeBERTa (whose weights also act beside
         the batch) and float16. Whole gradients in a backward pass of their own, whatever ``sketch`` says: under
-        checkpointing and torch.compile, and for targets that other than linear layers, LayerNorms, embeddings and
-        factors use. The log says which it is, once.
+        checkpointing and torch.compile. A target that other than linear layers, LayerNorms, embeddings and factors use
+        makes it a pass of its own, and is whole there itself. The log says which it is, once. The device is waited for
+        once a step, for the ranking, and with a shared pass once a micro-batch, to see whether every row has a
+        gradient to weigh.
 
     Deviates:
         From the published code: it masks only after the warm-up steps (``start_step`` does so; its scripts have no
