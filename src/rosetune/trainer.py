@@ -301,9 +301,15 @@ class RobustTrainer(Trainer):
         # The loader is made before the optimizer, and so before an objective that a search has just named.
         objective = build_objective(self.args) if self._given_objective is None else self._given_objective
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
+        grouped = self.args.train_sampling_strategy == "group_by_length" and has_length(dataset)
         if getattr(objective, "balanced_batches", False):
+            if grouped:
+                raise ValueError(
+                    "batches hold either as many rows of every class or texts of one length: leave "
+                    "train_sampling_strategy out, or give the objective balanced_batches=false"
+                )
             return balanced_sampler(dataset, self.label_names, self._train_batch_size, self.args.seed)
-        if self.args.train_sampling_strategy == "group_by_length" and has_length(dataset):
+        if grouped:
             rows = self._train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
             seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
             return grouped_sampler(dataset, rows, seed)

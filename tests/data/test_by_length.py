@@ -5,7 +5,7 @@ import pytest
 from datasets import Dataset
 
 from helpers import arguments, dataset
-from rosetune import RobustTrainer
+from rosetune import CrossEntropy, RobustTrainer
 from rosetune.data.by_length import GroupedByLength, grouped_sampler
 
 LENGTHS = np.random.default_rng(0).integers(3, 60, 1003).tolist()
@@ -66,3 +66,12 @@ def test_the_trainer_takes_it_with_the_rows_of_a_step(tmp_path, tiny_model):
     wanted = [data[row]["input_ids"] for row in expected]
     for ids, whole in zip(seen, wanted, strict=True):
         assert ids[: len(whole)] == list(whole)
+
+
+def test_it_does_not_go_with_balanced_classes(tmp_path, tiny_model):
+    objective = CrossEntropy()
+    objective.balanced_batches = True
+    args = arguments(tmp_path, train_sampling_strategy="group_by_length")
+    trainer = RobustTrainer(tiny_model(), args, train_dataset=dataset(), objective=objective)
+    with pytest.raises(ValueError, match="either as many rows of every class or texts of one length"):
+        trainer.get_train_dataloader()
