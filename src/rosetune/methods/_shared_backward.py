@@ -21,6 +21,7 @@ from torch.autograd.graph import GradientEdge, Node
 from torch.nn import Parameter
 
 from rosetune.methods._gradients import TARGETS, gradients, words
+from rosetune.methods._row_weights import RowWeights
 from rosetune.methods._shards import kept, leaves, on_any, sharded
 from rosetune.methods._sketch import layer_gradients
 from rosetune.methods._uses import (
@@ -78,7 +79,7 @@ class SharedBackward:
     uses: dict[int, Use] = field(default_factory=dict)
     found: dict[str, list[Tensor | None]] = field(default_factory=dict)
     whole: dict[str, list[Tensor]] | None = None  # for the check: the same by a backward pass of their own
-    ratios: dict[str, Tensor] | None = None
+    ratios: dict[str, RowWeights] | None = None  # by which the rows of the pass that is followed are weighed
     asleep: bool = False
 
     @property
@@ -153,7 +154,7 @@ class SharedBackward:
         if sharded(self.parameters):  # a pass of its own is one of all processes, or of none
             usable = ~torch.tensor(on_any(~usable))
         if usable:  # the one synchronisation with the device that this takes
-            self.ratios = ratios
+            self.ratios = {name: RowWeights(ratio, self.rows) for name, ratio in ratios.items()}
         else:  # rows without a gradient: ignored labels, saturated, one pass left out of the loss
             self._settle(self.by_itself())
 
@@ -167,13 +168,12 @@ class SharedBackward:
         parameter = self.parameters[use.parameter]
         z = projection_of(parameter, self.sides[use.parameter], self.project, d)
         with torch.no_grad(), torch.autocast(d.device.type, enabled=False):
-            for name, ratio in self.ratios.items():
-                weight = ratio.repeat_interleave(d.shape[0] // self.rows).to(d.dtype)
-                part = kept(contribution(use, d, weight, parameter, z), parameter, z is not None)
+            for name, weights in self.ratios.items():
+                part = kept(contribution(use, d, weights, parameter, z), parameter, z is not None)
                 before = self.found[name][use.parameter]
                 self.found[name][use.parameter] = part if before is None else before.add_(part)
         if not self.uses:
-            self.edge, self.losses = None, {}
+            self.edge, self.losses, self.ratios = None, {}, {}  # with the memory that the products took
 
 
 def share_backward(

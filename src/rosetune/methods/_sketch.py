@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
 from torch.nn import Parameter
 
+from rosetune.methods._row_weights import RowWeights
 from rosetune.methods._shards import kept, leaves, sharded
 from rosetune.methods._uses import Projection, Use, contribution, find_uses, nodes, projectable_sides, projection_of
 
@@ -27,15 +28,16 @@ class SeededProjection:
     def __init__(self, columns: int, seed: int) -> None:
         self.step = 0
         self._columns, self._seed = columns, seed
-        self._drawn: dict[tuple[int, int], Tensor] = {}  # by step and width
+        self._drawn: dict[tuple[int, int, torch.dtype, torch.device], Tensor] = {}
 
     def __call__(self, width: int, like: Tensor) -> Tensor:
-        """In the precision and on the device of ``like``."""
-        if (self.step, width) not in self._drawn:
-            self._drawn = {key: z for key, z in self._drawn.items() if key[0] == self.step}
+        """In the precision and on the device of ``like``; within a step the same tensor again."""
+        key = (self.step, width, like.dtype, like.device)
+        if key not in self._drawn:
+            self._drawn = {other: z for other, z in self._drawn.items() if other[0] == self.step}
             draw = np.random.default_rng([self._seed, self.step, width]).standard_normal((width, self._columns))
-            self._drawn[self.step, width] = torch.from_numpy(draw / math.sqrt(self._columns)).to(like)
-        return self._drawn[self.step, width].to(like)
+            self._drawn[key] = torch.from_numpy(draw / math.sqrt(self._columns)).to(like)
+        return self._drawn[key]
 
 
 class LayerGradients(NamedTuple):
@@ -80,6 +82,8 @@ def layer_gradients(
     for node, use in uses:
         by_node[node].append(use)
 
+    alike = RowWeights()
+
     def take(node: Node, d: Tensor | None) -> None:
         if d is None:
             return
@@ -87,7 +91,7 @@ def layer_gradients(
             parameter = parameters[use.parameter]
             z = projection_of(parameter, sides[use.parameter], project, d)
             with torch.no_grad(), torch.autocast(d.device.type, enabled=False):
-                part = kept(contribution(use, d, None, parameter, z), parameter, z is not None)
+                part = kept(contribution(use, d, alike, parameter, z), parameter, z is not None)
             before = found[use.parameter]
             found[use.parameter] = part if before is None else before.add_(part)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 from torch.nn import Parameter
 
+from rosetune.methods._row_weights import RowWeights
 from rosetune.methods._shards import kept, nothing
 
 Projection = Callable[[int, Tensor], Tensor]  # inputs of a layer, a tensor like which: random (inputs, columns)
@@ -132,7 +133,8 @@ def _use(node: Any, position: int, parameter: int, transposed: bool, rows: int |
 def projectable_sides(parameters: list[Parameter], uses: list[Use], project: Projection | None) -> list[str | None]:
     """From where the gradient of each is projected: "right" (out, in), "left" (in, out), or None.
 
-    Only where all uses of a parameter are products on the same side; nowhere without a projection.
+    From the side of the layer's inputs. Only where all uses of a parameter are products on the same side; nowhere
+    without a projection.
     """
     if project is None:
         return [None] * len(parameters)
@@ -142,24 +144,25 @@ def projectable_sides(parameters: list[Parameter], uses: list[Use], project: Pro
     return [next(iter(kinds)) if len(kinds) == 1 else None for kinds in found]
 
 
-def contribution(use: Use, d: Tensor, weight: Tensor | None, parameter: Parameter, z: Tensor | None) -> Tensor:
+def contribution(use: Use, d: Tensor, weights: RowWeights, parameter: Parameter, z: Tensor | None) -> Tensor:
     """What the output gradient d of one use adds to the parameter's gradient, or to its projection by z.
 
     Args:
-        weight: shape (first dimension of d,): a factor of each row; None: all alike.
+        weights: a factor of each row.
     """
     x = use.saved[0]
     if use.form == "bias":
-        return d.sum(0) if weight is None else weight @ d
+        factors = weights.spread(d.shape[0], d.dtype)
+        return d.sum(0) if factors is None else factors @ d
     if use.form == "linear":
         if z is not None:
-            return d.t() @ _weighted(x @ z, weight)
-        if x.shape[1] < d.shape[1]:
-            x = _weighted(x, weight)
+            return d.t() @ weights.sketch(x, z)
+        if x.shape[1] <= d.shape[1]:
+            x = weights.times(x)
         else:
-            d = _weighted(d, weight)
+            d = weights.times(d)
         return d.t() @ x if use.transposed else x.t() @ d
-    weighted = _weighted(d, weight)
+    weighted = weights.times(d)
     if use.form == "embedding":
         (padding,) = use.options
         return torch.ops.aten.embedding_dense_backward(weighted, x, parameter.shape[0], padding, False)
@@ -193,7 +196,3 @@ def zeros(parameter: Tensor, side: str | None, project: Projection | None) -> Te
 def projection_of(parameter: Parameter, side: str | None, project: Projection | None, like: Tensor) -> Tensor | None:
     """Shape (in, columns), or None where nothing is projected."""
     return None if project is None or side is None else project(parameter.shape[side == "right"], like)
-
-
-def _weighted(x: Tensor, weight: Tensor | None) -> Tensor:
-    return x if weight is None else x * weight.view(-1, *[1] * (x.dim() - 1))
