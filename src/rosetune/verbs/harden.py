@@ -59,6 +59,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     import json
     import sys
 
+    _refuse_several_seeds(rest)
     options = HardenOptions(**given_fields(known, HardenOptions))
     asked = run_config(known, (*_RUN, *_METHOD), rest)
 
@@ -80,6 +81,16 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     out = console()
     print_hardened(out, result)
     out.print(f"Written: {', '.join(map(str, files))}", markup=False, soft_wrap=True)
+
+
+def _refuse_several_seeds(rest: list[str]) -> None:
+    from rosetune.runs.values import RunError
+
+    for word, following in zip(rest, [*rest[1:], ""], strict=True):
+        name, given, value = word.partition("=")
+        value = value if given else following
+        if name == "--seed" and "," in value:
+            raise RunError(f"a hardening has one seed, not {value!r}: run it once for each, with an --output_dir each")
 
 
 def _show_plan(asked: RunConfig, options: HardenOptions) -> None:
