@@ -12,6 +12,7 @@ from torch.distributed.tensor import DTensor
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_utils import has_length
 
+from rosetune._epoch import EpochOfData
 from rosetune._fsdp import restoring_method_state, save_method_state
 from rosetune._means import Means
 from rosetune._refusals import OWN_LOSS, refuse_bypasses, refuse_layouts, refuse_own_weights, warn_of_no_shards
@@ -109,6 +110,7 @@ class RobustTrainer(Trainer):
         if self._is_masked(args):
             refuse_layouts(self)
         warn_of_no_shards(self)
+        self.add_callback(EpochOfData())
         if self._averaging is not None:
             self._averaging.begin(self.model, args, sharded=self.is_fsdp_enabled or self.is_deepspeed_enabled)
             self.add_callback(self._averaging)

@@ -54,6 +54,24 @@ def test_what_differs_between_tasks_alone_is_chosen_by_task(tmp_path):
     }
 
 
+def test_what_a_plan_calls_otherwise_is_another_row_with_its_name(tmp_path):
+    """Also where each of them has its own learning rate in each task, by which options would not tell them apart."""
+    chosen = {("sst2", "plain"): 1e-5, ("sst2", "quick"): 2e-5, ("rte", "plain"): 2e-5, ("rte", "quick"): 1e-5}
+    labels = {}
+    for (task, label), rate in chosen.items():
+        options = {**rose(**({"sketch": 16} if label == "quick" else {})), "learning_rate": rate}
+        for seed in (1, 2):
+            run = write_scores(tmp_path / f"{task}-{label}-{seed}", SETS, options, seed=seed, task=task)
+            labels[run] = label
+    vanilla = write_scores(tmp_path / "vanilla", SETS, {}, seed=1)
+    groups, _ = group_runs([*labels, vanilla], labels={**labels, vanilla: "baseline"})
+    assert {group.name: {task: len(runs) for task, runs in group.runs.items()} for group in groups} == {
+        "vanilla": {"sst2": 1},  # the only one of its method
+        "plain": {"sst2": 2, "rte": 2},
+        "quick": {"sst2": 2, "rte": 2},
+    }
+
+
 def test_options_of_one_name_keep_the_mapping_that_they_stand_in(tmp_path):
     runs = [
         write_scores(

@@ -46,6 +46,7 @@ def table(
     option: str = "gamma",
     paper: bool | str = False,
     held_out: bool = False,
+    labels: Mapping[Run, str] | None = None,
 ) -> PaperTable:
     """Finished runs in the layout of one of the paper's tables.
 
@@ -60,6 +61,7 @@ def table(
         option: of table3, such as "gamma" or "update_mask_kwargs.upper".
         paper: whether the paper's own figures stand beside those of the same model, method and task; or the name of
             its model whose figures do.
+        labels: what a plan calls the method of each run, see :func:`~rosetune.runs.groups.group_runs`.
 
     Raises:
         RunError: an unknown layout, nothing to show, or what :func:`~rosetune.runs.aggregate.aggregate` raises.
@@ -82,6 +84,7 @@ def table(
         chosen=_chosen(layout, runs, baseline, option),
         held_out=held_out,
         over_tasks=layout == "table3",
+        labels=labels,
     )
     models = list(dict.fromkeys(row.group.model for row in found.rows))
     theirs = paper_models(models, paper) if paper else {}

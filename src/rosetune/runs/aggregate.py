@@ -69,6 +69,7 @@ def aggregate(
     chosen: Callable[[Run], bool] | None = None,
     held_out: bool = False,
     over_tasks: bool = False,
+    labels: Mapping[Run, str] | None = None,
 ) -> Aggregate:
     """Mean, spread and number of seeds of each row and column, average and drop, and the tests against a baseline.
 
@@ -84,7 +85,7 @@ def aggregate(
         sets: kinds or names; None: clean and AdvGLUE, or where no run has it, clean, noise and files.
         metric: of each task the first of these that it has.
         baseline, test: see :func:`~rosetune.runs.tested.choose_baselines` and ``against_baselines`` beside it.
-        told: see :func:`~rosetune.runs.groups.group_runs`.
+        told, labels: see :func:`~rosetune.runs.groups.group_runs`.
         chosen: which runs are shown; None: all.
         held_out: whether the trial runs of a search are shown, and nothing else; otherwise they are left out.
         over_tasks: whether average and drop alone are tested, where nothing else is shown; Holm's correction is over
@@ -98,7 +99,7 @@ def aggregate(
     kept, notes = _chosen(runs, held_out, chosen)
     figures, metrics, damaged = read_figures(kept, sets, metric)
     columns = _columns(figures)
-    groups, more = group_runs(figures, told)
+    groups, more = group_runs(figures, told, labels)
     made = _made(figures, columns)
     averaged = _averaged(columns)
     if over_tasks and not averaged:

@@ -46,7 +46,9 @@ class Group:
     runs: dict[str, list[Run]]
 
 
-def group_runs(runs: Iterable[Run], told: Sequence[str] = ()) -> tuple[list[Group], list[str]]:
+def group_runs(
+    runs: Iterable[Run], told: Sequence[str] = (), labels: Mapping[Run, str] | None = None
+) -> tuple[list[Group], list[str]]:
     """Rows in the order of a table, and notes on what was left out.
 
     Tasks are those of :func:`task_of`. Runs stand in one row if they are of one model and one method, and differ,
@@ -58,6 +60,8 @@ def group_runs(runs: Iterable[Run], told: Sequence[str] = ()) -> tuple[list[Grou
 
     Args:
         told: options that always tell rows apart, as "gamma" or "update_mask_kwargs.gamma".
+        labels: what a plan calls the method of each run. Runs that are called otherwise make rows of their own, and
+            those of one method have these names.
 
     Raises:
         RunError: no run has such an option.
@@ -66,13 +70,18 @@ def group_runs(runs: Iterable[Run], told: Sequence[str] = ()) -> tuple[list[Grou
     models = _model_names(found)
     claims = {run.folder.resolve(): run for run in found}
     made = {run: claim for run in found if (claim := _claim_of(run, claims)) is not None}
-    kinds: dict[tuple[str, str, bool], list[Run]] = {}
+    kinds: dict[tuple[str, str, bool, str | None], list[Run]] = {}
     for run in found:
         if run not in made:
-            kinds.setdefault((models[_model(run)], run.method, is_control(run)), []).append(run)
+            label = None if labels is None else labels.get(run)
+            kinds.setdefault((models[_model(run)], run.method, is_control(run), label), []).append(run)
     names, groups = _told(told, found), list[Group]()
-    for (model, method, control), same in kinds.items():
-        groups += _split(model, method, control, same, names)
+    called: dict[tuple[str, str], set[str | None]] = {}
+    for model, method, _, label in kinds:
+        called.setdefault((model, method), set()).add(label)
+    for (model, method, control, label), same in kinds.items():
+        named = label if label is not None and len(called[model, method]) > 1 else method
+        groups += _split(model, method, named, control, same, names)
     rows = {_key(run): group.name for group in groups for part in group.runs.values() for run in part}
     matched: dict[tuple[str, str], list[Run]] = {}
     for run, claim in made.items():
@@ -181,7 +190,9 @@ def _told(told: Sequence[str], runs: Iterable[Run]) -> list[str]:
     return found
 
 
-def _split(model: str, method: str, control: bool, runs: Sequence[Run], told: Sequence[str]) -> list[Group]:
+def _split(
+    model: str, method: str, named: str, control: bool, runs: Sequence[Run], told: Sequence[str]
+) -> list[Group]:
     """The rows of one method: one, if each task has one configuration."""
     options = {run: flat(run.identity, _NOT_THE_METHOD) for run in runs}
     first: dict[str, dict[str, Any]] = {}
@@ -205,7 +216,7 @@ def _split(model: str, method: str, control: bool, runs: Sequence[Run], told: Se
             if value is not None
         }
         shown = ", ".join(f"{name}={value_text(value)}" for name, value in given.items())
-        groups.append(Group(model, method, f"{method} ({shown})" if shown else method, own, control, _by_task(part)))
+        groups.append(Group(model, method, f"{named} ({shown})" if shown else named, own, control, _by_task(part)))
     return groups
 
 

@@ -180,7 +180,8 @@ def _print_result(plan: Any, runs: Any) -> None:
     from rosetune.report.paper import print_table, table
     from rosetune.runs.run import Run
 
-    done = [Run.open(run.folder()) for run in runs if run.is_done()]
+    labels = {Run.open(run.folder()): run.method for run in runs if run.is_done()}
+    done = [*labels]
     if len(done) < len(runs):
         print(f"{len(runs) - len(done)} of {len(runs)} runs are not done: they belong to other shards")
     if done and plan.analyze.get("what") == "probe":
@@ -188,7 +189,7 @@ def _print_result(plan: Any, runs: Any) -> None:
     elif done and plan.analyze:
         _analyse(plan, done)
     elif done and plan.table:
-        print_table(console(), table(done, **plan.table))
+        print_table(console(), table(done, labels=labels, **plan.table))
     _print_left_out(plan)
 
 
