@@ -83,6 +83,10 @@ MISTAKES = [
     ("", "attack: {attack: pwws, synonyms: absent.json}\n", 9, "absent.json"),
     ("max_steps: 6", "noises: [typing]", 7, "noise_curve among the sets"),
     ("max_steps: 6", "noises: [tyyping]", 5, "tyyping"),
+    ("max_steps: 6", "noises: [typing@2], sets: [noise_curve]", 5, "the share of words to touch"),
+    ("vanilla:", "vanilla: {only: [your.csv]}", 7, "did you mean my.csv?"),
+    ("vanilla:", "vanilla: {only: []}", 7, "task in this plan"),
+    ("[my.csv]", "{my.csv: {attack: deepwordbugs}}", 2, "did you mean deepwordbug?"),
     ("", "table: {layout: tabel9}\n", 9, "did you mean table"),
     ("", "table: {sets: 5}\n", 9, "must be a list of names, not 5"),
     ("", "table: {sets: [cleen]}\n", 9, "did you mean clean?"),
@@ -156,6 +160,18 @@ def test_a_task_may_have_seeds_of_its_own() -> None:
     assert seeds == {("my.csv", 3), ("my.csv", 4), ("my.csv", 5), ("other.csv", 1), ("other.csv", 2)}
     given = {(run.task, run.config.seed) for run in planned_runs(plan.narrowed(seeds=[9]))}
     assert given == {("my.csv", 9), ("other.csv", 9)}
+
+
+def test_a_task_may_have_attacks_of_its_own_and_a_method_its_tasks() -> None:
+    tasks = "{my.csv: {attack: {attack: disguises, examples: 3}}, other: {task: other.csv}}"
+    plan = PLAN.replace("[my.csv]", tasks).replace("vanilla:", "vanilla: {only: other}")
+    runs = runs_of(plan + "attack: deepwordbug\n")
+    found = {(run.task, run.method): [options.attack for options in run.attacks] for run in runs}
+    assert found == {
+        ("my.csv", "rose-ensemble"): [("disguises",)],
+        ("other", "vanilla"): [("deepwordbug",)],
+        ("other", "rose-ensemble"): [("deepwordbug",)],
+    }
 
 
 def test_a_recipe_is_the_lowest_layer() -> None:

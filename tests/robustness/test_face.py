@@ -99,6 +99,9 @@ class TestEvaluate:
         options = {"texts": TEXTS[:2], "labels": [0, 1], "sets": "noise_curve"}
         named = rosetune.evaluate(share_of_a, noises=["leetspeak"], **options)
         assert list(named.rows) == [f"leetspeak@{s:g}" for s in STRENGTHS]
+        one = rosetune.evaluate(share_of_a, noises=["leetspeak@0.5", "ocr@0.3", "ocr@0.3"], **options)
+        assert list(one.rows) == ["leetspeak@0.5", "ocr@0.3"]
+        assert one.rows["leetspeak@0.5"] == named.rows["leetspeak@0.5"]
         with pytest.raises(ValueError, match="unknown noise 'blur'"):
             rosetune.evaluate(share_of_a, noises=["blur"], **options)
 

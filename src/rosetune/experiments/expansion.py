@@ -50,9 +50,12 @@ class _Expansion:
 
     def runs(self) -> list[PlannedRun]:
         plan = self._plan
-        for options in plan.attacks:
-            if options.synonyms is not None:
-                self._try(Part("attack", {}, ("attack",)), partial(load_synonyms, options.synonyms))
+        placed = {("attack",): plan.attacks}
+        placed |= {(*task.place, "attack"): task.attacks or () for task in plan.tasks.values()}
+        for place, attacks in placed.items():
+            for options in attacks:
+                if options.synonyms is not None:
+                    self._try(Part("attack", {}, place), partial(load_synonyms, options.synonyms))
         how = plan.adversarial
         if how is not None and how.synonyms is not None:
             self._try(Part("adversarial", {}, ("adversarial",)), partial(load_synonyms, how.synonyms))
@@ -61,6 +64,7 @@ class _Expansion:
             for task in plan.tasks.values()
             for model in plan.models.values()
             for method in plan.methods.values()
+            if method.is_on(task)
             for point in plan.points(method)
             for seed in task.seeds or plan.seeds
         ]
@@ -168,7 +172,8 @@ class _Expansion:
         yields = plan.adversarial if id(draft) in self._yielding else None
         names = draft.task.name, draft.model.name, draft.method.name
         place, key = plan.output_dir, identity_hash(told)
-        run = PlannedRun(*names, draft.point, place, key, needs, plan.attacks, yields, data, config, identity)
+        attacks = plan.attacks if draft.task.attacks is None else draft.task.attacks
+        run = PlannedRun(*names, draft.point, place, key, needs, attacks, yields, data, config, identity)
         self._made[id(draft)] = run
         return run
 

@@ -32,7 +32,8 @@ class Part:
         grid: of a method, further grids.
         tasks: of a method, options by task.
         select: of a method, values by option to choose from after those of the plan.
-        seeds: of a task, in the place of the plan's.
+        seeds, attacks: of a task, in the place of the plan's.
+        only: of a method, the tasks that it is trained on; None: all.
     """
 
     name: str
@@ -43,6 +44,12 @@ class Part:
     tasks: dict[str, Options] = field(default_factory=dict)
     select: dict[str, list[Any]] = field(default_factory=dict)
     seeds: list[int] | None = None
+    attacks: tuple[AttackOptions, ...] | None = None
+    only: tuple[str, ...] | None = None
+
+    def is_on(self, task: "Part") -> bool:
+        """Whether a method is trained on a task."""
+        return self.only is None or task.name in self.only
 
     def references(self) -> set[str]:
         """The methods that its options refer to."""
@@ -81,7 +88,7 @@ class Plan:
         seeds: of the trainings.
         options: of every run.
         grid: values by option, such as ``learning_rate`` or ``update_mask_kwargs.upper``, of every method.
-        attacks: on each run, once it is trained.
+        attacks: on each run, once it is trained; a task may have its own.
         adversarial: how training rows are attacked where a method trains on another's adversarial rows.
         threads: of each run; the last bits of a result depend on it. None: left to where it runs.
         select: what is chosen on held-out training rows first; None: nothing is.

@@ -75,7 +75,7 @@ class _Reader:
             seeds=self._seeds(value.get("seeds", [DEFAULT_SEED]), ("seeds",)),
             options=self._options.checked(value.get("options"), ("options",)),
             grid=self._options.grid(value.get("grid"), ("grid",)),
-            attacks=attacks(marked),
+            attacks=attacks(marked, value.get("attack"), ("attack",)),
             adversarial=how,
             threads=self._threads(),
             select=self._selection(models, methods),
@@ -153,10 +153,14 @@ class _Reader:
     def _part(self, name: str, body: Options, place: Place, option: str | None) -> Part:
         if option is not None:
             identity = str(body.pop(option, name))
-            own = body.pop("seeds") if option == "task" and "seeds" in body else None
-            seeds = None if own is None else self._seeds(own, (*place, "seeds"))
-            return Part(name, {option: identity, **self._options.checked(body, place)}, place, seeds=seeds)
+            of_task = option == "task"
+            seeds = self._seeds(body.pop("seeds"), (*place, "seeds")) if of_task and "seeds" in body else None
+            attack = body.pop("attack") if of_task and "attack" in body else None
+            attacked = None if attack is None else attacks(self._marked, attack, (*place, "attack"))
+            options = {option: identity, **self._options.checked(body, place)}
+            return Part(name, options, place, seeds=seeds, attacks=attacked)
         recipe, grid, tasks, select = (body.pop(key, None) for key in ("recipe", "grid", "tasks", "select"))
+        only = body.pop("only", None)
         if not isinstance(tasks, dict | None):
             raise self._marked.error("tasks of a method must be a mapping of options by task", *place, "tasks")
         return Part(
@@ -166,8 +170,19 @@ class _Reader:
             recipe=recipe,
             grid=self._options.grid(grid, (*place, "grid")),
             select=self._options.trials(select, (*place, "select")),
+            only=self._only(only, place),
             tasks={task: self._options.checked(own, (*place, "tasks", task)) for task, own in (tasks or {}).items()},
         )
+
+    def _only(self, given: Any, place: Place) -> tuple[str, ...] | None:
+        if given is None:
+            return None
+        listed = given if isinstance(given, list) else [given]
+        for name in listed or [given]:
+            if name not in (self._value.get("tasks") or ()):
+                known = [str(task) for task in self._value.get("tasks") or ()]
+                raise self._marked.unknown("task in this plan", str(name), known, *place, "only")
+        return tuple(map(str, listed))
 
     def _check_task(self, part: Part) -> None:
         task = part.options["task"]

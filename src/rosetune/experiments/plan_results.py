@@ -100,18 +100,22 @@ def _check_probe(marked: Marked, given: Options, tasks: Mapping[str, Part]) -> N
                 raise marked.error(f"the probe {probe} has no task {probe}-{other}", "tasks", name)
 
 
-def attacks(marked: Marked) -> tuple[AttackOptions, ...]:
-    """The attacks on every run of a plan.
+def attacks(marked: Marked, given: Any, at: Place) -> tuple[AttackOptions, ...]:
+    """The attacks on every run of a plan, or of one of its tasks.
+
+    Args:
+        given: one, or a list of them.
+        at: where they stand.
 
     Raises:
         RunError: an unknown name or a wrong value, with its line.
     """
-    given = marked.value.get("attack") or []
+    given = given or []
     listed = given if isinstance(given, list) else [given]
     fields = [f.name for f in dataclasses.fields(AttackOptions)]
     found = []
     for number, body in enumerate(listed):
-        place: Place = ("attack", number) if isinstance(given, list) else ("attack",)
+        place: Place = (*at, number) if isinstance(given, list) else at
         options = {"attack": body} if isinstance(body, str) else body
         if not isinstance(options, dict) or not options.get("attack"):
             raise marked.error("attack must name attacks, such as attack: [deepwordbug, pwws]", *place)

@@ -109,7 +109,7 @@ class _Stage:
         plan = plan.narrowed(seeds=[plan.select.seed])
         # A task may have sets of its own. The noises are those of a curve that trials are not evaluated on.
         tasks = {
-            name: replace(task, options=_on_top({**task.options, "noises": None}, options))
+            name: replace(task, options=_on_top({**task.options, "noises": None}, options), attacks=None)
             for name, task in plan.tasks.items()
         }
         return replace(plan, tasks=tasks, methods=methods, attacks=(), select=None)
@@ -117,8 +117,10 @@ class _Stage:
     def choices(self, runs: Sequence[PlannedRun]) -> list[Choice]:
         """By the scores of the finished trials."""
         choices = []
-        for task in self.plan.tasks:
+        for task, part in self.plan.tasks.items():
             for name, (option, values) in self.tried.items():
+                if not self.plan.methods[name].is_on(part):
+                    continue
                 of_both = [run for run in runs if (run.task, run.method) == (task, name)]
                 scores = [trial_score(mean_accuracies(Run.open(run.folder() or ""), HALVES)) for run in of_both]
                 best = max(range(len(values)), key=scores.__getitem__)
@@ -129,7 +131,12 @@ class _Stage:
     def first(self) -> list[Choice]:
         """The first of all values, before there are scores."""
         firsts = [(name, option, values[0]) for name, (option, values) in self.tried.items()]
-        return [Choice(task, *first, {}) for task in self.plan.tasks for first in firsts]
+        return [
+            Choice(task, *first, {})
+            for task, part in self.plan.tasks.items()
+            for first in firsts
+            if self.plan.methods[first[0]].is_on(part)
+        ]
 
     def ended(self, choices: Sequence[Choice]) -> Plan:
         """The plan with what was chosen."""

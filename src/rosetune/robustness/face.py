@@ -54,7 +54,8 @@ def evaluate(
         label_names: class names in the order of the model's outputs, where it has none of its own or others than the
             labels.
         seed: of the noise.
-        noises: of the noise curve, by the names of :data:`~rosetune.robustness.noise.NOISES`; None: the eight.
+        noises: of the noise curve, by the names of :data:`~rosetune.robustness.noise.NOISES`, "ocr" at every strength
+            or "ocr@0.5" at one; None: the eight.
 
     Raises:
         ValueError: a model, texts or labels that do not fit, in one line that says what to do.

@@ -9,6 +9,7 @@ from rosetune.robustness.noise_families import (
     CURVE,
     NOISES,
     SHORTEST,
+    STRENGTHS,
     check_noises,
     check_share,
     make_noisy,
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["CURVE", "NOISES", "STRENGTHS", "make_noisy", "noise_curve", "perturb", "typing_errors"]
 
 HIT_PROBABILITY = 0.25  # of an eligible word, in each pass
-STRENGTHS = (0.1, 0.25, 0.5, 1.0)  # of a noise curve
 
 
 def typing_errors(text: str, strength: int, seed: int = 0) -> str:

@@ -1,5 +1,6 @@
 """Noise of one text at a time: how words are found and edited, and every noise by its name."""
 
+import math
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from rosetune.robustness import disguises
 from rosetune.robustness.edits import NEIGHBOURING_KEYS, Word, dropped, generator, pick, replaced, swapped
 
 __all__ = [
-    *("CURVE", "NOISES", "SHORTEST", "Noise", "Touched", "check_noises", "check_share", "make_noisy", "misspell"),
-    "split_words",
+    *("CURVE", "NOISES", "SHORTEST", "STRENGTHS", "Noise", "Touched", "check_noises", "check_share", "curve_of"),
+    *("make_noisy", "misspell", "split_words"),
 ]
 
+STRENGTHS = (0.1, 0.25, 0.5, 1.0)  # of a noise curve
 SHORTEST = 3  # letters: a word this short is left alone, and no word is made shorter
 
 Edit = Callable[[Word, Random], Word | None]
@@ -34,6 +36,26 @@ def check_noises(names: Sequence[str]) -> None:
     unknown = [name for name in names if name not in NOISES]
     if unknown:
         raise ValueError(f"unknown noise {unknown[0]!r}; there are {', '.join(NOISES)}")
+
+
+def curve_of(names: Sequence[str]) -> list[tuple[str, float]]:
+    """Noise and strength of each set of a curve: of ``ocr`` all of :data:`STRENGTHS`, of ``ocr@0.5`` that one.
+
+    Raises:
+        ValueError: an unknown noise, or a strength that is no share above 0.
+    """
+    found: dict[tuple[str, float], None] = {}
+    for named in names:
+        noise, at, strength = named.partition("@")
+        check_noises([noise])
+        try:
+            strengths = (float(strength),) if at else STRENGTHS
+        except ValueError:
+            strengths = (math.nan,)
+        if not all(0 < share <= 1 for share in strengths):
+            raise ValueError(f"{named!r} must name the share of words to touch, above 0 and at most 1: {noise}@0.5")
+        found |= dict.fromkeys((noise, share) for share in strengths)
+    return list(found)
 
 
 def check_share(strength: float) -> None:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rosetune.data.sources import TaskData, load_advglue, remove_shared
 from rosetune.robustness.advglue import originals
-from rosetune.robustness.noise import CURVE, STRENGTHS, noise_curve, perturb
+from rosetune.robustness.noise import CURVE, noise_curve, perturb
+from rosetune.robustness.noise_families import curve_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -24,7 +25,7 @@ class EvaluationSet(NamedTuple):
 
 def curve_sets(noises: Sequence[str] | None = None) -> list[str]:
     """Names of the sets of a noise curve; None: that of :data:`~rosetune.robustness.noise.CURVE`."""
-    return [f"{name}@{strength:g}" for name in (noises or CURVE) for strength in STRENGTHS]
+    return [f"{name}@{strength:g}" for name, strength in curve_of(noises or CURVE)]
 
 
 def sets_of_clean(
@@ -45,8 +46,11 @@ def sets_of_clean(
     if kind == "noise":
         return {f"typos_{strength}": perturb(clean, text_columns, strength, seed) for strength in NOISE_STRENGTHS}
     if kind == "noise_curve":
-        curve = noise_curve(clean, text_columns, names=noises, seed=seed)
-        return {f"{name}@{strength:g}": noisy for name, strength, noisy in curve}
+        found: dict[str, Dataset] = {}
+        for name, strength in curve_of(CURVE if noises is None else noises):
+            curve = noise_curve(clean, text_columns, names=[name], strengths=[strength], seed=seed)
+            found |= {f"{name}@{strength:g}": noisy for _, _, noisy in curve}
+        return found
     raise ValueError(f"no kind of set is called {kind!r}: give some of clean, noise, noise_curve")
 
 
@@ -70,7 +74,8 @@ def evaluation_sets(
         kind: as above.
         data_dir: of AdvGLUE's file.
         seed: of the noise.
-        noises: of the noise curve; None: those of :data:`~rosetune.robustness.noise.CURVE`.
+        noises: of the noise curve, "ocr" at every strength or "ocr@0.5" at one; None: those of
+            :data:`~rosetune.robustness.noise.CURVE`.
 
     Raises:
         DataError: AdvGLUE does not cover the task, its data is not there, or all of it is in the training data.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rosetune.data.tasks import find_task
-from rosetune.robustness.noise_families import NOISES, check_noises
+from rosetune.robustness.noise_families import NOISES, curve_of
 from rosetune.robustness.normalization import STEPS, check_steps
 from rosetune.runs.identity import (
     file_hash,
@@ -141,8 +141,9 @@ class RunConfig:
     noises: tuple[str, ...] | None = field(
         default=None,
         metadata=about(
-            "noises of the noise curve: of " + ", ".join(NOISES) + " (default: the first eight); homoglyphs and those "
-            "after it are what people do to get past a filter",
+            "noises of the noise curve: of " + ", ".join(NOISES) + " (default: the first eight), each at four "
+            "strengths, or with one of its own: ocr@0.5; homoglyphs and those after it are what people do to get past "
+            "a filter",
             "A,B",
         ),
     )
@@ -183,7 +184,7 @@ class RunConfig:
         self.noises = names("noises", self.noises)
         if self.noises is not None:
             try:
-                check_noises(self.noises)
+                curve_of(self.noises)
             except ValueError as error:
                 raise RunError(f"noises: {error}") from error
             if not self.noises or "noise_curve" not in self.sets:

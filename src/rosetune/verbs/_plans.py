@@ -171,7 +171,12 @@ def _show_plan(known: argparse.Namespace, plan: Any) -> None:
         name = kind.run.task, kind.run.method
         counts = (kind.runs, before.pop(name, 0)) if name in known_kinds else (0, kind.runs)
         lines.append((" ".join(name), *counts, kind.step, kind.steps, kind.total))
-    print_estimate(out, lines, known.jobs, bool(plan.attacks or plan.adversarial))
+    print_estimate(
+        out,
+        lines,
+        known.jobs,
+        bool(plan.attacks or plan.adversarial or any(task.attacks for task in plan.tasks.values())),
+    )
 
 
 def _print_result(plan: Any, runs: Any) -> None:
