@@ -87,6 +87,18 @@ def test_copies_are_the_rows_with_noise():
     assert torch.equal(same_rows["input_ids"], batch["input_ids"])
 
 
+def test_an_unknown_word_stays_one_token():
+    """It decodes to [UNK], whose letters are no word."""
+    tokenizer = make_tokenizer()
+    batch = tokenizer(["ba unheard be", "unheard", "ba unheard unheard"], padding=True, return_tensors="pt")
+    unknown = batch["input_ids"] == tokenizer.unk_token_id
+    assert unknown.sum() == 4
+    for noise in ("repeated_letters", "homoglyphs"):
+        copies = noisy_rows([noise]).features(make_model(), dict(batch), 1)
+        assert copies["input_ids"].shape == batch["input_ids"].shape
+        assert (copies["input_ids"][unknown] == tokenizer.unk_token_id).all()
+
+
 def test_a_pair_stays_a_pair():
     class Reader:
         """Tokens are characters; [ opens, | stands between two texts and at the end."""

@@ -1,6 +1,7 @@
 """Whatever a model in hand is, it becomes texts in, logits out; and what is wrong with it is one line."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -154,6 +155,8 @@ class TestCallable:
             (lambda texts: [0.9] * len(texts), "a single number per text, not a probability per class"),
             (lambda texts: [[0.9]] * len(texts), "a single number per text, not a probability per class"),
             (lambda texts: [[0.5, 0.5]], r"shape \(1, 2\) to 2 texts"),
+            (lambda texts: [], "no answer to 2 texts"),
+            (lambda texts: sys.exit(3), "failed on 2 texts, .* SystemExit: 3"),
             (lambda texts: np.zeros((2, 2, 2)), r"shape \(2, 2, 2\) to 2 texts"),
             (lambda texts: 0.5, r"shape \(\) to 2 texts"),
             (lambda texts: [[0.5, 0.5], [np.nan, 0.5]], "not finite for 'ko ku la di'"),

@@ -130,6 +130,8 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(run: Run, tmp_p
     refused("--sets noise_curve --noises leetspeak` makes it", bare, max_drop=5, sets="leetspeak")
     refused("--sets noise_curve` makes it", bare, max_drop=5, sets="noise_curve")
     refused(f"`rosetune attack {bare} --attack pwws` makes it", bare, max_success_rate=0.5, sets="pwws")
+    refused("of which --sets names none: name typos_1 there", run, max_drop=5, sets="clean")
+    refused("a gate judges a run on disk, not a dict", {"clean": 1.0}, min_accuracy=0.5)
     refused("choose among clean", bare, max_drop=5, sets="nois")
     refused(f"`rosetune evaluate {bare} --sets noise` makes it", run, baseline=bare, sets="typos_1")
     refused(f"`rosetune attack {bare} --attack deepwordbug` makes it", run, baseline=bare, sets="deepwordbug")

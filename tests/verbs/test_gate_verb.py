@@ -97,7 +97,10 @@ def test_wrong_use_is_one_line_and_writes_nothing(run: Run, tmp_path: Path, rose
     one_line(rosetune("gate", run, "--min_accuracy_under_attack", 0.5, *junit), f"`rosetune attack {run} --attack")
     one_line(rosetune("gate", run, "--min_accuracy", "high", *junit), "must be a share")
     one_line(rosetune("gate", run, "--min_accuracy", 0.5, "--baseline", run, *junit), "two different runs")
-    assert not (tmp_path / "gate.xml").exists()
+    (tmp_path / "folder").mkdir()
+    unwritable = (*junit, "--markdown", tmp_path / "folder")
+    one_line(rosetune("gate", run, "--min_accuracy", 0.5, *unwritable), f"{tmp_path / 'folder'}")
+    assert not (tmp_path / "gate.xml").exists()  # both files, or none
 
 
 def test_any_name_is_legal_xml_and_stays_text_in_markdown() -> None:

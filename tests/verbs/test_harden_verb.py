@@ -67,3 +67,8 @@ def test_a_hardening_in_which_nothing_is_tried(rosetune: Any, library: Library, 
 def test_a_mistake_is_one_line(rosetune: Any, library: Library, tmp_path: Path, more: list[str], message: str) -> None:
     one_line(rosetune(*words(library, tmp_path / "h"), *more), message)
     assert not (tmp_path / "h").exists()
+
+
+def test_no_argument_of_the_trainer_is_needed(rosetune: Any, tmp_path: Path) -> None:
+    """It is the data that is missing here."""
+    one_line(rosetune("harden", "--task", tmp_path / "no.csv", "--model_name_or_path", "demo"), "there is no file")

@@ -68,7 +68,7 @@ def evaluate_given(config: RunConfig, report: Callable[[str], Any] = print, *, d
         known = holds(folder, identity)  # another process may have come and gone
         try:
             _evaluate(config, data, identity, folder, known, report)
-        except Exception:
+        except BaseException:
             if is_function_name(config.model_name_or_path) and not known:
                 discard(folder)  # a function that fails at the hundredth text leaves no half of a run
             else:

@@ -25,6 +25,7 @@ class NoisyRows:
     def __init__(self, tokenizer: Any, noise: NoiseAugmentation, seed: int) -> None:
         self._tokenizer, self._noise, self._seed = tokenizer, noise, seed
         names = ("cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
+        self._unknown = getattr(tokenizer, "unk_token_id", None)
         self._ends = {getattr(tokenizer, name, None) for name in names} - {None}
 
     def features(self, model: torch.nn.Module, inputs: dict[str, Any], step: int) -> dict[str, Any]:
@@ -65,8 +66,20 @@ class NoisyRows:
                 parts.append([])
             parts[-1].append(token)
             inside = True
-        texts = [self._tokenizer.decode(part, clean_up_tokenization_spaces=False) for part in parts]
-        return self._noise.noisy(texts or [""], rng)
+        pieces = [self._pieces(part) for part in parts or [[]]]
+        noisy = iter(self._noise.noisy([piece for part in pieces for piece in part], rng))
+        mark = f" {getattr(self._tokenizer, 'unk_token', None)} "
+        return [mark.join(next(noisy) for _ in part) for part in pieces]
+
+    def _pieces(self, part: list[int]) -> list[str]:
+        """The text between tokens that stand for unknown words, which noise would take for words of their own."""
+        pieces: list[list[int]] = [[]]
+        for token in part:
+            if token == self._unknown:
+                pieces.append([])
+            else:
+                pieces[-1].append(token)
+        return [self._tokenizer.decode(piece, clean_up_tokenization_spaces=False) for piece in pieces]
 
     def _limit(self, model: torch.nn.Module) -> int | None:
         config = getattr(unwrap(model), "config", None)

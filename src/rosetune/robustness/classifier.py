@@ -212,13 +212,15 @@ class CallableClassifier:
     def _ask(self, texts: list[Any]) -> NDArray[np.float64]:
         try:
             answer = self._function(texts)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             said = str(error).strip().split("\n")[0]
             raise ValueError(
                 f"the model failed on {len(texts)} texts, the first of them {_short(texts[0])}: "
                 f"{type(error).__name__}: {said}"
             ) from error
         probabilities = _array(answer)
+        if not probabilities.size:
+            raise ValueError(f"the model gives no answer to {len(texts)} texts: return a row of probabilities each")
         if probabilities.ndim == 1 or probabilities.shape[1:] == (1,):
             raise ValueError(
                 "the model gives a single number per text, not a probability per class: of two classes return "

@@ -93,9 +93,10 @@ STEPS: Mapping[str, Callable[[str], str]] = {
                  a word, and is made narrower by one space
     leet         signs of leetspeak between two letters become letters: capitals between capitals, else small ones
 
-On a plain English text the last four undo the noises invisible_characters, homoglyphs, spaced_letters and leetspeak
-exactly, but for leetspeak in words of mixed case. They are not harmless: "A B C" becomes a word, "user@host" and "b4b"
-lose their sign. Repeated letters and misspellings stay.
+On an English text whose words stand between spaces the last four undo the noises invisible_characters, homoglyphs,
+spaced_letters and leetspeak exactly, but for leetspeak in words of mixed case. Where a word touches a digit or a mark
+(``over18's``), a space of spaced_letters stays there. They are not harmless: "A B C" becomes a word, "user@host" and
+"b4b" lose their sign. Repeated letters and misspellings stay.
 """
 
 

@@ -101,6 +101,12 @@ def gate(
         assert verdict.passed, verdict.failed
     """
     wanted = Limits(**limits)
+    for given in (run, baseline):
+        if not isinstance(given, str | os.PathLike | Run | None):
+            raise RunError(
+                f"a gate judges a run on disk, not a {type(given).__name__}: give the folder that `rosetune train` or "
+                "`rosetune evaluate --model_name_or_path MODEL --output_dir FOLDER` made"
+            )
     opened = run if isinstance(run, Run) else Run.open(run)
     before = baseline if baseline is None or isinstance(baseline, Run) else Run.open(baseline)
     wanted.check(with_baseline=before is not None)
@@ -138,7 +144,7 @@ def _checks(run: Run, limit: str, names: Sequence[str], wanted: Limits, notes: l
         else:
             yield _check(limit, name, value, getattr(wanted, limit))
     if all(value is None for value in found.values()):
-        raise absent(run, limit)
+        raise absent(run, limit, chosen=wanted.sets is not None and limit != "min_accuracy")
 
 
 _WITHOUT = {

@@ -74,8 +74,18 @@ def to_make(word: str, run: Run) -> str:
     return f"choose among {there or 'nothing'}"
 
 
-def absent(run: Run, limit: str) -> RunError:
-    """What to say where a limit finds nothing to look at."""
+def absent(run: Run, limit: str, *, chosen: bool = False) -> RunError:
+    """What to say where a limit finds nothing to look at.
+
+    Args:
+        chosen: whether the sets to look at were named, so that the run may have others.
+    """
+    others = selected(run, Limits()) if chosen else []
+    others = [name for name in others if (SetName.parse(name).kind == "attack") == (limit in _OF_ATTACKS)]
+    if others:
+        kind = "attacks" if limit in _OF_ATTACKS else "robust sets"
+        left = f"of which --sets names none: name {' or '.join(others)} there, or leave --sets out"
+        return RunError(f"{limit} looks at {kind}, {left}")
     if limit in _OF_ATTACKS:
         what, remedy = "finished attacks", f"`rosetune attack {run} --attack deepwordbug` makes one"
     elif limit == "min_accuracy":

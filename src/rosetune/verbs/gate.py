@@ -42,17 +42,22 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
 
     import dataclasses
     import json
+    from contextlib import ExitStack
 
-    from rosetune._files import write_text
+    from rosetune._files import replacing
     from rosetune.report.console import console
     from rosetune.report.gate import gate_junit, gate_markdown, print_gate
     from rosetune.runs.gate import gate
 
     verdict = gate(known.run_folder, baseline=baseline, **dataclasses.asdict(limits))
-    with telling_new_folders(known.junit, known.markdown):
+    with telling_new_folders(known.junit, known.markdown), ExitStack() as written:  # both files, or none
         for path, shown in ((known.junit, gate_junit), (known.markdown, gate_markdown)):
-            if path is not None:
-                write_text(path, shown(verdict))
+            if path is None:
+                continue
+            try:
+                written.enter_context(replacing(path)).write_text(shown(verdict), encoding="utf-8")
+            except OSError as error:
+                raise RunError(f"{path} cannot be written: {error.strerror or error}") from error
     if known.json:
         print(json.dumps(verdict.as_json(), indent=2, ensure_ascii=False))
     else:

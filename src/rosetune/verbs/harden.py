@@ -86,9 +86,9 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
 def _refuse_several_seeds(rest: list[str]) -> None:
     from rosetune.runs.values import RunError
 
-    for word, following in zip(rest, [*rest[1:], ""], strict=True):
+    for place, word in enumerate(rest):
         name, given, value = word.partition("=")
-        value = value if given else following
+        value = value if given else " ".join(rest[place + 1 : place + 2])
         if name == "--seed" and "," in value:
             raise RunError(f"a hardening has one seed, not {value!r}: run it once for each, with an --output_dir each")
 
