@@ -7,6 +7,7 @@ import pytest
 
 from rosetune.experiments.plan_reader import parse_plan
 from rosetune.experiments.reproduce import PARADIGMS, REPRODUCTIONS, SCALES, reproduction
+from rosetune.recipes import load_recipe
 from rosetune.runs.values import RunError
 
 METHODS = {
@@ -39,6 +40,15 @@ def test_every_plan_is_read(name: str, scale: str, tmp_path: Path, monkeypatch: 
     assert plan.output_dir == str(tmp_path)
     if name == "figure3":
         assert f" {paradigms} paradigms a probe" in str(plan.left_out)
+
+
+@pytest.mark.parametrize("scale", ["small", "paper"])
+def test_r_drop_of_probes_is_that_of_its_recipe(scale: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The paper's alpha of 1.0, which sums both cross-entropies, is 0.5 here."""
+    monkeypatch.setitem(PARADIGMS, scale, 4)
+    options = reproduction("figure3", scale, output_dir=str(tmp_path)).methods["r-drop"].options
+    assert options["objective_kwargs"] == {"alpha": 0.5}
+    assert load_recipe("r-drop/roberta-base/sst2")["objective_kwargs"] == {"alpha": 0.5}
 
 
 @pytest.mark.parametrize(
