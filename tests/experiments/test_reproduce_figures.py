@@ -84,7 +84,8 @@ def test_the_checkpoints_of_table_4_survive(task: str) -> None:
     rows, batch = GLUE[task]
     assert options["per_device_train_batch_size"] == batch
     end = options.get("max_steps") or options["num_train_epochs"] * math.ceil(rows / batch)
-    saved = sorted({*range(options["save_steps"], end + 1, options["save_steps"]), end})
+    every = int(options["save_steps"])
+    saved = sorted({*range(every, end + 1, every), end})
     kept = saved[-options["save_total_limit"] :]
     looked_at = [step for step in (200, 600, 2000, 4000) if step <= end]
     assert plan.analyze["steps"] == [200, 600, 2000, 4000]

@@ -25,7 +25,7 @@ def draw_landscapes(figure: Any, analyses: Sequence[Analysis], level: float | No
     levels = loss_levels([surface.loss for surface in surfaces], 15)
     below = level_of(analyses, level)
     n = len(surfaces)
-    figure.set_size_inches(3.4 * n + 1.0, 7.4)
+    figure.set_size_inches(3.4 * n + 1.0, 7.0)
     panels = [figure.add_subplot(2, n, i + 1) for i in range(n)]
     solids = [figure.add_subplot(2, n, n + i + 1, projection="3d") for i in range(n)]
     for axes, solid, surface, title in zip(panels, solids, surfaces, titles(analyses), strict=True):
@@ -59,7 +59,7 @@ def _solid(axes: Any, alpha: np.ndarray, beta: np.ndarray, loss: np.ndarray, lev
     axes.set_xlabel(r"$\alpha$")
     axes.set_ylabel(r"$\beta$")
     axes.tick_params(labelsize=7)
-    axes.view_init(elev=28, azim=-55)
+    axes.view_init(elev=40, azim=-55)
 
 
 def _norm(levels: np.ndarray) -> Any:
