@@ -37,12 +37,16 @@ def read_msgs(folder: str | os.PathLike[str], linguistic: str = "control_raising
     known = {sentence for sentence, _ in ambiguous.train}
     same = [item for item in others if item.linguistic == item.surface and item.sentence not in known]
     agreeing = _labelled(same, "linguistic", mixed, "where both features agree, held out in test.jsonl")
-    controls = []
-    for feature, name in (("linguistic", linguistic), ("surface", surface)):
-        place = root / f"{name}_control"
-        parts = [_labelled(_read(place / f"{part}.jsonl"), feature, place) for part in ("train", "test")]
-        controls.append(Part(*parts))
-    return Probe(ambiguous, *controls, agreeing)
+    syntax, other = (
+        _control(root / f"{linguistic}_control", "linguistic"),
+        _control(root / f"{surface}_control", "surface"),
+    )
+    return Probe(ambiguous, syntax, other, agreeing)
+
+
+def _control(place: Path, feature: str) -> Part:
+    train, test = (_labelled(_read(place / f"{part}.jsonl"), feature, place) for part in ("train", "test"))
+    return Part(train, test)
 
 
 def _read(path: Path, *, held_out: bool = False) -> list[Item]:
