@@ -21,7 +21,7 @@ __all__ = ["MSGS_NAMES", "preferences", "probe_tasks", "write_probe"]
 
 # The column of the ambiguous test that tells in which rows both features say the same.
 FEATURES, AGREE, DIFFER = "features", "agree", "differ"
-_PLAIN = ("sentence", "label")
+_PLAIN: tuple[str, ...] = ("sentence", "label")
 # Our name of a surface feature, and that of the Mixed Signals Generalization Set.
 MSGS_NAMES: dict[Surface, str] = {"the": "lexical_content_the", "length": "length"}
 
