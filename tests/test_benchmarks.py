@@ -1,5 +1,6 @@
 """The benchmarks run; what they measure is not looked at here."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -16,6 +17,13 @@ def run(name, *flags):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
+
+
+def test_the_landscape_is_set_beside_the_plain_loop(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    ratios = importlib.import_module("landscape_speed").ratios
+    measured = {"seconds_a_point": {"ours": 2.0, "plain": 5.0}, "processor_seconds_a_point": {"ours": 4.0}}
+    assert ratios(measured) == {"seconds_a_point": 2.5}
 
 
 @pytest.mark.slow

@@ -43,6 +43,30 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def seeded(model: torch.nn.Module, seed: int) -> Iterator[None]:
+    """Within this, what a model draws comes from a seed; afterwards no generator is in another state, on any device.
+
+    ``torch.manual_seed`` would also seed every device that the model is not on.
+    """
+    devices = {p.device for p in model.parameters()}
+    mps = any(device.type == "mps" for device in devices)
+    cuda = [device for device in devices if device.type == "cuda"]
+    before = torch.mps.get_rng_state() if mps else None
+    with torch.random.fork_rng(devices=cuda):
+        torch.default_generator.manual_seed(seed)
+        for device in cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        if before is not None:
+            torch.mps.manual_seed(seed)
+        try:
+            yield
+        finally:
+            if before is not None:
+                torch.mps.set_rng_state(before)
+
+
 def forward(model: torch.nn.Module, features: Mapping[str, Any]) -> Any:
     """One forward of any model, as outputs that have ``logits``.
 

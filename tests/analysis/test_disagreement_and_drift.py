@@ -27,11 +27,15 @@ class TestDisagreement:
         assert found.standard_error == pytest.approx(rows.mean(axis=0).std(ddof=1) / np.sqrt(70))
 
     @pytest.mark.parametrize("training", [True, False])
-    def test_nothing_is_touched(self, training):
+    def test_nothing_is_touched(self, training, monkeypatch):
         model = make_model().train(training)
         model.register_module("norm", torch.nn.BatchNorm1d(3).train())
         before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
         modes = [module.training for module in model.modules()]
+        # No device that the model is not on is seeded, nor is it asked for its state.
+        for device in (torch.cuda, torch.mps):
+            for name in ("manual_seed", "manual_seed_all", "get_rng_state", "set_rng_state"):
+                monkeypatch.setattr(device, name, None, raising=False)
         dropout_disagreement(model, [make_batch()])
         assert all(torch.equal(before[n], t) for n, t in model.state_dict().items())
         assert torch.equal(state, torch.get_rng_state())
@@ -58,7 +62,7 @@ class TestDrift:
         assert moved.pop(name) == pytest.approx(0.5 * weight.numel() ** 0.5, rel=1e-6)
         assert not any(moved.values())
         layers = drift_by_layer(found.names, found.distance, found.norm)
-        assert list(layers) == ["embeddings", "0", "1", "head"]
+        assert list(layers) == ["embeddings", "0", "1", "pooler"]  # the head has nothing to be compared with
         size = sum(p.double().square().sum().item() for n, p in before.named_parameters() if ".layer.1." in n) ** 0.5
         assert layers["1"] == pytest.approx(0.5 * weight.numel() ** 0.5 / size, rel=1e-6)
 
@@ -76,6 +80,8 @@ class TestDrift:
         ("roberta.embeddings.LayerNorm.weight", "embeddings", "LayerNorm.weight"),
         ("transformer.wte.weight", "embeddings", "wte.weight"),
         ("classifier.dense.weight", "head", "dense.weight"),
+        ("bert.pooler.dense.weight", "pooler", "dense.weight"),
+        ("pooler.dense.bias", "pooler", "dense.bias"),
     ],
 )
 def test_layer_and_kind(name, layer, kind):
@@ -83,4 +89,5 @@ def test_layer_and_kind(name, layer, kind):
 
 
 def test_layers_go_from_the_embeddings_to_the_head():
-    assert order_of_layers(["head", "10", "9", "embeddings", "10"]) == ["embeddings", "9", "10", "head"]
+    layers = ["head", "10", "pooler", "9", "embeddings", "10"]
+    assert order_of_layers(layers) == ["embeddings", "9", "10", "pooler", "head"]

@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import re
 
 import numpy as np
@@ -10,6 +11,7 @@ from helpers import make_batch, make_model
 from rosetune.analysis.directions import random_direction
 from rosetune.analysis.hessian import Hessian
 from rosetune.analysis.weights import MeanLoss
+from rosetune.experiments.analysis_options import AnalysisOptions
 from rosetune.methods._targets import NORM_PARAMETERS
 
 
@@ -38,6 +40,15 @@ def test_a_product_is_that_of_the_matrix():
 )
 def test_the_largest_eigenvalue(eigenvalues):
     assert hessian_of(eigenvalues).top_eigenvalue() == pytest.approx(max(eigenvalues), abs=1e-4)
+
+
+def test_what_has_not_converged_names_options_that_there_are(monkeypatch):
+    monkeypatch.setattr("rosetune.analysis.hessian.RESTARTS", 1)
+    with pytest.raises(ValueError, match="not found in 1 restarts") as caught:
+        hessian_of(SPREAD).top_eigenvalue(tolerance=1e-15, vectors=3)
+    named = re.findall(r"--(\w+)", str(caught.value))
+    assert named
+    assert {*named} <= {field.name for field in dataclasses.fields(AnalysisOptions)}
 
 
 def test_the_trace_lies_within_its_error():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch.func import functional_call
+from transformers.pytorch_utils import Conv1D
 
 import quadratic
 from helpers import make_batch, make_model
@@ -171,6 +172,43 @@ class TestFilterNormalisation:
         assert found[0] == pytest.approx(found[1], rel=1e-9)
         assert np.ptp(found[0]) > 1e-3
         assert np.abs(found[2] - found[3]).max() > 1e-3  # the whole tensor's norm sees the largest filter alone
+
+    def test_the_filters_of_a_conv1d_are_its_columns(self):
+        """GPT-2 keeps weights as (inputs, outputs): an output that is multiplied has its direction multiplied."""
+        model, other = make_model("gpt2"), make_model("gpt2")
+        name = "transformer.h.0.mlp.c_fc.weight"
+        factors = torch.linspace(0.1, 9.0, 64)
+        with torch.no_grad():
+            dict(other.named_parameters())[name].mul_(factors)
+        directions = [random_direction(MeanLoss(each, [make_batch()]), 1) for each in (model, other)]
+        assert dict(model.named_parameters())[name].shape == (32, 64)
+        assert torch.allclose(directions[1][name], directions[0][name] * factors, rtol=1e-4, atol=1e-7)
+        norms = directions[0][name].norm(dim=0), dict(model.named_parameters())[name].norm(dim=0)
+        assert torch.allclose(*norms, rtol=1e-4)
+        rows = directions[0]["transformer.wpe.weight"].norm(dim=1), model.transformer.wpe.weight.norm(dim=1)
+        assert torch.allclose(*rows, rtol=1e-4)  # an embedding of the same model has a filter a token
+
+    def test_a_rescaled_output_of_a_conv1d_sees_the_same_surface(self):
+        class Scaleless(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.filters, self.out = Conv1D(4, 5), torch.nn.Linear(4, 2)
+
+            def forward(self, x):
+                h = self.filters(x)
+                return {"logits": self.out(h / h.norm(dim=0))}
+
+        model, other = Scaleless().double(), Scaleless().double()
+        other.load_state_dict(model.state_dict())
+        with torch.no_grad():
+            other.filters.weight.mul_(torch.tensor([0.01, 1.0, 7.0, 1000.0]))  # its biases are zeros
+        batch = [{"x": torch.randn(6, 5).double(), "labels": torch.tensor([0, 1, 1, 0, 1, 0])}]
+        grid, found = grid_axis(0.5, 5), []
+        for each in (model, other):
+            of = MeanLoss(each, batch)
+            found.append(landscape(of, (random_direction(of, 1), random_direction(of, 2)), grid, grid).loss)
+        assert found[0] == pytest.approx(found[1], rel=1e-9)
+        assert np.ptp(found[0]) > 1e-3
 
     def test_a_zero_filter_stays_zero(self):
         model = make_model()

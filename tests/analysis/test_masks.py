@@ -13,6 +13,7 @@ from rosetune.analysis.masks import (
     chance_agreement,
     kept_by,
     over_time,
+    pair_agreement,
 )
 from rosetune.analysis.risks import measure_risks
 from rosetune.mask_trace import MaskTrace
@@ -52,10 +53,42 @@ def test_agreement_by_lag():
 
 
 def test_over_time():
-    steps, kept = over_time(trace([[1, 0], [1, 0], [0, 1], [0, 0]]), windows=2)
-    assert steps.tolist() == [1, 3]
-    assert kept.tolist() == [[1, 0], [0, 0.5]]
+    steps, lengths, kept = over_time(trace([[1, 0], [1, 0], [0, 1], [0, 0], [0.5, 1]]), windows=2)
+    assert steps.tolist() == [1, 4]
+    assert lengths.tolist() == [3, 2]
+    assert kept == pytest.approx(np.array([[2 / 3, 1 / 3], [0.25, 0.5]]))
+    # A window of three steps weighs more than one of two.
+    assert np.average(kept, axis=0, weights=lengths).tolist() == pytest.approx([2.5 / 5, 2 / 5])
     assert len(over_time(trace([[1, 0]] * 3))[0]) == 3
+
+
+class TestPairs:
+    def test_what_two_masks_have_in_common(self):
+        one = trace([[1, 1, 0, 0], [1, 0.5, 0, 0], [1, 1, 0, 0]])
+        other = trace([[1, 0, 1, 0], [1, 1, 0, 0]])
+        found = pair_agreement(one, other)
+        assert found.steps == 2
+        # Differences 0, 1, 1, 0 and 0, 0.5, 0, 0.
+        assert found.by_step == pytest.approx(1 - 2.5 / 8)
+        exchanged = [
+            np.mean([agreement(a, b[list(order)]) for order in itertools.permutations(range(4))])
+            for a, b in zip(one.multipliers, other.multipliers, strict=False)
+        ]
+        assert found.by_chance == pytest.approx(np.mean(exchanged))
+        # Kept 1, 5/6, 0, 0 and 1, 1/2, 1/2, 0: ranks 4, 3, 1.5, 1.5 and 4, 2.5, 2.5, 1.
+        assert found.rank_correlation == pytest.approx(np.corrcoef([4, 3, 1.5, 1.5], [4, 2.5, 2.5, 1])[0, 1])
+
+    def test_tensors_are_matched_by_name(self):
+        one = trace([[1, 1, 0, 0], [1, 0.5, 0, 0]])
+        order = [3, 1, 0, 2]
+        other = MaskTrace(tuple(one.names[i] for i in order), one.sizes[order], one.multipliers[:, order])
+        found = pair_agreement(one, other)
+        assert (found.by_step, found.rank_correlation) == (1.0, pytest.approx(1.0))
+        with pytest.raises(ValueError, match="not the same tensors"):
+            pair_agreement(one, trace([[1, 1]]))
+
+    def test_masks_that_keep_all_alike_have_no_ranks(self):
+        assert np.isnan(pair_agreement(trace([[1, 1]]), trace([[1, 0]])).rank_correlation)
 
 
 def test_by_layer_and_kind():
@@ -85,9 +118,11 @@ class TestRisks:
     def test_draws_differ_and_seeds_do_not(self):
         model, batches = make_model(), [make_batch(6, seed=1), make_batch(6, seed=2)]
         one, two = measure_risks(model, batches, seed=3), measure_risks(model, batches, seed=3)
-        for name in ("first", "again", "half", "second"):
+        for name in ("first", "again", "half", "second", "second_again"):
             assert (getattr(one, name) == getattr(two, name)).all()
         assert (one.first != one.again).all()
+        assert one.second.shape == one.second_again.shape == (1, len(one.names))
+        assert (one.second != one.second_again).any()
         assert (one.first != measure_risks(model, batches, seed=4).first).all()
 
     def test_the_second_order_risk_of_a_steady_gradient(self):
@@ -99,13 +134,40 @@ class TestRisks:
         model.config.attention_probs_dropout_prob = 0.0
         model.bert.encoder.layer[0].output.dropout.p = 0.1
         found = measure_risks(model, [batch] * 8, seed=0)
-        assert found.second.mean() == pytest.approx(0.9, abs=0.05)
+        assert found.second.shape == (7, len(found.names))
+        assert found.second.mean(axis=1) == pytest.approx(np.full(7, 0.9), abs=0.05)
+        assert found.second_again.mean(axis=1) == pytest.approx(np.full(7, 0.9), abs=0.05)
 
-    def test_nothing_is_touched(self):
+    def test_the_second_order_risk_follows_the_moment(self):
+        """Eq. 4 written out, with the gradients of each batch; so little dropout does not act on them."""
+        model, batches = make_model(dropout=0.1), [make_batch(6, seed=seed) for seed in (1, 2, 3)]
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 1e-9
+        model.bert.encoder.layer[0].output.dropout.p = 0.01
+        found = measure_risks(model, batches, seed=0)
+        model.eval()
+        gradients = []
+        for batch in batches:
+            model.zero_grad()
+            model(**batch).loss.backward()
+            gradients.append([dict(model.named_parameters())[name].grad.clone() for name in found.names])
+        first = [0.1 * g for g in gradients[0]]
+        second = [0.9 * m + 0.1 * g for m, g in zip(first, gradients[1], strict=True)]
+        for row, (moments, now, correction) in enumerate([(first, gradients[1], 0.1), (second, gradients[2], 0.19)]):
+            expected = [
+                abs(0.1 * g.norm().item() / (m.norm().item() / correction) - 1)
+                for g, m in zip(now, moments, strict=True)
+            ]
+            assert found.second[row] == pytest.approx(expected, abs=0.05)
+            assert found.second_again[row] == pytest.approx(expected, abs=0.05)
+
+    def test_nothing_is_touched(self, monkeypatch):
         model, batches = make_model(), [make_batch(6, seed=1), make_batch(6, seed=2)]
         model.bert.embeddings.eval()
         before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
         modes = [module.training for module in model.modules()]
+        monkeypatch.setattr(torch.cuda, "manual_seed_all", None)  # it would seed devices that the model is not on
         measure_risks(model, batches)
         assert all(torch.equal(before[n], t) for n, t in model.state_dict().items())
         assert torch.equal(state, torch.get_rng_state())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from rosetune.experiments.analysis_options import AnalysisOptions
 from rosetune.experiments.analyze import analyse
+from rosetune.report.mask_pairs import mask_pairs
 from rosetune.runs.analysed import Analysis, find_analyses
 from rosetune.runs.run import Run, RunError
 
@@ -185,12 +188,38 @@ def test_runs_of_other_data_are_not_compared(run, library, options):
         analyse("landscape", [str(run), str(pairs)], options)
 
 
-def test_nothing_is_drawn_from_the_global_state(run, options):
-    states = torch.get_rng_state(), np.random.get_state()[1].copy()
-    for what in ("landscape", "hessian", "disagreement", "drift"):
-        analyse(what, [str(run)], options)
+def test_nothing_is_drawn_from_the_global_state(run, rose, options):
+    states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    for what in ("landscape", "interpolation", "hessian", "disagreement", "masks", "drift"):
+        analyse(what, [str(run), str(rose)], AnalysisOptions(**SMALL, batch_size=4) if what == "masks" else options)
         assert torch.equal(states[0], torch.get_rng_state()), what
         assert (states[1] == np.random.get_state()[1]).all(), what
+        assert states[2] == random.getstate(), what
+
+
+def test_a_step_after_the_end_of_a_run_is_passed_over(kept, options):
+    """A shorter training has fewer of the steps that a longer one has."""
+    found = analyse("disagreement", [str(kept)], AnalysisOptions(**SMALL, steps=(4, 600)))
+    assert [a.about["at"] for a in found] == [4]
+    with pytest.raises(RunError, match=r"ends at step 6: give --steps up to that"):
+        analyse("disagreement", [str(kept)], AnalysisOptions(**SMALL, steps=(600, 2000)))
+
+
+def test_masks_of_runs_of_two_tasks(rose, library, tmp_path):
+    """Each on the rows of its own task, and beside each other."""
+    other = library.run("rose-pairs", {"update_mask": "rose", "max_steps": 2}, task=str(library.home / "pairs.csv"))
+    small = AnalysisOptions(**SMALL, batch_size=4)
+    found = analyse("masks", [str(rose), str(other)], small)
+    assert [a.about["settings"]["data"] for a in found] == [
+        Run.open(run).identity["data_fingerprint"][:16] for run in (rose, other)
+    ]
+    (pair,) = mask_pairs(found)
+    assert pair["of"] == "first order"  # neither has a trace
+    upper = found[0].about["upper"]
+    kept = [
+        np.mean([risk.argsort().argsort() < int(upper * len(risk)) for risk in a.arrays["first"]], 0) for a in found
+    ]
+    assert pair["rank_correlation"] == pytest.approx(spearmanr(*kept).statistic)
 
 
 @pytest.mark.parametrize(

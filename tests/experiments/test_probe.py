@@ -3,17 +3,20 @@
 import csv
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import pytest
 import yaml
+from sklearn.metrics import matthews_corrcoef
 
 from command_line import one_line
+from made_runs import outcomes, write_run
 from rosetune.analysis.probing.generator import generate_probe
 from rosetune.analysis.probing.scoring import PARTS, Preference
 from rosetune.experiments.expansion import planned_runs
 from rosetune.experiments.plan_reader import parse_plan
-from rosetune.experiments.probe import preferences, probe_tasks, write_probe
+from rosetune.experiments.probe import MSGS_NAMES, _scores, preferences, probe_tasks, write_probe
 from rosetune.experiments.reproduce import filled_plan, reproduction
 from rosetune.experiments.train import train_run
 from rosetune.report.probe_figure import draw_probes, probe_grid, read_probes, write_probes
@@ -22,8 +25,8 @@ from rosetune.runs.values import RunError
 
 PROBES = {
     "the": {
-        "vanilla": {1: Preference(-0.5, 0.9, 1.0), 2: Preference(0.1, 0.2, 1.0)},
-        "rose": {1: Preference(0.3, 1.0, 1.0)},
+        "vanilla": {1: Preference(-0.5, 0.9, 1.0, 0.8), 2: Preference(0.1, 0.2, 1.0, 0.9)},
+        "rose": {1: Preference(0.3, 1.0, 1.0, 1.0), 2: Preference(0.0, 1.0, 1.0, 0.0)},
     }
 }
 
@@ -33,21 +36,30 @@ def rows(path: str | Path) -> list[tuple[str, int]]:
         return [(row["sentence"], int(row["label"])) for row in csv.DictReader(file)]
 
 
-def write_msgs(home: Path) -> Path:
-    """A probe of our own in the files of MSGS, of "the" alone."""
-    probe = generate_probe("the", 4, seed=7)
-    fields = ("sentence", "linguistic_feature_label", "surface_feature_label")
-    for folder, part, labels in (
-        ("control_raising_lexical_content_the", probe.ambiguous, lambda y, train: (y, y if train else 1 - y)),
-        ("control_raising_control", probe.linguistic, lambda y, train: (y, None)),
-        ("lexical_content_the_control", probe.surface, lambda y, train: (None, y)),
-    ):
-        (home / folder).mkdir(parents=True)
-        for name, kept in zip(("train", "test"), part, strict=True):
-            lines = [dict(zip(fields, (s, *labels(y, name == "train")), strict=True)) for s, y in kept]
-            text = "".join(json.dumps(line) + "\n" for line in lines)
-            (home / folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
+def write_msgs(home: Path, *names: Literal["the", "length"]) -> Path:
+    """Probes of our own in the files of MSGS, with the linguistic control of the first of them."""
+    for name in names:
+        probe = generate_probe(name, 4, seed=7)
+        surface = MSGS_NAMES[name]
+        for folder, part, labels in (
+            (f"control_raising_{surface}", probe.ambiguous, lambda y, train: (y, y if train else 1 - y)),
+            ("control_raising_control", probe.linguistic, lambda y, train: (y, None)),
+            (f"{surface}_control", probe.surface, lambda y, train: (None, y)),
+        ):
+            if not (home / folder).is_dir():
+                for split, kept in zip(("train", "test"), part, strict=True):
+                    labelled = [(s, *labels(y, split == "train")) for s, y in kept]
+                    _write_lines(home / folder / f"{split}.jsonl", labelled)
+        mixed = home / f"control_raising_{surface}" / "test.jsonl"
+        _write_lines(mixed, [(s, y, y) for s, y in probe.agreeing])
     return home
+
+
+def _write_lines(path: Path, added: list[tuple[Any, ...]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fields = ("sentence", "linguistic_feature_label", "surface_feature_label")
+    with open(path, "a", encoding="utf-8") as file:
+        file.writelines(json.dumps(dict(zip(fields, row, strict=True))) + "\n" for row in added)
 
 
 def test_each_part_has_its_files(tmp_path: Path) -> None:
@@ -55,7 +67,12 @@ def test_each_part_has_its_files(tmp_path: Path) -> None:
     files = write_probe(probe, tmp_path, "the")
     assert [*files] == [*PARTS]
     for part, paths in files.items():
-        assert [rows(path) for path in paths] == [[*kept] for kept in getattr(probe, part)]
+        train, test = (rows(path) for path in paths)
+        further = [*probe.agreeing] if part == "ambiguous" else []
+        assert (train, test) == ([*getattr(probe, part).train], [*getattr(probe, part).test, *further])
+    with open(files["ambiguous"][1], encoding="utf-8", newline="") as file:
+        features = [row["features"] for row in csv.DictReader(file)]
+    assert features == ["differ"] * 12 + ["agree"] * 12
 
 
 def test_the_folder_says_what_is_in_it(tmp_path: Path) -> None:
@@ -69,7 +86,7 @@ def test_the_folder_says_what_is_in_it(tmp_path: Path) -> None:
 
 
 def test_msgs_own_files(tmp_path: Path) -> None:
-    folder = write_msgs(tmp_path / "msgs")
+    folder = write_msgs(tmp_path / "msgs", "the")
     plan = reproduction("figure3", "smoke", tasks=["the"], data_dir=str(folder), output_dir=str(tmp_path / "out"))
     assert [*plan.tasks] == [f"the-{part}" for part in PARTS]
     assert "data_dir" not in plan.options
@@ -77,9 +94,46 @@ def test_msgs_own_files(tmp_path: Path) -> None:
     for part in PARTS:
         options = plan.tasks[f"the-{part}"].options
         expected = [[*kept] for kept in getattr(own, part)]
+        expected[1] += own.agreeing if part == "ambiguous" else []
         assert [rows(options[name]) for name in ("task", "validation_file")] == expected
     with pytest.raises(RunError, match=r"cannot read .*control_raising_length.*unpack MSGS's data there"):
         reproduction("figure3", "smoke", data_dir=str(folder), output_dir=str(tmp_path / "out"))
+
+
+def test_what_probes_share_is_trained_once(tmp_path: Path) -> None:
+    """MSGS has one linguistic control; those of the generator have other sentences."""
+    folder = str(write_msgs(tmp_path / "msgs", "the", "length"))
+    plan = reproduction("figure3", "smoke", data_dir=folder, output_dir=str(tmp_path / "out"))
+    assert {*plan.tasks} == {"the-ambiguous", "the-surface", "length-ambiguous", "length-surface", "linguistic"}
+    expected = [*generate_probe("the", 4, seed=7).linguistic.train]
+    assert rows(plan.tasks["linguistic"].options["task"]) == expected
+    own = reproduction("figure3", "smoke", output_dir=str(tmp_path / "out"))
+    assert {*own.tasks} == {f"{name}-{part}" for name in ("the", "length") for part in PARTS}
+
+
+def test_a_shared_control_counts_for_every_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = {
+        "the-ambiguous": {"ambiguous": -0.5, "agree": 0.9},
+        "the-surface": {"surface": 1.0},
+        "length-ambiguous": {"ambiguous": 0.25, "agree": 0.8},
+        "length-surface": {"surface": 0.75},
+        "linguistic": {"linguistic": 0.95},
+    }
+    runs = [
+        SimpleNamespace(
+            **{"task": task, "model": "m", "method": "vanilla", "point": {}, "config": SimpleNamespace(seed=3)},
+            **{"is_done": lambda: True, "folder": lambda task=task: task},
+        )
+        for task in scores
+    ]
+    monkeypatch.setattr("rosetune.experiments.probe.Run.open", lambda folder: folder)
+    monkeypatch.setattr("rosetune.experiments.probe._scores", lambda run, part: scores[run])
+    found, left = preferences(runs)  # type: ignore[arg-type]
+    assert left == []
+    assert found == {
+        "the": {"vanilla": {3: Preference(-0.5, 0.95, 1.0, 0.9)}},
+        "length": {"vanilla": {3: Preference(0.25, 0.95, 0.75, 0.8)}},
+    }
 
 
 def test_the_plan_that_is_shown_is_one_for_sweep(tmp_path: Path) -> None:
@@ -113,12 +167,12 @@ def test_the_figure_is_drawn_again_from_its_data(tmp_path: Path) -> None:
         read_probes(tmp_path / "other.json")
 
 
-def test_only_seeds_whose_controls_are_learnt_count() -> None:
+def test_only_seeds_count_whose_own_task_and_controls_are_learnt() -> None:
     vanilla, rose = probe_grid(PROBES).rows
-    assert vanilla == ("vanilla, against the", "-0.50", "1 of 2", "0.55", "1.00")
-    assert rose == ("rose, against the", "0.30", "1 of 1", "1.00", "1.00")
+    assert vanilla == ("vanilla, against the", "-0.50", "1 of 2", "0.85", "0.55", "1.00")
+    assert rose == ("rose, against the", "0.30", "1 of 2", "0.50", "1.00", "1.00")
     alone = {"the": {"vanilla": {2: PROBES["the"]["vanilla"][2]}}}
-    assert probe_grid(alone).rows[0] == ("vanilla, against the", "-", "0 of 1", "0.20", "1.00")
+    assert probe_grid(alone).rows[0] == ("vanilla, against the", "-", "0 of 1", "0.90", "0.20", "1.00")
 
 
 def test_correlations_are_those_of_the_runs(library: Any, tmp_path: Path) -> None:
@@ -133,8 +187,22 @@ def test_correlations_are_those_of_the_runs(library: Any, tmp_path: Path) -> Non
     (seen,) = found["the"]["vanilla"].values()
     assert left == ["rose-ensemble, seed 1, against the: no run of the part ambiguous, linguistic, surface"]
     done = {run.task: Run.open(run.folder()) for run in runs if run.method == "vanilla"}
-    for part, score in zip(PARTS, seen, strict=True):
-        assert score == pytest.approx(done[f"the-{part}"].metrics["sets"]["clean"]["mcc"])
+    for part in PARTS[1:]:
+        score = done[f"the-{part}"].metrics["sets"]["clean"]["mcc"]
+        assert getattr(seen, part) == pytest.approx(score)
+    predicted = [(int(row["gold"]), int(row["prediction"])) for row in done["the-ambiguous"].rows("clean")]
+    # The first half are the rows in which the features differ.
+    assert [seen.score, seen.agreeing] == pytest.approx(
+        [matthews_corrcoef(*zip(*half, strict=True)) for half in (predicted[:8], predicted[8:])]
+    )
+    # Two steps at 1e-4 have taught it nothing: that is no preference, whatever the controls have learnt.
+    assert not seen._replace(linguistic=1.0, surface=1.0).readable
+
+
+def test_a_test_that_does_not_tell_where_the_features_agree(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {"clean": outcomes(3, 1)})
+    with pytest.raises(RunError, match="does not tell in which test rows both features agree: give its validation"):
+        _scores(run, "ambiguous")
 
 
 @pytest.mark.slow
@@ -152,9 +220,9 @@ def test_figure_3_from_nothing(library: Any, tmp_path: Path, rosetune: Any, monk
     runs = find_runs(["out/**"])
     assert len(runs) == 6
     for run in runs:
-        seen = found["the"][run.method][1]
-        score = getattr(seen, "score" if "ambiguous" in run.task else run.task.split("-")[1])
-        assert score == pytest.approx(run.metrics["sets"]["clean"]["mcc"])
+        seen, part = found["the"][run.method][1], run.task.split("-")[1]
+        if part != "ambiguous":
+            assert getattr(seen, part) == pytest.approx(run.metrics["sets"]["clean"]["mcc"])
     monkeypatch.setattr("rosetune.experiments.executors.LocalExecutor.start", None)
     before = Path("out/probe.json").read_text()
     Path("out/probe.json").unlink()

@@ -1,17 +1,26 @@
 """Plans whose result is an analysis of their runs."""
 
+import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
+from rosetune.experiments.options import merged_layers
+from rosetune.experiments.plan import Plan
 from rosetune.experiments.plan_reader import parse_plan
 from rosetune.experiments.reproduce import PARADIGMS, REPRODUCTIONS, SCALES, reproduction
+from rosetune.recipes import load_recipe
+from rosetune.runs.along import accuracy, nearest_step
+from rosetune.runs.run import Run
 from rosetune.runs.values import RunError
+from rosetune.verbs._plans import _analyse
 
 METHODS = {
     "figure1": ("vanilla", "rose-ensemble"),
-    "figure2": ("vanilla", "rose-ensemble"),
+    "figure2": ("vanilla", "rose-first", "rose-second", "rose-ensemble"),  # the paper's section 4.1 speaks of all
     "figure4": ("rose-ensemble", "vanilla"),  # the paper has ROSE at 0
     "table4": ("rose-first",),
 }
@@ -39,6 +48,86 @@ def test_every_plan_is_read(name: str, scale: str, tmp_path: Path, monkeypatch: 
     assert plan.output_dir == str(tmp_path)
     if name == "figure3":
         assert f" {paradigms} paradigms a probe" in str(plan.left_out)
+
+
+@pytest.mark.parametrize("scale", ["small", "paper"])
+@pytest.mark.parametrize("name", ["figure1", "figure2"])
+def test_landscapes_are_compared_at_equal_accuracy(name: str, scale: str) -> None:
+    """The first method keeps its ten checkpoints; the others need none."""
+    plan = reproduction(name, scale)
+    assert plan.analyze["equal_accuracy"] is True
+    first, *others = plan.methods.values()
+    assert first.name == "vanilla"
+    assert first.options["save_total_limit"] >= 10
+    assert not any("save_total_limit" in method.options for method in others)
+
+
+def test_a_plan_evaluates_the_checkpoints_that_it_compares(library: Any, tmp_path: Path, capsys: Any) -> None:
+    """Without a call of `rosetune evaluate` in between."""
+    vanilla = library.copy(library.run("kept", {"save_total_limit": 9}), tmp_path / "vanilla")
+    rose = library.copy(library.run("rose-default", {"update_mask": "rose"}), tmp_path / "rose")
+    assert not Run.open(vanilla).steps
+    plan = SimpleNamespace(analyze={"what": "landscape", "examples": 8, "points": 3, "equal_accuracy": True})
+    _analyse(plan, [Run.open(vanilla), Run.open(rose)])
+    assert [*Run.open(vanilla).steps] == [2, 4, 6]
+    step = nearest_step(Run.open(vanilla), accuracy(Run.open(rose), "clean"), "clean")
+    assert (f"vanilla, step {step}" in capsys.readouterr().out) == (step != 6)
+
+
+# Rows of GLUE's training sets, the recipe's batch, and the steps of ten epochs.
+GLUE = {"sst2": (67_349, 32), "rte": (2_490, 16), "qnli": (104_743, 32), "qqp": (363_846, 32)}
+
+
+@pytest.mark.parametrize("task", GLUE)
+def test_the_checkpoints_of_table_4_survive(task: str) -> None:
+    options, plan = _options("table4", "paper", task)
+    rows, batch = GLUE[task]
+    assert options["per_device_train_batch_size"] == batch
+    end = options.get("max_steps") or options["num_train_epochs"] * math.ceil(rows / batch)
+    every = int(options["save_steps"])
+    saved = sorted({*range(every, end + 1, every), end})
+    kept = saved[-options["save_total_limit"] :]
+    looked_at = [step for step in (200, 600, 2000, 4000) if step <= end]
+    assert plan.analyze["steps"] == [200, 600, 2000, 4000]
+    assert {*looked_at} <= {*kept}
+    assert looked_at == ([200, 600] if task == "rte" else [200, 600, 2000, 4000])
+    assert "RTE at step 2000" in str(plan.left_out)
+
+
+@pytest.mark.parametrize("task", GLUE)
+def test_table_4_learns_at_the_rate_of_the_whole_training(task: str) -> None:
+    """On a line from the recipe's rate to 0 over ten epochs, at every step up to the last one."""
+    from transformers import get_scheduler
+
+    options, _ = _options("table4", "paper", task)
+    rows, batch = GLUE[task]
+    whole = 10 * math.ceil(rows / batch)
+    end = options.get("max_steps") or whole
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=options["learning_rate"])
+    kwargs = {"num_warmup_steps": options["warmup_steps"], "num_training_steps": end}
+    name, special = options["lr_scheduler_type"], options.get("lr_scheduler_kwargs")
+    schedule = get_scheduler(name, optimizer, **kwargs, scheduler_specific_kwargs=special)
+    for step in range(end):
+        (rate,) = schedule.get_last_lr()
+        assert rate == pytest.approx({"rte": 4e-5}.get(task, 2e-5) * (1 - step / whole), rel=1e-9)
+        optimizer.step()
+        schedule.step()
+
+
+def _options(name: str, scale: str, task: str) -> tuple[dict[str, Any], Plan]:
+    """Those of a run of the only method of a plan."""
+    plan = reproduction(name, scale)
+    (model,), (method,) = plan.models.values(), plan.methods.values()
+    return merged_layers(plan.layers(plan.tasks[task], model, method, {})), plan
+
+
+@pytest.mark.parametrize("scale", ["small", "paper"])
+def test_r_drop_of_probes_is_that_of_its_recipe(scale: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The paper's alpha of 1.0, which sums both cross-entropies, is 0.5 here."""
+    monkeypatch.setitem(PARADIGMS, scale, 4)
+    options = reproduction("figure3", scale, output_dir=str(tmp_path)).methods["r-drop"].options
+    assert options["objective_kwargs"] == {"alpha": 0.5}
+    assert load_recipe("r-drop/roberta-base/sst2")["objective_kwargs"] == {"alpha": 0.5}
 
 
 @pytest.mark.parametrize(

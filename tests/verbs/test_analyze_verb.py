@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from command_line import one_line
+from rosetune.runs.run import Run
+from rosetune.verbs._plans import _analyse
 
 FEW = ("--examples", 12)
 
@@ -54,6 +57,39 @@ def test_each_analysis_writes_data_and_a_picture_and_draws_it_again(
     assert picture.read_bytes() == drawn
     assert str(picture) in out
     assert found[0]["title"] in out
+
+
+def test_the_level_is_that_of_the_table_and_of_the_picture(
+    run: Path, rose: Path, rosetune: Any, monkeypatch: Any
+) -> None:
+    pytest.importorskip("matplotlib")
+    drawn: list[float | None] = []
+    monkeypatch.setattr(
+        "rosetune.report.analysis_figures.draw_landscapes", lambda figure, analyses, level: drawn.append(level)
+    )
+    code, out, err = rosetune("analyze", "landscape", run, rose, *FEW, "--points", 3, "--level", 0.625, "--json")
+    assert code == 0, err
+    assert drawn == [0.625]
+    assert {one["figures"]["level"] for one in json.loads(out)} == {0.625}
+    plan = SimpleNamespace(analyze={"what": "landscape", "examples": 12, "points": 3, "level": 0.75})
+    _analyse(plan, [Run.open(run), Run.open(rose)])
+    assert drawn == [0.625, 0.75]
+
+
+def test_masks_of_two_runs_are_set_beside_each_other(rose: Path, library: Any, tmp_path: Path, rosetune: Any) -> None:
+    other = library.copy(rose, tmp_path / "other")
+    words = ("analyze", "masks", rose, other, *FEW, "--batch_size", 4)
+    code, out, err = rosetune(*words, "--json")
+    assert code == 0, err
+    first, second = json.loads(out)
+    assert second["pairs"] == []
+    (pair,) = first["pairs"]
+    assert (pair["second"], pair["of"], pair["steps"]) == (second["title"], "in training", 6)
+    assert pair["by_step"] == 1.0  # it is a copy
+    assert pair["by_chance"] < 1.0
+    code, out, err = rosetune(*words)
+    assert code == 0, err
+    assert "Which tensors the masks of two runs keep" in out
 
 
 def test_a_surface_needs_plotly(run: Path, rosetune: Any, tmp_path: Path, monkeypatch: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from transformers.pytorch_utils import Conv1D
 
 from rosetune.analysis.weights import MeanLoss
 
@@ -35,8 +36,9 @@ class Direction:
 def random_direction(of: MeanLoss, seed: int, normalise: Normalisation = "filter") -> Direction:
     """A Gaussian direction that is as large as the weights.
 
-        filter    d_j <- d_j / ||d_j|| * ||theta_j||    for each slice j of a weight along its first dimension: the row
-                  of a matrix, the token of an embedding. Biases and gains, which have no filters, are left alone.
+        filter    d_j <- d_j / ||d_j|| * ||theta_j||    for each slice j of a weight along its outputs: the row of a
+                  matrix, the token of an embedding, the column of GPT-2's Conv1D. Biases and gains, which have no
+                  filters, are left alone.
         tensor    d <- d / ||d|| * ||theta||            for each tensor as a whole, biases and gains too: the formula
                   of the ROSE paper, taken literally.
 
@@ -51,7 +53,7 @@ def random_direction(of: MeanLoss, seed: int, normalise: Normalisation = "filter
     Deviates:
         From the code of Li et al., whose direction in biases and gains is by default a copy of the weights.
     """
-    noise, scale = {}, {}
+    noise, scale, columns = {}, {}, _conv1d_weights(of.model)
     for name, part in of.parts.items():
         whole = of.whole(name)
         if normalise == "filter" and whole.dim() < 2:
@@ -59,7 +61,8 @@ def random_direction(of: MeanLoss, seed: int, normalise: Normalisation = "filter
         drawn = _gaussian(whole.shape, seed, name).to(part.device)
         if normalise == "filter":
             drawn = of.part(name, drawn)
-            scale[name] = _ratio(_filter_norms(part), _filter_norms(drawn.to(part.dtype)))
+            along = 1 if name in columns else 0
+            scale[name] = _ratio(_filter_norms(part, along), _filter_norms(drawn.to(part.dtype), along))
         else:
             norms = whole.norm(), drawn.to(part.dtype).norm()
             scale[name] = _ratio(
@@ -77,9 +80,15 @@ def _gaussian(shape: torch.Size, seed: int, name: str) -> Tensor:
     return torch.randn(shape, generator=generator, dtype=torch.float32).half()
 
 
-def _filter_norms(weight: Tensor) -> Tensor:
-    """Shape (filters, 1, ...)."""
-    return weight.flatten(1).norm(dim=1).view(-1, *[1] * (weight.dim() - 1))
+def _conv1d_weights(model: torch.nn.Module) -> set[str]:
+    """The weights that are laid out as (inputs, outputs)."""
+    modules = [(prefix, module) for prefix, module in model.named_modules() if isinstance(module, Conv1D)]
+    return {f"{prefix}.weight".removeprefix(".") for prefix, _ in modules}
+
+
+def _filter_norms(weight: Tensor, along: int) -> Tensor:
+    """The norms of the slices along a dimension, of a shape that broadcasts to the weight."""
+    return weight.norm(dim=[dim for dim in range(weight.dim()) if dim != along], keepdim=True)
 
 
 def _ratio(weight: Tensor, drawn: Tensor) -> Tensor:

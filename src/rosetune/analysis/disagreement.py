@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from rosetune._torch import forward, keeping_modes
+from rosetune._torch import forward, keeping_modes, seeded
 from rosetune.analysis.weights import Batch
 
 __all__ = ["Disagreement", "dropout_disagreement"]
@@ -41,13 +41,11 @@ def dropout_disagreement(
     """
     differ: list[np.ndarray] = []
     acts = False
-    devices = {p.device for p in model.parameters() if p.is_cuda}
-    with torch.random.fork_rng(devices=list(devices)), keeping_modes(model):
+    with seeded(model, seed), keeping_modes(model):
         model.train()
         for module in model.modules():
             if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
                 module.eval()  # it would write down what it sees
-        torch.manual_seed(seed)
         for _ in range(pairs):
             found = []
             for batch in batches:

@@ -13,6 +13,8 @@ from rosetune.analysis.weights import MeanLoss
 
 __all__ = ["Hessian", "Trace"]
 
+RESTARTS = 300  # of the Lanczos method
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -97,12 +99,12 @@ class Hessian:
                 v0=start,
                 tol=tolerance,
                 ncv=min(self.size, vectors),
-                maxiter=300,
+                maxiter=RESTARTS,
                 return_eigenvectors=False,
             )
         except ArpackNoConvergence as error:
             raise ValueError(
-                "the largest eigenvalue was not found in 300 restarts: give a larger --tolerance or more --vectors"
+                f"the largest eigenvalue was not found in {RESTARTS} restarts: give a larger --tolerance"
             ) from error
         return float(value)
 

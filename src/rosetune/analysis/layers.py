@@ -8,14 +8,20 @@ import numpy as np
 __all__ = ["drift_by_layer", "kind_of", "layer_of", "order_of_layers"]
 
 _LAYER = re.compile(r"(?:^|[._])(?:layers?|blocks?|h)\.(\d+)\.(.+)$")
+_POOLER = re.compile(r"(?:^|\.)pooler\.")
 _EMBEDDINGS = re.compile(r"embed|(?:^|\.)(?:wte|wpe|shared)\.")
 
 
 def layer_of(name: str) -> str:
-    """The number of the layer, "embeddings", or "head" for what lies above the layers."""
+    """The number of the layer, "embeddings", or for what lies above the layers "pooler" or "head".
+
+    A pooler is pre-trained, a head is not.
+    """
     found = _LAYER.search(name)
     if found:
         return found[1]
+    if _POOLER.search(name):
+        return "pooler"
     return "embeddings" if _EMBEDDINGS.search(name) else "head"
 
 
@@ -27,9 +33,8 @@ def kind_of(name: str) -> str:
 
 def order_of_layers(layers: Iterable[str]) -> list[str]:
     """The distinct layers from the embeddings up to the head."""
-    return sorted(
-        {*layers}, key=lambda layer: -1 if layer == "embeddings" else int(layer) if layer.isdigit() else 10**6
-    )
+    ends = {"embeddings": -1, "pooler": 10**6, "head": 10**6 + 1}
+    return sorted({*layers}, key=lambda layer: ends[layer] if layer in ends else int(layer))
 
 
 def drift_by_layer(names: Iterable[str], distance: np.ndarray, norm: np.ndarray) -> dict[str, float]:

@@ -1,13 +1,18 @@
 """The life of a mask: which tensors it keeps, how steady that is, and what the ranking is made of."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from rosetune.analysis.layers import kind_of, layer_of, order_of_layers
 from rosetune.mask_trace import MaskTrace
 
-__all__ = ["agreement", "agreement_by_lag", "by_layer_and_kind", "chance_agreement", "kept_by", "over_time"]
+__all__ = [
+    *("PairAgreement", "agreement", "agreement_by_lag", "by_layer_and_kind", "chance_agreement", "kept_by"),
+    *("over_time", "pair_agreement", "rank_correlation"),
+]
 
 
 def kept_by(risk: np.ndarray, upper: float) -> np.ndarray:
@@ -18,7 +23,10 @@ def kept_by(risk: np.ndarray, upper: float) -> np.ndarray:
 
 
 def agreement(a: np.ndarray, b: np.ndarray) -> float:
-    """1 - mean |a - b| of two masks: of masks of zeros and ones the share of tensors that are treated alike."""
+    """1 - mean |a - b| of two masks: of masks of zeros and ones the share of tensors that are treated alike.
+
+    Of other multipliers it is more than that share: 0.5 beside 1 counts half.
+    """
     return float(1 - np.abs(a - b).mean())
 
 
@@ -43,17 +51,56 @@ def agreement_by_lag(trace: MaskTrace, lags: Sequence[int]) -> np.ndarray:
     return np.array([agreement(m[lag:], m[:-lag]) if 0 < lag < len(m) else np.nan for lag in lags])
 
 
-def over_time(trace: MaskTrace, windows: int = 20) -> tuple[np.ndarray, np.ndarray]:
-    """The mean multiplier of each tensor in stretches of equal length of the training.
+@dataclass(frozen=True)
+class PairAgreement:
+    """What two runs' masks of the same tensors have in common.
+
+    Attributes:
+        rank_correlation: Spearman's, over the tensors, of how often each was kept; by chance 0. NaN where all tensors
+            of a run were kept alike.
+        by_step: mean agreement of the masks of the same step.
+        by_chance: likewise, once the tensors of one of them have been exchanged at random.
+        steps: that both runs have.
+    """
+
+    rank_correlation: float
+    by_step: float
+    by_chance: float
+    steps: int
+
+
+def pair_agreement(one: MaskTrace, other: MaskTrace) -> PairAgreement:
+    """Compare the masks of two runs.
+
+    Raises:
+        ValueError: they have not the same tensors.
+    """
+    if {*one.names} != {*other.names}:
+        raise ValueError("the runs have not the same tensors")
+    order = [other.names.index(name) for name in one.names]
+    steps = min(len(one.multipliers), len(other.multipliers))
+    a, b = one.multipliers[:steps], other.multipliers[:steps, order]
+    # Exchanged at random, each tensor of one meets each of the other equally often.
+    chance = 1 - float(np.mean([np.abs(np.subtract.outer(x, y)).mean() for x, y in zip(a, b, strict=True)]))
+    correlation = rank_correlation(one.share_kept(), other.share_kept()[order])
+    return PairAgreement(correlation, agreement(a, b), chance, steps)
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's; NaN where one of them has but one value."""
+    return float("nan") if not np.ptp(a) or not np.ptp(b) else float(spearmanr(a, b).statistic)
+
+
+def over_time(trace: MaskTrace, windows: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The mean multiplier of each tensor in stretches of the training, whose lengths differ by a step at most.
 
     Returns:
-        The step, counted from 1, in which each stretch begins, shape (w,), and the means, shape (w, n); w is at most
-        ``windows``.
+        The step, counted from 1, in which each stretch begins, and its length in steps, both of shape (w,), and the
+        means, shape (w, n); w is at most ``windows``.
     """
     parts = np.array_split(np.arange(len(trace.multipliers)), min(windows, len(trace.multipliers)))
-    return np.array([part[0] + 1 for part in parts]), np.stack(
-        [trace.multipliers[part].mean(axis=0) for part in parts]
-    )
+    means = np.stack([trace.multipliers[part].mean(axis=0) for part in parts])
+    return np.array([part[0] + 1 for part in parts]), np.array([len(part) for part in parts]), means
 
 
 def by_layer_and_kind(names: Sequence[str], values: np.ndarray) -> tuple[list[str], list[str], np.ndarray]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rosetune._torch import forward, keeping_modes
+from rosetune._torch import forward, keeping_modes, seeded
 from rosetune.analysis.weights import Batch, row_losses
 from rosetune.methods._consistency import require_dropout, symmetric_kl, two_passes
 from rosetune.methods._targets import LAYER_WEIGHTS
@@ -29,8 +29,10 @@ class Risks:
         first: shape (batches, n), the first-order risk on each batch.
         again: shape (batches, n), on the same batches with a second draw of dropout.
         half: shape (batches, n), on every second row of each batch.
-        second: shape (n,), the second-order risk on the last batch. Its first moment is the mean that AdamW would hold
-            after all batches before it, corrected for their small number; the weights stand still.
+        second: shape (batches - 1, n), the second-order risk on each batch from the second one on. Its first moment is
+            the mean that AdamW would hold after all batches before it, corrected for their small number; the weights
+            stand still.
+        second_again: likewise, on the same batches and with the same moments, with a second draw of dropout.
     """
 
     names: tuple[str, ...]
@@ -40,6 +42,7 @@ class Risks:
     again: np.ndarray
     half: np.ndarray
     second: np.ndarray
+    second_again: np.ndarray
 
 
 def measure_risks(
@@ -61,16 +64,14 @@ def measure_risks(
         raise ValueError(f"target_parameters={target_parameters!r} matches no trainable tensor of this model")
     if len(batches) < 2 or min(len(batch["labels"]) for batch in batches) < 2:
         raise ValueError("risks need at least two batches of two rows: give more --examples")
-    devices = {p.device for p in model.parameters() if p.is_cuda}
     first, again, half = [], [], []
-    with torch.random.fork_rng(devices=list(devices)), keeping_modes(model):
+    with seeded(model, seed), keeping_modes(model):
         model.train()
-        torch.manual_seed(seed)
         for batch in batches:
             first.append(_first_order(model, batch, list(targets.values())))
             again.append(_first_order(model, batch, list(targets.values())))
             half.append(_first_order(model, {n: v[::2] for n, v in batch.items()}, list(targets.values())))
-        second = _second_order(model, batches, list(targets.values()))
+        second, second_again = _second_order(model, batches, list(targets.values()))
     return Risks(
         tuple(targets),
         np.array([p.numel() for p in targets.values()]),
@@ -79,6 +80,7 @@ def measure_risks(
         np.stack(again),
         np.stack(half),
         second,
+        second_again,
     )
 
 
@@ -90,15 +92,30 @@ def _first_order(model: torch.nn.Module, batch: Batch, tensors: list[Tensor]) ->
     return _norms(torch.autograd.grad(divergence, tensors, allow_unused=True))
 
 
-def _second_order(model: torch.nn.Module, batches: Sequence[Batch], tensors: list[Tensor]) -> np.ndarray:
+def _second_order(
+    model: torch.nn.Module, batches: Sequence[Batch], tensors: list[Tensor]
+) -> tuple[np.ndarray, np.ndarray]:
+    """On each batch after the first, with two draws of dropout; the second ones come after all of the first."""
     moments = [torch.zeros_like(tensor) for tensor in tensors]
-    for batch in batches[:-1]:
-        for moment, gradient in zip(moments, _task_gradient(model, batch, tensors), strict=True):
+    before, risks = [], []
+    for seen, batch in enumerate(batches):
+        gradients = _task_gradient(model, batch, tensors)
+        if seen:
+            before.append(_norms(moments) / (1 - BETA1**seen))
+            risks.append(_surprise(_norms(gradients), before[-1]))
+        for moment, gradient in zip(moments, gradients, strict=True):
             moment.mul_(BETA1)
             if gradient is not None:
                 moment.add_(gradient, alpha=1 - BETA1)
-    now = _norms(_task_gradient(model, batches[-1], tensors))
-    before = _norms(moments) / (1 - BETA1 ** (len(batches) - 1))
+    again = [
+        _surprise(_norms(_task_gradient(model, batch, tensors)), norms)
+        for batch, norms in zip(batches[1:], before, strict=True)
+    ]
+    return np.stack(risks), np.stack(again)
+
+
+def _surprise(now: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """| (1 - beta1) ||g|| / ||m|| - 1 | of each tensor."""
     ratio = np.divide((1 - BETA1) * now, before, out=np.ones_like(now), where=before > 0)  # without history: kept
     return np.abs(ratio - 1)
 

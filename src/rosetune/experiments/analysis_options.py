@@ -36,7 +36,7 @@ class AnalysisOptions:
         metadata=about("directions: filter leaves biases and gains alone; tensor as the paper has it", "NAME"),
     )
     level: float | None = field(
-        default=None, metadata=about("loss below which the grid is counted (default: half of a guess's)", "X")
+        default=None, metadata=about("loss below which grids are counted (default: the median of all together)", "X")
     )
     equal_accuracy: bool = field(
         default=False,
@@ -46,7 +46,8 @@ class AnalysisOptions:
     tolerance: float = field(default=1e-3, metadata=about("relative, of the eigenvalue (default: 0.001)", "X"))
     pairs: int = field(default=1, metadata=about("pairs of dropout passes (default: 1)", "N"))
     steps: tuple[int, ...] = field(
-        default=(), metadata=about("steps of checkpoints (default: all that are kept)", "A,B")
+        default=(),
+        metadata=about("steps of checkpoints, as far as a run has as many (default: all that are kept)", "A,B"),
     )
 
     def __post_init__(self) -> None:

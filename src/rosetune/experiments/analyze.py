@@ -138,11 +138,14 @@ def interpolation(first: Subject, second: Subject, options: AnalysisOptions, mov
 def disagreements(subjects: Sequence[Subject], options: AnalysisOptions, moved: Moved | None = None) -> list[Analysis]:
     """For each run its kept checkpoints and its end, in the order of training; for RUN@STEP that step.
 
+    Of the steps that are asked for, those after the end of a run are passed over: tasks are trained for longer or
+    shorter.
+
     Returns:
         Arrays ``share``, ``standard_error`` and ``rows``; ``about["at"]`` is the step.
 
     Raises:
-        RunError: a step whose checkpoint is not kept, or a regression.
+        RunError: a step whose checkpoint is not kept, only steps after a run's end, or a regression.
     """
     material = Material(subjects, options, moved)
     if not subjects[0].run.labels:
@@ -150,8 +153,11 @@ def disagreements(subjects: Sequence[Subject], options: AnalysisOptions, moved: 
     found: list[Analysis] = []
     for subject in subjects:
         end = last_step(subject.run)
-        steps: list[int | None] = [*(options.steps or kept_steps(subject.run))]
-        wanted = steps if options.steps or end in steps else [*steps, None]
+        asked = [step for step in options.steps if end is None or step <= end]
+        if options.steps and not asked:
+            raise RunError(f"{subject.run} ends at step {end}: give --steps up to that")
+        steps: list[int | None] = [*(asked or kept_steps(subject.run))]
+        wanted = steps if asked or end in steps else [*steps, None]
         if subject.step is not None:
             wanted = [subject.step]
         each = [Subject(subject.run, step) for step in wanted]

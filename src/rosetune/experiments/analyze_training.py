@@ -1,5 +1,6 @@
 """Analyses of what a training did: which tensors its mask kept, and how far it has moved them."""
 
+import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -25,12 +26,18 @@ def masks(subjects: Sequence[Subject], options: AnalysisOptions, moved: Moved | 
     """What ROSE's masks are made of: in the trace of a run, and drawn anew on the weights of its model.
 
     Returns:
-        The arrays of :class:`~rosetune.analysis.risks.Risks`, and of a run with a mask trace ``trace_steps`` and
-        ``trace_kept`` (see :func:`~rosetune.analysis.masks.over_time`), ``trace_names``, ``trace_sizes``, ``lags``,
-        ``lag_agreement`` and ``lag_chance``. ``about["upper"]`` is the share that is kept.
+        The arrays of :class:`~rosetune.analysis.risks.Risks`, and of a run with a mask trace ``trace_steps``,
+        ``trace_lengths`` and ``trace_kept`` (see :func:`~rosetune.analysis.masks.over_time`), ``trace_names``,
+        ``trace_sizes``, ``lags``, ``lag_agreement`` and ``lag_chance``. ``about["upper"]`` is the share that is kept.
+        Runs of different tasks are looked at on the rows of their own.
     """
-    material = Material(subjects, options, moved)
-    return [_masks(subject, material, options) for subject in subjects]
+    materials: dict[str, Material] = {}
+    found = []
+    for subject in subjects:
+        task = json.dumps([subject.run.identity.get(name) for name in ("data_fingerprint", "text_columns")])
+        material = materials.setdefault(task, Material([subject], options, moved))
+        found.append(_masks(subject, material, options))
+    return found
 
 
 def _masks(subject: Subject, material: Material, options: AnalysisOptions) -> Analysis:
@@ -53,13 +60,14 @@ def _masks(subject: Subject, material: Material, options: AnalysisOptions) -> An
 
 
 def _traced(trace: MaskTrace) -> dict[str, np.ndarray]:
-    steps, kept = over_time(trace)
+    steps, lengths, kept = over_time(trace)
     longest = len(trace.multipliers) - 1
     lags = np.unique(np.geomspace(1, longest, 12).round().astype(int)) if longest >= 1 else np.array([], int)
     return {
         "trace_names": np.array(trace.names),
         "trace_sizes": trace.sizes,
         "trace_steps": steps,
+        "trace_lengths": lengths,
         "trace_kept": kept,
         "lags": lags,
         "lag_agreement": agreement_by_lag(trace, lags.tolist()),

@@ -86,7 +86,7 @@ def analysis(marked: Marked, tasks: Mapping[str, Part]) -> Options:
 
 
 def _check_probe(marked: Marked, given: Options, tasks: Mapping[str, Part]) -> None:
-    """A probe is made of the runs of three tasks, and has no options."""
+    """A probe is made of the runs of three tasks, of which it may share some with others, and has no options."""
     for name in given:
         if name != "what":
             raise marked.error(f"a probe has no option {name!r}", "analyze")
@@ -95,8 +95,8 @@ def _check_probe(marked: Marked, given: Options, tasks: Mapping[str, Part]) -> N
         if part not in PARTS:
             wanted = ", ".join(f"NAME-{one}" for one in PARTS)
             raise marked.error(f"{name} is no part of a probe: name the tasks {wanted}", "tasks", name)
-        for other in PARTS:
-            if f"{probe}-{other}" not in tasks:
+        for other in PARTS if probe else ():
+            if f"{probe}-{other}" not in tasks and other not in tasks:
                 raise marked.error(f"the probe {probe} has no task {probe}-{other}", "tasks", name)
 
 

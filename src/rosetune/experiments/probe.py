@@ -2,22 +2,26 @@
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from rosetune._files import replacing
 from rosetune.analysis.probing.generator import Surface, generate_probe
-from rosetune.analysis.probing.items import Part, Probe
+from rosetune.analysis.probing.items import Probe
 from rosetune.analysis.probing.msgs import read_msgs
 from rosetune.analysis.probing.scoring import PARTS, Preference, Probes, matthews
 from rosetune.experiments.planned import PlannedRun
+from rosetune.runs.measures import read_features
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError, guess
 
 __all__ = ["MSGS_NAMES", "preferences", "probe_tasks", "write_probe"]
 
+# The column of the ambiguous test that tells in which rows both features say the same.
+FEATURES, AGREE, DIFFER = "features", "agree", "differ"
+_PLAIN: tuple[str, ...] = ("sentence", "label")
 # Our name of a surface feature, and that of the Mixed Signals Generalization Set.
 MSGS_NAMES: dict[Surface, str] = {"the": "lexical_content_the", "length": "length"}
 
@@ -25,8 +29,9 @@ MSGS_NAMES: dict[Surface, str] = {"the": "lexical_content_the", "length": "lengt
 def probe_tasks(folder: str | Path, names: Sequence[str], paradigms: int, msgs: str | None = None) -> str:
     """Write the data of probes; the tasks of a plan that they make, as JSON.
 
-    A task is called ``<probe>-<part>``; see :data:`~rosetune.analysis.probing.scoring.PARTS`. The folder of the data
-    is named after what is in it, so that a run that goes on finds the sentences that it knows.
+    A task is called ``<probe>-<part>``; see :data:`~rosetune.analysis.probing.scoring.PARTS`. A part that several
+    probes share is one task, called ``<part>``: MSGS has one linguistic control. The folder of the data is named after
+    what is in it, so that a run that goes on finds the sentences that it knows.
 
     Args:
         folder: in which the folder of the data is made.
@@ -50,17 +55,39 @@ def probe_tasks(folder: str | Path, names: Sequence[str], paradigms: int, msgs: 
         }
     except ValueError as error:
         raise RunError(str(error)) from error
-    tasks = {}
+    tasks: dict[str, dict[str, str]] = {}
+    shared = _shared_parts([*probes.values()])
     for name, probe in probes.items():
         place = Path(folder) / f"probe-{name}-{blake2b(repr(probe).encode(), digest_size=4).hexdigest()}"
         for part, (train, test) in write_probe(probe, place, name).items():
-            tasks[f"{name}-{part}"] = {"task": str(train), "validation_file": str(test)}
+            task = {"task": str(train), "validation_file": str(test)}
+            grouped = {"group_column": FEATURES} if part == PARTS[0] else {}
+            tasks.setdefault(part if part in shared else f"{name}-{part}", {**task, **grouped})
     return json.dumps(tasks)
 
 
+def _shared_parts(probes: Sequence[Probe]) -> list[str]:
+    """The parts that are the same in all of several probes."""
+    return [part for part in PARTS if len(probes) > 1 and len({getattr(probe, part) for probe in probes}) == 1]
+
+
 def write_probe(probe: Probe, folder: str | Path, name: str) -> dict[str, tuple[Path, Path]]:
-    """For each part of a probe the CSV files to train and to test on, with ``sentence`` and ``label``."""
-    return {part: _write(Path(folder), f"{name}-{part}", getattr(probe, part)) for part in PARTS}
+    """For each part of a probe the CSV files to train and to test on, with ``sentence`` and ``label``.
+
+    The test of the ambiguous part also holds the agreeing rows; its third column, ``features``, tells them apart.
+    """
+    files = {}
+    for part in PARTS:
+        train, test = getattr(probe, part)
+        header, rows = _PLAIN, list[tuple[Any, ...]](test)
+        if part == PARTS[0]:
+            header = (*_PLAIN, FEATURES)
+            rows = [(*row, DIFFER) for row in test] + [(*row, AGREE) for row in probe.agreeing]
+        paths = Path(folder, f"{name}-{part}.csv"), Path(folder, f"{name}-{part}-test.csv")
+        _write(paths[0], _PLAIN, train)
+        _write(paths[1], header, rows)
+        files[part] = paths
+    return files
 
 
 def preferences(runs: Iterable[PlannedRun]) -> tuple[Probes, list[str]]:
@@ -68,16 +95,20 @@ def preferences(runs: Iterable[PlannedRun]) -> tuple[Probes, list[str]]:
 
     Returns:
         Also sentences on what is not done; a seed counts once all three of its parts are.
+
+    Raises:
+        RunError: a run's files are damaged, or its ambiguous test does not tell in which rows the features agree.
     """
     runs = list(runs)
     models = {run.model for run in runs}
+    probes = dict.fromkeys(probe for run in runs if (probe := run.task.rpartition("-")[0]))
     parts: dict[tuple[str, str, int], dict[str, float]] = {}
     for run in runs:
         probe, _, part = run.task.rpartition("-")
         method = ", ".join([run.method, *([run.model] if len(models) > 1 else []), *_point(run)])
-        known = parts.setdefault((probe, method, run.config.seed), {})
-        if run.is_done():
-            known[part] = _score(Run.open(str(run.folder())))
+        scores = _scores(Run.open(str(run.folder())), part) if run.is_done() else {}
+        for name in [probe] if probe else probes:
+            parts.setdefault((name, method, run.config.seed), {}).update(scores)
     found: dict[str, dict[str, dict[int, Preference]]] = {}
     left = []
     for (probe, method, seed), scores in parts.items():
@@ -85,7 +116,8 @@ def preferences(runs: Iterable[PlannedRun]) -> tuple[Probes, list[str]]:
         if absent:
             left.append(f"{method}, seed {seed}, against {probe}: no run of the part {', '.join(absent)}")
         else:
-            found.setdefault(probe, {}).setdefault(method, {})[seed] = Preference(*(scores[part] for part in PARTS))
+            seen = Preference(*(scores[part] for part in (*PARTS, AGREE)))
+            found.setdefault(probe, {}).setdefault(method, {})[seed] = seen
     return found, left
 
 
@@ -93,16 +125,26 @@ def _point(run: PlannedRun) -> list[str]:
     return [f"{option.rpartition('.')[2]}={value}" for option, value in run.point.items()]
 
 
-def _score(run: Run) -> float:
+def _scores(run: Run, part: str) -> dict[str, float]:
+    """By part the Matthews correlation; of the ambiguous one also that of the rows in which the features agree."""
     rows = run.rows("clean")
+    if part != PARTS[0]:
+        return {part: _matthews(rows)}
+    groups = read_features(run.folder / "predictions").get("clean", {}).get("groups", {}).get(FEATURES, {})
+    each = {name: [row for row in rows if groups.get(row["id"]) == name] for name in (DIFFER, AGREE)}
+    if not all(each.values()):
+        raise RunError(
+            f"{run} does not tell in which test rows both features agree: give its validation_file a column "
+            f"{FEATURES} with {AGREE} or {DIFFER}, and its task group_column: {FEATURES}"
+        )
+    return {part: _matthews(each[DIFFER]), AGREE: _matthews(each[AGREE])}
+
+
+def _matthews(rows: Sequence[Mapping[str, Any]]) -> float:
     return matthews([int(row["gold"]) for row in rows], [int(row["prediction"]) for row in rows])
 
 
-def _write(folder: Path, name: str, part: Part) -> tuple[Path, Path]:
-    paths = folder / f"{name}.csv", folder / f"{name}-test.csv"
-    for path, rows in zip(paths, part, strict=True):
-        if not path.is_file():
-            table: list[tuple[Any, ...]] = [("sentence", "label"), *rows]
-            with replacing(path) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
-                csv.writer(file).writerows(table)
-    return paths
+def _write(path: Path, header: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
+    if not path.is_file():
+        with replacing(path) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([header, *rows])

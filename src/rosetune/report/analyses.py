@@ -10,17 +10,16 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
-from scipy.stats import spearmanr
 
 from rosetune.analysis.layers import drift_by_layer
-from rosetune.analysis.masks import agreement, by_layer_and_kind, chance_agreement, kept_by
+from rosetune.analysis.masks import agreement, by_layer_and_kind, chance_agreement, kept_by, rank_correlation
 from rosetune.analysis.surface import Surface
 from rosetune.report.console import Grid, percent, print_grid
 from rosetune.runs.analysed import Analysis
 
 __all__ = [
-    *("LOSS_CEILING", "analysis_grid", "as_json", "figures_of", "kept_by_tensor", "level_of", "loss_levels"),
-    *("print_analyses", "short_layer", "surface_of", "titles"),
+    *("LOSS_CEILING", "analysis_grid", "as_json", "figures_of", "kept_by_tensor", "kept_first_order", "level_of"),
+    *("loss_levels", "print_analyses", "short_layer", "surface_of", "titles"),
 ]
 
 NEAR = 0.1  # what counts as the model's own loss
@@ -28,9 +27,11 @@ LOSS_CEILING = 20.0  # losses above are drawn as this
 
 
 def titles(analyses: Sequence[Analysis]) -> list[str]:
-    """What a person calls each model: its method, with step, seed and then folder where that is not enough."""
+    """What a person calls each model: its method, with step, then task, seed and folder where that is not enough."""
     names = [_with_step(analysis) for analysis in analyses]
-    for further in ([f"seed {a.about['run_seed']}" for a in analyses], [a.about["name"] for a in analyses]):
+    seeds, tasks = [f"seed {a.about['run_seed']}" for a in analyses], [str(a.about["task"]) for a in analyses]
+    ways = (*([tasks] if len({*tasks}) > 1 else []), seeds, [str(a.about["name"]) for a in analyses])
+    for further in ways:
         counts = Counter(names)
         names = [f"{name}, {more}" if counts[name] > 1 else name for name, more in zip(names, further, strict=True)]
     return names
@@ -46,24 +47,32 @@ def surface_of(analysis: Analysis) -> Surface:
     return Surface(*(analysis.arrays[name] for name in ("alpha", "beta", "loss", "accuracy")))
 
 
-def level_of(analysis: Analysis, level: float | None) -> float:
-    """The loss below which a grid is counted: as asked for, or half of a guess's; of a regression twice the lowest."""
-    if level is not None:
-        return level
-    guess = analysis.about["guess"]
-    return 2 * float(analysis.arrays["loss"].min()) if guess is None else guess / 2
+def level_of(analyses: Sequence[Analysis], level: float | None) -> float | None:
+    """The loss below which the grids of some landscapes are counted, the same for all of them; None of other kinds.
+
+    As asked for, or the median of all their points together: the shares below it are 50% on average, whatever the
+    losses are.
+    """
+    if analyses[0].about["kind"] != "landscape":
+        return None
+    return _median_loss(analyses) if level is None else level
+
+
+def _median_loss(analyses: Sequence[Analysis]) -> float:
+    return float(np.nanmedian(np.concatenate([analysis.arrays["loss"].ravel() for analysis in analyses])))
 
 
 def as_json(analyses: Sequence[Analysis], level: float | None = None) -> list[dict[str, Any]]:
     """For each analysis its file, what it is of, and its figures."""
+    below = level_of(analyses, level)
     return [
-        {"file": str(a.path), "title": title, **a.about, "figures": figures_of(a, level)}
+        {"file": str(a.path), "title": title, **a.about, "figures": figures_of(a, below)}
         for a, title in zip(analyses, titles(analyses), strict=True)
     ]
 
 
 def figures_of(analysis: Analysis, level: float | None = None) -> dict[str, Any]:
-    """What is read off the arrays of one analysis, by name."""
+    """What is read off the arrays of one analysis, by name; ``level`` is that of all landscapes beside it."""
     return _FIGURES[analysis.about["kind"]](analysis, level)
 
 
@@ -76,7 +85,8 @@ def print_analyses(out: Console, analyses: Sequence[Analysis], drawn: Sequence[P
 
 def analysis_grid(title: str, names: Sequence[str], analyses: Sequence[Analysis], level: float | None = None) -> Grid:
     """The figures of some models, a row for each."""
-    found = [figures_of(analysis, level) for analysis in analyses]
+    below = level_of(analyses, level)
+    found = [figures_of(analysis, below) for analysis in analyses]
     grid = Grid(title, ("", *(column.replace("_", " ") for column in found[0])))
     for name, figures in zip(names, found, strict=True):
         grid.rows.append((escape(name), *(_cell(column, figures.get(column)) for column in found[0])))
@@ -109,24 +119,30 @@ def kept_by_tensor(analysis: Analysis) -> tuple[list[str], list[str], np.ndarray
     """
     arrays = analysis.arrays
     if "trace_kept" in arrays:
-        names, kept, of = arrays["trace_names"], arrays["trace_kept"].mean(axis=0), "in training"
+        # A file of an earlier version lacks the lengths, which differ by a step at most.
+        kept = np.average(arrays["trace_kept"], axis=0, weights=arrays.get("trace_lengths"))
+        names, of = arrays["trace_names"], "in training"
     else:
-        masks = [kept_by(risk, analysis.about["upper"]) for risk in arrays["first"]]
-        names, kept, of = arrays["names"], np.mean(masks, axis=0), "first order"
+        names, kept, of = arrays["names"], kept_first_order(analysis), "first order"
     kinds, layers, cells = by_layer_and_kind(names.tolist(), kept)
     return [kind.removesuffix(".weight") for kind in kinds], layers, cells, of
+
+
+def kept_first_order(analysis: Analysis) -> np.ndarray:
+    """Shape (n,): how often a first-order mask, drawn anew on each batch, keeps each tensor."""
+    return np.mean([kept_by(risk, analysis.about["upper"]) for risk in analysis.arrays["first"]], axis=0)
 
 
 def _cell(column: str, value: Any) -> str:
     if value is None or value != value:
         return "-"
-    if column.startswith(("share", "accuracy", "disagreement", "kept", "agreement")):
+    if column.startswith(("share", "accuracy", "disagreement", "kept", "agreement", "second_order")):
         return percent(value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _landscape(analysis: Analysis, level: float | None) -> dict[str, Any]:
-    surface, below = surface_of(analysis), level_of(analysis, level)
+    surface, below = surface_of(analysis), _median_loss([analysis]) if level is None else level
     first, second = surface.curvature()
     here = surface.accuracy[np.ix_(surface.beta == 0, surface.alpha == 0)]
     return {
@@ -178,22 +194,27 @@ def _disagreement(analysis: Analysis, level: float | None) -> dict[str, Any]:
 def _masks(analysis: Analysis, level: float | None) -> dict[str, Any]:
     arrays, upper = analysis.arrays, analysis.about["upper"]
     first, again, half = ([kept_by(risk, upper) for risk in arrays[name]] for name in ("first", "again", "half"))
-    second = kept_by(arrays["second"], upper)
+    # A file of an earlier version has one second-order risk, drawn once.
+    second = [kept_by(risk, upper) for risk in np.atleast_2d(arrays["second"])]
+    twice = [kept_by(risk, upper) for risk in arrays.get("second_again", ())]
 
     def mean(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
-        return float(np.mean([agreement(a, b) for a, b in pairs]))
+        found = [agreement(a, b) for a, b in pairs]
+        return float(np.mean(found)) if found else float("nan")
 
     return {
         "kept": float(np.mean(first)),
         "agreement_same_batch_other_dropout": mean(zip(first, again, strict=True)),
         "agreement_half_the_batch": mean(zip(first, half, strict=True)),
         "agreement_other_batch": mean(itertools.combinations(first, 2)),
-        "agreement_with_second_order": mean((mask, second) for mask in first),
+        "agreement_with_second_order": mean(itertools.product(first, second)),
         "agreement_with_small_tensors": mean((mask, kept_by(arrays["sizes"], upper)) for mask in first),
         "agreement_with_small_norms": mean((mask, kept_by(arrays["norms"], upper)) for mask in first),
         "agreement_by_chance": chance_agreement(np.stack(first)),
-        "rank_correlation_with_size": float(spearmanr(arrays["first"].mean(axis=0), arrays["sizes"]).statistic),
-        "rank_correlation_with_norm": float(spearmanr(arrays["first"].mean(axis=0), arrays["norms"]).statistic),
+        "second_order_same_batch_other_dropout": mean(zip(second, twice, strict=False)),
+        "second_order_other_batch": mean(itertools.combinations(second, 2)),
+        "rank_correlation_with_size": rank_correlation(arrays["first"].mean(axis=0), arrays["sizes"]),
+        "rank_correlation_with_norm": rank_correlation(arrays["first"].mean(axis=0), arrays["norms"]),
     }
 
 

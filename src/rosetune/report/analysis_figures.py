@@ -9,8 +9,9 @@ import numpy as np
 
 from rosetune._files import write_text
 from rosetune.analysis.layers import drift_by_layer
-from rosetune.report.analyses import LOSS_CEILING, level_of, loss_levels, short_layer, surface_of, titles
+from rosetune.report.analyses import LOSS_CEILING, short_layer, surface_of, titles
 from rosetune.report.drawing import check_figure, drawing
+from rosetune.report.landscape_figure import draw_landscapes
 from rosetune.report.mask_figures import draw_masks
 from rosetune.runs.analysed import Analysis
 from rosetune.runs.values import RunError, check_output
@@ -53,49 +54,28 @@ def picture_of(what: str, run: str, figure: str | None, surface: str | None = No
     return Pictures(default if figure is None else Path(figure), None if surface is None else Path(surface))
 
 
-def draw_analyses(analyses: Sequence[Analysis], pictures: Pictures) -> list[Path]:
+def draw_analyses(analyses: Sequence[Analysis], pictures: Pictures, level: float | None = None) -> list[Path]:
     """Draw all models of one kind of analysis into one picture.
+
+    Args:
+        level: of landscapes, the loss at which a line is drawn.
 
     Returns:
         The files.
     """
+    kind = analyses[0].about["kind"]
     drawn = []
     if pictures.figure is not None:
         with drawing(pictures.figure) as figure:
-            _DRAW[analyses[0].about["kind"]](figure, analyses)
+            if kind == "landscape":
+                draw_landscapes(figure, analyses, level)
+            else:
+                _DRAW[kind](figure, analyses)
         drawn.append(pictures.figure)
     if pictures.surface is not None:
         write_text(pictures.surface, surface_page(analyses))
         drawn.append(pictures.surface)
     return drawn
-
-
-def _landscape(figure: Any, analyses: Sequence[Analysis]) -> None:
-    """Contours of all models at the same levels."""
-    surfaces = [surface_of(analysis) for analysis in analyses]
-    levels = loss_levels([surface.loss for surface in surfaces], 15)
-    figure.set_size_inches(3.4 * len(surfaces) + 1.0, 4.0)
-    panels = figure.subplots(1, len(surfaces), squeeze=False, sharex=True, sharey=True)[0]
-    for axes, surface, analysis, title in zip(panels, surfaces, analyses, titles(analyses), strict=True):
-        x, y, loss = surface.alpha, surface.beta, np.clip(surface.loss, levels[0], levels[-1])
-        filled = axes.contourf(x, y, loss, levels=levels, cmap="viridis", norm=_norm(levels))
-        lines = axes.contour(x, y, loss, levels=levels, colors="white", linewidths=0.5)
-        axes.clabel(lines, lines.levels[::3], fontsize=7, fmt="%.2f")
-        below = level_of(analysis, None)
-        if loss.min() < below < loss.max():
-            axes.contour(x, y, loss, levels=[below], colors="#D55E00", linewidths=1.4)
-        axes.plot(0, 0, "+", color="#D55E00", markersize=9)
-        axes.set_title(f"{title}\nloss {surface.centre:.3f}", fontsize=10)
-        axes.set_xlabel(r"$\alpha$")
-        axes.set_box_aspect(1)
-    panels[0].set_ylabel(r"$\beta$")
-    figure.colorbar(filled, ax=list(panels), label="loss", shrink=0.85, format="%.2f")
-
-
-def _norm(levels: np.ndarray) -> Any:
-    from matplotlib.colors import BoundaryNorm
-
-    return BoundaryNorm(levels, 256)
 
 
 def _interpolation(figure: Any, analyses: Sequence[Analysis]) -> None:
@@ -211,7 +191,6 @@ _PAGE = """<!DOCTYPE html>
 
 
 _DRAW: dict[str, Callable[[Any, Sequence[Analysis]], None]] = {
-    "landscape": _landscape,
     "interpolation": _interpolation,
     "hessian": _hessian,
     "disagreement": _disagreement,

@@ -21,7 +21,7 @@ _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#8a8a8a"
 
 
 def write_probes(probes: Probes, path: str | Path) -> None:
-    """The data of the figure as JSON: by probe, method and seed the three correlations."""
+    """The data of the figure as JSON: by probe, method and seed the four correlations."""
     write_json(
         path,
         {
@@ -53,11 +53,12 @@ def read_probes(path: str | Path) -> Probes:
 
 
 def probe_grid(probes: Probes) -> Grid:
-    """Means over the seeds; of the preference over those whose controls were both learnt."""
+    """Means over the seeds; of the preference over those that can be read."""
+    readable = f"Readable: the model's own task (held-out rows in which both agree) and both controls reach {LEARNT}."
     grid = Grid(
         "Syntax or surface: Matthews correlation, means over seeds",
-        ("", "preference", "readable seeds", "control: syntax", "control: surface"),
-        caption=f"1 is a preference for syntax, -1 for the surface. Readable: both controls reach {LEARNT}.",
+        ("", "preference", "readable seeds", "own task", "control: syntax", "control: surface"),
+        caption=f"1 is a preference for syntax, -1 for the surface. {readable}",
     )
     for probe, methods in probes.items():
         for method, seeds in methods.items():
@@ -68,6 +69,7 @@ def probe_grid(probes: Probes) -> Grid:
                     escape(f"{method}, against {probe}"),
                     f"{mean(scores):.2f}" if scores else "-",
                     f"{len(scores)} of {len(seen)}",
+                    f"{mean(one.agreeing for one in seen):.2f}",
                     f"{mean(one.linguistic for one in seen):.2f}",
                     f"{mean(one.surface for one in seen):.2f}",
                 )
@@ -78,8 +80,8 @@ def probe_grid(probes: Probes) -> Grid:
 def draw_probes(probes: Probes, path: str | Path) -> None:
     """A panel for each probe, a column for each method, a point for each run.
 
-    Filled points are runs of seeds whose controls were both learnt, hollow ones say nothing of a preference. Ticks
-    show the controls.
+    Filled points are runs that have learnt their own task, of seeds whose controls were both learnt; hollow ones say
+    nothing of a preference. Ticks show the own task and the controls.
 
     Args:
         probes: by the name of the probe, the method and the seed.
@@ -100,7 +102,8 @@ def draw_probes(probes: Probes, path: str | Path) -> None:
         panels[0].set_ylabel("Matthews correlation\n(1: syntax, -1: surface)")
         for marker, colour, filled, label in (
             ("o", _BLUE, _BLUE, "disambiguating part"),
-            ("o", _BLUE, "none", "likewise, a control not learnt"),
+            ("o", _BLUE, "none", "likewise, own task or a control not learnt"),
+            ("_", _BLUE, _BLUE, "own task: both features agree"),
             ("_", _ORANGE, _ORANGE, "control: syntax alone"),
             ("_", _GREY, _GREY, "control: surface alone"),
         ):
@@ -112,5 +115,6 @@ def _draw_method(axes: Any, at: int, seeds: Mapping[int, Preference]) -> None:
     places = at + np.linspace(-0.12, 0.12, len(seeds)) if len(seeds) > 1 else np.array([at])
     for x, seen in zip(places, seeds.values(), strict=True):
         axes.plot(x, seen.score, "o", color=_BLUE, markerfacecolor=_BLUE if seen.readable else "none", zorder=3)
+        axes.plot(x, seen.agreeing, "_", color=_BLUE, markersize=9)
         axes.plot(x, seen.linguistic, "_", color=_ORANGE, markersize=9)
         axes.plot(x, seen.surface, "_", color=_GREY, markersize=9)

@@ -202,19 +202,23 @@ def _analyse(plan: Any, runs: Any) -> None:
     """Look at the runs of one task, model and seed together, in the order of the plan's methods."""
     from rosetune.experiments.analysis_options import AnalysisOptions
     from rosetune.experiments.analyze import analyse
+    from rosetune.experiments.evaluate import evaluate_along
     from rosetune.report.analyses import print_analyses
     from rosetune.report.analysis_figures import draw_analyses, picture_of
     from rosetune.report.console import console
+    from rosetune.report.mask_pairs import print_pairs
 
     what, options = plan.analyze["what"], {name: value for name, value in plan.analyze.items() if name != "what"}
     together: dict[Any, list[str]] = {}
     for run in runs:
         together.setdefault((run.task, run.config.model_name_or_path, run.seed), []).append(str(run))
     for folders in together.values():
-        found = analyse(what, folders, AnalysisOptions(**options))
-        print_analyses(
-            console(), found, draw_analyses(found, picture_of(what, folders[0], None)), options.get("level")
-        )
+        if options.get("equal_accuracy"):  # the checkpoints of the first method are what the others are set beside
+            evaluate_along(folders[0], ("clean",))
+        found, level = analyse(what, folders, AnalysisOptions(**options)), options.get("level")
+        drawn = draw_analyses(found, picture_of(what, folders[0], None), level)
+        print_analyses(console(), found, drawn, level)
+        print_pairs(console(), found)
 
 
 def _probe(runs: Any) -> None:

@@ -33,7 +33,7 @@ _WHAT: dict[str, tuple[str, tuple[str, ...], str]] = {
         ("pairs", "steps", *_ROWS),
         "+",
     ),
-    "masks": ("which tensors ROSE keeps: over training, by layer, against noise and size", _ROWS, "+"),
+    "masks": ("which tensors ROSE keeps: over training, by layer, against noise, size and other runs", _ROWS, "+"),
     "drift": ("distance from the pre-trained weights by layer", (), "+"),
 }
 _OVERRIDES: dict[str, dict[str, Any]] = {
@@ -68,16 +68,28 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     from rosetune.report.analyses import as_json, print_analyses
     from rosetune.report.analysis_figures import draw_analyses, picture_of
     from rosetune.report.console import console
+    from rosetune.report.mask_pairs import print_pairs
 
     picture = picture_of(known.what, known.runs[0], known.figure, getattr(known, "surface", None))
     options = AnalysisOptions(**given_fields(known, AnalysisOptions))
     found = analyse(known.what, known.runs, options, moved_data(known))
     with telling_new_folders(known.figure, getattr(known, "surface", None)):
-        drawn = draw_analyses(found, picture)
+        drawn = draw_analyses(found, picture, options.level)
     if known.json:
-        print(json.dumps(as_json(found, options.level), indent=2, ensure_ascii=False))
+        print(json.dumps(_with_pairs(as_json(found, options.level), found), indent=2, ensure_ascii=False))
     else:
         print_analyses(console(), found, drawn, options.level)
+        print_pairs(console(), found)
+
+
+def _with_pairs(described: list[dict[str, Any]], found: Any) -> list[dict[str, Any]]:
+    """Of masks, with what each has in common with those after it."""
+    from rosetune.report.mask_pairs import mask_pairs
+
+    if found[0].about["kind"] != "masks":
+        return described
+    pairs = mask_pairs(found)
+    return [{**one, "pairs": [pair for pair in pairs if pair["first"] == one["title"]]} for one in described]
 
 
 def _steps(text: str) -> tuple[int, ...]:

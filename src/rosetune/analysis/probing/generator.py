@@ -66,7 +66,8 @@ def generate_items(surface: Surface, lexicon: Lexicon, paradigms: int, seed: tup
 
 
 def _paradigm(surface: Surface, lexicon: Lexicon, rng: np.random.Generator) -> Iterator[Item]:
-    sort = int(rng.integers(2))  # an adjective or a verb, in all four cells
+    # What follows "was", or a verb, in all four cells; each raising predicate comes as often as any other.
+    sort = int(rng.integers(sum(map(len, lexicon.raising))) >= len(lexicon.raising[0]))
     predicates = [_pick(rng, kinds[sort]) for kinds in (lexicon.raising, lexicon.control)]
     frames = [_frame(surface, value, lexicon, rng) for value in (0, 1)]
     for value, frame in enumerate(frames):

@@ -27,16 +27,21 @@ class Preference(NamedTuple):
     Attributes:
         score: 1 for syntax alone, -1 for the surface alone, 0 for neither.
         linguistic, surface: of the controls.
+        agreeing: of the ambiguous model, on held-out rows in which both features say the same.
     """
 
     score: float
     linguistic: float
     surface: float
+    agreeing: float
 
     @property
     def readable(self) -> bool:
-        """Whether both features can be learnt at all; else the score tells nothing of a preference."""
-        return min(self.linguistic, self.surface) >= LEARNT
+        """Whether both features can be learnt, and the model has learnt its own task.
+
+        Else the score tells nothing: a model that has learnt nothing scores 0 too, as one that prefers neither.
+        """
+        return all(learnt >= LEARNT for learnt in (self.linguistic, self.surface, self.agreeing))
 
 
 Probes = Mapping[str, Mapping[str, Mapping[int, Preference]]]

@@ -1,0 +1,73 @@
+"""The figure of landscapes: levels that all models share, contours and surfaces."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from made_analyses import write_analysis
+from made_runs import ROSE, outcomes, write_run
+from rosetune.report.analyses import as_json, level_of
+from rosetune.report.landscape_figure import draw_landscapes
+from rosetune.runs.analysed import Analysis, find_analyses
+
+LOW = np.array([[0.46, 0.44, 0.46], [0.43, 0.40, 0.43], [0.46, 0.44, 0.46]])
+HIGH = np.array([[0.50, 0.47, 0.50], [0.46, 0.45, 0.46], [0.50, 0.47, 0.50]])
+
+
+@pytest.fixture
+def landscapes(tmp_path: Path) -> list[Analysis]:
+    """Of two models whose losses all lie above half of a guess's, which is 0.347."""
+    axis, found = np.array([-0.25, 0.0, 0.25]), []
+    for name, training, loss in (("vanilla", {}, HIGH), ("rose", ROSE, LOW)):
+        run = write_run(tmp_path / name, {"clean": outcomes(3, 1)}, training)
+        arrays = {"alpha": axis, "beta": axis, "loss": loss, "accuracy": 1 - loss}
+        write_analysis(run, "landscape", arrays, points=3, span=0.25)
+        found += find_analyses(run.folder, "landscape")
+    return found
+
+
+@pytest.fixture
+def figure() -> Any:
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    return Figure(layout="constrained")
+
+
+def lines_at(figure: Any, level: float) -> int:
+    """How many panels have a contour at one level alone."""
+    sets = [part for axes in figure.axes for part in axes.collections if hasattr(part, "levels")]
+    return sum(len(part.levels) == 1 and math.isclose(part.levels[0], level) for part in sets)
+
+
+def test_the_level_is_the_median_of_all_grids_together(landscapes: list[Analysis]) -> None:
+    # Of the 18 losses nine are below 0.46 or, of them the last, at it: 0.40, 0.43 x 2, 0.44 x 2, 0.45, then 0.46 x 6.
+    assert level_of(landscapes, None) == pytest.approx(0.46)
+    figures = [one["figures"] for one in as_json(landscapes)]
+    assert {one["level"] for one in figures} == {0.46}
+    assert [one["share_below_level"] for one in figures] == [pytest.approx(3 / 9), 1.0]
+    assert level_of(landscapes[:1], None) == pytest.approx(0.47)  # the fifth of nine
+    asked = [one["figures"] for one in as_json(landscapes, 0.455)]
+    assert [one["share_below_level"] for one in asked] == [pytest.approx(1 / 9), pytest.approx(5 / 9)]
+
+
+# No loss of the second model lies above 0.46, so that there is no line to draw.
+@pytest.mark.parametrize(("level", "drawn", "panels"), [(None, 0.46, 1), (0.455, 0.455, 2)])
+def test_the_level_that_is_asked_for_is_drawn(
+    level: float | None, drawn: float, panels: int, landscapes: list[Analysis], figure: Any
+) -> None:
+    draw_landscapes(figure, landscapes, level)
+    assert lines_at(figure, drawn) == panels
+
+
+def test_each_model_has_a_surface_of_its_losses(landscapes: list[Analysis], figure: Any) -> None:
+    draw_landscapes(figure, landscapes, None)
+    solids = [axes for axes in figure.axes if axes.name == "3d"]
+    assert len(solids) == len(landscapes)
+    for axes, loss in zip(solids, (HIGH, LOW), strict=True):
+        assert axes.zz_dataLim.intervalx == pytest.approx((loss.min(), loss.max()))
+        assert axes.xy_dataLim.intervalx == pytest.approx((-0.25, 0.25))
+        assert axes.get_zlim() == pytest.approx((0.40, 0.50))  # the same for all of them
