@@ -14,6 +14,6 @@ class EpochOfData(TrainerCallback):
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **kwargs: Any) -> None:
         """Before the first batch of it is fetched; a resumed epoch has begun, so that its number is a fraction."""
-        dataset = getattr(train_dataloader, "dataset", None)
+        dataset: Any = getattr(train_dataloader, "dataset", None)
         if hasattr(dataset, "set_epoch"):
             dataset.set_epoch(int((state.epoch or 0.0) + 1e-6))

@@ -22,7 +22,7 @@ LIGHT = (
 )
 
 # Which rooms each room may import; the ground has files, progress bars, means and the trace of a mask.
-GROUND = {"_files", "_progress", "_torch", "_axes", "_means", "mask_trace"}
+GROUND = {"_files", "_progress", "_torch", "_axes", "_means", "_epoch", "mask_trace"}
 MAY = {
     "data": {*GROUND},
     "methods": {*GROUND, "data", "augmentation", "robustness"},
