@@ -49,6 +49,12 @@ def test_a_plan_shows_its_own_attacks_alone(tmp_path: Any) -> None:
     assert [entry and entry.text for entry in entries] == ["1", "80.0", "50.0", "100.0", "77.5", "5.0"]
 
 
+def test_a_task_may_have_attacks_of_its_own() -> None:
+    text = PLAN.replace("[my.csv]", "{my.csv: {}, other.csv: {attack: random}}") + "attack: deepwordbug\n"
+    plan = parse_plan(text)
+    assert _table_options(plan, planned_runs(plan))["sets"] == ["clean", "attack:deepwordbug", "attack:random"]
+
+
 def test_other_tables_are_as_they_are_given() -> None:
     assert options_of("") == {"layout": "table1", "sets": ["clean", "attack"]}
     plain = PLAN.replace(", attack]", "]") + "attack: deepwordbug\n"

@@ -50,7 +50,20 @@ def test_where_the_headers_say_nothing_the_hash_does(tmp_path):
     """Other synonyms are another recipe, of which nothing short can be said."""
     files = [("deepwordbug", None, {}, 4), ("deepwordbug-aaaaaaaa", None, {"words": [1]}, 4)]
     titles = attack_titles([attacked(tmp_path / "a", *files)], ["attack:deepwordbug", "attack:deepwordbug-aaaaaaaa"])
-    assert [*titles.values()] == ["under deepwordbug (attack:deepwordbug)", "under deepwordbug (aaaaaaaa)"]
+    assert [*titles.values()] == ["under deepwordbug (defaults)", "under deepwordbug (aaaaaaaa)"]
+
+
+def test_columns_tell_apart_what_nothing_else_does(tmp_path):
+    """Those of two tasks differ anyway."""
+    pair = [attacked(tmp_path / name, TWO[i]) for i, name in enumerate("ab")]
+    about = pair[1].folder / "attacks" / f"{TWO[1][0]}.json"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"text_column": "hypothesis"}))
+    titles = [*attack_titles([Run(run.folder) for run in pair], NAMES).values()]
+    assert titles == ["under deepwordbug (budget=300)", "under deepwordbug (budget=150)"]
+    lines = (pair[1].folder / "attacks" / f"{TWO[1][0]}.jsonl").read_text()
+    (pair[1].folder / "attacks" / f"{TWO[1][0]}.jsonl").write_text(lines.replace('"budget": 150', '"budget": 300'))
+    titles = [*attack_titles([Run(run.folder) for run in pair], NAMES).values()]
+    assert titles == ["under deepwordbug (text_column=text)", "under deepwordbug (text_column=hypothesis)"]
 
 
 def test_heads_of_a_table_have_the_titles(tmp_path):

@@ -231,7 +231,7 @@ def check_set(known: Mapping[str, Any], name: str, run: Run) -> None:
         raise RunError(f"metrics.json is damaged at {name}: evaluate again: {again(run.folder)}")
 
 
-def number_of(value: Any, metric: str, name: str, run: Run) -> float | None:
+def number_of(value: Any, metric: str, name: str, run: Run, figure: str | None = None) -> float | None:
     """A figure of ``metrics.json``, checked; None where it is undefined.
 
     Args:
@@ -239,6 +239,7 @@ def number_of(value: Any, metric: str, name: str, run: Run) -> float | None:
         metric: of :data:`METRICS`, whose range it must be in.
         name: of the set.
         run: whose it is, for the message.
+        figure: what the message calls it; None: as the metric.
 
     Raises:
         RunError: it is no number, or outside of the range.
@@ -252,5 +253,5 @@ def number_of(value: Any, metric: str, name: str, run: Run) -> float | None:
         or not (low <= value <= high)
         or value == math.inf
     ):
-        raise RunError(f"{metric} on {name} is {value!r} in metrics.json: evaluate again: {again(run.folder)}")
+        raise RunError(f"{figure or metric} on {name} is {value!r} in metrics.json: evaluate again: {again(run.folder)}")
     return float(value)

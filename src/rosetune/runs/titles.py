@@ -13,6 +13,7 @@ from rosetune.runs.sets import SetName
 __all__ = ["attack_titles", "titles_of"]
 
 # Of an attack's header what two attacks are told apart by; its classes stand in its title, its column has a name.
+_COLUMN = "text_column"
 _OUTSIDE = ("attack", "recipe", "labels", "column", "target", "attack_class", "target_class", "not_attacked")
 
 
@@ -66,10 +67,15 @@ def _told_apart(headers: list[Mapping[str, Any]], names: list[str]) -> list[str]
         return [""]
     keys = dict.fromkeys(key for header in headers for key in header if key not in _OUTSIDE)
     apart = [key for key in keys if len({json.dumps(header.get(key)) for header in headers}) > 1]
-    told = [", ".join(f"{key}={_value(header.get(key))}" for key in apart) for header in headers]
-    if len({*told}) < len(told):
+    # Tasks have other columns anyway: these are told where nothing else is.
+    less = [key for key in apart if key != _COLUMN]
+    for chosen in (less, apart):
+        told = [", ".join(f"{key}={_value(header.get(key))}" for key in chosen) for header in headers]
+        if len({*told}) == len(told):
+            break
+    else:
         # What else a recipe may differ in, such as its synonyms, is in the hash that ends the file's name alone.
-        digests = [name.rpartition("-")[2] for name in names]
+        digests = [name.rpartition("-")[2] if "-" in name else "defaults" for name in names]
         told = [", ".join(filter(None, pair)) for pair in zip(told, digests, strict=True)]
     return [f" ({text})" for text in told]
 

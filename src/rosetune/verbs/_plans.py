@@ -201,14 +201,17 @@ def _print_result(plan: Any, runs: Any) -> None:
 def _table_options(plan: Any, runs: Any) -> dict[str, Any]:
     """Those of the plan's table, with its own attacks in the place of the kind: runs may have suffered others too."""
     sets = plan.table.get("sets", ())
-    if "attack" not in sets or not plan.attacks:
+    if "attack" not in sets or not any(run.attacks for run in runs):
         return dict(plan.table)
     from rosetune.experiments.attack import attack_names
     from rosetune.runs.sets import SetName
 
-    columns = dict.fromkeys(tuple(run.data.text_columns) for run in runs)
-    names = [name for own in columns for options in plan.attacks for name in attack_names(own, options)]
-    own = dict.fromkeys(SetName.of_attack(name).name for name in names)
+    own = dict.fromkeys(
+        SetName.of_attack(name).name
+        for run in runs
+        for options in run.attacks
+        for name in attack_names(run.data.text_columns, options)
+    )
     return {**plan.table, "sets": [*(name for name in sets if name != "attack"), *own]}
 
 

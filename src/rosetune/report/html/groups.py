@@ -171,8 +171,8 @@ def _lacking(task: str, group: Group) -> list[str]:
     for without, lacked in by_runs.items():
         # A noise curve has dozens of cells.
         told = dict.fromkeys("the noise curve" if SetName.parse(name).on_curve else titles[name] for name in lacked)
-        where = ", ".join(map(str, without))
-        found.append(f"{group.name} on {task} has no mean of {', '.join(told)}, which {where} lacks")
+        where = f"{', '.join(map(str, without))} {'lack' if len(without) > 1 else 'lacks'}"
+        found.append(f"{group.name} on {task} has no mean of {', '.join(told)}, which {where}")
     return found
 
 
@@ -206,7 +206,7 @@ def _check(known: Mapping[str, Any], name: str, run: Run) -> None:
     check_set(known, name, run)
     score = _score(known)
     for figure in (score, "low", "high"):
-        if number_of(known.get(figure), score, name, run) is None:
+        if number_of(known.get(figure), score, name, run, figure) is None:
             raise RunError(f"{figure} on {name} is missing in metrics.json: evaluate again: {again(run.folder)}")
     number_of(known["constant"].get(score), score, name, run)
 
