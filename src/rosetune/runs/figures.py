@@ -253,5 +253,6 @@ def number_of(value: Any, metric: str, name: str, run: Run, figure: str | None =
         or not (low <= value <= high)
         or value == math.inf
     ):
-        raise RunError(f"{figure or metric} on {name} is {value!r} in metrics.json: evaluate again: {again(run.folder)}")
+        told = f"{figure or metric} on {name} is {value!r} in metrics.json"
+        raise RunError(f"{told}: evaluate again: {again(run.folder)}")
     return float(value)
