@@ -66,9 +66,10 @@ def test_a_mapping_in_yaml_and_json_on_the_command_line_are_the_same(tmp_path: P
     ("text", "message"),
     [
         ("lerning_rate: 1.0", "c.yaml: unknown option lerning_rate: did you mean learning_rate?"),
-        ("learning_rate: fast", "c.yaml: argument --learning_rate/--learning-rate: invalid float value: 'fast'"),
-        ("learning_rate: {a: 1}", "c.yaml: argument --learning_rate"),
-        ("lr_scheduler_type: liner", "c.yaml: argument --lr_scheduler_type"),
+        ("learning_rate: fast", "c.yaml: learning_rate must be a number, not 'fast'"),
+        ("learning_rate: -1", "c.yaml: learning_rate must be at least 0, not -1.0"),
+        ("learning_rate: {a: 1}", "c.yaml: learning_rate must be a number, not "),
+        ("lr_scheduler_type: liner", "c.yaml: lr_scheduler_type: "),
         ("max_length: long", "max_length must be a whole number of at least 1, not 'long'"),
         ("text_columns: 3", "text_columns must be names such as a,b, not 3"),
         ("update_mask_kwargs: rose", "update_mask_kwargs must be a JSON object"),

@@ -228,8 +228,8 @@ def measured_without_training(runs: list[PlannedRun], *_: Any) -> list[Measured]
 
 
 MISTAKES = [
-    ("upper: [0.5, 0.9]", "uper: [0.5, 0.9]", 15, "did you mean 'upper'?"),
-    ("upper: [0.5, 0.9]", "upper: [0.5, 1.9]", 15, "not 1.9"),
+    ("upper: [0.5, 0.9]", "uper: [0.5, 0.9]", 16, "did you mean 'upper'?"),
+    ("upper: [0.5, 0.9]", "upper: [0.5, 1.9]", 16, "not 1.9"),
     ("grid: {learning_rate: [1e-5, 3e-3]}", "grid: {held_out: [0.1, 0.2]}", 10, "every trial has the same held_out"),
     ("grid: {learning_rate: [1e-5, 3e-3]}", "grid: {num_train_epochs: [1, 2]}", 10, "every trial has the same"),
     ("update_mask_kwargs.upper: [0.5, 0.9]", "max_train_samples: [8, 9]", 16, "every trial has the same"),

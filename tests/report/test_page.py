@@ -221,7 +221,7 @@ def test_a_run_of_a_sweep_that_has_left_only_its_log_is_named(tmp_path: Path) ->
     (tmp_path / "runs" / "logs" / "my-rose-seed-1-ba9876543210.log").write_text("step 1\nno memory <b>\n")
     page, said = report(tmp_path / "runs", tmp_path)
     assert len(said) == 1
-    assert said[0].startswith("my-rose-seed-1-ba9876543210 is not there: no memory <b> (")
+    assert said[0].startswith("my-rose-seed-1-ba9876543210 left nothing but its log; its last line: no memory <b> (")
     assert said[0] in page.text
 
 
@@ -238,8 +238,9 @@ def test_a_log_is_of_the_run_whose_folder_it_names(tmp_path: Path) -> None:
         "--- folder runs/replays/vanilla/seed-1-cccccccccccc\nno memory\n"
     )
     _, said = report(tmp_path / "runs", tmp_path)
-    (failed,) = [line for line in said if "is not there" in line]
-    assert failed.startswith("replays-vanilla-seed-1-cccccccccccc is not there: no memory (")
+    (failed,) = [line for line in said if "left nothing" in line]
+    said = "replays-vanilla-seed-1-cccccccccccc left nothing but its log; its last line: no memory ("
+    assert failed.startswith(said)
 
 
 def test_a_given_model_stands_beside_trained_runs(tmp_path: Path) -> None:
@@ -333,9 +334,17 @@ def test_the_same_runs_give_the_same_page(runs: Path, tmp_path: Path) -> None:
 def test_another_baseline(runs: Path, tmp_path: Path) -> None:
     page, _ = report(runs, tmp_path, baseline="rose-ensemble")
     assert "against rose-ensemble" in page.text
-    page, said = report(runs, tmp_path, baseline="r-drop")
+    (tmp_path / "page.html").unlink()
+    with pytest.raises(RunError, match=r"--baseline: no run is of the method 'vanila': did you mean vanilla\?"):
+        report(runs, tmp_path, baseline="vanila")
+    assert not (tmp_path / "page.html").exists()
+    # Nobody asked for vanilla.
+    for folder in runs.glob("plain-*"):
+        shutil.rmtree(folder)
+    write_run(runs / "drop", sets(80, 60), {"objective": "r_drop", "seed": 1}, metrics=True)
+    page, said = report(runs, tmp_path)
     assert "accuracy in points" not in page.text
-    assert said == ["no run of my is of the method r-drop: nothing is set against it"]
+    assert said == ["no run of my is of the method vanilla: nothing is set against it"]
 
 
 def test_cost_is_of_computing_time_where_all_runs_have_it(tmp_path: Path) -> None:

@@ -50,9 +50,9 @@ def test_files_that_only_a_training_leaves(tmp_path):
         ("metrics.json", "[1]", "metrics.json holds no metrics: evaluate again"),
         ("metrics.json", '{"accuracy": 1}', "metrics.json holds no metrics: evaluate again"),
         ("run.json", None, r"is no run \(no run.json\): give a folder that `rosetune train` wrote"),
-        ("run.json", "{", "run.json is damaged"),
-        ("run.json", '{"task": "my"}', "run.json is not a run of rosetune"),
-        ("config.yaml", None, "cannot read the config file .*config.yaml"),
+        ("run.json", "{", r"run.json is damaged .*: restore it, or train the run anew and remove .*/a$"),
+        ("run.json", '{"task": "my"}', "run.json is not a run of rosetune: restore it, or train the run anew"),
+        ("config.yaml", None, r"a has no config.yaml: restore it, or train the run anew and remove .*/a$"),
         ("config.yaml", "a: [", "config.yaml, line 1 is not valid YAML"),
         ("config.yaml", "a: 1", "config.yaml is no run's configuration"),
     ],
@@ -66,6 +66,12 @@ def test_what_cannot_be_opened_says_why_and_what_to_do(tmp_path, name, text, mes
         Run.open(folder)
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_metrics_of_another_program_are_no_run_to_evaluate_again(tmp_path):
+    (tmp_path / "metrics.json").write_text('{"loss": 0.1}')
+    with pytest.raises(RunError, match=r"is no run \(no run.json\): give a folder that `rosetune train` wrote"):
+        Run.open(tmp_path)
 
 
 def test_no_folder(tmp_path):

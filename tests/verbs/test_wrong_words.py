@@ -93,7 +93,8 @@ def test_wrong_words_give_one_line(words: list[str], message: str, rosetune: Any
         (["--eval_strategy", "steps"], "choosing a checkpoint needs validation_from_train"),
         (["--save_only_model"], "save_only_model leaves checkpoints that a killed run cannot go on from"),
         (["--fp16", "--use_cpu", "--bf16"], "At most one of fp16 and bf16"),
-        (["--max_steps", "many"], "invalid int value: 'many'"),
+        (["--max_steps", "many"], "max_steps must be a whole number, not 'many'"),
+        (["--learning_rate", "-1"], "learning_rate must be at least 0, not -1.0"),
         (["--optim", "adamw_bnb_8bit"], "bitsandbytes"),
     ],
 )

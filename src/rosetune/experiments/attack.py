@@ -25,7 +25,7 @@ from rosetune.runs.attacked import TRANSFER, Attacked, results_digest
 from rosetune.runs.files import read_json
 from rosetune.runs.run import Run
 
-__all__ = ["AttackOptions", "attack_runs", "is_attacked"]
+__all__ = ["AttackOptions", "attack_names", "attack_runs", "is_attacked"]
 
 Results = list[dict[str, Any]]
 Say = Callable[[str], Any]
@@ -88,6 +88,21 @@ def attack_runs(runs: Sequence[Run], options: AttackOptions, say: Say = print, *
     return Attacked(options.attack, options.set, options.budget, results, figures, matrices, labels, *aim)
 
 
+def attack_names(columns: Sequence[str], options: AttackOptions) -> list[str]:
+    """The names of the files in which a run keeps these attacks.
+
+    Args:
+        columns: the text columns of its task.
+
+    Raises:
+        RunError: there is no such column.
+        DataError: synonyms cannot be read.
+    """
+    synonyms = {} if options.synonyms is None else _known_synonyms(options.synonyms)
+    column = attacked_column(options.column, columns)
+    return [file_name(name, column, columns, options, synonyms) for name in options.attack]
+
+
 def is_attacked(run: Run, columns: Sequence[str], options: AttackOptions) -> bool:
     """Whether a run holds these attacks, finished and on enough rows.
 
@@ -97,11 +112,9 @@ def is_attacked(run: Run, columns: Sequence[str], options: AttackOptions) -> boo
     Raises:
         DataError: synonyms cannot be read.
     """
-    synonyms = {} if options.synonyms is None else _known_synonyms(options.synonyms)
-    column = attacked_column(options.column, columns)
     there = _attackable(run, options)
     enough = there if options.examples is None else min(options.examples, there)
-    headers = [run.attacks.get(file_name(name, column, columns, options, synonyms)) for name in options.attack]
+    headers = [run.attacks.get(name) for name in attack_names(columns, options)]
     return all(found is not None and found[0]["finished"] and found[0]["rows"] >= enough for found in headers)
 
 

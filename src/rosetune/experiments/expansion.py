@@ -11,12 +11,15 @@ import numpy as np
 
 from rosetune.data.rows import TaskData
 from rosetune.data.synonyms import load_synonyms
+from rosetune.experiments.attack_options import AttackOptions
 from rosetune.experiments.data import load_data
+from rosetune.experiments.marked import Place
 from rosetune.experiments.models import load_tokenizer
 from rosetune.experiments.needed import Draft, needed_drafts
 from rosetune.experiments.options import merged_layers
 from rosetune.experiments.plan import ADVERSARIAL, AXES, Options, Part, Plan, reference
 from rosetune.experiments.planned import ROWS, TRACE_FILE, WEIGHTS, PlannedRun, reference_of, with_trace
+from rosetune.experiments.planned_table import check_table
 from rosetune.experiments.quick import check_paths
 from rosetune.experiments.training import training_arguments, training_defaults
 from rosetune.mask_trace import MaskTrace
@@ -33,8 +36,8 @@ def planned_runs(plan: Plan) -> list[PlannedRun]:
 
     Raises:
         RunError: an option that a method has not, a value out of its range, data or a model that is not there, two
-            runs of one identity, or a trace or adversarial rows that no run of the plan, or more than one, has; with
-            the line.
+            runs of one identity, a trace or adversarial rows that no run of the plan, or more than one, has, or a
+            table of what no run is; with the line.
     """
     return _Expansion(plan).runs()
 
@@ -50,7 +53,7 @@ class _Expansion:
 
     def runs(self) -> list[PlannedRun]:
         plan = self._plan
-        placed = {("attack",): plan.attacks}
+        placed: dict[Place, tuple[AttackOptions, ...]] = {("attack",): plan.attacks}
         placed |= {(*task.place, "attack"): task.attacks or () for task in plan.tasks.values()}
         for place, attacks in placed.items():
             for options in attacks:
@@ -68,7 +71,8 @@ class _Expansion:
             for point in plan.points(method)
             for seed in task.seeds or plan.seeds
         ]
-        for draft in self._drafts:
+        # A typo is told by the methods that know the option, and not by those that have no use for any such.
+        for draft in sorted(self._drafts, key=lambda draft: draft.stray(plan.grid) is not None):
             self._check(draft)
         self._needed = {id(draft): self._needed_by(draft) for draft in self._drafts}
         self._yielding = {id(needed[ROWS]) for needed in self._needed.values() if ROWS in needed}
@@ -78,6 +82,7 @@ class _Expansion:
             twin = by_key.setdefault(run.key, draft)
             if twin is not draft:
                 raise self._twins(run, draft, twin)
+        check_table(plan, [self._run(draft) for draft in self._drafts])
         return list(self._made.values())
 
     def _draft(self, task: Part, model: Part, method: Part, point: dict[str, Any], seed: int) -> Draft:
@@ -119,6 +124,11 @@ class _Expansion:
         if "advglue" in config.sets:
             # Once for each data: it looks for its texts among all training rows.
             self._try(draft.task, lambda: self._once(f"advglue of {_data_key(config)}", lambda: self._advglue(config)))
+        stray = draft.stray(self._plan.grid)
+        if stray is not None:
+            axis = stray.partition(".")[0].removesuffix("_kwargs")
+            hint = f"give this grid to the methods that have one, as methods: {{NAME: {{grid: {{{stray}: [...]}}}}}}"
+            raise marked.error(f"{draft.method.name} has no {axis}: {hint}", "grid", stray)
         with tempfile.TemporaryDirectory() as folder:
             trace = Path(folder, TRACE_FILE)
             MaskTrace(("none",), np.ones(1, int), np.ones((1, 1))).save(trace)
@@ -130,7 +140,7 @@ class _Expansion:
                     (axis for axis in AXES if axis.removesuffix("_kwargs") in str(error)), "update_mask_kwargs"
                 )
                 told = f"{draft.method.name} on {draft.task.name}: {error}"
-                raise marked.error(told, *draft.method.place, axis) from error
+                raise marked.error(told, *draft.place_of_error(marked, axis, str(error))) from error
 
     def _check_data(self, config: RunConfig) -> None:
         check_paths(replace(config, model_name_or_path="demo"))

@@ -53,6 +53,10 @@ class Marked:
         with yaml_errors(path):
             return cls(Path(path).expanduser().read_text(encoding="utf-8"), str(path))
 
+    def __contains__(self, place: Place) -> bool:
+        """Whether something stands at a place, named by the keys that lead to it."""
+        return place in self._lines
+
     def line(self, *place: str | int) -> int:
         """The line of a value, named by the keys that lead to it, or of the nearest one around it."""
         while place and place not in self._lines:

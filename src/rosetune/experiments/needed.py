@@ -1,6 +1,7 @@
 """Which run of a plan another one needs: the one whose trace it reads, or on whose adversarial rows it trains."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,30 @@ class Draft:
         for name in option:
             value = value.get(name) if isinstance(value, dict) else None
         return (*self.method.place, *(() if value is None else ("tasks", self.task.name)), *option)
+
+    def place_of_error(self, marked: Marked, axis: str, said: str) -> Place:
+        """Where the option stands that an error names: in a grid, or among those of the method.
+
+        Args:
+            marked: the plan's file.
+            axis: such as "update_mask_kwargs", where it stands otherwise.
+            said: the error.
+        """
+        own = self.method.place
+        grids: tuple[Place, ...] = (*own, "grid"), (*own, "select"), ("grid",), ("select", "grid")
+        for option in self.point:
+            if re.search(rf"\b{re.escape(option.rpartition('.')[2])}\b", said):
+                return next(((*grid, option) for grid in grids if (*grid, option) in marked), (*own, axis))
+        return (*own, axis)
+
+    def stray(self, grid: Iterable[str]) -> str | None:
+        """An option in the plan's grid that belongs to a mask or the like, of which the method has none."""
+        for option in grid:
+            axis, dot, _ = option.partition(".")
+            named = axis == "objective_kwargs" or self.config.training.get(axis.removesuffix("_kwargs"))
+            if dot and not named and option not in self.method.grid:
+                return option
+        return None
 
 
 def needed_drafts(draft: Draft, drafts: Sequence[Draft], marked: Marked) -> dict[str, Draft]:

@@ -2,11 +2,13 @@
 
 import argparse
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from rosetune.experiments.quick import option_error
+from rosetune.experiments.ranges import check_ranges
 from rosetune.recipes import load_recipe
 from rosetune.runs.config import RUN_DEFAULTS, RUN_OPTIONS, RunConfig
 from rosetune.runs.values import RunError, as_mapping, read_yaml
@@ -66,7 +68,7 @@ def parse_training(options: Mapping[str, Any], arguments: Sequence[str] = ()) ->
     Only what is given is returned, so that defaults stay the Trainer's.
 
     Raises:
-        RunError: an unknown option or a value of the wrong type.
+        RunError: an unknown option, a value of the wrong type, or a number outside of its range.
     """
     parser = _silent_parser()
     known = {action.dest: action for action in parser._actions}
@@ -80,6 +82,7 @@ def parse_training(options: Mapping[str, Any], arguments: Sequence[str] = ()) ->
     if rest:
         word = rest[0].partition("=")[0]
         raise option_error(word, {f"--{name}" for name in (*known, *RUN_OPTIONS)})
+    check_ranges(vars(given))
     return {name: as_mapping(name, value) for name, value in vars(given).items()}
 
 
@@ -106,9 +109,21 @@ def _training_parser() -> argparse.ArgumentParser:
 
     class Parser(HfArgumentParser):
         def error(self, message: str) -> Any:
-            raise RunError(message)
+            raise RunError(_reworded(message))
 
     return Parser(RobustTrainingArguments, allow_abbrev=False, add_help=False)  # type: ignore[arg-type]
+
+
+def _reworded(message: str) -> str:
+    """What argparse says of a value without its own words: the value may stand in a file."""
+    found = re.fullmatch(r"argument --(\w+)[^:]*: (.*)", message, re.DOTALL)
+    if found is None:
+        return message
+    name, said = found.groups()
+    wrong = re.fullmatch(r"invalid (int|float) value: (.*)", said, re.DOTALL)
+    if wrong is None:
+        return f"{name}: {said}"
+    return f"{name} must be a {'whole number' if wrong[1] == 'int' else 'number'}, not {wrong[2]}"
 
 
 def _typed(options: Mapping[str, Any], source: str, parse: Parse) -> dict[str, Any]:

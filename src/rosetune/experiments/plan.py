@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from rosetune.data.tasks import find_task
 from rosetune.experiments.adversarial_options import AdversarialOptions
@@ -13,7 +13,18 @@ from rosetune.experiments.marked import Marked, Place
 from rosetune.recipes import load_recipe, method_axes
 from rosetune.runs.values import RunError
 
-__all__ = ["ADVERSARIAL", "AXES", "Options", "Part", "Plan", "Selection", "nested", "reference"]
+__all__ = [
+    "ADVERSARIAL",
+    "AXES",
+    "LeftOut",
+    "Options",
+    "Part",
+    "Plan",
+    "Selection",
+    "nested",
+    "not_asked",
+    "reference",
+]
 
 Options = dict[str, Any]
 AXES = ("objective_kwargs", "update_mask_kwargs", "augmentation_kwargs", "averaging_kwargs")
@@ -74,6 +85,18 @@ class Selection:
     grid: dict[str, list[Any]]
 
 
+class LeftOut(NamedTuple):
+    """What a plan leaves out.
+
+    Attributes:
+        sentence: that says so.
+        part: "models", "tasks" or "seeds", of which it is true as long as these are the plan's own; None: always.
+    """
+
+    sentence: str
+    part: str | None = None
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a plan names, checked one by one; :func:`~rosetune.experiments.expansion.planned_runs` makes runs of it.
@@ -93,7 +116,7 @@ class Plan:
         threads: of each run; the last bits of a result depend on it. None: left to where it runs.
         select: what is chosen on held-out training rows first; None: nothing is.
         title: what the plan is.
-        left_out: what it leaves out, in sentences.
+        left_out: what it leaves out.
         table: how its result is shown, as arguments of the table's function.
         analyze: what is looked at in its runs, as ``what`` and options of an analysis; empty: nothing.
         marked: the file, for messages.
@@ -111,7 +134,7 @@ class Plan:
     threads: int | None
     select: Selection | None
     title: str
-    left_out: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
     table: dict[str, Any]
     analyze: dict[str, Any]
     marked: Marked
@@ -150,10 +173,13 @@ class Plan:
     ) -> "Plan":
         """The plan with some of its tasks, with other models, with other seeds; None leaves them as they are.
 
+        What it leaves out follows: sentences about its own parts go, and the tasks and seeds that are not asked for
+        come.
+
         Raises:
             RunError: the plan has no such task.
         """
-        changes: dict[str, Any] = {}
+        changes: dict[str, Any] = {"left_out": self._left_out({"tasks": tasks, "models": models, "seeds": seeds})}
         if tasks is not None:
             for name in tasks:
                 if name not in self.tasks:
@@ -166,6 +192,29 @@ class Plan:
             changes["tasks"] = {name: dataclasses.replace(task, seeds=None) for name, task in kept.items()}
             changes["seeds"] = list(seeds)
         return dataclasses.replace(self, **changes)
+
+    def _left_out(self, asked: Mapping[str, Sequence[Any] | None]) -> tuple[LeftOut, ...]:
+        """What is left out where these parts, None for the plan's own, are asked for."""
+        models = [str(part.options["model_name_or_path"]) for part in self.models.values()]
+        seeds = sorted({*self.seeds}.union(*(part.seeds or () for part in self.tasks.values())))
+        own: dict[str, list[Any]] = {"tasks": [*self.tasks], "models": models, "seeds": seeds}
+        others = {name for name, values in asked.items() if values is not None and {*values} != {*own[name]}}
+        kept = [entry for entry in self.left_out if entry.part not in others]
+        for name in ("tasks", "seeds"):
+            without = [value for value in own[name] if value not in (asked[name] or own[name])]
+            kept += [not_asked(name, without)] if without else []
+        return tuple(kept)
+
+
+def not_asked(part: str, values: Sequence[Any]) -> LeftOut:
+    """What is left out since others of a plan's tasks or seeds were asked for.
+
+    Args:
+        part: "tasks" or "seeds".
+        values: those that were not.
+    """
+    named = part if len(values) > 1 else part.removesuffix("s")
+    return LeftOut(f"the {named} {', '.join(map(str, values))}, which the plan has")
 
 
 def nested(option: str, value: Any) -> Options:

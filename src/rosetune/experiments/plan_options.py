@@ -68,6 +68,8 @@ class PlanOptions:
         """The values of each option of a grid, with their types."""
         if not isinstance(grid, dict | None):
             raise self._marked.error("a grid must be a mapping of lists, such as learning_rate: [1e-5, 3e-5]", *place)
+        if grid == {}:
+            raise self._marked.error("the grid is empty: give it options, or leave it out", *place)
         found: dict[str, list[Any]] = {}
         for option, values in (grid or {}).items():
             at = (*place, option)

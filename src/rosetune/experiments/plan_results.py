@@ -9,7 +9,7 @@ from rosetune.experiments.adversarial_options import AdversarialOptions
 from rosetune.experiments.analysis_options import ANALYSES, AnalysisOptions
 from rosetune.experiments.attack_options import AttackOptions
 from rosetune.experiments.marked import Marked, Place
-from rosetune.experiments.plan import Options, Part
+from rosetune.experiments.plan import LeftOut, Options, Part
 from rosetune.runs.aggregate import LAYOUTS
 from rosetune.runs.figures import METRICS
 from rosetune.runs.sets import KINDS, SetName
@@ -18,17 +18,29 @@ from rosetune.runs.values import RunError
 
 __all__ = ["adversarial", "analysis", "attacks", "left_out", "table_options"]
 
+_PARTS = ("models", "tasks", "seeds")  # which may be asked for otherwise than the plan has them
 
-def left_out(marked: Marked) -> tuple[str, ...]:
-    """What a plan leaves out, in its own sentences.
+
+def left_out(marked: Marked) -> tuple[LeftOut, ...]:
+    """What a plan leaves out: sentences, or mappings of one that is true of the plan's own models, tasks or seeds.
 
     Raises:
         RunError: an unknown name or a wrong value, with its line.
     """
     given = marked.value.get("left_out") or []
-    if not isinstance(given, list) or not all(isinstance(line, str) for line in given):
+    if not isinstance(given, list):
         raise marked.error("left_out must be a list of sentences", "left_out")
-    return tuple(given)
+    return tuple(_entry(marked, number, line) for number, line in enumerate(given))
+
+
+def _entry(marked: Marked, number: int, line: Any) -> LeftOut:
+    part, sentence = next(iter(line.items()), (None, None)) if isinstance(line, dict) else (None, line)
+    if not isinstance(sentence, str) or (isinstance(line, dict) and len(line) != 1):
+        told = "left_out must hold sentences, or such as models: a sentence"
+        raise marked.error(f"{told}, not {line!r}", "left_out", number)
+    if part is not None and part not in _PARTS:
+        raise marked.unknown("part of a plan that is left out", part, _PARTS, "left_out", number, part)
+    return LeftOut(sentence, part)
 
 
 def table_options(marked: Marked) -> Options:

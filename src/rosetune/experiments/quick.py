@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rosetune._files import obstacle
 from rosetune.data.tasks import find_task
 from rosetune.experiments.lock import check_free
+from rosetune.experiments.ranges import check_ranges
 from rosetune.robustness.functions import is_function_name, source_of
 from rosetune.runs.config import RUN_OPTIONS, RunConfig
 from rosetune.runs.files import read_fingerprints, read_json
@@ -54,7 +55,7 @@ def parse_words(options: Mapping[str, Any], arguments: Sequence[str] = ()) -> di
     """What :func:`~rosetune.experiments.options.parse_training` makes of options and words, as far as it is plain.
 
     Raises:
-        RunError: an option that there is not.
+        RunError: an option that there is not, or a number outside of its range.
         ValueError: a value that takes the real parser.
     """
     known, given = _trainer_fields(), dict(options)
@@ -74,6 +75,7 @@ def parse_words(options: Mapping[str, Any], arguments: Sequence[str] = ()) -> di
         if name not in known:
             raise option_error(name, {*known, *RUN_OPTIONS})
     typed = {name: _typed(value, known[name][0]) for name, value in given.items() if value is not None}
+    check_ranges(typed)
     return {name: as_mapping(name, value) for name, value in typed.items()}
 
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 from importlib.resources import files
 from string import Template
 
-from rosetune.experiments.plan import Plan
+from rosetune.experiments.plan import Plan, not_asked
 from rosetune.experiments.plan_reader import parse_plan
 from rosetune.experiments.probe import MSGS_NAMES, probe_tasks
 from rosetune.runs.values import RunError, guess
 
-__all__ = ["REPRODUCTIONS", "SCALES", "filled_plan", "plan_text", "reproduction"]
+__all__ = ["REPRODUCTIONS", "SCALES", "filled_names", "filled_plan", "plan_text", "reproduction"]
 
 SCALES = ("smoke", "small", "paper")
 REPRODUCTIONS = (
@@ -55,6 +55,8 @@ def reproduction(
     plan = parse_plan(text, f"{name}-{scale}.yaml")
     probing = name == "figure3"  # whose tasks are made of what was asked for, and are files
     plan = plan.narrowed(None if probing else tasks, None if model is None else [model], seeds)
+    if probing and (rest := [part for part in MSGS_NAMES if part not in (tasks or MSGS_NAMES)]):
+        plan = replace(plan, left_out=(*plan.left_out, not_asked("tasks", rest)))
     options = {} if data_dir is None or probing else {"data_dir": data_dir}
     place = plan.output_dir if output_dir is None else output_dir
     return replace(plan, output_dir=place, options={**plan.options, **options})
@@ -79,6 +81,17 @@ def filled_plan(
     if "${probes}" in text:
         known["probes"] = probe_tasks(output_dir or "runs", tasks or [*MSGS_NAMES], PARADIGMS[scale], data_dir)
     return Template(text).safe_substitute(known)
+
+
+def filled_names(name: str, scale: str) -> set[str]:
+    """What of the arguments of :func:`filled_plan` the text of a plan has a place for.
+
+    Raises:
+        RunError: there is no such plan.
+    """
+    text = plan_text(name, scale)
+    found = {option for option in ("synonyms", "data_dir") if f"${{{option}}}" in text}
+    return found | ({"tasks", "data_dir", "output_dir"} if "${probes}" in text else set())
 
 
 def plan_text(name: str, scale: str | None = None) -> str:

@@ -112,7 +112,7 @@ class _Stage:
             name: replace(task, options=_on_top({**task.options, "noises": None}, options), attacks=None)
             for name, task in plan.tasks.items()
         }
-        return replace(plan, tasks=tasks, methods=methods, attacks=(), select=None)
+        return replace(plan, tasks=tasks, methods=methods, attacks=(), select=None, table={})
 
     def choices(self, runs: Sequence[PlannedRun]) -> list[Choice]:
         """By the scores of the finished trials."""

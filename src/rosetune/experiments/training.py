@@ -35,6 +35,7 @@ from rosetune.experiments.errors import reworded
 from rosetune.experiments.lengths import cut_texts
 from rosetune.experiments.models import load_classifier, load_tokenizer, save_trained
 from rosetune.experiments.quick import check_length
+from rosetune.experiments.ranges import check_ranges
 from rosetune.experiments.training_rows import training_rows
 from rosetune.methods import TracedMask
 from rosetune.methods._layers import freeze_below
@@ -68,6 +69,7 @@ def training_arguments(config: RunConfig) -> RobustTrainingArguments:
     unknown = sorted(given.keys() - training_defaults().keys())
     if unknown:
         raise RunError(f"unknown training argument {unknown[0]!r}: rosetune train --help-all lists all of them")
+    check_ranges(given)
     if given.get("resume_from_checkpoint") is not None:
         raise RunError("resume_from_checkpoint is not needed: a run resumes by itself when the same command is given")
     if given.get("save_only_model"):
@@ -105,9 +107,6 @@ def training_arguments(config: RunConfig) -> RobustTrainingArguments:
 
 def _check_numbers(args: RobustTrainingArguments) -> None:
     """What the Trainer would find out in the middle of its work, and say in Python's words."""
-    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
-        if getattr(args, name) < 1:
-            raise RunError(f"{name} must be at least 1, not {getattr(args, name)}")
     check_length(args.num_train_epochs, args.max_steps)
     if args.optim_args and not all("=" in part for part in args.optim_args.split(",")):
         raise RunError(f"optim_args must be such as momentum=0.9,nesterov=true, not {args.optim_args!r}")

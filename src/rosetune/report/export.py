@@ -1,6 +1,7 @@
 """A table over many runs as a file: Markdown, LaTeX, CSV or JSON."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ _ENDINGS = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json"}
 _LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "±": r"$\pm$"},
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "±": r"$\pm$", "`": r"\textasciigrave{}"},
 }
+# A minus, not the hyphen of SST-2, 1e-05 and 1-3; two hyphens, which would become a dash; code between backticks.
+_MINUS, _HYPHENS, _CODE = re.compile(r"(?<![\w.-])-(?=[\d.])"), re.compile("-(?=-)"), re.compile("`([^`]*)`")
 
 
 def check_format(name: str | None) -> str | None:
@@ -50,7 +53,8 @@ def table_text(shown: PaperTable, form: str) -> str:
     """The whole in one of the formats :data:`FORMATS`.
 
     Markdown and LaTeX (booktabs) hold what the terminal shows; CSV a line per row and column (see
-    :func:`~rosetune.runs.averages.averages`); JSON these lines, the options of each row, and the notes.
+    :func:`~rosetune.runs.averages.averages`); JSON these lines, with seeds as lists, the options of each row, and the
+    notes.
     """
     return FORMATS[form](shown)
 
@@ -70,8 +74,8 @@ def write_table(path: str | os.PathLike[str], shown: PaperTable, form: str | Non
 # --- CSV and JSON --------------------------------------------------------------------------------------------------
 
 
-def _frame(shown: PaperTable) -> Any:
-    frame = as_frame(shown.found)
+def _frame(shown: PaperTable, *, listed: bool = False) -> Any:
+    frame = as_frame(shown.found, listed=listed)
     printed = {
         (model, name, column.task, column.set): value
         for (model, name), part in shown.printed.items()
@@ -88,7 +92,7 @@ def _csv(shown: PaperTable) -> str:
 
 
 def _json(shown: PaperTable) -> str:
-    frame = _frame(shown).astype(object)
+    frame = _frame(shown, listed=True).astype(object)
     found = shown.found
     return as_json(
         {
@@ -105,7 +109,7 @@ def _json(shown: PaperTable) -> str:
                 for row in found.rows
             ],
             "figures": frame.where(frame.notna(), None).to_dict("records"),
-            "notes": shown.notes,
+            "notes": shown.data_notes,
         }
     )
 
@@ -181,7 +185,16 @@ def _tex_cell(entry: Entry | None) -> str:
 
 
 def _tex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    plain = " ".join(text.split())
+    # Every second part stood between backticks.
+    return "".join(
+        rf"\texttt{{{_tex_words(part)}}}" if i % 2 else _MINUS.sub("$-$", _tex_words(part))
+        for i, part in enumerate(_CODE.split(plain))
+    )
+
+
+def _tex_words(text: str) -> str:
+    return _HYPHENS.sub("-{}", "".join(_LATEX.get(character, character) for character in text))
 
 
 FORMATS: dict[str, Callable[[PaperTable], str]] = {

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from rosetune.report.console import BREAK, Grid, print_grid
-from rosetune.report.published import SOURCE, paper_models, published
+from rosetune.report.published import PAPER_TASKS, SOURCE, check_accuracies, paper_models, published
 from rosetune.report.sheets import Entry, Printed, Sheet, by_method, by_value, is_option
 from rosetune.runs.aggregate import DROP, LAYOUTS, Aggregate, aggregate
 from rosetune.runs.figures import METRICS
@@ -22,15 +22,25 @@ __all__ = ["PaperTable", "print_table", "sheet_grid", "table"]
 
 
 _NAME = 3  # a name may take this part of a line
+_OTHER = "name another method with --baseline"
 
 
 @dataclass(frozen=True)
 class PaperTable:
-    """What :func:`table` found: sheets to show, notes below them, and the measured and printed figures behind both."""
+    """What :func:`table` found.
+
+    Attributes:
+        layout: its name.
+        sheets: to show.
+        notes: below them.
+        data_notes: the same below figures that are shares, and not in percent: those of CSV and JSON.
+        found, printed: the measured and the printed figures behind the sheets.
+    """
 
     layout: str
     sheets: list[Sheet]
     notes: list[str]
+    data_notes: list[str]
     found: Aggregate
     printed: Printed
 
@@ -64,7 +74,8 @@ def table(
         labels: what a plan calls the method of each run, see :func:`~rosetune.runs.groups.group_runs`.
 
     Raises:
-        RunError: an unknown layout, nothing to show, or what :func:`~rosetune.runs.aggregate.aggregate` raises.
+        RunError: an unknown layout, nothing to show, the paper's accuracies beside another metric, or what
+            :func:`~rosetune.runs.aggregate.aggregate` raises.
 
     Example:
         print_table(console(), table(find_runs("runs/**"), "table1", baseline="vanilla"))
@@ -86,6 +97,8 @@ def table(
         over_tasks=layout == "table3",
         labels=labels,
     )
+    if paper:
+        check_accuracies(found.metrics, over_tasks=layout == "table3")
     models = list(dict.fromkeys(row.group.model for row in found.rows))
     theirs = paper_models(models, paper) if paper else {}
     # Of several rows of a method, which of them the paper's is, is not known: it comes once, after the last.
@@ -102,8 +115,9 @@ def table(
             sheets += by_value(found, model, rows, printed, option)
         else:
             sheets += by_method(found, model, rows, printed, added=layout == "table2")
-    notes = [*_legend(found), *found.notes, *_said_of_paper(found, theirs, printed, layout)]
-    return PaperTable(layout, sheets, notes, found, printed)
+    below = [*_said_of_layout(layout, baseline, runs), *found.notes, *_said_of_paper(found, theirs, printed, layout)]
+    notes, data_notes = ([*_legend(found, unit), *below] for unit in ("in percent", "as shares"))
+    return PaperTable(layout, sheets, notes, data_notes, found, printed)
 
 
 def print_table(out: Console, shown: PaperTable) -> None:
@@ -122,9 +136,11 @@ def print_table(out: Console, shown: PaperTable) -> None:
 def _short_names(sheets: Iterable[Sheet], longest: int) -> dict[str, str]:
     """By the name of a row whose options leave no room for figures: the same with a number for them."""
     names = dict.fromkeys(name for sheet in sheets for block in sheet.blocks for name, _ in block)
-    long = [name for name in names if len(name) > longest and _options(name)]
-    numbers = {told: number for number, told in enumerate(dict.fromkeys(map(_options, long)), start=1)}
-    return {name: name.replace(f" ({_options(name)})", f" #{numbers[_options(name)]}") for name in long}
+    long = dict.fromkeys(_options(name) for name in names if len(name) > longest and _options(name))
+    numbers = {told: number for number, told in enumerate(long, start=1)}
+    # One row stands under several names, such as "average: r-drop (...)", of which some may be short enough.
+    called = {name: told for name in names if (told := _options(name)) in numbers}
+    return {name: name.replace(f" ({told})", f" #{numbers[told]}") for name, told in called.items()}
 
 
 def _options(name: str) -> str:
@@ -154,7 +170,9 @@ def _chosen(layout: str, runs: Sequence[Run], baseline: str | None, option: str)
     """Which runs a layout shows."""
     base = (baseline or "vanilla").partition(" (")[0]
     if layout == "table2":
-        return lambda run: run.method == base or run.method.startswith(f"{base}+")
+        if not any(_is_added_to(base, run) for run in runs):
+            raise RunError(f"table2 is {base} and what is added to it ({base}+...), and no run is of these: {_OTHER}")
+        return lambda run: _is_added_to(base, run)
     if layout == "table3":
         having = {run.method for run in runs if any(is_option(option, name) for name in flat(run.identity))}
         if not having:
@@ -162,6 +180,19 @@ def _chosen(layout: str, runs: Sequence[Run], baseline: str | None, option: str)
             raise RunError(f"no run has the option {option}: {guess(option, known)}")
         return lambda run: run.method in having or run.method == base
     return None
+
+
+def _is_added_to(base: str, run: Run) -> bool:
+    """Whether a run is of a method, or of it with something added."""
+    return run.method == base or run.method.startswith(f"{base}+")
+
+
+def _said_of_layout(layout: str, baseline: str | None, runs: Sequence[Run]) -> list[str]:
+    """What table2 looks for, where there is more than that."""
+    base = (baseline or "").partition(" (")[0]
+    if layout != "table2" or all(_is_added_to(base, run) for run in runs):
+        return []
+    return [f"Shown are {base} and what is added to it ({base}+...): {_OTHER} for others."]
 
 
 def _gamma(row: Row, layout: str, option: str) -> str | None:
@@ -174,12 +205,16 @@ def _gamma(row: Row, layout: str, option: str) -> str | None:
     return value_text(values[0]) if values else ""
 
 
-def _legend(found: Aggregate) -> list[str]:
-    """What the figures and the marks are."""
+def _legend(found: Aggregate, unit: str) -> list[str]:
+    """What the figures and the marks are.
+
+    Args:
+        unit: of shares.
+    """
     raw = {*found.metrics.values()} & {"mse", "brier"}
     less = METRICS[next(iter(found.metrics.values()))][2] < 0
     said = [
-        f"Means over seeds{'' if raw else ', in percent'}, with the standard deviation"
+        f"Means over seeds{'' if raw else f', {unit}'}, with the standard deviation"
         + (" (less is better)." if less else ".")
     ]
     tasks = ", ".join(found.averaged)
@@ -225,6 +260,6 @@ def _said_of_paper(found: Aggregate, theirs: Mapping[str, str], printed: Printed
     said += [f"Beside {ours} stand its figures of {name}." for ours, name in theirs.items() if ours.lower() != name]
     if layout == "table3":
         said.append("Its Table 3 is over SST-2, RTE, QNLI and QQP.")
-    elif {*found.averaged} < {"sst2", "rte", "qnli", "qqp"} and any(DROP in part for part in printed.values()):
+    elif {*found.averaged} < {*PAPER_TASKS} and any(DROP in part for part in printed.values()):
         said.append(f"Its average and drop are computed from its figures on {', '.join(found.averaged)}.")
     return said

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -11,9 +11,10 @@ from rosetune.runs.aggregate import AVERAGE, DROP
 from rosetune.runs.figures import Column, averaged_columns
 from rosetune.runs.values import RunError
 
-__all__ = ["SOURCE", "paper_models", "published"]
+__all__ = ["PAPER_TASKS", "SOURCE", "check_accuracies", "paper_models", "published"]
 
 SOURCE = "Jiang et al., EMNLP 2022, mean of 5 seeds."
+PAPER_TASKS = ("sst2", "rte", "qnli", "qqp")
 _TABLES = ("table1", "table2")
 
 
@@ -44,6 +45,24 @@ def paper_models(models: Sequence[str], wanted: str | bool) -> dict[str, str]:
             f"such as --paper {known[0]}"
         )
     return matching
+
+
+def check_accuracies(metrics: Mapping[str, str], over_tasks: bool) -> None:
+    """Refuse to set the paper's figures, which are accuracies, beside others.
+
+    Args:
+        metrics: by task.
+        over_tasks: whether average and drop alone are shown, which the paper's stand beside whatever the tasks.
+
+    Raises:
+        RunError: a task that the paper has is shown in another metric; with ``over_tasks`` any task.
+    """
+    for task, metric in metrics.items():
+        if metric != "accuracy" and (over_tasks or task in PAPER_TASKS):
+            raise RunError(
+                f"the paper's figures are accuracies, and {task} is shown in {metric}: leave out --paper, or give "
+                "--metric accuracy"
+            )
 
 
 def published(

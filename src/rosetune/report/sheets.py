@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rosetune.report.console import set_title
 from rosetune.runs.aggregate import AVERAGE, DROP, Aggregate
 from rosetune.runs.figures import Cell, Column
 from rosetune.runs.groups import value_text
@@ -101,7 +100,7 @@ def by_method(
         added: whether what is added to the baseline stands alone, as in Table 2.
     """
     what = ", ".join(dict.fromkeys(found.metrics.values()))
-    heads = tuple((column.task or "", set_title(column.set)) for column in found.columns)
+    heads = tuple((column.task or "", found.titles.get(column.set, column.set)) for column in found.columns)
     base = found.baselines.get(model)
     sheet = Sheet(f"{model}: {what}", (("", "seeds"), *heads))
     for control in (False, True):
@@ -119,7 +118,7 @@ def by_method(
     if found.constant:
         values = [Entry(_unit(found, c, found.constant[c])) if c in found.constant else None for c in found.columns]
         sheet.blocks.append([("constant prediction", [None, *values])])
-    tests = Sheet(f"{model}: difference from {base}, and p of t-test / Holm / sign-flip", heads)
+    tests = Sheet(f"{model}: difference from {base}, and one-tailed p of t-test / Holm / sign-flip", heads)
     tests.blocks.append(
         [
             (
@@ -153,7 +152,7 @@ def by_value(
     what, base = ", ".join(dict.fromkeys(found.metrics.values())), found.baselines.get(model)
     heads = tuple((option, value) for value in values)
     sheet = Sheet(f"{model}: {what} by {option}", heads)
-    tests = Sheet(f"{model}: difference from {base}, and p of t-test / Holm / sign-flip", heads)
+    tests = Sheet(f"{model}: difference from {base}, and one-tailed p of t-test / Holm / sign-flip", heads)
     for measure in (column for column in (AVERAGE, DROP) if column in found.columns):
         block: list[tuple[str, list[Entry | None]]] = []
         tested: list[tuple[str, list[Entry | None]]] = []

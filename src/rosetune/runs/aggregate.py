@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rosetune.data.tasks import TASKS
 from rosetune.robustness.advglue import average_and_drop
 from rosetune.runs.figures import (
     Cell,
@@ -18,11 +17,12 @@ from rosetune.runs.figures import (
     read_figures,
     sides,
 )
-from rosetune.runs.groups import group_runs, task_of
+from rosetune.runs.groups import group_runs, task_of, tasks_of
 from rosetune.runs.notes import notes_on
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 from rosetune.runs.tested import Row, against_baselines, choose_baselines
+from rosetune.runs.titles import titles_of
 from rosetune.runs.values import RunError
 
 __all__ = ["AVERAGE", "DROP", "LAYOUTS", "Aggregate", "aggregate"]
@@ -46,6 +46,7 @@ class Aggregate:
         test: "welch" or "paired".
         averaged: the tasks that average and drop are over: those with a clean and a robust set.
         notes: what a reader must know of these figures.
+        titles: by the name of a set what a person calls it, see :func:`~rosetune.runs.titles.titles_of`.
     """
 
     columns: tuple[Column, ...]
@@ -56,6 +57,7 @@ class Aggregate:
     test: str
     averaged: tuple[str, ...]
     notes: list[str]
+    titles: dict[str, str]
 
 
 def aggregate(
@@ -120,8 +122,10 @@ def aggregate(
     signs = {**dict.fromkeys(asked, sign), DROP: -1}
     tested = against_baselines(rows, baselines, signs, test)
     constant = _constant(figures, columns, made, averaged, sign)
-    notes += [*damaged, *more, *untested, *notes_on(tested, figures, columns, made, averaged, baselines, test)]
-    return Aggregate(every, metrics, tested, constant, baselines, test, averaged, notes)
+    titles = titles_of(figures, (column.set for column in columns))
+    notes += [*damaged, *more, *untested, *_no_constant(metrics, columns, constant)]
+    notes += notes_on(tested, figures, columns, made, averaged, baselines, test, titles)
+    return Aggregate(every, metrics, tested, constant, baselines, test, averaged, notes, titles)
 
 
 def _chosen(runs: Iterable[Run], held_out: bool, chosen: Callable[[Run], bool] | None) -> tuple[list[Run], list[str]]:
@@ -147,12 +151,9 @@ def _chosen(runs: Iterable[Run], held_out: bool, chosen: Callable[[Run], bool] |
 
 
 def _columns(figures: Figures) -> list[Column]:
-    order = {task: place for place, task in enumerate(TASKS)}
     found = {Column(task_of(run), name) for run, own in figures.items() for name in own}
-    place: dict[str | None, tuple[int, str]] = {
-        task_of(run): (order.get(run.task, len(order)), task_of(run)) for run in figures
-    }
-    return sorted(found, key=lambda column: (place[column.task], SetName.parse(column.set).sort_key))
+    order = tasks_of(figures)
+    return sorted(found, key=lambda column: (order.index(str(column.task)), SetName.parse(column.set).sort_key))
 
 
 def _made(figures: Figures, columns: Iterable[Column]) -> dict[Column, str]:
@@ -214,3 +215,10 @@ def _constant(
         average, drop = _average_and_drop({column: found[column] for column in needed}, averaged, sign)
         found |= {AVERAGE: average, DROP: drop}
     return found
+
+
+def _no_constant(metrics: Mapping[str, str], columns: Iterable[Column], constant: Mapping[Column, float]) -> list[str]:
+    """Why a table has no line, or an empty cell, of the constant prediction."""
+    lacking = {metrics[str(column.task)] for column in columns if column not in constant} - {"accuracy", "mse"}
+    told = ", ".join(sorted(lacking))
+    return [f"The best constant prediction is known for accuracy and mse alone, not for {told}."] if lacking else []

@@ -13,7 +13,7 @@ from rosetune.runs.files import read_json
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 
-__all__ = ["TRANSFER", "Attacked", "attack_title", "results_digest", "transferred", "usual_label"]
+__all__ = ["TRANSFER", "Attacked", "attack_title", "results_digest", "transferred", "unfinished", "usual_label"]
 
 TRANSFER = "transfer.json"  # among a run's attacks: what was found on other runs, tried on this one
 
@@ -61,6 +61,23 @@ def attack_title(header: Mapping[str, Any]) -> str:
     """
     parts = (" on ", header.get("attack_class")), (" to ", header.get("target_class"))
     return str(header.get("recipe", "")) + "".join(f"{word}{label}" for word, label in parts if label is not None)
+
+
+def unfinished(run: Run) -> dict[str, str]:
+    """By the set's name each attack on a run that is not done, and what to do about it.
+
+    Raises:
+        RunError: a file of the run is damaged.
+    """
+    found = {}
+    for name, (header, results) in run.attacks.items():
+        if not header["finished"]:
+            of = f" of {header['rows']}" if "rows" in header else ""
+            found[SetName.of_attack(name).name] = (
+                f"{run}: the attack {name} is left out, since {len(results)}{of} rows are done: give its "
+                "`rosetune attack` again, which goes on"
+            )
+    return found
 
 
 def usual_label(run: Run, name: str) -> int:

@@ -40,9 +40,16 @@ def averages(runs: Iterable[Run], **options: Any) -> pd.DataFrame:
     return table
 
 
-def as_frame(found: Aggregate) -> pd.DataFrame:
-    """The table of :func:`averages`."""
+def as_frame(found: Aggregate, *, listed: bool = False) -> pd.DataFrame:
+    """The table of :func:`averages`.
+
+    Args:
+        listed: whether seeds are lists, and not text such as "1 2 3".
+    """
     lines = [_line(found, row, column) for row in found.rows for column in found.columns if column in row.cells]
+    if not listed:
+        for line in lines:
+            line |= {name: " ".join(map(str, line[name])) for name in ("seeds", "common") if line[name] is not None}
     return pd.DataFrame(lines)
 
 
@@ -60,12 +67,12 @@ def _line(found: Aggregate, row: Row, column: Column) -> dict[str, Any]:
         "n": cell.n,
         "mean": cell.mean,
         "sd": cell.sd,
-        "seeds": " ".join(map(str, cell.seeds)),
+        "seeds": [*cell.seeds],
         "constant": found.constant.get(column),
         "baseline": found.baselines.get(row.group.model),
         "difference": tested and tested.difference,
         "p": tested and tested.p,
         "p_holm": tested and tested.p_holm,
         "p_sign_flip": tested and tested.p_sign_flip,
-        "common": None if tested is None else " ".join(map(str, tested.common)),
+        "common": None if tested is None else [*tested.common],
     }

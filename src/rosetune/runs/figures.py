@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rosetune.runs.attacked import unfinished
 from rosetune.runs.compare import attack_header
 from rosetune.runs.files import again
 from rosetune.runs.groups import task_of
@@ -23,6 +24,8 @@ __all__ = [
     "averaged_columns",
     "cell_of",
     "check_metrics",
+    "check_set",
+    "number_of",
     "read_figures",
     "sides",
 ]
@@ -131,6 +134,8 @@ def read_figures(
             there |= dict.fromkeys(names)
             own = {name: _figure(run, name, chosen.get(task_of(run))) for name in names if _wanted(name, sets)}
             found[run] = {name: figure for name, figure in own.items() if figure is not None}
+            if attacks:
+                notes += [f"{told}." for name, told in unfinished(run).items() if _wanted(name, sets)]
         except RunError as error:
             notes.append(f"{run} is left out: {error}")
     unknown = [name for name in sets if name not in _KINDS and name not in there]
@@ -202,17 +207,43 @@ def _figure(run: Run, name: str, metric: str | None) -> Figure | None:
         kept = sum(result["status"] == "failed" for result in results) / len(results)
         return Figure(kept, None, json.dumps([len(results), attack_header(run, name)], sort_keys=True))
     known = run.metrics["sets"][name]
+    check_set(known, name, run)
+    every = {**(known.get("calibration") or {}), **known}
+    if metric is None or metric not in every:
+        return None
+    value, best = (number_of(value, metric, name, run) for value in (every[metric], known["constant"].get(metric)))
+    return Figure(value, best, str(known["n"]))
+
+
+def check_set(known: Mapping[str, Any], name: str, run: Run) -> None:
+    """Check the shape of one set in ``metrics.json``.
+
+    Args:
+        known: what stands there.
+        name: of the set.
+        run: whose it is, for the message.
+
+    Raises:
+        RunError: no number of examples, or no mapping where there must be one.
+    """
     n, constant, calibration = known.get("n"), known.get("constant"), known.get("calibration") or {}
     if not isinstance(n, int) or n < 1 or not isinstance(constant, dict) or not isinstance(calibration, dict):
         raise RunError(f"metrics.json is damaged at {name}: evaluate again: {again(run.folder)}")
-    every = {**calibration, **known}
-    if metric is None or metric not in every:
-        return None
-    value, best = (_number(value, metric, name, run) for value in (every[metric], constant.get(metric)))
-    return Figure(value, best, str(n))
 
 
-def _number(value: Any, metric: str, name: str, run: Run) -> float | None:
+def number_of(value: Any, metric: str, name: str, run: Run, figure: str | None = None) -> float | None:
+    """A figure of ``metrics.json``, checked; None where it is undefined.
+
+    Args:
+        value: what stands there.
+        metric: of :data:`METRICS`, whose range it must be in.
+        name: of the set.
+        run: whose it is, for the message.
+        figure: what the message calls it; None: as the metric.
+
+    Raises:
+        RunError: it is no number, or outside of the range.
+    """
     low, high, _ = METRICS[metric]
     if value is None:
         return None
@@ -222,5 +253,6 @@ def _number(value: Any, metric: str, name: str, run: Run) -> float | None:
         or not (low <= value <= high)
         or value == math.inf
     ):
-        raise RunError(f"{metric} on {name} is {value!r} in metrics.json: evaluate again: {again(run.folder)}")
+        told = f"{figure or metric} on {name} is {value!r} in metrics.json"
+        raise RunError(f"{told}: evaluate again: {again(run.folder)}")
     return float(value)

@@ -14,6 +14,7 @@ __all__ = [
     "LOGGED_FOLDER",
     "Rows",
     "again",
+    "anew",
     "read_fingerprints",
     "read_identity",
     "read_json",
@@ -28,8 +29,11 @@ FINGERPRINTS = "fingerprints.json"  # in a folder of predictions: what each set 
 LOGGED_FOLDER = "--- folder "  # begins the line in which a sweep's log names its run's folder
 
 
-def read_identity(folder: Path) -> dict[str, Any]:
+def read_identity(folder: Path, remedy: str = "choose another --output_dir") -> dict[str, Any]:
     """What decided a run's result, also before it is finished.
+
+    Args:
+        remedy: for a file that is damaged; that of a training is another folder.
 
     Raises:
         RunError: the folder holds no run.
@@ -37,9 +41,9 @@ def read_identity(folder: Path) -> dict[str, Any]:
     path = folder / "run.json"
     if not path.is_file():
         raise RunError(f"{folder} is no run (no run.json): give a folder that `rosetune train` wrote")
-    identity = read_json(path, "choose another --output_dir")
+    identity = read_json(path, remedy)
     if not isinstance(identity, dict) or not isinstance(identity.get("training"), dict) or "task" not in identity:
-        raise RunError(f"{path} is not a run of rosetune: choose another --output_dir")
+        raise RunError(f"{path} is not a run of rosetune: {remedy}")
     return identity
 
 
@@ -93,6 +97,11 @@ def read_lines(path: Path, remedy: str) -> Rows:
 def again(folder: Path, *more: str) -> str:
     """The command that brings what is damaged in a run's folder up to date."""
     return f"`{shlex.join(('rosetune', 'evaluate', str(folder), *more))}`"
+
+
+def anew(folder: Path) -> str:
+    """What to do about a file of a finished run that nothing but its training writes."""
+    return f"restore it, or train the run anew and remove {folder}"
 
 
 def read_predictions(path: Path, *more: str) -> Rows:

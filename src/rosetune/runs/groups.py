@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rosetune.data.tasks import TASKS
 from rosetune.runs.compare import OF_THE_SEED
 from rosetune.runs.controls import CONTROLS
 from rosetune.runs.identity import LABEL_CHANGES, task_name, value_text
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError, flat, guess
 
-__all__ = ["Group", "group_runs", "is_control", "task_of", "value_text"]
+__all__ = ["Group", "group_runs", "is_control", "task_of", "tasks_of", "told_options", "value_text"]
 
 # In the order of the paper's Table 1; what is not here comes after it.
 _ORDER = (
@@ -75,7 +76,7 @@ def group_runs(
         if run not in made:
             label = None if labels is None else labels.get(run)
             kinds.setdefault((models[_model(run)], run.method, is_control(run), label), []).append(run)
-    names, groups = _told(told, found), list[Group]()
+    names, groups = told_options(told, [run.identity for run in found]), list[Group]()
     called: dict[tuple[str, str], set[str | None]] = {}
     for model, method, _, label in kinds:
         called.setdefault((model, method), set()).add(label)
@@ -94,6 +95,13 @@ def group_runs(
 def task_of(run: Run) -> str:
     """The task as a column of a table, see :func:`~rosetune.runs.identity.task_name`."""
     return task_name(run.identity)
+
+
+def tasks_of(runs: Iterable[Run]) -> list[str]:
+    """The tasks of runs in the order of every table: rosetune's own first, then the others by name."""
+    order = {task: place for place, task in enumerate(TASKS)}
+    found = {task_of(run): order.get(run.task, len(order)) for run in runs}
+    return sorted(found, key=lambda task: (found[task], task))
 
 
 def is_control(run: Run) -> bool:
@@ -175,8 +183,17 @@ def _model_names(runs: Iterable[Run]) -> dict[str, str]:
     return {model: f"{name} ({value_text(model)})" if name in alike else name for model, name in short.items()}
 
 
-def _told(told: Sequence[str], runs: Iterable[Run]) -> list[str]:
-    known = {name for run in runs for name in flat(run.identity, _NOT_THE_METHOD)}
+def told_options(told: Sequence[str], identities: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The whole names of options that tell rows apart.
+
+    Args:
+        told: their names, as "gamma" or "update_mask_kwargs.gamma".
+        identities: of the runs.
+
+    Raises:
+        RunError: no run has such an option.
+    """
+    known = {name for identity in identities for name in flat(identity, _NOT_THE_METHOD)}
     found = []
     for wanted in told:
         if wanted in LABEL_CHANGES:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rosetune.runs.compare import OF_THE_SEED
+from rosetune.runs.compare import OF_THE_SEED, attack_header
 from rosetune.runs.config import METHOD
 from rosetune.runs.figures import Column, Figure, averaged_columns, sides
 from rosetune.runs.groups import Group, task_of, value_text
@@ -29,10 +29,16 @@ def notes_on(
     averaged: Sequence[str],
     baselines: Mapping[str, str],
     test: str,
+    titles: Mapping[str, str],
 ) -> list[str]:
-    """In the order of their weight: what is left out, what the rows differ in, what the tests can say."""
-    found = [*_made_otherwise(figures, made), *_undefined(figures, columns), *_trained_on(figures, columns, made)]
-    found += _aside(columns, averaged)
+    """In the order of their weight: what is left out, what the rows differ in, what the tests can say.
+
+    Args:
+        titles: by the name of a set what a person calls it.
+    """
+    called = {column: f"{titles[column.set]} ({column.task})" for column in columns}
+    found = [*_made_otherwise(figures, made, called), *_undefined(figures, called)]
+    found += [*_trained_on(figures, called, made), *_aside(columns, averaged), *_alike(figures, columns, averaged)]
     found += _incomplete(rows, columns, averaged)
     groups = [row.group for row in rows]
     found += [*_other_data(groups), *_chosen_by_task(groups), *_beside_the_method(groups)]
@@ -44,11 +50,7 @@ def _and(names: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _called(column: Column) -> str:
-    return f"{SetName.parse(column.set).title} ({column.task})" if column.task else column.set
-
-
-def _made_otherwise(figures: Figures, made: Mapping[Column, str]) -> list[str]:
+def _made_otherwise(figures: Figures, made: Mapping[Column, str], called: Mapping[Column, str]) -> list[str]:
     counts: dict[Column, int] = {}
     for run, own in figures.items():
         for name, figure in own.items():
@@ -56,24 +58,24 @@ def _made_otherwise(figures: Figures, made: Mapping[Column, str]) -> list[str]:
             if figure.made != made[column]:
                 counts[column] = counts.get(column, 0) + 1
     return [
-        f"{n} {'figure' if n == 1 else 'figures'} on {_called(column)} left out: of other examples, or of another "
+        f"{n} {'figure' if n == 1 else 'figures'} on {called[column]} left out: of other examples, or of another "
         "attack, than most."
         for column, n in counts.items()
     ]
 
 
-def _undefined(figures: Figures, columns: Sequence[Column]) -> list[str]:
-    counts = dict.fromkeys(columns, 0)
+def _undefined(figures: Figures, called: Mapping[Column, str]) -> list[str]:
+    counts = dict.fromkeys(called, 0)
     for run, own in figures.items():
         for name, figure in own.items():
             counts[Column(task_of(run), name)] += figure.value is None
-    return [f"On {_called(column)} the metric is undefined for {n} of the runs." for column, n in counts.items() if n]
+    return [f"On {called[column]} the metric is undefined for {n} of the runs." for column, n in counts.items() if n]
 
 
-def _trained_on(figures: Figures, columns: Sequence[Column], made: Mapping[Column, str]) -> list[str]:
+def _trained_on(figures: Figures, called: Mapping[Column, str], made: Mapping[Column, str]) -> list[str]:
     """Sets with texts that runs were trained on: of a part of the training data a run has seen fewer."""
     found = []
-    for column in columns:
+    for column, name in called.items():
         own = [run for run in figures if task_of(run) == column.task and column.set in figures[run]]
         shown = [
             run.metrics["sets"].get(column.set, {}) for run in own if figures[run][column.set].made == made[column]
@@ -81,7 +83,7 @@ def _trained_on(figures: Figures, columns: Sequence[Column], made: Mapping[Colum
         counts = {m.get("in_training_data", 0) for m in shown}
         if any(counts):
             up_to = "up to " if len(counts) > 1 else ""
-            found.append(_shared(f"{up_to}{max(counts):,}", shown[0]["n"], _called(column)))
+            found.append(_shared(f"{up_to}{max(counts):,}", shown[0]["n"], name))
     return found
 
 
@@ -118,6 +120,21 @@ def _aside(columns: Sequence[Column], averaged: Sequence[str]) -> list[str]:
         are = "is neither clean nor robust, and" if len(outside) == 1 else "are neither clean nor robust, and"
         said.append(f"{_and(s.title for s in outside)} {are} outside average and drop.")
     return said
+
+
+def _alike(figures: Figures, columns: Sequence[Column], averaged: Sequence[str]) -> list[str]:
+    """Attacks of one recipe that count as several sets, since their options differ."""
+    by_recipe: dict[tuple[str | None, str], set[str]] = {}
+    for column in averaged_columns(columns, averaged):
+        if SetName.parse(column.set).attack is not None:
+            header = next(attack_header(run, column.set) for run in figures if column.set in figures[run])
+            by_recipe.setdefault((column.task, str(header.get("recipe"))), set()).add(column.set)
+    return [
+        f"Average and drop count {recipe} on {task} {len(names)} times, once for each of its attacks: name one with "
+        f"--sets, such as {sorted(names)[0]}."
+        for (task, recipe), names in by_recipe.items()
+        if len(names) > 1
+    ]
 
 
 def _incomplete(rows: Sequence[Row], columns: Sequence[Column], averaged: Sequence[str]) -> list[str]:

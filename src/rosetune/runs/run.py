@@ -14,6 +14,7 @@ from rosetune.runs.config import RunConfig
 from rosetune.runs.files import (
     Rows,
     again,
+    anew,
     read_fingerprints,
     read_identity,
     read_json,
@@ -52,7 +53,8 @@ class Run:
             raise RunError(f"there is no folder {path}: give the folder of a finished run")
         if not (run.folder / "metrics.json").is_file():
             raise RunError(f"{path} is no finished run (no metrics.json): start or resume it with `rosetune train`")
-        _ = run.metrics, run.identity, run.method, run.seed
+        # Its identity first: where that is not there, the metrics are those of some other program.
+        _ = run.identity, run.metrics, run.method, run.seed
         return run
 
     def __str__(self) -> str:
@@ -71,11 +73,13 @@ class Run:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What decided the result: task, text columns, fingerprint of the data, model, training arguments."""
-        return read_identity(self.folder)
+        return read_identity(self.folder, anew(self.folder))
 
     @cached_property
     def config(self) -> RunConfig:
         """The configuration that it was started with."""
+        if not (self.folder / "config.yaml").is_file():
+            raise RunError(f"{self.folder} has no config.yaml: {anew(self.folder)}")
         return RunConfig.read(self.folder)
 
     @property

@@ -194,8 +194,25 @@ def _print_result(plan: Any, runs: Any) -> None:
     elif done and plan.analyze:
         _analyse(plan, done)
     elif done and plan.table:
-        print_table(console(), table(done, labels=labels, **plan.table))
+        print_table(console(), table(done, labels=labels, **_table_options(plan, runs)))
     _print_left_out(plan)
+
+
+def _table_options(plan: Any, runs: Any) -> dict[str, Any]:
+    """Those of the plan's table, with its own attacks in the place of the kind: runs may have suffered others too."""
+    sets = plan.table.get("sets", ())
+    if "attack" not in sets or not any(run.attacks for run in runs):
+        return dict(plan.table)
+    from rosetune.experiments.attack import attack_names
+    from rosetune.runs.sets import SetName
+
+    own = dict.fromkeys(
+        SetName.of_attack(name).name
+        for run in runs
+        for options in run.attacks
+        for name in attack_names(run.data.text_columns, options)
+    )
+    return {**plan.table, "sets": [*(name for name in sets if name != "attack"), *own]}
 
 
 def _analyse(plan: Any, runs: Any) -> None:
@@ -248,5 +265,5 @@ def _print_left_out(plan: Any) -> None:
     """In the plan's own sentences."""
     if plan.left_out:
         print(f"\n{plan.title} leaves out:")
-        for line in plan.left_out:
-            print(f"- {line}")
+        for entry in plan.left_out:
+            print(f"- {entry.sentence}")

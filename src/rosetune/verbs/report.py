@@ -22,7 +22,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--baseline",
-        default="vanilla",
         metavar="METHOD",
         help="method that the others are set against (default: vanilla)",
     )

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's flags."""
     parser.add_argument("name", metavar="NAME", help="of the result, see below")
     parser.add_argument("--scale", metavar="NAME", default="small", help="smoke, small (default) or paper")
-    parser.add_argument("--model_name_or_path", metavar="MODEL", help="in the place of the plan's")
+    parser.add_argument("--model_name_or_path", "--model", metavar="MODEL", help="in the place of the plan's")
     parser.add_argument("--tasks", metavar="A,B", help="some of the plan's (default: all)")
     parser.add_argument("--seeds", metavar="N,N", help="in the place of the plan's")
     parser.add_argument("--data_dir", metavar="DIR", help="of GLUE's and AdvGLUE's files; figure3: of MSGS's")
@@ -54,10 +54,28 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     asked: dict[str, Any] = {name: getattr(known, name) for name in ("data_dir", "synonyms", "output_dir")}
     asked |= {"tasks": names("tasks", known.tasks)}
     if known.show_plan:
+        _refuse_beside_plan(known)
         print(filled_plan(known.name, known.scale, **asked), end="")
         return
     plan = reproduction(known.name, known.scale, model=known.model_name_or_path, seeds=_seeds(known.seeds), **asked)
     carry_out(known, plan)
+
+
+def _refuse_beside_plan(known: argparse.Namespace) -> None:
+    """Refuse what the text of a plan has no place for.
+
+    Raises:
+        RunError: see there.
+    """
+    from rosetune.experiments.reproduce import filled_names
+    from rosetune.runs.values import RunError
+
+    filled = filled_names(known.name, known.scale)
+    for name in ("tasks", "seeds", "model_name_or_path", "data_dir", "synonyms", "output_dir"):
+        if getattr(known, name) is not None and name not in filled:
+            raise RunError(
+                f"--show_plan prints the whole plan, for you to change: leave out --{name}, and say it in the file"
+            )
 
 
 def _seeds(text: str | None) -> list[int] | None:

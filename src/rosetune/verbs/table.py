@@ -91,7 +91,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         held_out=known.held_out,
     )
     if form == "csv":  # which has no place for them
-        print("\n".join(shown.notes), file=sys.stderr)
+        print("\n".join(shown.data_notes), file=sys.stderr)
     if known.output is not None:
         with telling_new_folders(known.output):
             write_table(known.output, shown, form)

@@ -7,16 +7,28 @@ from typing import Any
 from rich.markup import escape
 
 from rosetune.report.console import BREAK, Grid, interval_cell, mean_cell, p_text, percent
-from rosetune.report.html.groups import Group, Kept
+from rosetune.report.html.groups import Group, Kept, set_titles
 from rosetune.robustness.significance import paired_t_test
 from rosetune.robustness.statistics import ALPHA
 from rosetune.runs.compare import attack_header, common_rows, rows_difference, rows_of
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
-from rosetune.runs.values import RunError
+from rosetune.runs.values import RunError, guess
 
-__all__ = ["advglue_grids", "attack_grid", "baseline_of", "difference_grid", "score_grid", "set_names"]
+__all__ = [
+    "advglue_grids",
+    "attack_grid",
+    "baseline_of",
+    "check_baseline",
+    "difference_grid",
+    "score_grid",
+    "set_names",
+]
 
+_P = (
+    "p is two-sided here: of one pair that of a test over its examples, of several that of a t-test paired by seed. "
+    "The table over tasks has one-tailed tests, so that its p differ."
+)
 _FIGURES = ("clean_accuracy", "accuracy_under_attack", "attack_success_rate", "mean_queries", "mean_share_changed")
 
 
@@ -33,10 +45,23 @@ def baseline_of(groups: Sequence[Group], method: str) -> Group | None:
     return next(fitting, None)
 
 
+def check_baseline(tasks: Mapping[str, Sequence[Group]], method: str) -> None:
+    """Refuse a baseline that no task has.
+
+    Raises:
+        RunError: see there.
+    """
+    if all(baseline_of(groups, method) is None for groups in tasks.values()):
+        every = [group for groups in tasks.values() for group in groups if not group.control]
+        known = dict.fromkeys(name for group in every for name in (group.runs[0].method, group.name))
+        raise RunError(f"--baseline: no run is of the method {method!r}: {guess(method, known)}")
+
+
 def score_grid(task: str, groups: Sequence[Group]) -> Grid:
     """A line for each group: the mean over its seeds on each set, with interval, standard deviation and seeds."""
     names, regression = set_names(groups), not groups[0].runs[0].labels
-    heads = (f"{SetName.parse(name).title}\n(n = {_count(groups, name)})" for name in names)
+    titles = set_titles(groups)
+    heads = (f"{titles[name]}\n(n = {_count(groups, name)})" for name in names)
     value = "mean squared error" if regression else "accuracy in %"
     grid = Grid(f"{task}: {value} [95%]", ("method", "seeds", *heads))
     for group in groups:
@@ -79,8 +104,9 @@ def difference_grid(task: str, groups: Sequence[Group], baseline: Group, report:
     """
     names, regression = set_names(groups), not groups[0].runs[0].labels
     value = "lower squared error" if regression else "accuracy in points"
-    heads = (SetName.parse(name).title for name in names)
-    grid = Grid(f"{task}: {value}, against {baseline.name}", ("method", "pairs", *heads))
+    titles = set_titles(groups)
+    heads = (titles[name] for name in names)
+    grid = Grid(f"{task}: {value}, against {baseline.name}", ("method", "pairs", *heads), caption=_P)
     for group in groups:
         if group is baseline or group.runs[0].labels != baseline.runs[0].labels:
             continue
@@ -148,9 +174,11 @@ def _told(value: float, p: float | None, verdict: int, regression: bool) -> str:
 def attack_grid(task: str, groups: Sequence[Group]) -> Grid | None:
     """A line for every group under every attack, means over the seeds; None without attacks."""
     columns = ("n", "before %", "under attack %\n[95%]", "success %", "queries", "words %")
-    grid = Grid(f"{task}: attacks", ("attack", *columns))
+    grid, titles = Grid(f"{task}: attacks", ("attack", *columns)), set_titles(groups)
     for name in (name for name in set_names(groups) if SetName.parse(name).attack is not None):
-        grid.rows.extend([None, (f"[bold]{escape(SetName.parse(name).attack or '')}[/bold]", *("" for _ in columns))])
+        grid.rows.extend(
+            [None, (f"[bold]{escape(titles[name].removeprefix('under '))}[/bold]", *("" for _ in columns))]
+        )
         for group in groups:
             found = group.estimate(name)
             if found is not None:

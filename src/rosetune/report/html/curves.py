@@ -7,7 +7,7 @@ from markupsafe import Markup
 from rich.markup import escape
 
 from rosetune.report.console import Grid, interval_cell, percent, points
-from rosetune.report.html.groups import Group
+from rosetune.report.html.groups import Group, set_titles
 from rosetune.report.html.svg import Axis, Series, chart
 from rosetune.robustness.flip_control import flipped_accuracy, robust_at_equal_clean
 from rosetune.robustness.statistics import Estimate
@@ -55,7 +55,7 @@ def trade_off(
     Returns:
         The set's title, and the chart.
     """
-    title = SetName.parse(name).title
+    title = set_titles(groups)[name]
     clean = SetName.parse(name).clean({n for group in groups for n in group.sets})
     there = [(group, group.estimate(clean), group.estimate(name)) for group in groups]
     both = [(group, x, y) for group, x, y in there if x is not None and y is not None]
@@ -128,6 +128,7 @@ def equal_grid(task: str, groups: Sequence[Group], baseline: Group, curve: Curve
         caption="Stopped there: the baseline's accuracy at the first moment of its training with the same clean "
         "accuracy, between checkpoints on a straight line. Never there: it never passes that accuracy.",
     )
+    titles = set_titles(groups)
     for name in (name for name in curve.at if SetName.parse(name).robust):
         clean = SetName.parse(name).clean(curve.at)
         rows = []
@@ -142,9 +143,7 @@ def equal_grid(task: str, groups: Sequence[Group], baseline: Group, curve: Curve
             shown = interval_cell(y.value, y.low, y.high)
             rows.append((escape(group.name), percent(x.value), shown, stopped, less))
         if rows:
-            grid.rows.extend(
-                [None, (f"[bold]{escape(SetName.parse(name).title)}[/bold]", *("" for _ in columns)), *rows]
-            )
+            grid.rows.extend([None, (f"[bold]{escape(titles[name])}[/bold]", *("" for _ in columns)), *rows])
     return grid if grid.rows else None
 
 

@@ -3,13 +3,14 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rosetune.report.html.groups import Group, Kept
 from rosetune.robustness.attacks.text import Text
 from rosetune.runs.sets import SetName
+from rosetune.runs.titles import titles_of
 
 __all__ = ["Packed", "changed_spans", "pack", "script_json"]
 
@@ -62,7 +63,8 @@ def pack(tasks: Mapping[str, Sequence[Group]], room: int) -> Packed:
                     part = [result for result in results if result["status"] == status]
                     queue.append(_rows(part, len(runs), number, member))
             runs.append({"task": task, "name": f"{group.name}, seed {member.run.seed}", "run": str(member.run)})
-    used, texts, rows, shown = _size([runs, [*attacks]]) + 60, dict[str, int](), list[Row](), Counter[str]()
+    called = _called(tasks, attacks)
+    used, texts, rows, shown = _size([runs, called]) + 60, dict[str, int](), list[Row](), Counter[str]()
     for status, queue in turns.items():
         most = BROKEN * room if status == "success" and found["failed"] else room
         for row in _in_turns(queue):
@@ -76,10 +78,17 @@ def pack(tasks: Mapping[str, Sequence[Group]], room: int) -> Packed:
                 shown[status] += 1
             elif used > FULL * most:
                 break
-    value = {"runs": runs, "attacks": [*attacks], "texts": [*texts], "rows": rows}
+    value = {"runs": runs, "attacks": called, "texts": [*texts], "rows": rows}
     return Packed(
         script_json(value), shown["success"], shown["failed"], found["success"], found["failed"], found["skipped"]
     )
+
+
+def _called(tasks: Mapping[str, Sequence[Group]], attacks: Iterable[str]) -> list[str]:
+    """The attacks as a person calls them."""
+    names = [SetName.of_attack(name).name for name in attacks]
+    titles = titles_of([run for groups in tasks.values() for group in groups for run in group.runs], names)
+    return [titles[name].removeprefix("under ") for name in names]
 
 
 def script_json(value: Any) -> str:

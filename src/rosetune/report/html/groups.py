@@ -11,12 +11,16 @@ from rosetune.mask_trace import MaskTrace
 from rosetune.robustness.attacks.summary import summary
 from rosetune.robustness.rows import set_metrics
 from rosetune.robustness.statistics import Estimate
-from rosetune.runs.groups import group_runs, task_of
+from rosetune.runs.attacked import unfinished
+from rosetune.runs.figures import check_set, number_of
+from rosetune.runs.files import again
+from rosetune.runs.groups import group_runs, tasks_of
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
+from rosetune.runs.titles import titles_of
 from rosetune.runs.values import RunError
 
-__all__ = ["Group", "Kept", "grouped", "kept"]
+__all__ = ["Group", "Kept", "grouped", "kept", "set_titles"]
 
 T = TypeVar("T")
 
@@ -112,6 +116,8 @@ def kept(runs: Iterable[Run], report: Callable[[str], Any]) -> list[Kept]:
         figures = _read(_figures, run, f"{run} is left out", report)
         if figures is None:
             continue
+        for line in unfinished(run).values():
+            report(line)
         told = f"of {run} a part is left out"
         found.append(
             Kept(
@@ -130,8 +136,8 @@ def grouped(members: Sequence[Kept], report: Callable[[str], Any]) -> dict[str, 
     """By task the groups of runs, as :func:`~rosetune.runs.groups.group_runs` makes and orders them.
 
     Args:
-        report: is told of runs that repeat others, and of trial runs of a search, which are left out where there are
-            others: they were evaluated on other rows.
+        report: is told of runs that repeat others, of trial runs of a search, which are left out where there are
+            others (they were evaluated on other rows), and of sets that not all seeds of a group have.
     """
     trials = [member for member in members if member.run.config.held_out is not None]
     if trials and len(trials) < len(members):
@@ -143,11 +149,37 @@ def grouped(members: Sequence[Kept], report: Callable[[str], Any]) -> dict[str, 
         report(note)
     models = {row.model for row in rows}
     names = [row.name if len(models) == 1 else f"{row.name}, {row.model}" for row in rows]
-    tasks: dict[str, list[Group]] = {task_of(member.run): [] for member in members}
+    tasks: dict[str, list[Group]] = {task: [] for task in tasks_of(by_run)}
     for style, (name, row) in enumerate(zip(names, rows, strict=True)):
         for task, runs in row.runs.items():
-            tasks[task].append(Group(name, style, row.control, [by_run[run] for run in runs]))
+            group = Group(name, style, row.control, [by_run[run] for run in runs])
+            tasks[task].append(group)
+            for line in _lacking(task, group):
+                report(line)
     return tasks
+
+
+def _lacking(task: str, group: Group) -> list[str]:
+    """The sets of a group that some of its seeds lack, which have no mean: a sentence for those of the same seeds."""
+    names = {name for member in group.members for name in member.figures} - {*group.sets}
+    by_runs: dict[tuple[Run, ...], list[str]] = {}
+    for name in sorted(names, key=lambda name: SetName.parse(name).sort_key):
+        without = tuple(member.run for member in group.members if name not in member.figures)
+        by_runs.setdefault(without, []).append(name)
+    titles = titles_of(group.runs, names)
+    found = []
+    for without, lacked in by_runs.items():
+        # A noise curve has dozens of cells.
+        told = dict.fromkeys("the noise curve" if SetName.parse(name).on_curve else titles[name] for name in lacked)
+        where = f"{', '.join(map(str, without))} {'lack' if len(without) > 1 else 'lacks'}"
+        found.append(f"{group.name} on {task} has no mean of {', '.join(told)}, which {where}")
+    return found
+
+
+def set_titles(groups: Iterable[Group]) -> dict[str, str]:
+    """By the name of each set of some groups what a person calls it."""
+    known = list(groups)
+    return titles_of([run for group in known for run in group.runs], (name for group in known for name in group.sets))
 
 
 def _figures(run: Run) -> dict[str, Mapping[str, Any]]:
@@ -155,13 +187,28 @@ def _figures(run: Run) -> dict[str, Mapping[str, Any]]:
     for name in run.sets():
         attack = SetName.parse(name).attack
         if attack is None:
-            found[name] = run.metrics["sets"].get(name) or set_metrics(run.rows(name), run.labels)
-            _ = [float(found[name][key]) for key in (_score(found[name]), "low", "high", "n")]
+            known = run.metrics["sets"].get(name)
+            found[name] = known or set_metrics(run.rows(name), run.labels)
+            if known:
+                _check(known, name, run)
         else:
             header, results = run.attacks[attack]
             found[name] = summary(results, header.get("budget"))
+    for name, told in run.metrics.get("advglue", {}).get("sets", {}).items():
+        for part in (*told.get("by_kind", {}).values(), *told.get("by_method", {}).values()):
+            number_of(part["adversarial"]["accuracy"], "accuracy", name, run)
     _ = run.labels, run.seed, run.method
     return found
+
+
+def _check(known: Mapping[str, Any], name: str, run: Run) -> None:
+    """All that a page shows of a set: what is damaged is named as ``rosetune table`` names it."""
+    check_set(known, name, run)
+    score = _score(known)
+    for figure in (score, "low", "high"):
+        if number_of(known.get(figure), score, name, run, figure) is None:
+            raise RunError(f"{figure} on {name} is missing in metrics.json: evaluate again: {again(run.folder)}")
+    number_of(known["constant"].get(score), score, name, run)
 
 
 def _score(metrics: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What was run: the runs, their options, versions and hardware; and what has failed."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from rosetune.runs.values import differences
 __all__ = ["environment_grid", "failed_lines", "option_grid", "run_grid", "unfinished_lines"]
 
 _LISTED_ELSEWHERE = ("training", "task", "processes")
+_PROGRESS = re.compile(r"\b\d+/\d+.* gone\b")  # how far it was, which says nothing of what went wrong
 
 
 def run_grid(tasks: Mapping[str, Sequence[Group]]) -> Grid:
@@ -90,7 +92,9 @@ def failed_lines(patterns: Iterable[str], runs: Iterable[Run]) -> list[str]:
         name = Path(named[-1]).name if named else log.stem
         if name.rpartition("-")[2] in done | begun:
             continue
-        lines.append(f"{log.stem} is not there: {said[-1] if said else 'it said nothing'} ({log})")
+        told = [line for line in said if not line.startswith(LOGGED_FOLDER) and not _PROGRESS.search(line)]
+        last = f"its last line: {told[-1]}" if told else "it said nothing"
+        lines.append(f"{log.stem} left nothing but its log; {last} ({log})")
     return lines
 
 

@@ -58,18 +58,18 @@ class TaskPart:
 
 
 def write_report(
-    patterns: Iterable[str], output: str | Path, *, baseline: str = "vanilla", report: Report = print
+    patterns: Iterable[str], output: str | Path, *, baseline: str | None = None, report: Report = print
 ) -> Path:
     """Write a page about finished runs.
 
     Args:
         patterns: as :func:`rosetune.find_runs` takes them.
         output: the page's file; one that is there is replaced.
-        baseline: method that the others are set against.
+        baseline: method that the others are set against; None: vanilla, where there is one.
         report: is told of what was left out.
 
     Raises:
-        RunError: no finished run, or a place that no file can be written to.
+        RunError: no finished run, none of the baseline, or a place that no file can be written to.
     """
     path, given = check_output("-o", output), [str(pattern) for pattern in patterns]
     failures: list[str] = []
@@ -88,16 +88,17 @@ def write_report(
     return path
 
 
-def render(runs: Sequence[Run], failures: list[str], *, baseline: str = "vanilla", report: Report = print) -> str:
+def render(runs: Sequence[Run], failures: list[str], *, baseline: str | None = None, report: Report = print) -> str:
     """The page as HTML.
 
     Args:
         runs: finished ones.
         failures: what is known to be missing; what else is found is added.
+        baseline: as for :func:`write_report`.
         report: is told of that.
 
     Raises:
-        RunError: no run is left that can be read.
+        RunError: no run is left that can be read, or none is of the baseline.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -109,6 +110,10 @@ def render(runs: Sequence[Run], failures: list[str], *, baseline: str = "vanilla
     tasks = grouped(kept(runs, told), told)
     if not tasks:
         raise RunError(f"none of {len(runs)} runs can be read: {failures[-1]}")
+    if baseline is None:
+        baseline = "vanilla"
+    else:
+        accuracy.check_baseline(tasks, baseline)
     notes: list[str] = []
     parts = [
         _task_part(i, task, groups, tasks, baseline, told, notes) for i, (task, groups) in enumerate(tasks.items())
