@@ -71,7 +71,7 @@ def test_one_class_from_the_command_to_every_table(pair: tuple[Path, Path], rose
     assert code == 0, err
     assert "under benign_append on bad" in " ".join(out.split())
     assert rosetune("report", *pair, "-o", tmp_path / "page.html")[0] == 0
-    assert "benign_append-bad-" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "benign_append on bad" in (tmp_path / "page.html").read_text(encoding="utf-8")
     assert {*package.scores(runs).query("kind == 'attack'").n} == {len(bad)}
     assert "benign_append-bad-" in (pair[0] / "model/README.md").read_text(encoding="utf-8")
     # A model that says one label whatever it reads keeps all rows of that label, or none.
