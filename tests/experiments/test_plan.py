@@ -198,6 +198,12 @@ def test_a_task_may_have_attacks_of_its_own_and_a_method_its_tasks() -> None:
     }
 
 
+def test_a_list_in_the_place_of_a_task_is_no_task() -> None:
+    text = PLAN.replace("[my.csv]", "{my.csv: }").replace("vanilla:", "vanilla: {only: [[my.csv]]}")
+    with pytest.raises(RunError, match="line 7: there is no task in this plan"):
+        parse_plan(text)
+
+
 def test_a_recipe_is_the_lowest_layer() -> None:
     text = """
 tasks: {sst2: {task: my.csv}}

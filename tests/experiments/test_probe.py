@@ -119,7 +119,7 @@ def test_a_shared_control_counts_for_every_probe(monkeypatch: pytest.MonkeyPatch
         "length-surface": {"surface": 0.75},
         "linguistic": {"linguistic": 0.95},
     }
-    runs = [
+    runs: list[Any] = [
         SimpleNamespace(
             **{"task": task, "model": "m", "method": "vanilla", "point": {}, "config": SimpleNamespace(seed=3)},
             **{"is_done": lambda: True, "folder": lambda task=task: task},
@@ -128,7 +128,7 @@ def test_a_shared_control_counts_for_every_probe(monkeypatch: pytest.MonkeyPatch
     ]
     monkeypatch.setattr("rosetune.experiments.probe.Run.open", lambda folder: folder)
     monkeypatch.setattr("rosetune.experiments.probe._scores", lambda run, part: scores[run])
-    found, left = preferences(runs)  # type: ignore[arg-type]
+    found, left = preferences(runs)
     assert left == []
     assert found == {
         "the": {"vanilla": {3: Preference(-0.5, 0.95, 1.0, 0.9)}},

@@ -177,10 +177,9 @@ class _Reader:
     def _only(self, given: Any, place: Place) -> tuple[str, ...] | None:
         if given is None:
             return None
-        listed = given if isinstance(given, list) else [given]
+        listed, known = given if isinstance(given, list) else [given], [str(task) for task in self._value["tasks"]]
         for name in listed or [given]:
-            if name not in (self._value.get("tasks") or ()):
-                known = [str(task) for task in self._value.get("tasks") or ()]
+            if str(name) not in known:
                 raise self._marked.unknown("task in this plan", str(name), known, *place, "only")
         return tuple(map(str, listed))
 
