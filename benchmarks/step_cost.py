@@ -5,7 +5,7 @@ of the per-round ratios. The model is MiniLM-L6 from the extra [demo], a batch 3
 same method with its passes arranged as in its authors' code (see published.py), where that is not ours.
 
     python benchmarks/step_cost.py [--json] [--quick] [--cpu_time] [--rounds N] [--rows N] [--tokens N] [--methods A,B]
-                                   [--model_name_or_path FOLDER]
+                                   [--model_name_or_path FOLDER] [--device cuda]
 """
 
 import argparse
@@ -59,9 +59,9 @@ METHODS: dict[str, tuple[str, dict[str, Any], str | None, dict[str, Any]]] = {
 }
 
 
-def fresh_model(name: str = "demo") -> torch.nn.Module:
+def fresh_model(name: str = "demo", device: str = "cpu") -> torch.nn.Module:
     torch.manual_seed(0)
-    return load_classifier(name, ("negative", "positive"), load_tokenizer(name)).train()
+    return load_classifier(name, ("negative", "positive"), load_tokenizer(name)).train().to(device)
 
 
 def ours(
@@ -112,24 +112,35 @@ def write_synonyms(folder: str) -> str:
     return str(path)
 
 
-def batches(rows: int, tokens: int) -> Iterator[dict[str, Tensor]]:
+def batches(rows: int, tokens: int, device: str = "cpu") -> Iterator[dict[str, Tensor]]:
     generator = torch.Generator().manual_seed(0)
     while True:
         yield {
-            "input_ids": torch.randint(1000, 30000, (rows, tokens), generator=generator),
-            "attention_mask": torch.ones(rows, tokens, dtype=torch.long),
-            "labels": torch.randint(2, (rows,), generator=generator),
+            "input_ids": torch.randint(1000, 30000, (rows, tokens), generator=generator).to(device),
+            "attention_mask": torch.ones(rows, tokens, dtype=torch.long, device=device),
+            "labels": torch.randint(2, (rows,), generator=generator).to(device),
         }
 
 
+def finish(batch: dict[str, Tensor]) -> None:
+    """Wait until the device of a batch has done what it was told."""
+    if batch["labels"].is_cuda:
+        torch.cuda.synchronize()
+
+
 def peak_mib(step: Step, batch: dict[str, Tensor]) -> float | None:
-    """MiB that a step needs above what is held at rest; Linux only."""
+    """MiB that a step needs above what is held at rest, on a GPU or else of this process; the latter on Linux only."""
+    gc.collect()
+    if batch["labels"].is_cuda:
+        torch.cuda.reset_peak_memory_stats()
+        at_rest = torch.cuda.memory_allocated()
+        step(batch)
+        return (torch.cuda.max_memory_allocated() - at_rest) / 1024**2
     status, clear = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
     def kib(name: str) -> int:
         return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(name))
 
-    gc.collect()
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)  # so that memory freed before does not hide what the step takes
         clear.write_text("5")  # resets the peak
@@ -163,9 +174,11 @@ def measure(
     for _ in tqdm(range(rounds), desc=said, file=sys.stderr):
         batch = next(data)
         for name, step in steps.items():
+            finish(batch)
             start = clock()
             for _ in range(period(name)):
                 step(batch)
+            finish(batch)
             seconds[name].append((clock() - start) / period(name))
     return {
         name: {
@@ -186,6 +199,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--model_name_or_path", default="demo", help="default: demo, MiniLM-L6")
+    parser.add_argument("--device", default="cpu", help="where the model is; default: cpu")
     parser.add_argument("--methods", help=f"only these, of {', '.join(METHODS)}; vanilla is always there")
     args = parser.parse_args()
     rounds = args.rounds or (5 if args.quick else 25)
@@ -193,19 +207,20 @@ def main() -> None:
     if unknown:
         parser.error(f"--methods: no {', '.join(unknown)}; there are {', '.join(METHODS)}")
     quiet_libraries()
-    data, of = batches(args.rows, args.tokens), args.model_name_or_path
+    data, of, on = batches(args.rows, args.tokens, args.device), args.model_name_or_path, args.device
     chosen = [name for name in METHODS if args.methods is None or name in ("vanilla", *args.methods.split(","))]
     with tempfile.TemporaryDirectory() as folder:
         synonyms = write_synonyms(folder)
-        steps = {name: ours(name, fresh_model(of), data, synonyms) for name in chosen}
-    steps |= {f"{name} (published)": PUBLISHED[name](fresh_model(of)) for name in chosen if name in PUBLISHED}
+        steps = {name: ours(name, fresh_model(of, on), data, synonyms) for name in chosen}
+    steps |= {f"{name} (published)": PUBLISHED[name](fresh_model(of, on)) for name in chosen if name in PUBLISHED}
     results = measure(steps, data, rounds, time.process_time if args.cpu_time else time.perf_counter)
     if args.json:
         print(json.dumps(results))
         return
     what = "processor time" if args.cpu_time else "time"
     name = "MiniLM-L6" if of == "demo" else of
-    print(f"{name}, {args.rows} x {args.tokens} tokens, {torch.get_num_threads()} threads, {rounds} rounds, {what}")
+    where = f"{torch.get_num_threads()} threads" if on == "cpu" else torch.cuda.get_device_name(on)
+    print(f"{name}, {args.rows} x {args.tokens} tokens, {where}, {rounds} rounds, {what}")
     print(table(results))
 
 

@@ -41,9 +41,10 @@ class NoisyRows:
         """
         if not isinstance(inputs.get("input_ids"), Tensor):
             raise ValueError(f"noise needs input_ids, but the batch has only {', '.join(inputs)}")
-        ids: Tensor = inputs["input_ids"]
+        given: Tensor = inputs["input_ids"]
+        ids = given.cpu()  # at once, since each row would wait for a GPU
         attention = inputs.get("attention_mask")
-        seen = torch.ones_like(ids) if attention is None else attention
+        seen = torch.ones_like(ids) if attention is None else attention.cpu()
         rows = [row[kept.bool()].tolist() for row, kept in zip(ids, seen, strict=True)]
         texts = [self._noisy(row, generator(f"{self._seed}:{step}:{row}")) for row in rows]
         width = max(map(len, texts))
@@ -52,7 +53,7 @@ class NoisyRows:
         encoded = self._tokenizer(
             *columns, padding=True, truncation=limit is not None, max_length=limit, return_tensors="pt"
         )
-        return {name: encoded[name].to(ids.device) for name in encoded if name in inputs}
+        return {name: encoded[name].to(given.device) for name in encoded if name in inputs}
 
     def _noisy(self, row: list[int], rng: Random) -> list[str]:
         """The one text of a row, or the two of a pair, with noise."""
