@@ -127,16 +127,28 @@ def _tail(path: Path) -> Sequence[str]:
 
 
 def print_choices(out: Console, choices: Sequence[tuple[str, str, str, Any, Mapping[str, float]]]) -> None:
-    """What was chosen on held-out training rows.
+    """What was chosen on held-out training rows, and which numbers lie at an end of those tried.
 
     Args:
         choices: task, method, option, the chosen value, and the scores by value.
     """
-    grid = Grid("chosen on held-out training rows", ("", "option", "chosen", "mean of clean and noisy accuracy in %"))
+    ends = [f"{task} {method} {option.rpartition('.')[2]}" for task, method, option, *of in choices if _at_end(*of)]
+    beyond = f"At an end of what was tried, so that a value beyond may be better: {', '.join(ends)}."
+    heads = ("", "option", "chosen", "mean of clean and noisy accuracy in %")
+    grid = Grid("chosen on held-out training rows", heads, caption=escape(beyond) if ends else "")
     for task, method, option, value, scores in choices:
         told = ", ".join(f"{tried}: {100 * score:.1f}" for tried, score in scores.items())
         grid.rows.append((escape(f"{task} {method}"), option.rpartition(".")[2], str(value), told))
     print_grid(out, grid)
+
+
+def _at_end(value: Any, scores: Mapping[str, float]) -> bool:
+    """Whether a number is the smallest or the greatest of several that were tried."""
+    try:
+        tried = [float(one) for one in scores]
+        return len(tried) > 1 and float(value) in (min(tried), max(tried))
+    except ValueError:
+        return False  # a name among them
 
 
 def print_estimate(
