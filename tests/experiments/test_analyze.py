@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -148,6 +149,27 @@ def test_disagreement_over_the_kept_checkpoints(kept, options):
     assert [a.path for a in at] == [found[1].path]
     with pytest.raises(RunError, match=r"does not keep the checkpoint of step 3 \(kept: 2, 4, 6\)"):
         analyse("disagreement", [str(kept)], AnalysisOptions(**SMALL, steps=(3,)))
+
+
+def test_analyses_outlive_weights(kept, options):
+    """The same command reads what was computed, once the weights are gone; what was not is refused, and why."""
+    before = analyse("disagreement", [str(kept)], options)
+    grid = analyse("landscape", [f"{kept}@4"], options)
+    for weights in [*kept.glob("checkpoint-*/*.safetensors"), *kept.glob("model/*.safetensors")]:
+        weights.unlink()
+    for checkpoint in kept.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    assert [a.path for a in analyse("disagreement", [str(kept)], options)] == [a.path for a in before]
+    chosen = AnalysisOptions(**SMALL, steps=(2, 6))
+    assert [a.path for a in analyse("disagreement", [str(kept)], chosen)] == [before[0].path, before[2].path]
+    assert [a.path for a in analyse("landscape", [f"{kept}@4"], options)] == [grid[0].path]
+    with pytest.raises(RunError, match=r"no longer has its weights .*train it again"):
+        analyse("drift", [str(kept)], options)
+    with pytest.raises(RunError, match=r"does not keep the checkpoint of step 3 \(kept: none\)"):
+        analyse("disagreement", [f"{kept}@3"], options)
+    # Of other rows nothing was computed: the end is all that could be, and cannot.
+    with pytest.raises(RunError, match=r"no longer has its weights"):
+        analyse("disagreement", [str(kept)], AnalysisOptions(**{**SMALL, "examples": 5}))
 
 
 def test_a_run_without_checkpoints_has_its_end(run, options):

@@ -1,6 +1,8 @@
 """Analyses of finished runs: models and rows are loaded, arrays are kept in ``analysis/`` of the run's folder."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +27,7 @@ from rosetune.experiments.subjects import (
     open_subjects,
     place,
 )
-from rosetune.runs.analysed import Analysis
+from rosetune.runs.analysed import Analysis, analysed_steps
 from rosetune.runs.run import RunError
 
 __all__ = ["analyse", "disagreements", "hessians", "interpolation", "landscapes"]
@@ -136,7 +138,7 @@ def interpolation(first: Subject, second: Subject, options: AnalysisOptions, mov
 
 
 def disagreements(subjects: Sequence[Subject], options: AnalysisOptions, moved: Moved | None = None) -> list[Analysis]:
-    """For each run its kept checkpoints and its end, in the order of training; for RUN@STEP that step.
+    """For each run its checkpoints, kept or analysed before, and its end, by step; for RUN@STEP that step.
 
     Of the steps that are asked for, those after the end of a run are passed over: tasks are trained for longer or
     shorter.
@@ -156,18 +158,28 @@ def disagreements(subjects: Sequence[Subject], options: AnalysisOptions, moved: 
         asked = [step for step in options.steps if end is None or step <= end]
         if options.steps and not asked:
             raise RunError(f"{subject.run} ends at step {end}: give --steps up to that")
-        steps: list[int | None] = [*(asked or kept_steps(subject.run))]
+        once = [
+            step
+            for step in analysed_steps(subject.run.folder, "disagreement")
+            if _place_disagreement(Subject(subject.run, step), material, options)[0].is_file()
+        ]
+        steps: list[int | None] = [*(asked or sorted({*kept_steps(subject.run), *once}))]
         wanted = steps if asked or end in steps else [*steps, None]
         if subject.step is not None:
             wanted = [subject.step]
         each = [Subject(subject.run, step) for step in wanted]
-        _ = [one.model for one in each]  # a step that is not kept is said before anything is computed
+        # A step that is not kept is said before anything is computed.
+        _ = [one.model for one in each if not _place_disagreement(one, material, options)[0].is_file()]
         found += [_disagreement(one, material, options, end) for one in each]
     return found
 
 
+def _place_disagreement(subject: Subject, material: Material, options: AnalysisOptions) -> tuple[Path, dict[str, Any]]:
+    return place("disagreement", subject, {**material.settings, "pairs": options.pairs})
+
+
 def _disagreement(subject: Subject, material: Material, options: AnalysisOptions, end: int | None) -> Analysis:
-    path, about = place("disagreement", subject, {**material.settings, "pairs": options.pairs})
+    path, about = _place_disagreement(subject, material, options)
     if path.is_file():
         return Analysis.read(path)
     with locked(subject.run.folder):

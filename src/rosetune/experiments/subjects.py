@@ -19,7 +19,7 @@ from rosetune.experiments.checkpoints import checkpoints_of, end_step, step_of
 from rosetune.experiments.data import checked_data, config_now
 from rosetune.experiments.models import load_trained, quiet_libraries
 from rosetune.runs.along import accuracy, nearest_step
-from rosetune.runs.analysed import analysis_file
+from rosetune.runs.analysed import analysed_steps, analysis_file
 from rosetune.runs.run import Run, RunError
 
 __all__ = ["Material", "Subject", "equal_accuracy", "identity_of", "kept_steps", "last_step", "open_subjects", "place"]
@@ -58,14 +58,15 @@ def open_subjects(words: Sequence[str]) -> list[Subject]:
     """Models by name: RUN, or RUN@STEP for a checkpoint.
 
     Raises:
-        RunError: no finished run, or a checkpoint that is not kept.
+        RunError: no finished run, or a checkpoint that is neither kept nor has been analysed.
     """
     subjects = []
     for word in words:
         folder, at, step = word.rpartition("@")
         named = at and step.isdigit() and not os.path.isdir(word)
         subject = Subject(Run.open(folder), int(step)) if named else Subject(Run.open(word))
-        _ = subject.model
+        if subject.step not in analysed_steps(subject.run.folder):
+            _ = subject.model
         subjects.append(subject)
     return subjects
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rosetune._files import write_text
-from rosetune.analysis.layers import drift_by_layer
+from rosetune.analysis.layers import drift_by_layer, order_of_layers
 from rosetune.report.analyses import LOSS_CEILING, short_layer, surface_of, titles
 from rosetune.report.drawing import check_figure, drawing
 from rosetune.report.landscape_figure import draw_landscapes
@@ -135,17 +135,55 @@ def _disagreement(figure: Any, analyses: Sequence[Analysis]) -> None:
 
 
 def _drift(figure: Any, analyses: Sequence[Analysis]) -> None:
-    """By layer, a line for each model."""
-    figure.set_size_inches(5.6, 3.8)
-    axes = figure.subplots()
-    for number, (analysis, name) in enumerate(zip(analyses, titles(analyses), strict=True)):
-        layers = drift_by_layer(*(analysis.arrays[key] for key in ("names", "distance", "norm")))
-        colour = _COLOURS[number % len(_COLOURS)]
-        axes.plot([*map(short_layer, layers)], [*layers.values()], color=colour, marker="o", label=name)
-    axes.set_xlabel("layer")
-    axes.set_ylabel("relative distance from the start")
-    axes.set_ylim(bottom=0)
-    axes.legend(frameon=False)
+    """By layer, a line for each model: of several seeds of a method their mean, with a bar from the least to the most.
+
+    A pooler or a head moves many times as far as the layers, so that it has a panel with an axis of its own.
+    """
+    groups = _seeds_of(analyses)
+    drifts = [
+        [drift_by_layer(*(analysis.arrays[key] for key in ("names", "distance", "norm"))) for analysis in group]
+        for group in groups
+    ]
+    layers = order_of_layers(layer for group in drifts for seen in group for layer in seen)
+    above = [layer for layer in layers if layer in ("pooler", "head")]
+    parts = [part for part in ([layer for layer in layers if layer not in above], above) if part]
+    figure.set_size_inches(5.6 + 0.9 * len(above), 3.6 + 0.25 * -(-len(groups) // 3))
+    panels = figure.subplots(1, len(parts), squeeze=False, width_ratios=[max(1.5, len(part)) for part in parts])[0]
+    names = titles([group[0] for group in groups])
+    for axes, part in zip(panels, parts, strict=True):
+        for number, (name, group) in enumerate(zip(names, drifts, strict=True)):
+            values = 100 * np.array([[seen.get(layer, np.nan) for layer in part] for seen in group])
+            mean = values.mean(axis=0)
+            axes.errorbar(
+                np.arange(len(part)) + 0.05 * (number - (len(groups) - 1) / 2),  # bars beside each other
+                mean,
+                yerr=np.abs([values.min(axis=0) - mean, values.max(axis=0) - mean]) if len(group) > 1 else None,
+                color=_COLOURS[number % len(_COLOURS)],
+                linestyle=("-", "--", ":")[number // len(_COLOURS) % 3],
+                marker="o",
+                markersize=4,
+                capsize=2,
+                label=f"{name}, {len(group)} seeds" if len(group) > 1 else name,
+            )
+        axes.set_xticks(range(len(part)), [*map(short_layer, part)])
+        axes.set_xlim(-0.5, len(part) - 0.5)
+        axes.set_ylim(bottom=0)
+    panels[0].set_xlabel("layer")
+    panels[0].set_ylabel("distance from the start (%)")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+
+
+def _seeds_of(analyses: Sequence[Analysis]) -> list[list[Analysis]]:
+    """Analyses by method, task and step; where two of them have one seed they differ in more, and each stays alone."""
+    groups: dict[tuple[Any, ...], list[Analysis]] = {}
+    for analysis in analyses:
+        about = analysis.about
+        groups.setdefault((about["method"], about["task"], about["settings"].get("step")), []).append(analysis)
+    found = []
+    for group in groups.values():
+        alike = len({analysis.about["run_seed"] for analysis in group}) == len(group)
+        found += [group] if alike else [[analysis] for analysis in group]
+    return found
 
 
 def surface_page(analyses: Sequence[Analysis]) -> str:

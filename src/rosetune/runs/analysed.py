@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from rosetune._files import replacing
 from rosetune.runs.values import RunError
 
-__all__ = ["Analysis", "analysis_file", "find_analyses"]
+__all__ = ["Analysis", "analysed_steps", "analysis_file", "find_analyses"]
 
 
 @dataclass(frozen=True)
@@ -67,3 +68,9 @@ def find_analyses(folder: Path, kind: str) -> list[Analysis]:
     """
     found = [Analysis.read(path) for path in sorted((folder / "analysis").glob(f"{kind}-*.npz"))]
     return [analysis for analysis in found if analysis.about.get("kind") == kind]
+
+
+def analysed_steps(folder: Path, kind: str = "*") -> list[int]:
+    """Steps of a run of which its folder holds an analysis (of a kind), whether or not their checkpoints are kept."""
+    found = (re.search(r"-step-(\d+)-[0-9a-f]+$", path.stem) for path in (folder / "analysis").glob(f"{kind}-*.npz"))
+    return sorted({int(match[1]) for match in found if match})
