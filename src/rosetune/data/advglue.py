@@ -107,7 +107,7 @@ def _from_file(task: Task, data_dir: Path) -> dict[str, Table]:
 
 
 def _from_hub(task: Task) -> dict[str, Table]:
-    remedy = "pass --data_dir with a folder that holds adv_glue/dev_ann.json or adv_glue/dev.json"
+    remedy = "pass --data_dir (a plan: data_dir) with a folder that holds adv_glue/dev_ann.json or adv_glue/dev.json"
     return {
         part.split: hub_table(f"{HUB} {part.config}", fetch(HUB, part.config, remedy)["validation"])
         for part in task.advglue

@@ -53,7 +53,7 @@ def load_glue_hub(task: Task, options: ReadOptions) -> TaskData:
     """
     assert task.hub is not None
     repository, config = task.hub
-    remedy = f"pass --data_dir with GLUE's files ({task.folder}/train.tsv, ...), or use --task demo"
+    remedy = f"pass --data_dir (a plan: data_dir) with GLUE's files ({task.folder}/train.tsv, ...), or use --task demo"
     tables, hidden = {}, {}
     for hub_name, ds in fetch(repository, config, remedy).items():
         split = hub_name.removesuffix("_matched")
