@@ -1,4 +1,4 @@
-"""The main job on a tiny model: three runs, one table, nothing twice."""
+"""The main job on a tiny model: four runs, one table, nothing twice."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from rosetune.experiments import train as train_module
 from rosetune.experiments.demo import TITLES, demo_plan, run_demo
 from rosetune.runs.run import Run
 
-FOLDERS = ("vanilla", "rose-ensemble", "static-mask")
+FOLDERS = ("vanilla", "noise", "rose-ensemble", "static-mask")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,16 +49,18 @@ def runs(home: Path) -> dict[str, Run]:
     return run(home, [])
 
 
-def test_three_runs_on_the_same_data_and_seed(runs: dict[str, Run], home: Path) -> None:
-    assert list(runs) == list(TITLES.values()) == ["vanilla AdamW", "ROSE-Ensemble", "static mask"]
+def test_four_runs_on_the_same_data_and_seed(runs: dict[str, Run], home: Path) -> None:
+    assert list(runs) == list(TITLES.values()) == ["vanilla AdamW", "noise training", "ROSE-Ensemble", "static mask"]
     assert [run.folder for run in runs.values()] == [home / "demo/my" / name for name in FOLDERS]
     identities = [json.loads((run.folder / "run.json").read_text()) for run in runs.values()]
-    masks = [identity["training"].pop("update_mask", None) for identity in identities]
-    kwargs = [identity["training"].pop("update_mask_kwargs", {}) for identity in identities]
-    assert masks == [None, "rose", "static"]
-    assert identities[0] == identities[1] == identities[2]
-    assert kwargs[1]["order"] == "ensemble"
-    assert kwargs[2]["trace"].startswith("sha256:")  # the one of the second run, wherever it lies
+    own = ("augmentation", "augmentation_kwargs", "update_mask", "update_mask_kwargs")
+    changed, noisy, masks, kwargs = ([identity["training"].pop(name, None) for identity in identities] for name in own)
+    assert changed == [None, "noise", None, None]
+    assert (noisy[1]["noises"], noisy[1]["p"]) == (["typing", "leetspeak"], 0.5)
+    assert masks == [None, None, "rose", "static"]
+    assert all(identity == identities[0] for identity in identities)  # the same steps on the same sentences
+    assert kwargs[2]["order"] == "ensemble"
+    assert kwargs[3]["trace"].startswith("sha256:")  # the one of the third run, wherever it lies
     assert runs["ROSE-Ensemble"].trace_file is not None
     assert all(run.sets() == ["clean", "typos_1", "typos_2"] for run in runs.values())
     assert all(run.timing["median_step_seconds"] > 0 for run in runs.values())
@@ -69,7 +71,7 @@ def test_a_second_call_trains_nothing(runs: dict[str, Run], home: Path, monkeypa
     monkeypatch.setattr(opened, "predict", None)
     before, lines = contents(runs), []
     assert contents(run(home, lines)) == before
-    assert sum(line.endswith("nothing to do") for line in lines) == 3
+    assert sum(line.endswith("nothing to do") for line in lines) == 4
 
 
 def test_a_moved_demo_is_the_same_demo(runs: dict[str, Run], home: Path) -> None:
@@ -77,7 +79,7 @@ def test_a_moved_demo_is_the_same_demo(runs: dict[str, Run], home: Path) -> None
     (home / "demo").rename(home / "moved")
     try:
         assert contents(run(home, lines, "moved")) == before
-        assert sum(line.endswith("nothing to do") for line in lines) == 3
+        assert sum(line.endswith("nothing to do") for line in lines) == 4
     finally:
         (home / "moved").rename(home / "demo")
 
@@ -105,6 +107,8 @@ def test_the_verb(runs: dict[str, Run], home: Path, capsys: pytest.CaptureFixtur
     words = ["demo", "--task", home / "my.csv", "--model-name-or-path", home / "model", "--output_dir", home / "demo"]
     cli.main([str(word) for word in [*words, "--max_train_samples", 128, "--seed", 1]])
     out = capsys.readouterr().out
-    assert "[3/3] static mask" in out
-    assert "ROSE - vanilla" in out
-    assert f"{100 * runs['ROSE-Ensemble'].metrics['sets']['clean']['accuracy']:.1f}" in out
+    assert "[2/4] noise training" in out
+    assert "[4/4] static mask" in out
+    assert {"noise - vanilla", "ROSE - vanilla"} <= {line.strip().split("  ")[0] for line in out.splitlines()}
+    for title in TITLES.values():
+        assert f"{100 * runs[title].metrics['sets']['clean']['accuracy']:.1f}" in out

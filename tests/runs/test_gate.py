@@ -139,6 +139,22 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(run: Run, tmp_p
     refused(f"`rosetune evaluate {bare} --sets noise` makes it", bare, baseline=run)
 
 
+def test_what_is_there_and_cannot_be_judged_is_told_from_what_is_missing(run: Run, tmp_path: Path) -> None:
+    """To evaluate or attack again would mend neither rows without labels nor an attack that had nothing to break."""
+    sets = {name: make_rows(name, outcomes(8, 2)) for name in ("clean", "typos_1")}
+    for row in (row for rows in sets.values() for row in rows):
+        row["gold"] = None
+    unlabelled = write_run(tmp_path / "unlabelled", sets)
+    refused("not on clean, of which no row has a label", unlabelled, min_accuracy=0.5)
+    refused("not on typing errors 1, of which no row has a label", unlabelled, min_robust_accuracy=0.5)
+    refused("not on typing errors 1, which has no unperturbed texts of its own, with labels", unlabelled, max_drop=5)
+    assert only(rosetune.gate(unlabelled, max_flip_rate=0), "max_flip_rate") == {"typos_1": (0.0, True)}
+    write_attack(unlabelled, ["skipped"] * 3, "deepwordbug")
+    wrong = Run.open(unlabelled.folder)
+    refused("not under deepwordbug, of which no row was right before", wrong, max_success_rate=0.5)
+    refused("sets names no set", run, max_drop=5, sets=[])
+
+
 def test_an_attack_that_was_killed_is_no_result(run: Run) -> None:
     write_attack(run, ["failed"], "pwws", rows=9)
     half = Run.open(run.folder)

@@ -98,9 +98,31 @@ def test_wrong_use_is_one_line_and_writes_nothing(run: Run, tmp_path: Path, rose
     one_line(rosetune("gate", run, "--min_accuracy", "high", *junit), "must be a share")
     one_line(rosetune("gate", run, "--min_accuracy", 0.5, "--baseline", run, *junit), "two different runs")
     (tmp_path / "folder").mkdir()
-    unwritable = (*junit, "--markdown", tmp_path / "folder")
-    one_line(rosetune("gate", run, "--min_accuracy", 0.5, *unwritable), f"{tmp_path / 'folder'}")
-    assert not (tmp_path / "gate.xml").exists()  # both files, or none
+    one_line(rosetune("gate", run, "--baseline", "", "--max_decline", 2, *junit), "there is no folder ''")
+    one_line(rosetune("gate", run, "--min_accuracy", 0.5, "--sets", "", *junit), "sets names no set")
+    assert not (tmp_path / "gate.xml").exists()
+
+
+def test_both_files_are_written_or_none(run: Run, tmp_path: Path, rosetune: Any) -> None:
+    (tmp_path / "folder").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    for junit, markdown, message in (
+        ("gate.xml", "folder", "not of a folder"),
+        ("folder", "gate.md", "not of a folder"),
+        ("gate", "folder/../gate", "both name"),
+    ):
+        files = ("--junit", tmp_path / junit, "--markdown", tmp_path / markdown)
+        one_line(rosetune("gate", run, "--min_accuracy", 0.5, *files), message)
+        assert sorted(tmp_path.rglob("*")) == before
+    one_line(rosetune("gate", run, "--min_accuracy", 0.5, "--junit", ""), "'' cannot be written")
+
+
+def test_a_failure_reads_as_a_sentence() -> None:
+    """An attack's title, "under pwws", brings its own preposition."""
+    for name, said in (("attack:pwws", "max_success_rate under pwws: "), ("clean", "max_success_rate on clean: ")):
+        check = Check("max_success_rate", name, 3, 0.9, 0.5, 1.0, 0.1, False, True)
+        failure = ElementTree.fromstring(gate_junit(Verdict("run", None, (check,))).encode())[0][0][0]
+        assert str(failure.get("message")).startswith(said)
 
 
 def test_any_name_is_legal_xml_and_stays_text_in_markdown() -> None:

@@ -1,4 +1,4 @@
-"""The main job as a plan: vanilla fine-tuning against ROSE-Ensemble on the same data and seed, and a control."""
+"""The main job as a plan: plain fine-tuning, noise augmentation, ROSE-Ensemble and its control, alike otherwise."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +15,12 @@ from rosetune.runs.run import Run
 
 __all__ = ["demo_plan", "run_demo"]
 
-TITLES = {"vanilla": "vanilla AdamW", "rose-ensemble": "ROSE-Ensemble", "static-mask": "static mask"}
+TITLES = {
+    "vanilla": "vanilla AdamW",
+    "noise": "noise training",
+    "rose-ensemble": "ROSE-Ensemble",
+    "static-mask": "static mask",
+}
 
 
 def demo_plan(
@@ -29,10 +34,10 @@ def demo_plan(
     samples: int = 1800,
     seed: int = 42,
 ) -> dict[str, RunConfig]:
-    """Three runs by what they are called.
+    """Four runs by what they are called.
 
-    The static mask is the control: as many tensors as ROSE keeps, those that it kept most often, frozen or free from
-    the first step on.
+    All take the same sentences and steps. Noise training misspells half of the sentences. The static mask is ROSE's
+    control: as many tensors as ROSE keeps, those that it kept most often, frozen or free from the first step on.
 
     Args:
         task, text_columns, label_column: as in :class:`~rosetune.runs.config.RunConfig`.
@@ -82,7 +87,7 @@ def run_demo(report: Callable[[str], Any] = print, **options: Any) -> dict[str, 
         options: of :func:`demo_plan`.
 
     Returns:
-        The three runs by their titles.
+        The runs by their titles, in the order of the plan.
     """
     plan, runs = demo_plan(**options), {}
     for number, (name, config) in enumerate(plan.items(), start=1):

@@ -12,6 +12,7 @@ from rosetune.report.markdown import code, escaped
 from rosetune.robustness.attacks.changed_words import limit_title
 from rosetune.runs.gate import Check, Verdict
 from rosetune.runs.gate_limits import BASELINE
+from rosetune.runs.sets import SetName
 
 __all__ = ["gate_junit", "gate_markdown", "print_gate"]
 
@@ -114,4 +115,5 @@ def _figure(check: Check, value: float) -> str:
 def _sentence(check: Check) -> str:
     limit, title, n, measured, allowed, outcome = _cells(check)
     unit = " points" if limit in _POINTS else ""
-    return f"{limit} on {title}: {measured}{unit} of {n} rows, allowed {allowed}: {outcome}"
+    where = title if SetName.parse(check.set).kind == "attack" else f"on {title}"
+    return f"{limit} {where}: {measured}{unit} of {n} rows, allowed {allowed}: {outcome}"

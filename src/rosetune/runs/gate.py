@@ -138,19 +138,27 @@ def _checks(run: Run, limit: str, names: Sequence[str], wanted: Limits, notes: l
         return
     looked_at, measured = measure[limit]
     found = {name: measured(name) for name in looked_at}
-    for name, value in found.items():
-        if value is None:
-            notes.append(f"{limit}: not of {SetName.parse(name).title}, {_WITHOUT[limit]}.")
-        else:
-            yield _check(limit, name, value, getattr(wanted, limit))
-    if all(value is None for value in found.values()):
+    if not found:
         raise absent(run, limit, chosen=wanted.sets is not None and limit != "min_accuracy")
+    left_out = [f"not {_on(name)}, {_WITHOUT[limit]}" for name, value in found.items() if value is None]
+    if len(left_out) == len(found):
+        raise RunError(f"{limit} cannot be judged of {run}: {'; '.join(left_out)}")
+    notes += [f"{limit}: {reason}." for reason in left_out]
+    for name, value in found.items():
+        if value is not None:
+            yield _check(limit, name, value, getattr(wanted, limit))
+
+
+def _on(name: str) -> str:
+    """A set with its preposition, which the title of an attack brings along."""
+    title = SetName.parse(name).title
+    return title if SetName.parse(name).kind == "attack" else f"on {title}"
 
 
 _WITHOUT = {
     "min_accuracy": "of which no row has a label",
     "min_robust_accuracy": "of which no row has a label",
-    "max_drop": "which has no unperturbed texts of its own",
+    "max_drop": "which has no unperturbed texts of its own, with labels",
     "max_flip_rate": "which has no unperturbed texts of its own",
     "min_recall": "which holds no row of the class",
     "max_success_rate": "of which no row was right before",
@@ -241,6 +249,8 @@ def _drop(run: Run, name: str) -> Estimate | None:
     if sides is None:
         return None
     pairs = [(b, a) for b, a in zip(*sides, strict=True) if a["gold"] is not None]
+    if not pairs:
+        return None
     right = ([row["prediction"] == row["gold"] for row in side] for side in zip(*pairs, strict=True))
     d = difference(*right, clusters=clusters_of([row for _, row in pairs]))
     return Estimate(d.n, -100 * d.value, -100 * d.high, -100 * d.low)

@@ -67,6 +67,8 @@ class Limits:
         for name in LIMITS:
             object.__setattr__(self, name, _number(name, getattr(self, name)))
         object.__setattr__(self, "sets", names("sets", self.sets))
+        if self.sets == ():
+            raise RunError("sets names no set: name some, such as noise,deepwordbug, or leave it out for all")
         if self.words is not None:
             from rosetune.robustness.attacks.changed_words import within
 

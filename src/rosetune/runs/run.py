@@ -49,8 +49,8 @@ class Run:
             RunError: there is no folder, no run in it, or one that is not finished.
         """
         run = cls(Path(path))
-        if not run.folder.is_dir():
-            raise RunError(f"there is no folder {path}: give the folder of a finished run")
+        if not os.fspath(path) or not run.folder.is_dir():  # an empty name would be the working folder
+            raise RunError(f"there is no folder {path or repr(path)}: give the folder of a finished run")
         if not (run.folder / "metrics.json").is_file():
             raise RunError(f"{path} is no finished run (no metrics.json): start or resume it with `rosetune train`")
         # Its identity first: where that is not there, the metrics are those of some other program.

@@ -1,4 +1,4 @@
-"""Compare vanilla fine-tuning with ROSE-Ensemble, with controls."""
+"""Compare vanilla fine-tuning with noise augmentation, and with ROSE-Ensemble and its control."""
 
 import argparse
 

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from rosetune.runs.gate_limits import Limits
 from rosetune.verbs._shared import add_fields, given_fields, telling_new_folders
@@ -39,6 +40,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         raise RunError(f"{known.config}: baseline must be the folder of a run, not {baseline!r}")
     limits = Limits.of({**options, **given_fields(known, Limits)}, known.config or "limits")
     limits.check(with_baseline=baseline is not None)  # before scipy is loaded
+    _check_files(known.junit, known.markdown)
 
     import dataclasses
     import json
@@ -64,3 +66,15 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
         print_gate(console(), verdict)
     if not verdict.passed:
         sys.exit(1)
+
+
+def _check_files(*paths: str | None) -> None:
+    """Refuse what cannot be a file of its own, before anything is written."""
+    from rosetune.runs.values import RunError
+
+    given = [path for path in paths if path is not None]
+    for path in given:
+        if Path(path).is_dir():
+            raise RunError(f"{path or repr(path)} cannot be written: give the name of a file, not of a folder")
+    if len({Path(path).resolve() for path in given}) < len(given):
+        raise RunError(f"--junit and --markdown both name {given[0]}: give each a file of its own")
