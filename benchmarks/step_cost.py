@@ -199,13 +199,15 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--model_name_or_path", default="demo", help="default: demo, MiniLM-L6")
-    parser.add_argument("--device", default="cpu", help="where the model is; default: cpu")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where the model is; default: cpu")
     parser.add_argument("--methods", help=f"only these, of {', '.join(METHODS)}; vanilla is always there")
     args = parser.parse_args()
     rounds = args.rounds or (5 if args.quick else 25)
     unknown = [name for name in (args.methods or "vanilla").split(",") if name not in METHODS]
     if unknown:
         parser.error(f"--methods: no {', '.join(unknown)}; there are {', '.join(METHODS)}")
+    if args.cpu_time and args.device == "cuda":
+        parser.error("--cpu_time does not see what a GPU does: leave it out")
     quiet_libraries()
     data, of, on = batches(args.rows, args.tokens, args.device), args.model_name_or_path, args.device
     chosen = [name for name in METHODS if args.methods is None or name in ("vanilla", *args.methods.split(","))]

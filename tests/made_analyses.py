@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from rosetune.analysis.surface import grid_axis
+from rosetune.experiments.subjects import Subject, place
 from rosetune.runs.analysed import Analysis, analysis_file
 from rosetune.runs.run import Run
 
@@ -70,5 +71,6 @@ def write_analysis(
     """One file, with the description that it has when it is computed."""
     decided = {**({} if kind == "drift" else ROWS), **settings, "step": step}
     about = {"kind": kind, "name": str(run), "method": run.method, "task": run.task, "run_seed": run.seed}
+    about["setting"] = place(kind, Subject(run), {})[1]["setting"]
     about |= {"guess": float(np.log(2)), "settings": decided, **(more or {})}
     Analysis(analysis_file(run.folder, kind, decided), about, arrays).write()

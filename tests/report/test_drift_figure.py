@@ -58,3 +58,12 @@ def test_runs_of_one_seed_are_not_averaged(tmp_path: Path, monkeypatch: pytest.M
     analyses = [made(tmp_path / name, {}, 1, 20.0) for name in ("a", "b")]
     legend, layers, _ = drawn(analyses, monkeypatch, tmp_path / "drift.svg")
     assert len(layers.containers) == len(legend.get_texts()) == 2
+
+
+def test_seeds_with_other_settings_are_not_averaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    rates = {1: 1e-4, 2: 1e-4, 3: 4e-4}
+    analyses = [made(tmp_path / str(s), {"learning_rate": rate}, s, 20.0) for s, rate in rates.items()]
+    legend, layers, _ = drawn(analyses, monkeypatch, tmp_path / "drift.svg")
+    assert len(layers.containers) == len(legend.get_texts()) == 2
+    assert [", 2 seeds" in text.get_text() for text in legend.get_texts()] == [True, False]

@@ -30,7 +30,7 @@ class NoiseAugmentation:
         ValueError: an unknown noise, or a number outside [0, 1].
 
     Cost:
-        Tokenising the noisy rows anew in each epoch; none on the device.
+        Tokenising the noisy rows anew in each epoch, and longer rows: misspelt words are more tokens.
     """
 
     noises: Sequence[str] | None = None

@@ -264,10 +264,12 @@ def _trained_source(run: str | os.PathLike[str]) -> str:
     if folder.is_dir() and not any((part / "config.json").is_file() for part in (folder, folder / "model")):
         raise RunError(f"{run} holds no trained model (no model/config.json): give the folder of a finished run")
     saved = folder / "model"
-    if (saved / "config.json").is_file() and not any([*saved.glob("*.safetensors"), *saved.glob("*.bin")]):
+    if (saved / "config.json").is_file() and not any(
+        [*saved.glob("*.safetensors"), *saved.glob("pytorch_model*.bin")]
+    ):
         raise RunError(
-            f"{run} no longer has its weights (no model/*.safetensors): only what was computed before can be shown; "
-            "train it again, or bring its model folder back"
+            f"{run} no longer has its weights (no model/*.safetensors); what was computed before can still be "
+            "shown: train it again, or bring its model folder back"
         )
     return os.fspath(run)
 

@@ -20,7 +20,10 @@ from rosetune.experiments.data import checked_data, config_now
 from rosetune.experiments.models import load_trained, quiet_libraries
 from rosetune.runs.along import accuracy, nearest_step
 from rosetune.runs.analysed import analysed_steps, analysis_file
+from rosetune.runs.compare import OF_THE_SEED
+from rosetune.runs.identity import identity_hash
 from rosetune.runs.run import Run, RunError
+from rosetune.runs.values import flat
 
 __all__ = ["Material", "Subject", "equal_accuracy", "identity_of", "kept_steps", "last_step", "open_subjects", "place"]
 
@@ -108,7 +111,10 @@ def equal_accuracy(subjects: Sequence[Subject]) -> list[Subject]:
 
 
 def place(kind: str, subject: Subject, settings: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
-    """Where an analysis with these settings is kept, and what is known of its model."""
+    """Where an analysis with these settings is kept, and what is known of its model.
+
+    Its ``setting`` is that of every run which differs in nothing but the seed.
+    """
     decided = {**settings, "step": subject.step}
     run = subject.run
     about: dict[str, Any] = {
@@ -117,6 +123,7 @@ def place(kind: str, subject: Subject, settings: Mapping[str, Any]) -> tuple[Pat
         "method": run.method,
         "task": run.task,
         "run_seed": run.seed,
+        "setting": identity_hash(flat(run.identity, OF_THE_SEED)),
     }
     about["guess"] = math.log(len(run.labels)) if run.labels else None
     return analysis_file(run.folder, kind, decided), {**about, "settings": decided}

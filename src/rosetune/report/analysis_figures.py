@@ -174,11 +174,12 @@ def _drift(figure: Any, analyses: Sequence[Analysis]) -> None:
 
 
 def _seeds_of(analyses: Sequence[Analysis]) -> list[list[Analysis]]:
-    """Analyses by method, task and step; where two of them have one seed they differ in more, and each stays alone."""
+    """Analyses by what they are of, but for the seed; where two of them have one seed each stays alone."""
     groups: dict[tuple[Any, ...], list[Analysis]] = {}
     for analysis in analyses:
         about = analysis.about
-        groups.setdefault((about["method"], about["task"], about["settings"].get("step")), []).append(analysis)
+        of = about["method"], about["task"], about.get("setting"), about["settings"].get("step")
+        groups.setdefault(of, []).append(analysis)
     found = []
     for group in groups.values():
         alike = len({analysis.about["run_seed"] for analysis in group}) == len(group)
