@@ -78,5 +78,5 @@ def why(new: Judged, best: Judged, plain: Judged, options: HardenOptions) -> str
     if is_taken(new, best, plain, options):
         return said
     if drop > 100 * options.max_clean_drop + 1e-7:
-        return f"{said}, but clean accuracy falls by {drop:.1f} points"
+        return f"{said}, {'but' if gain > 0 else 'and'} clean accuracy falls by {drop:.1f} points"
     return f"{said}, " + ("no gain" if gain <= 1e-7 else f"which is less than {100 * options.min_gain:g}")
