@@ -40,6 +40,18 @@ def plain_loss(model, weights, batches):
     return total / rows
 
 
+class Scaleless(torch.nn.Module):
+    """Its logits do not change when the filters are multiplied."""
+
+    def __init__(self, filters):
+        super().__init__()
+        self.filters, self.out = filters, torch.nn.Linear(4, 2)
+
+    def forward(self, x):
+        h = self.filters(x)
+        return {"logits": self.out(h / h.norm(dim=0))}
+
+
 class TestQuadratic:
     @pytest.mark.parametrize("normalise", ["filter", "tensor"])
     def test_surface_and_curvature(self, normalise):
@@ -148,17 +160,7 @@ class TestFilterNormalisation:
 
     def test_a_rescaled_filter_sees_the_same_surface(self):
         """A unit whose output is normalised does not change when its weights are multiplied."""
-
-        class Scaleless(torch.nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.filters, self.out = torch.nn.Linear(5, 4, bias=False), torch.nn.Linear(4, 2)
-
-            def forward(self, x):
-                h = self.filters(x)
-                return {"logits": self.out(h / h.norm(dim=0))}
-
-        model, other = Scaleless().double(), Scaleless().double()
+        model, other = (Scaleless(torch.nn.Linear(5, 4, bias=False)).double() for _ in range(2))
         other.load_state_dict(model.state_dict())
         with torch.no_grad():
             other.filters.weight.mul_(torch.tensor([[0.01], [1.0], [7.0], [1000.0]]))
@@ -189,16 +191,7 @@ class TestFilterNormalisation:
         assert torch.allclose(*rows, rtol=1e-4)  # an embedding of the same model has a filter a token
 
     def test_a_rescaled_output_of_a_conv1d_sees_the_same_surface(self):
-        class Scaleless(torch.nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.filters, self.out = Conv1D(4, 5), torch.nn.Linear(4, 2)
-
-            def forward(self, x):
-                h = self.filters(x)
-                return {"logits": self.out(h / h.norm(dim=0))}
-
-        model, other = Scaleless().double(), Scaleless().double()
+        model, other = (Scaleless(Conv1D(4, 5)).double() for _ in range(2))
         other.load_state_dict(model.state_dict())
         with torch.no_grad():
             other.filters.weight.mul_(torch.tensor([0.01, 1.0, 7.0, 1000.0]))  # its biases are zeros
