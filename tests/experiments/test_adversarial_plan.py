@@ -184,7 +184,7 @@ def test_a_line_to_the_pretrained_weights_waits_for_the_run_that_is_trained() ->
         if run.method == "line":
             assert run.needs[WEIGHTS].config.seed == run.config.seed
             assert run.folder() is not None
-    told = {"step": 1.0, "fixed": 5.0, "prepare_row": 0.0}
+    told = {"step": 1.0, "fixed": 5.0, "prepare_row": 0.0, "query": 0.0}
     of = {run.method: _measured([run], told) for run in runs}
     assert (of["line"].steps, of["line"].total) == (0, 5.0)
     of_equal_length = PLAN.replace("max_steps: 2, ", "")
@@ -197,6 +197,22 @@ def test_a_line_to_the_pretrained_weights_waits_for_the_run_that_is_trained() ->
         "vanilla": 2 * 80 // 10,
         "hard": 2 * (80 + 15 + 5) // 10,
     }
+
+
+def test_the_time_that_attacks_take_is_foreseen() -> None:
+    told = {"step": 1.0, "fixed": 5.0, "prepare_row": 0.0, "query": 0.5}
+    attack = "attack: [{attack: [deepwordbug, disguises], examples: 3, budget: 2}, {attack: deepwordbug, examples: 2}]\n"
+    runs = runs_of(PLAN.replace("methods:", attack + "methods:"))
+    texts = load_task("my.csv").clean[1]["text"]
+    words = sum(len(text.split()) for text in texts) / len(texts)
+    assert len(texts) <= 64  # of more only the first are counted
+    assert 2 < 4 * words < 80
+    on_runs = 3 * 2 * 2 + 2 * 4 * words
+    found = {run.method: _measured([run], told) for run in runs}
+    assert found["hard"].attacks == pytest.approx(0.5 * on_runs)
+    # Its training rows too, for the other.
+    assert found["vanilla"].attacks == pytest.approx(0.5 * (on_runs + 30 * 4 * words))
+    assert found["vanilla"].total == 5.0 + 60 * 1.0
 
 
 def test_the_dependent_run_trains_on_what_fooled_the_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -218,13 +218,28 @@ def test_a_dry_run_counts_each_trial_once_and_divides_them(
     counts = [int(found[1]) if (found := re.search(r"(\d+) runs take about", share)) else 0 for share in shares]
     assert sum(counts) == trials + runs
     assert "trials on held-out rows" in out
+    assert "attacks" not in out
 
 
-def measured_without_training(runs: list[PlannedRun], *_: Any) -> list[Measured]:
+def test_a_dry_run_counts_the_attacks_on_runs_but_on_no_trials(
+    rosetune: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "rosetune.experiments.estimate.measure", lambda *of: measured_without_training(*of, attacks=60)
+    )
+    Path("plan.yaml").write_text(PLAN.replace("out\n", "attacked\n"), encoding="utf-8")
+    code, out, err = rosetune("sweep", "plan.yaml", "--dry_run")
+    assert code == 0, err
+    # Seven seconds, and a minute for each of the two runs.
+    assert "7 runs take about 2 min here; attacks are guessed from the number of words." in out
+    assert "its attacks" in out
+
+
+def measured_without_training(runs: list[PlannedRun], *_: Any, attacks: float = 0.0) -> list[Measured]:
     kinds: dict[tuple[Any, ...], list[PlannedRun]] = {}
     for run in runs:
         kinds.setdefault((run.task, run.method, str(run.config.training)), []).append(run)
-    return [Measured(of_kind[0], len(of_kind), 0.1, 8, 1.0) for of_kind in kinds.values()]
+    return [Measured(of_kind[0], len(of_kind), 0.1, 8, 1.0, attacks) for of_kind in kinds.values()]
 
 
 MISTAKES = [

@@ -1,6 +1,7 @@
 """How long a plan takes on this machine, from a few measured steps of each of its methods."""
 
 import math
+import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from rosetune.runs.values import RunError
 
 __all__ = ["Measured", "Probe", "measure"]
 
+_QUERIES_A_WORD = 4
 STEPS, PREDICTED = 6, 64  # measured steps, of which the first warms up; rows that are predicted
 # What a step's cost depends on beside task, model and method.
 _COST = ("per_device_train_batch_size", "gradient_accumulation_steps", "objective_kwargs", "update_mask_kwargs")
@@ -39,6 +41,7 @@ class Measured:
         step: of an optimizer step.
         steps: that its training takes.
         total: of one run: data, model, what the mask prepares, training, evaluation; without attacks.
+        attacks: on one run, and on training rows for others. Rough: see :func:`attack_seconds`.
     """
 
     run: PlannedRun
@@ -46,6 +49,23 @@ class Measured:
     step: float
     steps: int
     total: float
+    attacks: float
+
+
+def attack_seconds(query: float, words: float, attacks: int, budget: int | None) -> float:
+    """Seconds of attacks on a row, guessed from the number of its words.
+
+    How many texts an attack asks for depends on the model. DeepWordBug asks for two texts a word to rank words, and
+    then for four replacements of some of them. A search that tries synonyms asks for more.
+
+    Args:
+        query: seconds of a text that is predicted.
+        words: of a row, on average.
+        attacks: how many there are.
+        budget: largest number of texts for a row.
+    """
+    texts = _QUERIES_A_WORD * words
+    return query * attacks * (texts if budget is None else min(budget, texts))
 
 
 def measure(runs: Sequence[PlannedRun], jobs: int = 1, threads: int | None = None) -> list[Measured]:
@@ -90,7 +110,21 @@ def _kind(run: PlannedRun) -> str:
 
 def _measured(runs: Sequence[PlannedRun], told: Mapping[str, float]) -> Measured:
     each = [told["fixed"] + told["prepare_row"] * _rows(run) + told["step"] * _steps(run) for run in runs]
-    return Measured(runs[0], len(runs), told["step"], _steps(runs[0]), sum(each) / len(each))
+    attacks = sum(_attacks(run, told["query"]) for run in runs) / len(runs)
+    return Measured(runs[0], len(runs), told["step"], _steps(runs[0]), sum(each) / len(each), attacks)
+
+
+def _attacks(run: PlannedRun, query: float) -> float:
+    """Seconds of attacks on a run, and on its training rows where others need what fooled it."""
+    clean, seconds = run.data.clean[1], 0.0
+    words = statistics.fmean(len(str(text).split()) for text in clean[run.data.text_columns[-1]][:PREDICTED])
+    for options in run.attacks:
+        rows = min(options.examples or len(clean), len(clean))
+        seconds += rows * attack_seconds(query, words, len(options.attack), options.budget)
+    if run.adversarial is not None:
+        attacked = run.adversarial.attacked(_rows(run))
+        seconds += attacked * attack_seconds(query, words, len(run.adversarial.attack), run.adversarial.budget)
+    return seconds
 
 
 def _rows(run: PlannedRun) -> int:
@@ -129,7 +163,7 @@ class Probe:
     """Some steps of a run, in a process of its own, on its own data and with its own batches.
 
     ``probe.json`` in the folder then holds seconds: ``step``, ``prepare_row`` (of a mask that looks at the training
-    data first, for each row of it) and ``fixed`` (data, model, evaluation).
+    data first, for each row of it), ``query`` (a text that is predicted) and ``fixed`` (data, model, evaluation).
     """
 
     config: RunConfig
@@ -151,18 +185,20 @@ class Probe:
         trained = time.perf_counter()
         seconds = training.step_seconds
         prepared = isinstance(training.trainer.update_mask, PreparedMask)
+        query, predicted = self._evaluation(data, training.trainer)
         aside = (trained - ready - sum(seconds)) if prepared else 0.0
         write_json(
             Path(self.folder, "probe.json"),
             {
                 "step": sum(seconds[1:]) / max(1, len(seconds) - 1),
                 "prepare_row": aside / rows,
-                "fixed": ready - start + self._evaluation(data, training.trainer),
+                "query": query,
+                "fixed": ready - start + predicted,
             },
         )
 
-    def _evaluation(self, data: TaskData, trainer: Any) -> float:
-        """Seconds for all sets, from some rows of the clean one."""
+    def _evaluation(self, data: TaskData, trainer: Any) -> tuple[float, float]:
+        """Seconds for a text and for all sets, from some rows of the clean one."""
         sets = [
             part.dataset
             for kind in self.config.sets
@@ -171,4 +207,5 @@ class Probe:
         rows = sets[0].select(range(min(PREDICTED, len(sets[0]))))
         start = time.perf_counter()
         predict(trainer.model, trainer.processing_class, rows, data.text_columns)
-        return (time.perf_counter() - start) / len(rows) * sum(map(len, sets))
+        query = (time.perf_counter() - start) / len(rows)
+        return query, query * sum(map(len, sets))

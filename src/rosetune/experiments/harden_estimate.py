@@ -7,19 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from rosetune.experiments.estimate import Probe
+from rosetune.experiments.estimate import Probe, attack_seconds
 from rosetune.experiments.harden_options import NONE
 from rosetune.experiments.harden_setting import Setting
 from rosetune.experiments.training import training_arguments
 from rosetune.runs.files import read_json
 
 __all__ = ["PlannedStep", "foresee_steps"]
-
-# DeepWordBug asks for two texts a word to rank words, and then for four replacements of some of them. A search that
-# tries synonyms asks for more.
-_QUERIES_A_WORD = 4
-# Forward and backward pass of a training text take about as long as three texts that are predicted.
-_TEXTS_A_ROW = 3
 
 
 class PlannedStep(NamedTuple):
@@ -46,8 +40,7 @@ def foresee_steps(setting: Setting) -> list[PlannedStep]:
     batch = args.train_batch_size * args.gradient_accumulation_steps
     texts = setting.held.splits["train"][setting.held.text_columns[-1]][:]
     words = statistics.fmean(len(text.split()) for text in texts)
-    query = told["step"] / (_TEXTS_A_ROW * batch)
-    row = query * len(options.attack) * min(options.budget, _QUERIES_A_WORD * words)
+    row = attack_seconds(told["query"], words, len(options.attack), options.budget)
 
     def training(rows: int) -> float:
         steps = args.max_steps if args.max_steps > 0 else math.ceil(math.ceil(rows / batch) * args.num_train_epochs)

@@ -151,28 +151,29 @@ def _at_end(value: Any, scores: Mapping[str, float]) -> bool:
         return False  # a name among them
 
 
-def print_estimate(
-    out: Console, lines: Sequence[tuple[str, int, int, float, int, float]], jobs: int, attacks: bool
-) -> None:
+def print_estimate(out: Console, lines: Sequence[tuple[str, int, int, float, int, float, float]], jobs: int) -> None:
     """How long what is left takes.
 
     Args:
-        lines: of each kind of run its name, how many are left, how many trials are, seconds of a step,
-            steps, and seconds of a run.
-        attacks: whether runs are attacked afterwards, which the estimate leaves out.
+        lines: of each kind of run its name, how many are left, how many trials are, seconds of a step, steps, seconds
+            of a run, and of the attacks that follow a run but no trial.
     """
     if not lines:
         out.print("Nothing is left to do.")
         return
     trials = any(line[2] for line in lines)
-    heads = ("left", *(("trials",) if trials else ()), "seconds\na step", "steps", "a run", "all")
+    attacked = any(line[-1] for line in lines)
+    heads = ("left", *(("trials",) if trials else ()), "seconds\na step", "steps", "a run")
+    heads += (*(("its attacks",) if attacked else ()), "all")
     grid = Grid("measured on this machine", ("", *heads))
-    for name, runs, before, step, steps, total in lines:
-        cells = (str(runs), *((str(before),) if trials else ()), f"{step:.3g}", str(steps), duration(total))
-        grid.rows.append((name, *cells, duration((runs + before) * total)))
+    seconds = 0.0
+    for name, runs, before, step, steps, total, attacks in lines:
+        cells = [str(runs), *((str(before),) if trials else ()), f"{step:.3g}", str(steps), duration(total)]
+        all_of_it = (runs + before) * total + runs * attacks
+        seconds += all_of_it
+        grid.rows.append((name, *cells, *((duration(attacks),) if attacked else ()), duration(all_of_it)))
     print_grid(out, grid)
     number = sum(runs + before for _, runs, before, *_ in lines)
-    total = sum((runs + before) * seconds for _, runs, before, _, _, seconds in lines) / jobs
-    others = "; attacks come on top" if attacks else ""
+    others = "; attacks are guessed from the number of words" if attacked else ""
     at_once = f", {jobs} at a time" if jobs > 1 else ""
-    out.print(f"{number} runs take about {duration(total)} here{at_once}{others}.", soft_wrap=True)
+    out.print(f"{number} runs take about {duration(seconds / jobs)} here{at_once}{others}.", soft_wrap=True)

@@ -170,13 +170,8 @@ def _show_plan(known: argparse.Namespace, plan: Any) -> None:
     for kind in measure(measured, known.jobs, known.threads or plan.threads):
         name = kind.run.task, kind.run.method
         counts = (kind.runs, before.pop(name, 0)) if name in known_kinds else (0, kind.runs)
-        lines.append((" ".join(name), *counts, kind.step, kind.steps, kind.total))
-    print_estimate(
-        out,
-        lines,
-        known.jobs,
-        bool(plan.attacks or plan.adversarial or any(task.attacks for task in plan.tasks.values())),
-    )
+        lines.append((" ".join(name), *counts, kind.step, kind.steps, kind.total, kind.attacks))
+    print_estimate(out, lines, known.jobs)
 
 
 def _print_result(plan: Any, runs: Any) -> None:
