@@ -95,7 +95,7 @@ def ours(
                 task_loss = None if out.task_loss is out.loss else out.task_loss
                 weight = {"consistency_weight": out.consistency_weight} if spares else {}
                 mask.observe(optimizer, consistency=out.consistency, task_loss=task_loss, **weight)
-            out.loss.backward()
+            (mask.spare(optimizer, out.loss) if spares else out.loss).backward()
         optimizer.clip_grad_norm_(1.0)
         optimizer.step()
         optimizer.zero_grad()

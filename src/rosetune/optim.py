@@ -10,7 +10,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn import Parameter
 from torch.optim.adamw import adamw
 
-from rosetune.methods import ChoosingMask, DenseMask, ObservingMask, UpdateMask
+from rosetune.methods import ChoosingMask, DenseMask, ObservingMask, SparingMask, UpdateMask
 
 __all__ = ["SelectiveAdamW"]
 
@@ -123,7 +123,27 @@ class SelectiveAdamW(torch.optim.AdamW):
         parameters = [p for group in self.param_groups for p in group["params"]]
         norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm)
         norm = norm.full_tensor() if isinstance(norm, DTensor) else norm  # of shards
-        self.clip_coefficient = torch.clamp(max_norm / (norm + 1e-6), max=1.0)
+        return self.remember_clipping(norm, max_norm)
+
+    def remember_clipping(self, norm: Tensor, max_norm: float) -> Tensor:
+        """Take note of a clipping that was done, and clip further for gradients that the mask left out.
+
+        Args:
+            norm: of the gradients that there were, before clipping.
+            max_norm: to which they were clipped.
+
+        Returns:
+            The norm with what the mask left out (:class:`~rosetune.methods.SparingMask`).
+        """
+        coefficient = torch.clamp(max_norm / (norm + 1e-6), max=1.0)
+        left_out = self.update_mask.spared_norm if isinstance(self.update_mask, SparingMask) else None
+        if left_out is not None:
+            norm = torch.hypot(norm, left_out.to(norm))
+            whole = torch.clamp(max_norm / (norm + 1e-6), max=1.0)
+            gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+            torch._foreach_mul_(gradients, whole / coefficient)
+            coefficient = whole
+        self.clip_coefficient = coefficient
         return norm
 
     def zero_grad(self, set_to_none: bool = True) -> None:

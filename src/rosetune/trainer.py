@@ -240,7 +240,10 @@ class RobustTrainer(Trainer):
         for name, value in out.terms.items():
             self._means.add(name, value)
         self._means.count("nonfinite_steps", (~torch.isfinite(out.loss.detach())).float())
-        return (out.loss, out.outputs) if return_outputs else out.loss
+        loss = out.loss
+        if isinstance(mask, SparingMask) and optimizer is not None and self.current_gradient_accumulation_steps == 1:
+            loss = mask.spare(optimizer, loss)
+        return (loss, out.outputs) if return_outputs else loss
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """The Trainer's; while an ``ema`` trains, of its weights."""
@@ -322,8 +325,8 @@ class RobustTrainer(Trainer):
         norm = norm.full_tensor() if isinstance(norm, DTensor) else norm  # of shards
         optimizer = self._selective_adamw()
         if optimizer is not None and norm is not None:
-            coefficient = torch.clamp(self.args.max_grad_norm / (torch.as_tensor(norm) + 1e-6), max=1.0)
-            optimizer.clip_coefficient = coefficient / self._loss_scale()
+            norm = optimizer.remember_clipping(torch.as_tensor(norm), self.args.max_grad_norm)
+            optimizer.clip_coefficient = optimizer.clip_coefficient / self._loss_scale()
         return norm
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:

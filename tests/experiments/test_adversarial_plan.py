@@ -201,7 +201,9 @@ def test_a_line_to_the_pretrained_weights_waits_for_the_run_that_is_trained() ->
 
 def test_the_time_that_attacks_take_is_foreseen() -> None:
     told = {"step": 1.0, "fixed": 5.0, "prepare_row": 0.0, "query": 0.5}
-    attack = "attack: [{attack: [deepwordbug, disguises], examples: 3, budget: 2}, {attack: deepwordbug, examples: 2}]\n"
+    attack = (
+        "attack: [{attack: [deepwordbug, disguises], examples: 3, budget: 2}, {attack: deepwordbug, examples: 2}]\n"
+    )
     runs = runs_of(PLAN.replace("methods:", attack + "methods:"))
     texts = load_task("my.csv").clean[1]["text"]
     words = sum(len(text.split()) for text in texts) / len(texts)

@@ -183,9 +183,11 @@ class SparingMask(UpdateMask, Protocol):
 
     Attributes:
         consistency_share: of the rows of a micro-batch whose consistency it wants to see, in (0, 1].
+        spared_norm: of the gradients that :meth:`spare` left out of this step, for clipping; None: there are none.
     """
 
     consistency_share: float
+    spared_norm: Tensor | None
 
     def observe(
         self,
@@ -204,6 +206,10 @@ class SparingMask(UpdateMask, Protocol):
         Args:
             model: as it is called, with its wrappers.
         """
+        ...
+
+    def spare(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
+        """The loss of a step's only micro-batch, once observed, whose backward pass may leave out what is frozen."""
         ...
 
 

@@ -89,6 +89,17 @@ class Observation:
         self._micro_batches += 1
         self._marks = _marks(parameters)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was added since the last step."""
+        return not self._micro_batches
+
+    @property
+    def awaited(self) -> SharedBackward | None:
+        """What looks along with the coming backward pass, where that is the only one of the step so far."""
+        waiting = [shared for shared, _, _ in self._pending if not shared.complete]
+        return waiting[0] if waiting and self._micro_batches == 1 else None
+
     def norms(self, name: str, only_norms: bool = False) -> Tensor:
         """Shape (parameters,): the norm of the mean gradient, or the mean norm."""
         total, parts = self._total(name)

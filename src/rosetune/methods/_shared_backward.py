@@ -21,6 +21,7 @@ from torch.autograd.graph import GradientEdge, Node
 from torch.nn import Parameter
 
 from rosetune.methods._gradients import TARGETS, gradients, words
+from rosetune.methods._held import Held
 from rosetune.methods._row_weights import RowWeights
 from rosetune.methods._shards import kept, leaves, on_any, sharded
 from rosetune.methods._sketch import layer_gradients
@@ -81,11 +82,22 @@ class SharedBackward:
     whole: dict[str, list[Tensor]] | None = None  # for the check: the same by a backward pass of their own
     ratios: dict[str, RowWeights] | None = None  # by which the rows of the pass that is followed are weighed
     asleep: bool = False
+    held: Held | None = None  # what the coming pass keeps back
 
     @property
     def complete(self) -> bool:
         """Whether the backward pass has been here."""
         return not self.uses
+
+    def is_all_of(self, loss: Tensor) -> bool:
+        """Whether a loss depends on the parameters through the same logits alone."""
+        found = None if self.edge is None else _logits_of(loss, self.parameters)
+        return found is not None and self.edge is not None and found.node is self.edge.node
+
+    def hold(self) -> Held:
+        """Have the coming pass keep back what it brings to the weights of linear layers."""
+        self.held = Held(self.uses, self.parameters, self.sides, self.project)
+        return self.held
 
     def by_itself(self) -> dict[str, list[Tensor]]:
         """The gradients by a backward pass of their own, from the logits down."""
@@ -160,7 +172,11 @@ class SharedBackward:
 
     def at_use(self, key: int, d: Tensor | None) -> None:
         """The gradient of the loss that is followed has arrived at the output of a layer, shape (rows, ...)."""
-        if self.asleep or self.ratios is None or key not in self.uses:
+        if self.asleep:
+            return
+        if self.held is not None and d is not None:
+            self.held.take(key, d)
+        if self.ratios is None or key not in self.uses:
             return
         use = self.uses.pop(key)
         if d is None:

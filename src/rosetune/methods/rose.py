@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from rosetune._torch import world_size
 from rosetune.mask_trace import MaskTrace
 from rosetune.methods._auto_threshold import AUTO
 from rosetune.methods._consistency import require_dropout
@@ -17,7 +18,9 @@ from rosetune.methods._options import number, same_options, switch, whole
 from rosetune.methods._ranking import Ranking, check_rules, thresholds
 from rosetune.methods._recorder import Recorder
 from rosetune.methods._second_order import SecondOrderRisk
+from rosetune.methods._shards import sharded
 from rosetune.methods._sketch import SeededProjection
+from rosetune.methods._spared import spared
 from rosetune.methods._targets import LAYER_WEIGHTS, check_pattern, select_targets
 
 # Options that a state from before them lacks.
@@ -63,7 +66,8 @@ class Rose:
             with the last one reaches ``agreement``, and halved at every other.
         consistency_share: share of the rows of a micro-batch, the first of it, whose consistency ranks, in (0, 1]. For
             cross-entropy, whose other rows then take one pass; other objectives give the consistency of all rows.
-        skip_gradients: tensors with M = 0 get no weight gradient until the next refresh.
+        skip_gradients: tensors with M = 0 get no weight gradient until the next refresh; of first order with
+            ``sketch``, none in the step of the refresh either (see :meth:`spare`).
         start_step: the mask acts after this many steps; before, everything is updated.
         trace: record the multipliers of every step (see :meth:`trace`).
 
@@ -71,6 +75,10 @@ class Rose:
         ValueError: an option outside its values; later: no target matches, no tensor would be kept, no dropout acts
             (the KL of the first micro-batch is exactly zero), a first-order step that observed nothing, targets that
             change under a trace, or the state of a Rose with other options.
+
+    Attributes:
+        spared_norm: of the gradients that :meth:`spare` left out of this step, estimated from their projections; its
+            square is without bias. None where there are none.
 
     Economy:
         ``refresh`` above 1 is an approximation. Until the next refresh :attr:`needs` is empty, so that cross-entropy
@@ -154,6 +162,11 @@ class Rose:
         self._step, self._dropout_acts = 0, False
         self._observation, self._recorder = Observation(), Recorder(trace, AUTO in shares)
         self._project = SeededProjection(self.sketch, seed)
+        # The second-order risk needs the gradients of all tensors first, and their factor of clipping.
+        self._spares = order == "first" and risk == "consistency" and skip_gradients
+        self._spares = self._spares and self.sketch > 0
+        self.spared_norm: Tensor | None = None
+        self._early: tuple[list[float], bool] | None = None  # the mask of this step, where its backward pass needed it
         self.shares_kept: dict[str, float] = {}
         second = SecondOrderRisk(second_order == "corrected")
         highest, scaled, only_norms = keep == "highest", normalize == "rms", reduce == "norms"
@@ -184,6 +197,11 @@ class Rose:
         """Take the gradient of one micro-batch's losses, leaving ``.grad`` alone; call it before the backward pass."""
         if self._step < self.start_step or not self._economy.due:
             return
+        if self._early is not None:
+            raise ValueError(
+                "the mask of this step was made in the backward pass of its first micro-batch: leave out spare in "
+                "steps of several"
+            )
         losses, targets = {}, select_targets(optimizer, self.target_parameters)
         if "consistency" in self.needs:
             if consistency is None:
@@ -199,6 +217,32 @@ class Rose:
         projection = self._project if self.sketch else None
         self._observation.add(losses, [p for _, p in targets], self.reduce == "norms", projection, consistency_weight)
 
+    def spare(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
+        """The loss that is followed, to go backward without the weight gradients of what this step freezes.
+
+        For the only micro-batch of a step, after :meth:`observe`. The mask is then made within the backward pass, and
+        only the tensors that it keeps get the gradients of their linear layers, d^T x. Clipping takes the others into
+        account by :attr:`spared_norm`. Returns the loss as it is where that is not possible: without ``sketch``; for
+        other orders and risks; where the gradients that rank do not come with the same backward pass; with several
+        processes.
+
+        Raises:
+            ValueError: at the backward pass: as :meth:`__call__`; later: another micro-batch is observed in this step.
+        """
+        shared = self._observation.awaited
+        if shared is None or not self._spares or world_size() > 1 or sharded(shared.parameters):
+            return loss
+        targets = select_targets(optimizer, self.target_parameters)
+
+        def choose() -> list[float]:
+            self._early = self._ranking(optimizer, targets, self._observation, self._step)
+            return self._early[0]
+
+        def tell(norm: Tensor) -> None:
+            self.spared_norm = norm
+
+        return spared(loss, shared, lambda: self._observation.awaited is shared, choose, tell)
+
     def overflowed(self) -> Tensor | None:
         """Whether the gradient of a loss observed in this step is not finite, on its device; None: not known yet."""
         return self._observation.overflowed()
@@ -206,12 +250,15 @@ class Rose:
     def discard(self) -> None:
         """Forget what was observed since the last step."""
         self._observation.discard()
+        self._early = self.spared_norm = None
 
     def discard_used(self, optimizer: torch.optim.Optimizer) -> None:
         """Forget it if a backward pass has run since: then the step that it was for has been skipped."""
         self._observation.discard_used(
             [parameter for _, parameter in select_targets(optimizer, self.target_parameters)]
         )
+        if self._observation.is_empty:
+            self._early = self.spared_norm = None
 
     @torch.no_grad()
     def __call__(self, optimizer: torch.optim.Optimizer) -> dict[Parameter, float | Tensor]:
@@ -221,7 +268,8 @@ class Rose:
         if self._step < self.start_step:
             multipliers = [1.0] * len(targets)
         elif self._economy.due:
-            multipliers, lasts = self._ranking(optimizer, targets, self._observation, self._step)
+            made = self._early or self._ranking(optimizer, targets, self._observation, self._step)
+            multipliers, lasts = made
             self.shares_kept = self._ranking.shares_kept
             if lasts:
                 self._economy.renew([name for name, _ in targets], multipliers)
