@@ -10,7 +10,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn import Parameter
 from torch.optim.adamw import adamw
 
-from rosetune.methods import ChoosingMask, DenseMask, ObservingMask, SparingMask, UpdateMask
+from rosetune.methods import ChoosingMask, DenseMask, EarlyMask, ObservingMask, UpdateMask
 
 __all__ = ["SelectiveAdamW"]
 
@@ -126,17 +126,17 @@ class SelectiveAdamW(torch.optim.AdamW):
         return self.remember_clipping(norm, max_norm)
 
     def remember_clipping(self, norm: Tensor, max_norm: float) -> Tensor:
-        """Take note of a clipping that was done, and clip further for gradients that the mask left out.
+        """Record a clipping, and clip further for gradients that the mask left out.
 
         Args:
             norm: of the gradients that there were, before clipping.
             max_norm: to which they were clipped.
 
         Returns:
-            The norm with what the mask left out (:class:`~rosetune.methods.SparingMask`).
+            The norm with what the mask left out (:class:`~rosetune.methods.EarlyMask`).
         """
         coefficient = torch.clamp(max_norm / (norm + 1e-6), max=1.0)
-        left_out = self.update_mask.spared_norm if isinstance(self.update_mask, SparingMask) else None
+        left_out = self.update_mask.spared_norm if isinstance(self.update_mask, EarlyMask) else None
         if left_out is not None:
             norm = torch.hypot(norm, left_out.to(norm))
             whole = torch.clamp(max_norm / (norm + 1e-6), max=1.0)

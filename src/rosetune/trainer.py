@@ -22,6 +22,7 @@ from rosetune.averaging import Averaging
 from rosetune.data.balance import balanced_sampler
 from rosetune.data.by_length import grouped_sampler
 from rosetune.methods import (
+    EarlyMask,
     Objective,
     ObjectiveOutput,
     ObservingMask,
@@ -240,10 +241,12 @@ class RobustTrainer(Trainer):
         for name, value in out.terms.items():
             self._means.add(name, value)
         self._means.count("nonfinite_steps", (~torch.isfinite(out.loss.detach())).float())
-        loss = out.loss
-        if isinstance(mask, SparingMask) and optimizer is not None and self.current_gradient_accumulation_steps == 1:
-            loss = mask.spare(optimizer, loss)
-        return (loss, out.outputs) if return_outputs else loss
+        if return_outputs:
+            return out.loss, out.outputs
+        # A subclass may go on with the loss, and then with the graph.
+        whole_step = getattr(self, "current_gradient_accumulation_steps", 0) == 1
+        last = whole_step and type(self).compute_loss is RobustTrainer.compute_loss
+        return mask.spare(optimizer, out.loss) if last and optimizer and isinstance(mask, EarlyMask) else out.loss
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """The Trainer's; while an ``ema`` trains, of its weights."""
@@ -331,6 +334,9 @@ class RobustTrainer(Trainer):
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm)
+        left_out = self.update_mask.spared_norm if isinstance(self.update_mask, EarlyMask) else None
+        if grad_norm is None and norm is not None and left_out is not None:  # nothing is clipped
+            norm = math.hypot(norm, left_out)
         if norm is not None and not math.isfinite(norm) and self.accelerator.scaler is None:
             optimizer = self._selective_adamw()
             if optimizer is None:

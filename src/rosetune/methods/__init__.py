@@ -12,6 +12,7 @@ from rosetune._axes import check_name, check_options
 from rosetune.methods._contracts import (
     ChoosingMask,
     DenseMask,
+    EarlyMask,
     Objective,
     ObjectiveOutput,
     ObservingMask,
@@ -42,6 +43,7 @@ __all__ = [
     "UPDATE_MASKS",
     "ChoosingMask",
     "DenseMask",
+    "EarlyMask",
     "Objective",
     "ObjectiveOutput",
     "ObservingMask",

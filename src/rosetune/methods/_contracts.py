@@ -183,11 +183,9 @@ class SparingMask(UpdateMask, Protocol):
 
     Attributes:
         consistency_share: of the rows of a micro-batch whose consistency it wants to see, in (0, 1].
-        spared_norm: of the gradients that :meth:`spare` left out of this step, for clipping; None: there are none.
     """
 
     consistency_share: float
-    spared_norm: Tensor | None
 
     def observe(
         self,
@@ -207,6 +205,17 @@ class SparingMask(UpdateMask, Protocol):
             model: as it is called, with its wrappers.
         """
         ...
+
+
+@runtime_checkable
+class EarlyMask(UpdateMask, Protocol):
+    """An update mask that can be made within the backward pass, before the gradients that it does not need (ROSE).
+
+    Attributes:
+        spared_norm: of the gradients that this step has left out, for clipping; None: there are none.
+    """
+
+    spared_norm: Tensor | None
 
     def spare(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
         """The loss of a step's only micro-batch, once observed, whose backward pass may leave out what is frozen."""

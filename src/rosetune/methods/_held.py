@@ -1,6 +1,7 @@
 """What a backward pass brings to the weights of linear layers, kept until it is known whose gradients are needed."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,8 @@ class Held:
         parameters, sides, project: as in ``SharedBackward``.
 
     Attributes:
-        numbers: of the parameters whose gradients these are: all of whose uses are products, and that have none yet.
+        numbers: which of the parameters are held back: those that only products use, and that have no gradient yet and
+            no hook that waits for one.
     """
 
     def __init__(
@@ -31,10 +33,15 @@ class Held:
         forms: dict[int, set[str]] = {}
         for use in uses.values():
             forms.setdefault(use.parameter, set()).add(use.form)
-        self.numbers = {i for i, of in forms.items() if of == {"linear"} and parameters[i].grad is None}
+        self.numbers = {i for i, of in forms.items() if of == {"linear"} and _is_free(parameters[i])}
         self._uses = {key: use for key, use in uses.items() if use.parameter in self.numbers}
         self._parameters, self._sides, self._project = parameters, sides, project
         self._came: dict[int, list[tuple[Use, Tensor]]] = {}
+
+    def leave_out(self, keys: set[int]) -> None:
+        """Do not hold back the parameters that enter the graph there."""
+        self.numbers -= {use.parameter for key, use in self._uses.items() if key in keys}
+        self._uses = {key: use for key, use in self._uses.items() if use.parameter in self.numbers}
 
     def take(self, key: int, d: Tensor) -> None:
         """The output gradient at one use has arrived."""
@@ -47,7 +54,7 @@ class Held:
         return self._sum(number, sketched=False)
 
     def sketch(self, number: int) -> Tensor | None:
-        """Its projection, whose squared norm is that of the gradient without bias; None as there."""
+        """Its projection, whose squared norm estimates that of the gradient without bias; None as there."""
         return self._sum(number, sketched=True)
 
     def _sum(self, number: int, sketched: bool) -> Tensor | None:
@@ -58,3 +65,8 @@ class Held:
                 part = contribution(use, d, alike, parameter, z)
                 total = part if total is None else total.add_(part)
         return total
+
+
+def _is_free(parameter: Parameter) -> bool:
+    hooks: Any = parameter
+    return parameter.grad is None and not hooks._backward_hooks and not hooks._post_accumulate_grad_hooks

@@ -90,11 +90,6 @@ class Observation:
         self._marks = _marks(parameters)
 
     @property
-    def is_empty(self) -> bool:
-        """Whether nothing was added since the last step."""
-        return not self._micro_batches
-
-    @property
     def awaited(self) -> SharedBackward | None:
         """What looks along with the coming backward pass, where that is the only one of the step so far."""
         waiting = [shared for shared, _, _ in self._pending if not shared.complete]

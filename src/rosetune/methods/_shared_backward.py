@@ -35,6 +35,7 @@ from rosetune.methods._uses import (
     projectable_sides,
     projected,
     projection_of,
+    reaching,
     zeros,
 )
 
@@ -82,6 +83,7 @@ class SharedBackward:
     whole: dict[str, list[Tensor]] | None = None  # for the check: the same by a backward pass of their own
     ratios: dict[str, RowWeights] | None = None  # by which the rows of the pass that is followed are weighed
     asleep: bool = False
+    nodes: dict[int, Node] = field(default_factory=dict)  # of the uses
     held: Held | None = None  # what the coming pass keeps back
 
     @property
@@ -97,6 +99,9 @@ class SharedBackward:
     def hold(self) -> Held:
         """Have the coming pass keep back what it brings to the weights of linear layers."""
         self.held = Held(self.uses, self.parameters, self.sides, self.project)
+        # Autograd does not run a node below which no gradient is asked for.
+        run = reaching(self.edge and self.edge.node, {id(self.parameters[i]) for i in self.held.numbers})
+        self.held.leave_out({key for key, node in self.nodes.items() if node not in run})
         return self.held
 
     def by_itself(self) -> dict[str, list[Tensor]]:
@@ -146,7 +151,7 @@ class SharedBackward:
 
     def _settle(self, found: dict[str, list[Tensor]]) -> None:
         self.found = {name: list(each) for name, each in found.items()}
-        self.uses, self.edge, self.losses = {}, None, {}
+        self.uses, self.nodes, self.edge, self.losses = {}, {}, None, {}
 
     def at_logits(self, followed: Tensor) -> None:
         """The gradient of the loss that is followed has arrived at the logits."""
@@ -189,7 +194,12 @@ class SharedBackward:
                 before = self.found[name][use.parameter]
                 self.found[name][use.parameter] = part if before is None else before.add_(part)
         if not self.uses:
-            self.edge, self.losses, self.ratios = None, {}, {}  # with the memory that the products took
+            self.nodes, self.edge, self.losses, self.ratios = (
+                {},
+                None,
+                {},
+                {},
+            )  # with the memory that the products took
 
 
 def share_backward(
@@ -244,7 +254,7 @@ def _listen(shared: SharedBackward, logits: Node, uses: Iterable[tuple[Node, Use
 
     logits.register_prehook(at_logits)
     for key, (node, use) in enumerate(uses):
-        shared.uses[key] = use
+        shared.uses[key], shared.nodes[key] = use, node
         node.register_prehook(listener(key))
 
 

@@ -22,25 +22,27 @@ def spared(
 ) -> Tensor:
     """A loss whose backward pass leaves the gradients of linear layers' weights until the mask is known.
 
-    For such a layer with input x and output gradient d, both are kept; once the pass has been through, d^T x is taken
-    of the tensors that the mask keeps, and of the others its projection d^T (x z), for the norm alone. At the end of
-    the pass x and d of all layers are there, in the place of what forward keeps for it, which is more.
+    Input x and output gradient d of such a layer are kept. Once the pass has been through, d^T x is taken of the
+    tensors that the mask keeps. Of the others it is the projection d^T (x z), for the norm alone. At the end of the
+    pass x and d of all layers are in memory, which is about what a Transformer's forward pass had kept there.
 
     Args:
         shared: what looks along with this pass, and ranks.
         still_alone: whether this pass is still the only one of its step when it comes.
         choose: the multipliers of ``shared.parameters``, after the pass.
-        tell: takes the norm of all gradients that were left out, an estimate whose square is without bias.
+        tell: takes the norm of all gradients that were left out; its square is an unbiased estimate.
 
     Returns:
-        The same number; backward goes as above, and as ever where this is not possible.
+        The same number. Its backward pass is as ever where this is not possible, or where it is multiplied with
+        something: a factor that is taken out of ``.grad`` again would not reach the norm.
     """
     if not shared.is_all_of(loss):
         return loss
 
     def run(slope: Tensor) -> None:
-        held = shared.hold() if still_alone() else None
+        held = shared.hold() if slope.item() == 1.0 and still_alone() else None
         if held is None or not held.numbers:
+            shared.held = None
             torch.autograd.backward([loss], [slope])
             return
         left = {id(shared.parameters[i]) for i in held.numbers}
@@ -66,11 +68,12 @@ class _Spared(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, loss: Tensor, run: Callable[[Tensor], None]) -> Tensor:
         ctx.run = run
-        return loss.view_as(loss)
+        return loss.clone()
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[None, None]:
-        ctx.run(slope)
+        run, ctx.run = ctx.run, None  # which holds the graph
+        run(slope)
         return None, None
 
 

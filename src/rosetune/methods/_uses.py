@@ -54,6 +54,24 @@ def nodes(root: Node | None, last: Callable[[Node], bool]) -> Iterable[Node]:
             stack.extend(below for below, _ in node.next_functions if below is not None)
 
 
+def reaching(root: Node | None, without: set[int]) -> set[Node]:
+    """The nodes of a graph from which a leaf is reached that is none of these, by ``id``."""
+    found: set[Node] = set()
+    seen, stack = set(), [] if root is None else [(root, False)]
+    while stack:
+        node, below_is_known = stack.pop()
+        below = [other for other, _ in node.next_functions if other is not None]
+        if below_is_known:
+            is_leaf = node.name().endswith(LEAF) and id(node.variable) not in without  # type: ignore[attr-defined]
+            if is_leaf or any(other in found for other in below):
+                found.add(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack.extend((other, False) for other in below)
+    return found
+
+
 def find_uses(
     root: Node, parameters: list[Parameter], rows: int | None = None, left_out: dict[int, str] | None = None
 ) -> list[tuple[Node, Use]] | str:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from rosetune._torch import world_size
 from rosetune.mask_trace import MaskTrace
 from rosetune.methods._auto_threshold import AUTO
 from rosetune.methods._consistency import require_dropout
@@ -18,7 +17,6 @@ from rosetune.methods._options import number, same_options, switch, whole
 from rosetune.methods._ranking import Ranking, check_rules, thresholds
 from rosetune.methods._recorder import Recorder
 from rosetune.methods._second_order import SecondOrderRisk
-from rosetune.methods._shards import sharded
 from rosetune.methods._sketch import SeededProjection
 from rosetune.methods._spared import spared
 from rosetune.methods._targets import LAYER_WEIGHTS, check_pattern, select_targets
@@ -77,8 +75,8 @@ class Rose:
             change under a trace, or the state of a Rose with other options.
 
     Attributes:
-        spared_norm: of the gradients that :meth:`spare` left out of this step, estimated from their projections; its
-            square is without bias. None where there are none.
+        spared_norm: of the gradients that :meth:`spare` left out of this step, estimated from their projections
+            (its square is unbiased); None where there are none.
 
     Economy:
         ``refresh`` above 1 is an approximation. Until the next refresh :attr:`needs` is empty, so that cross-entropy
@@ -220,17 +218,19 @@ class Rose:
     def spare(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
         """The loss that is followed, to go backward without the weight gradients of what this step freezes.
 
-        For the only micro-batch of a step, after :meth:`observe`. The mask is then made within the backward pass, and
-        only the tensors that it keeps get the gradients of their linear layers, d^T x. Clipping takes the others into
-        account by :attr:`spared_norm`. Returns the loss as it is where that is not possible: without ``sketch``; for
-        other orders and risks; where the gradients that rank do not come with the same backward pass; with several
-        processes.
+        For the only micro-batch of a step, after :meth:`observe`, as the last thing before a plain ``backward()``. The
+        mask is then made within the backward pass. Of the weights of linear layers only those that it keeps get their
+        gradient, d^T x. Clipping takes the others into account by :attr:`spared_norm`.
+
+        The loss comes back as it is without ``sketch`` or ``skip_gradients``, for other orders and risks, and under
+        torch.distributed. So it does where the gradients that rank do not come with this backward pass, or where the
+        loss reaches a target by another way than the logits. Weights with a hook or with a gradient are not left out.
 
         Raises:
             ValueError: at the backward pass: as :meth:`__call__`; later: another micro-batch is observed in this step.
         """
         shared = self._observation.awaited
-        if shared is None or not self._spares or world_size() > 1 or sharded(shared.parameters):
+        if shared is None or not self._spares or torch.distributed.is_initialized():
             return loss
         targets = select_targets(optimizer, self.target_parameters)
 
@@ -254,11 +254,11 @@ class Rose:
 
     def discard_used(self, optimizer: torch.optim.Optimizer) -> None:
         """Forget it if a backward pass has run since: then the step that it was for has been skipped."""
+        if self._early is not None:  # made in a backward pass
+            self.discard()
         self._observation.discard_used(
             [parameter for _, parameter in select_targets(optimizer, self.target_parameters)]
         )
-        if self._observation.is_empty:
-            self._early = self.spared_norm = None
 
     @torch.no_grad()
     def __call__(self, optimizer: torch.optim.Optimizer) -> dict[Parameter, float | Tensor]:
