@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from typing import NoReturn
 
 from rosetune import __version__
+from rosetune._signals import Terminated, ignore_further, raised_sigterm
 from rosetune.verbs import (
     analyze,
     attack,
@@ -61,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     An error that a user can act on is one line on standard error and exit code 2; --traceback shows where it arose.
     Such are ``ValueError`` and ``OSError``, memory that does not suffice, and a missing package. Any other exception
-    is a fault of ours: its traceback, a line on how to report it, and exit code 1.
+    is a fault of ours: its traceback, a line on how to report it, and exit code 1. Ctrl-C and SIGTERM stop what was
+    started, and end with a line and exit code 130 or 143.
     """
     words = [_underscored(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     parser = _parser()
@@ -74,19 +76,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         guess = stray or _guess(rest[0].partition("=")[0], known.options)
         parser.error(f"unknown: {' '.join(rest)}" + (f": {guess}" if guess else ""))
     try:
-        known.run(known, rest)
-        print(end="", flush=True)  # so that a closed pipe is met here
+        with raised_sigterm():
+            known.run(known, rest)
+            print(end="", flush=True)  # so that a closed pipe is met here
     except BrokenPipeError:
         # As of a tool that SIGPIPE ends. What is still buffered goes nowhere, or Python would complain at its end.
         if sys.stdout is not None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        how, code = ("terminated", 143) if isinstance(interrupt, Terminated) else ("interrupted", 130)
+        if isinstance(interrupt, Terminated):
+            ignore_further()
         resumes = (
             "" if known.verb in ("predict", "list", "table", "gate") else "; the same command goes on where it stopped"
         )
-        print(f"\nrosetune: interrupted{resumes}", file=sys.stderr)
-        sys.exit(130)
+        print(f"\nrosetune: {how}{resumes}", file=sys.stderr)
+        sys.exit(code)
     except Exception as error:
         line = _remedied(error)
         if line is None:
@@ -126,25 +132,47 @@ def _guess(word: str, known: Iterable[str]) -> str | None:
 
 
 _COMMAND = re.compile(r"  (rosetune|accelerate|cat) ")  # an example of the text below the options
+_LISTED = re.compile(r" |.*?\S {2,}(?=\S)")  # what is indented, or stands in columns: a line of its own
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
-    """Text below the options keeps its lines, but none is wider than the terminal.
+    """Paragraphs fill the width of the terminal; what is listed keeps its lines, of which none is wider than that.
 
-    Commands stand as they were written at any width, so that they can be pasted.
+    Commands stand as they were written at any width, so that they can be pasted. No word, path or flag is broken.
     """
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        def fill(line: str) -> str:
-            inner = indent + line[: len(line) - len(line.lstrip())]
-            return textwrap.fill(line.strip(), width, initial_indent=inner, subsequent_indent=inner and inner + "  ")
+        return "\n".join(part for block in _blocks(text) for part in _filled(block, width, indent))
 
-        filled, goes_on = [], False
-        for line in text.splitlines():
-            whole = goes_on or _COMMAND.match(line) or len(indent + line) <= width
-            filled.append(line if whole else fill(line))
-            goes_on = line.endswith("\\")
-        return "\n".join(filled)
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+
+def _blocks(text: str) -> list[str]:
+    """Lines that belong together: a paragraph as one line, a command with the lines that go on after a backslash."""
+    blocks: list[str] = []
+    goes_on = in_paragraph = False
+    for line in text.splitlines():
+        plain = bool(line) and not goes_on and not _LISTED.match(line)
+        if goes_on:
+            blocks[-1] += f"\n{line}"
+        elif plain and in_paragraph:
+            blocks[-1] += f" {line}"
+        else:
+            blocks.append(line)
+        goes_on, in_paragraph = line.endswith("\\"), plain
+    return blocks
+
+
+def _filled(block: str, width: int, indent: str) -> list[str]:
+    if _COMMAND.match(block) or len(indent + block) <= width:
+        return [indent + line for line in block.splitlines()] or [""]
+    columns = re.match(r".*?\S {2,}(?=\S)", block)
+    inner = indent + block[: len(block) - len(block.lstrip())]
+    hanging = inner and inner + "  "
+    if columns is not None and columns.end() < 0.6 * width:  # below the column that is too long
+        hanging = indent + " " * columns.end()
+    return textwrap.wrap(block.strip(), width, initial_indent=inner, subsequent_indent=hanging, break_on_hyphens=False)
 
 
 class _Parser(argparse.ArgumentParser):

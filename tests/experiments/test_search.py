@@ -50,7 +50,7 @@ def found(library: Library) -> dict[str, Any]:
 def test_a_trial_is_judged_by_the_weighted_mean_of_its_sets(found: dict[str, Any]) -> None:
     assert [trial["state"] for trial in found["trials"]] == ["complete", "complete"]
     for trial in found["trials"]:
-        run = Run.open(Path(found["folder"]) / "trials" / f"{trial['number'] - 1:04}" / "seed-1")
+        run = Run.open(Path(found["folder"]) / "trials" / f"{trial['number']:04}" / "seed-1")
         sets = {name: metrics["accuracy"] for name, metrics in run.metrics["sets"].items()}
         noisy = (sets["typos_1"] + sets["typos_2"]) / 2
         assert math.isclose(trial["value"], (3 * sets["clean"] + 1 * noisy) / 4)
@@ -192,7 +192,7 @@ def test_successive_halving_by_hand(library: Library, tmp_path: Path, monkeypatc
     states = [trial["state"] for trial in found["trials"]]
     assert [number for number, state in enumerate(states) if state == "complete"] == [0, 1, 3, 6, 7]
     assert states.count("pruned") == 4
-    assert found["best"]["number"] == 1
+    assert found["best"]["number"] == 0
     assert {*found["importance"]} == {"learning_rate"}
 
 

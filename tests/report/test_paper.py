@@ -111,8 +111,13 @@ def test_table3_has_a_column_per_value(tmp_path):
 def test_what_is_not_there(runs):
     with pytest.raises(RunError, match="no layout is called 'table9': choose one of table1, table2, table3"):
         table(runs, "table9")
-    with pytest.raises(RunError, match="no run has the option gamma: choose among"):
+    with pytest.raises(
+        RunError, match="no run was given the option gamma, and a default makes no column: choose among "
+    ) as error:
         table(runs, "table3")
+    offered = str(error.value).rpartition("choose among ")[2].split(", ")
+    assert {"order", "upper"} & {*offered}
+    assert not {"data_fingerprint", "processes", "text_columns", "task", "seed"} & {*offered}
 
 
 # --- the paper's own ----------------------------------------------------------------------------------------------

@@ -310,7 +310,7 @@ def test_less_may_be_better(tmp_path):
         ({"metric": ("pearson",)}, "no run has pearson on clean, advglue"),
         ({"sets": ("clen",)}, "no run was evaluated on clen: did you mean clean"),
         ({"baseline": "vanila"}, "no row is called 'vanila': did you mean vanilla"),
-        ({"told": ("uper",)}, "no run has the option uper: "),
+        ({"told": ("uper",)}, "no run was given the option uper"),
         ({"test": "z"}, "no test is called 'z': choose welch or paired"),
         ({"held_out": True}, "no run is left to show: Left out, since they are no trial runs"),
     ],

@@ -174,7 +174,7 @@ def test_what_is_a_control(tmp_path, training, control):
 def test_told_options_make_rows_and_must_be_there(tmp_path):
     runs = [write_scores(tmp_path / "a", SETS, rose(gamma=0.5)), write_scores(tmp_path / "b", SETS)]
     assert rows(runs, "gamma") == {"vanilla": {"sst2": [1]}, "rose-ensemble (gamma=0.5)": {"sst2": [1]}}
-    with pytest.raises(RunError, match="no run has the option gama: did you mean"):
+    with pytest.raises(RunError, match="no run was given the option gama: did you mean"):
         group_runs(runs, ["gama"])
 
 

@@ -21,8 +21,8 @@ LIGHT = (
     "attacks.textattack_adapter",
 )
 
-# Which rooms each room may import; the ground has files, progress bars, means and the trace of a mask.
-GROUND = {"_files", "_progress", "_torch", "_axes", "_means", "_epoch", "mask_trace"}
+# Which rooms each room may import; the ground has files, signals, progress bars, means and the trace of a mask.
+GROUND = {"_files", "_signals", "_progress", "_torch", "_axes", "_means", "_epoch", "mask_trace"}
 MAY = {
     "data": {*GROUND},
     "methods": {*GROUND, "data", "augmentation", "robustness"},
@@ -45,7 +45,7 @@ MAY = {
         *("analysis", "runs"),
     },
     "verbs": {*GROUND, "data", "methods", "arguments", "recipes", "robustness", "runs", "report", "experiments"},
-    "cli": {"verbs"},
+    "cli": {"_signals", "verbs"},
     "__main__": {"cli"},
 }
 # Public names are imported when they are asked for, and a package's own version is no import of it.

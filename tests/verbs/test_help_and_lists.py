@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import itertools
 import re
 import shlex
 from typing import Any
@@ -55,6 +56,23 @@ def test_every_example_of_a_help_can_be_pasted(monkeypatch: pytest.MonkeyPatch) 
             assert not rest or name in ("train", "search", "harden"), rest
             found += 1
     assert found > 25
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_paragraphs_of_a_help_fill_its_width(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line ends where the next word has no room, and neither a path nor a flag is broken."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    verbs: Any = next(action.choices for action in _parser()._actions if action.dest == "verb")
+    for name in VERBS:
+        text = verbs[name].format_help()
+        below = getattr(_VERBS[name], "EPILOG", "").splitlines()
+        lines = text.splitlines()[-len(below) - 20 :] if below else []
+        plain = re.compile(r"[^ ](?!.*  )")
+        for line, after in itertools.pairwise(lines):
+            if plain.match(line) and plain.match(after):
+                assert len(f"{line} {after.split()[0]}") > columns - 2, (name, line, after)
+        words = {word for line in below for word in line.split() if len(word) < columns - 12}
+        assert words <= {*text.split()}, name
 
 
 def _joined(text: str) -> list[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from command_line import one_line, run_python
 from rosetune.verbs._shared import seeds_of
@@ -21,14 +22,17 @@ def test_a_search_and_the_training_of_what_it_found(rosetune: Any, library: Libr
     asked = words(library, tmp_path / "s", "--space", "learning_rate=1e-5,5e-3", "update_mask_kwargs.upper=0.5,auto")
     code, out, err = rosetune(*asked)
     assert code == 0, err
-    assert "trial 4 of 4: " in err
-    assert "Best is trial " in out
+    assert "trial 3 (4 of 4): " in err
     assert f"rosetune train --config {tmp_path / 's'}/best.yaml" in " ".join(out.split())
+    shown = out
     code, out, err = rosetune(*asked, "--json")
     assert code == 0, err
     assert "trial" not in err
     found = json.loads(out)
     assert found == json.loads((tmp_path / "s" / "trials.json").read_text(encoding="utf-8"))
+    assert f"Best is trial {found['best']['number']}: " in shown
+    kept = (tmp_path / "s" / "trials" / f"{found['best']['number']:04}" / "seed-42" / "config.yaml").read_text("utf-8")
+    assert yaml.safe_load(kept)["learning_rate"] == found["best"]["options"]["learning_rate"]
     assert len({json.dumps(trial["options"]) for trial in found["trials"]}) == 4
     assert {trial["options"]["update_mask_kwargs.upper"] for trial in found["trials"]} == {0.5, "auto"}
     code, out, err = rosetune("train", "--config", tmp_path / "s" / "best.yaml", "--output_dir", tmp_path / "run")

@@ -64,7 +64,7 @@ def test_a_file_by_its_ending(rosetune, home, tmp_path):
         (["--baseline", "rose-frist"], "did you mean rose-first?"),
         (["--metric", "acuracy"], "did you mean accuracy?"),
         (["--sets", "advglu"], "did you mean advglue?"),
-        (["--layout", "table3", "--option", "ordr"], "no run has the option ordr: did you mean order?"),
+        (["--layout", "table3", "--option", "ordr"], "no run was given the option ordr: did you mean order?"),
         (["--paper", "bert"], "the paper has no figures of bert"),
         (["--held_out"], "no run is left to show"),
     ],
@@ -125,6 +125,9 @@ def test_what_is_damaged_is_named_and_counts_for_nothing(rosetune, home, tmp_pat
     assert (code, out) == (0, before)
     assert f"{place / 'other'} is left out: " in err
     assert err.count("is left out") == 1
+    said = err.partition(" is left out: ")[2].partition("; ")[0].partition(": ")[0]
+    assert said
+    assert str(place / "other") not in said  # it was named just before
 
 
 def test_files_beside_the_runs_are_no_runs(rosetune, home, tmp_path):

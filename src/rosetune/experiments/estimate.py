@@ -4,7 +4,7 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -68,12 +68,18 @@ def attack_seconds(query: float, words: float, attacks: int, budget: int | None)
     return query * attacks * (texts if budget is None else min(budget, texts))
 
 
-def measure(runs: Sequence[PlannedRun], jobs: int = 1, threads: int | None = None) -> list[Measured]:
+def measure(
+    runs: Sequence[PlannedRun],
+    jobs: int = 1,
+    threads: int | None = None,
+    report: Callable[[str], Any] = lambda line: None,
+) -> list[Measured]:
     """Train each kind of run for some steps, as many at a time as the sweep would.
 
     Args:
         runs: those that are left.
         jobs, threads: as in :class:`~rosetune.experiments.executors.LocalExecutor`.
+        report: takes a line of text for the person who waits.
 
     Raises:
         RunError: a kind cannot be trained; the message has the last line of what it said.
@@ -89,7 +95,9 @@ def measure(runs: Sequence[PlannedRun], jobs: int = 1, threads: int | None = Non
             while left or not executor.has_room() or len(found) < len(kinds):
                 while left and executor.has_room():
                     key = left.pop(0)
-                    probe = Probe(waiting[key][0].config, str(Path(place, key)))
+                    run = waiting[key][0]
+                    report(f"measuring {int(key) + 1} of {len(kinds)}: {run.task} {run.method}")
+                    probe = Probe(run.config, str(Path(place, key)))
                     Path(place, f"{key}.log").touch()
                     executor.start_work(key, probe, Path(place, f"{key}.log"))
                 for key, error in executor.finished(1.0).items():

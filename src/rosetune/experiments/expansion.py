@@ -18,9 +18,11 @@ from rosetune.experiments.models import load_tokenizer
 from rosetune.experiments.needed import Draft, needed_drafts
 from rosetune.experiments.options import merged_layers
 from rosetune.experiments.plan import ADVERSARIAL, AXES, Options, Part, Plan, reference
+from rosetune.experiments.plan_words import in_a_plan
 from rosetune.experiments.planned import ROWS, TRACE_FILE, WEIGHTS, PlannedRun, reference_of, with_trace
 from rosetune.experiments.planned_table import check_table
 from rosetune.experiments.quick import check_paths
+from rosetune.experiments.sameness import written_out
 from rosetune.experiments.training import training_arguments, training_defaults
 from rosetune.mask_trace import MaskTrace
 from rosetune.robustness.sets import evaluation_sets
@@ -48,6 +50,7 @@ class _Expansion:
         self._data: dict[str, TaskData] = {}
         self._seen: set[str] = set()
         self._made: dict[int, PlannedRun] = {}
+        self._same: dict[int, str] = {}
         self._models: dict[str, str] = {}
         self._defaults = training_defaults()
 
@@ -76,12 +79,7 @@ class _Expansion:
             self._check(draft)
         self._needed = {id(draft): self._needed_by(draft) for draft in self._drafts}
         self._yielding = {id(needed[ROWS]) for needed in self._needed.values() if ROWS in needed}
-        by_key: dict[str, Draft] = {}
-        for draft in self._drafts:
-            run = self._run(draft)
-            twin = by_key.setdefault(run.key, draft)
-            if twin is not draft:
-                raise self._twins(run, draft, twin)
+        self._refuse_twins()
         check_table(plan, [self._run(draft) for draft in self._drafts])
         return list(self._made.values())
 
@@ -119,7 +117,7 @@ class _Expansion:
             return
         self._seen.add(options)
         name = config.model_name_or_path
-        self._try(draft.task, lambda: self._check_data(config))
+        self._try_data(draft)
         self._try(draft.model, lambda: self._once(f"model {name}", lambda: _check_model(config)))
         if "advglue" in config.sets:
             # Once for each data: it looks for its texts among all training rows.
@@ -139,12 +137,17 @@ class _Expansion:
                 axis = next(
                     (axis for axis in AXES if axis.removesuffix("_kwargs") in str(error)), "update_mask_kwargs"
                 )
-                told = f"{draft.method.name} on {draft.task.name}: {error}"
+                told = f"{draft.method.name} on {draft.task.name}: {in_a_plan(error)}"
                 raise marked.error(told, *draft.place_of_error(marked, axis, str(error))) from error
 
-    def _check_data(self, config: RunConfig) -> None:
-        check_paths(replace(config, model_name_or_path="demo"))
-        self._load(config)
+    def _try_data(self, draft: Draft) -> None:
+        """An error that names an option of the data, or what it is, stands at its line, else at the task's."""
+        config = draft.config
+        try:
+            check_paths(replace(config, model_name_or_path="demo"))
+            self._load(config)
+        except (ValueError, OSError) as error:
+            raise self._marked.error(in_a_plan(error), *draft.place_of_data(self._marked, str(error))) from error
 
     def _advglue(self, config: RunConfig) -> None:
         evaluation_sets(self._load(config), "advglue", data_dir=config.data_dir)
@@ -153,7 +156,7 @@ class _Expansion:
         try:
             check()
         except (ValueError, OSError) as error:
-            raise self._marked.error(error, *part.place) from error
+            raise self._marked.error(in_a_plan(error), *part.place) from error
 
     def _once(self, key: str, check: Any) -> None:
         if key not in self._seen:
@@ -184,7 +187,7 @@ class _Expansion:
         place, key = plan.output_dir, identity_hash(told)
         attacks = plan.attacks if draft.task.attacks is None else draft.task.attacks
         run = PlannedRun(*names, draft.point, place, key, needs, attacks, yields, data, config, identity)
-        self._made[id(draft)] = run
+        self._made[id(draft)], self._same[id(draft)] = run, identity_hash(written_out(told))
         return run
 
     def _check_needs(self, draft: Draft, needs: Mapping[str, PlannedRun], data: TaskData) -> None:
@@ -228,6 +231,17 @@ class _Expansion:
         )
         self._models[name] = known or identity["model_name_or_path"]
         return {**identity, "model_name_or_path": self._models[name]}
+
+    def _refuse_twins(self) -> None:
+        """What was chosen may come out as another method's default, when trials are done: then nothing is refused."""
+        first: dict[str, Draft] = {}
+        for draft in self._drafts:
+            run = self._run(draft)
+            keys = (run.key,) if draft.method.select else (run.key, self._same[id(draft)])
+            twin = next((first[key] for key in keys if key in first), None)
+            if twin is not None:
+                raise self._twins(run, draft, twin)
+            first |= dict.fromkeys(keys, draft)
 
     def _twins(self, run: PlannedRun, one: Draft, other: Draft) -> RunError:
         line = self._marked.line(*other.method.place)

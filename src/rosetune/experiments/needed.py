@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rosetune.experiments.marked import Marked, Place
-from rosetune.experiments.plan import ADVERSARIAL, Part
+from rosetune.experiments.plan import ADVERSARIAL, AXES, Part
 from rosetune.experiments.planned import ROWS, TRACE, reference_of
 from rosetune.runs.config import RunConfig
 from rosetune.runs.values import RunError
@@ -15,6 +15,8 @@ __all__ = ["Draft", "needed_drafts"]
 
 # What decides which rows a run trains on, beside its task and seed: adversarial rows must be made of some of them.
 _OF_ROWS = ("max_train_samples", "validation_from_train", "imbalance", "held_out")
+
+_PATHS = ("data_dir", "validation_file", "test_file", ADVERSARIAL)
 
 
 @dataclass(frozen=True)
@@ -43,19 +45,33 @@ class Draft:
         return (*self.method.place, *(() if value is None else ("tasks", self.task.name)), *option)
 
     def place_of_error(self, marked: Marked, axis: str, said: str) -> Place:
-        """Where the option stands that an error names: in a grid, or among those of the method.
+        """Where the option stands that an error names: in a grid, or in the layer that gives it.
 
         Args:
             marked: the plan's file.
-            axis: such as "update_mask_kwargs", where it stands otherwise.
+            axis: such as "update_mask_kwargs", whose options an error may name.
             said: the error.
         """
         own = self.method.place
         grids: tuple[Place, ...] = (*own, "grid"), (*own, "select"), ("grid",), ("select", "grid")
         for option in self.point:
-            if re.search(rf"\b{re.escape(option.rpartition('.')[2])}\b", said):
+            if _names(said, option.rpartition(".")[2]):
                 return next(((*grid, option) for grid in grids if (*grid, option) in marked), (*own, axis))
-        return (*own, axis)
+        named = (option for option in self.config.training if option not in AXES and _names(said, option))
+        return next((place for option in named if (place := self.layer(marked, option)) in marked), (*own, axis))
+
+    def place_of_data(self, marked: Marked, said: str) -> Place:
+        """Where the option stands that an error about data names, or whose value it names; else the task."""
+        given = {**self.config.data_options(), ADVERSARIAL: self.config.adversarial_file}
+        named = (option for option, value in given.items() if _names(said, option) or _shows(said, option, value))
+        return next((place for option in named if (place := self.layer(marked, option)) in marked), self.task.place)
+
+    def layer(self, marked: Marked, option: str) -> Place:
+        """Where an option stands beside the grids: in the uppermost layer that has it, else among the method's."""
+        own = self.method.place
+        layers: tuple[Place, ...] = (*own, "tasks", self.task.name), own, self.task.place, self.model.place
+        layers = (*layers, ("options",), ("select", "options"))
+        return next(((*layer, option) for layer in layers if (*layer, option) in marked), (*own, option))
 
     def stray(self, grid: Iterable[str]) -> str | None:
         """An option in the plan's grid that belongs to a mask or the like, of which the method has none."""
@@ -65,6 +81,16 @@ class Draft:
             if dot and not named and option not in self.method.grid:
                 return option
         return None
+
+
+def _names(said: str, option: str) -> bool:
+    return re.search(rf"\b{re.escape(option)}\b", said) is not None
+
+
+def _shows(said: str, option: str, value: Any) -> bool:
+    """Paths stand in errors as they are, names of columns in quotes."""
+    parts = value if isinstance(value, tuple) else (value,)
+    return any(part and ((option in _PATHS and str(part) in said) or repr(part) in said) for part in parts)
 
 
 def needed_drafts(draft: Draft, drafts: Sequence[Draft], marked: Marked) -> dict[str, Draft]:

@@ -17,7 +17,7 @@ def check_table(plan: Plan, runs: Sequence[PlannedRun]) -> None:
         runs: all of the plan.
 
     Raises:
-        RunError: no row is the baseline, or no run has the option of table3; with the line.
+        RunError: no row is the baseline, or no run is given the option of table3; with the line.
     """
     if not plan.table:
         return

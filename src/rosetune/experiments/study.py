@@ -64,13 +64,13 @@ def study_result(study: Any, space: Mapping[str, Dimension], folder: Path) -> di
         last = scores[-1] if scores else {}
         trials.append(
             {
-                "number": trial.number + 1,
+                "number": trial.number,
                 "state": trial.state.name.lower(),
                 "options": {name: rounded(trial.params.get(name)) for name in space},
                 "value": last.get("value"),
                 "scores": {name: last[name] for name in last if name not in ("value", "steps", "same_as")},
                 "steps": last.get("steps"),
-                "same_as": None if last.get("same_as") is None else last["same_as"] + 1,
+                "same_as": last.get("same_as"),
                 "error": trial.user_attrs.get("error"),
             }
         )

@@ -100,7 +100,7 @@ class Trials:
         said = ", ".join(
             f"{n} {value:.4g}" if isinstance(value, float) else f"{n} {value}" for n, value in options.items()
         )
-        self.report(f"trial {trial.number + 1} of {self.total}: {said}")
+        self.report(f"trial {trial.number} ({trial.number + 1} of {self.total}): {said}")
         scores: list[dict[str, Any]] = []
         try:
             for rung, steps in enumerate(self.lengths):
@@ -118,7 +118,7 @@ class Trials:
             raise
         except (ValueError, RuntimeError) as error:
             line = " ".join(str(error).split())
-            self.report(f"trial {trial.number + 1} failed: {line}")
+            self.report(f"trial {trial.number} failed: {line}")
             trial.set_user_attr("error", line)
             self.study.tell(trial.number, state=TrialState.FAIL)
         self._write()

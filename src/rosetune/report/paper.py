@@ -12,11 +12,11 @@ from rosetune.report.published import PAPER_TASKS, SOURCE, check_accuracies, pap
 from rosetune.report.sheets import Entry, Printed, Sheet, by_method, by_value, is_option
 from rosetune.runs.aggregate import DROP, LAYOUTS, Aggregate, aggregate
 from rosetune.runs.figures import METRICS
-from rosetune.runs.groups import value_text
+from rosetune.runs.groups import told_options, value_text
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 from rosetune.runs.tested import Row
-from rosetune.runs.values import RunError, flat, guess
+from rosetune.runs.values import RunError, flat
 
 __all__ = ["PaperTable", "print_table", "sheet_grid", "table"]
 
@@ -174,10 +174,8 @@ def _chosen(layout: str, runs: Sequence[Run], baseline: str | None, option: str)
             raise RunError(f"table2 is {base} and what is added to it ({base}+...), and no run is of these: {_OTHER}")
         return lambda run: _is_added_to(base, run)
     if layout == "table3":
-        having = {run.method for run in runs if any(is_option(option, name) for name in flat(run.identity))}
-        if not having:
-            known = sorted({name.rpartition(".")[2] for run in runs for name in flat(run.identity)})
-            raise RunError(f"no run has the option {option}: {guess(option, known)}")
+        names = told_options((option,), [run.identity for run in runs])
+        having = {run.method for run in runs if {*names} & flat(run.identity).keys()}
         return lambda run: run.method in having or run.method == base
     return None
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from rosetune.runs.attacked import unfinished
 from rosetune.runs.compare import attack_header
-from rosetune.runs.files import again
+from rosetune.runs.files import again, reason
 from rosetune.runs.groups import task_of
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
@@ -137,7 +137,7 @@ def read_figures(
             if attacks:
                 notes += [f"{told}." for name, told in unfinished(run).items() if _wanted(name, sets)]
         except RunError as error:
-            notes.append(f"{run} is left out: {error}")
+            notes.append(f"{run} is left out: {reason(run.folder, error)}")
     unknown = [name for name in sets if name not in _KINDS and name not in there]
     if unknown:
         raise RunError(f"no run was evaluated on {unknown[0]}: {guess(unknown[0], (*_KINDS, *there))}")

@@ -20,6 +20,7 @@ __all__ = [
     "read_json",
     "read_lines",
     "read_predictions",
+    "reason",
     "rows_by_set",
 ]
 
@@ -97,6 +98,17 @@ def read_lines(path: Path, remedy: str) -> Rows:
 def again(folder: Path, *more: str) -> str:
     """The command that brings what is damaged in a run's folder up to date."""
     return f"`{shlex.join(('rosetune', 'evaluate', str(folder), *more))}`"
+
+
+def reason(folder: Path, error: Exception) -> str:
+    """What an error says of a run whose folder has just been named, without that folder at its start."""
+    text = str(error)
+    for start in ("cannot read the config file ", "cannot read ", ""):
+        if text.startswith(f"{start}{folder}/"):
+            return start + text.removeprefix(f"{start}{folder}/")
+    if text.startswith(f"{folder}: "):
+        return text.removeprefix(f"{folder}: ")
+    return f"it {text.removeprefix(f'{folder} ')}" if text.startswith(f"{folder} ") else text
 
 
 def anew(folder: Path) -> str:

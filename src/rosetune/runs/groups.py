@@ -23,6 +23,9 @@ _ORDER = (
 )
 _CONTROL_MASKS = ("random", "static", "uniform", "replay", "layer_norm_only")
 _NOT_THE_METHOD = (*OF_THE_SEED, *LABEL_CHANGES, "task", "model_name_or_path")
+# What rows may differ in, and what is no option that somebody would set them apart by.
+_OF_THE_DATA = ("data_fingerprint", "text_columns", "task_type", "drop_empty", "drop_unlabelled", "labels")
+_OF_THE_RUN = ("processes", "given")
 
 
 @dataclass(frozen=True)
@@ -191,7 +194,7 @@ def told_options(told: Sequence[str], identities: Iterable[Mapping[str, Any]]) -
         identities: of the runs.
 
     Raises:
-        RunError: no run has such an option.
+        RunError: no run was given such an option.
     """
     known = {name for identity in identities for name in flat(identity, _NOT_THE_METHOD)}
     found = []
@@ -200,11 +203,17 @@ def told_options(told: Sequence[str], identities: Iterable[Mapping[str, Any]]) -
             raise RunError(f"{wanted} tells columns apart, not rows: name another option")
         fitting = sorted(name for name in known if wanted in (name, name.rpartition(".")[2]))
         if not fitting:
-            raise RunError(
-                f"no run has the option {wanted}: {guess(wanted, sorted({name.rpartition('.')[2] for name in known}))}"
-            )
+            raise _no_option(wanted, known)
         found += fitting
     return found
+
+
+def _no_option(wanted: str, known: Iterable[str]) -> RunError:
+    """An option that no run was given; of the others those are offered that somebody may have given."""
+    offered = sorted({name.rpartition(".")[2] for name in {*known} - {*_OF_THE_DATA, *_OF_THE_RUN}})
+    hint = guess(wanted, offered) if offered else "give runs that differ in it"
+    default = "" if hint.startswith("did") else ", and a default makes no column"
+    return RunError(f"no run was given the option {wanted}{default}: {hint}")
 
 
 def _split(

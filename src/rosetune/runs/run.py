@@ -20,6 +20,7 @@ from rosetune.runs.files import (
     read_json,
     read_lines,
     read_predictions,
+    reason,
     rows_by_set,
 )
 from rosetune.runs.sets import SetName
@@ -258,7 +259,7 @@ def find_runs(
             try:
                 found.setdefault(folder.resolve(), Run.open(folder))
             except RunError as error:
-                say(f"{folder} is left out: {error}")
+                say(f"{folder} is left out: {reason(folder, error)}")
     if not found:
         raise RunError("; ".join(_nothing_in(os.fspath(pattern)) for pattern in given))
     return list(found.values())

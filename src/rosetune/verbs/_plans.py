@@ -158,7 +158,7 @@ def _show_plan(known: argparse.Namespace, plan: Any) -> None:
         if all_runs is foreseen.runs and not foreseen.chosen:
             # Their options are not known, so that whatever lies there is not known to be theirs.
             sweeps[title].state = {run.key: "left" for run in runs}
-        if all_runs or plan.select is None:
+        if all_runs or all_runs is foreseen.runs:  # most plans have no trials
             about = {run.key: (run.task, run.method, str(run)) for run in runs}
             print_grid(out, sweep_grid(title, sweeps[title].state, about))
     trials, runs = ([run for run in sweep.runs if sweep.state[run.key] == "left"] for sweep in sweeps.values())
@@ -167,11 +167,15 @@ def _show_plan(known: argparse.Namespace, plan: Any) -> None:
     measured = [*runs, *(run for run in trials if (run.task, run.method) not in known_kinds)]
     before = Counter((run.task, run.method) for run in trials if (run.task, run.method) in known_kinds)
     lines = []
-    for kind in measure(measured, known.jobs, known.threads or plan.threads):
+    for kind in measure(measured, known.jobs, known.threads or plan.threads, _say):
         name = kind.run.task, kind.run.method
         counts = (kind.runs, before.pop(name, 0)) if name in known_kinds else (0, kind.runs)
         lines.append((" ".join(name), *counts, kind.step, kind.steps, kind.total, kind.attacks))
     print_estimate(out, lines, known.jobs)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _print_result(plan: Any, runs: Any) -> None:
