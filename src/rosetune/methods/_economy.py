@@ -42,6 +42,10 @@ class Economy:
         """Whether the mask of the coming step is made anew."""
         return not self._mask or self._age >= self._interval
 
+    def is_frozen(self, name: str) -> bool:
+        """Whether the last mask that was good for later steps froze this tensor."""
+        return self._mask.get(name, 1.0) == 0.0
+
     def renew(self, names: Sequence[str], multipliers: Sequence[float]) -> None:
         """Put a new mask in force, which acts for the first time in this step."""
         mask = dict(zip(names, multipliers, strict=True))
@@ -88,7 +92,7 @@ class Economy:
             parameter
             for group in optimizer.param_groups
             for name, parameter in zip(group["param_names"], group["params"], strict=True)
-            if self._mask.get(name, 1.0) == 0.0 and parameter.requires_grad
+            if self.is_frozen(name) and parameter.requires_grad
         ]
 
 

@@ -96,9 +96,10 @@ class SharedBackward:
         found = None if self.edge is None else _logits_of(loss, self.parameters)
         return found is not None and self.edge is not None and found.node is self.edge.node
 
-    def hold(self) -> Held:
-        """Have the coming pass keep back what it brings to the weights of linear layers."""
-        self.held = Held(self.uses, self.parameters, self.sides, self.project)
+    def hold(self, wanted: set[int]) -> Held:
+        """Have the coming pass keep back what it brings to the weights of linear layers among these."""
+        uses = {key: use for key, use in self.uses.items() if use.parameter in wanted}
+        self.held = Held(uses, self.parameters, self.sides, self.project)
         # Autograd does not run a node below which no gradient is asked for.
         run = reaching(self.edge and self.edge.node, {id(self.parameters[i]) for i in self.held.numbers})
         self.held.leave_out({key for key, node in self.nodes.items() if node not in run})

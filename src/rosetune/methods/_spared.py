@@ -16,18 +16,20 @@ from rosetune.methods._uses import LEAF, nodes
 def spared(
     loss: Tensor,
     shared: SharedBackward,
+    likely: set[int],
     still_alone: Callable[[], bool],
     choose: Callable[[], Sequence[float]],
     tell: Callable[[Tensor], None],
 ) -> Tensor:
-    """A loss whose backward pass leaves the gradients of linear layers' weights until the mask is known.
+    """A loss whose backward pass leaves the gradients of some linear layers' weights until the mask is known.
 
     Input x and output gradient d of such a layer are kept. Once the pass has been through, d^T x is taken of the
     tensors that the mask keeps. Of the others it is the projection d^T (x z), for the norm alone. At the end of the
-    pass x and d of all layers are in memory, which is about what a Transformer's forward pass had kept there.
+    pass x and d of these layers are in memory, which is less than a Transformer's forward pass had kept there.
 
     Args:
         shared: what looks along with this pass, and ranks.
+        likely: numbers of the parameters that the mask will probably freeze; others take their gradient as ever.
         still_alone: whether this pass is still the only one of its step when it comes.
         choose: the multipliers of ``shared.parameters``, after the pass.
         tell: takes the norm of all gradients that were left out; its square is an unbiased estimate.
@@ -40,7 +42,7 @@ def spared(
         return loss
 
     def run(slope: Tensor) -> None:
-        held = shared.hold() if slope.item() == 1.0 and still_alone() else None
+        held = shared.hold(likely) if slope.item() == 1.0 and still_alone() else None
         if held is None or not held.numbers:
             shared.held = None
             torch.autograd.backward([loss], [slope])

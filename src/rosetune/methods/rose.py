@@ -219,8 +219,9 @@ class Rose:
         """The loss that is followed, to go backward without the weight gradients of what this step freezes.
 
         For the only micro-batch of a step, after :meth:`observe`, as the last thing before a plain ``backward()``. The
-        mask is then made within the backward pass. Of the weights of linear layers only those that it keeps get their
-        gradient, d^T x. Clipping takes the others into account by :attr:`spared_norm`.
+        mask is then made within the backward pass. The weights of linear layers which the last mask froze wait for
+        it, and get their gradient, d^T x, only where this one keeps them. Clipping takes the others into account by
+        :attr:`spared_norm`.
 
         The loss comes back as it is without ``sketch`` or ``skip_gradients``, for other orders and risks, and under
         torch.distributed. So it does where the gradients that rank do not come with this backward pass, or where the
@@ -241,7 +242,8 @@ class Rose:
         def tell(norm: Tensor) -> None:
             self.spared_norm = norm
 
-        return spared(loss, shared, lambda: self._observation.awaited is shared, choose, tell)
+        likely = {i for i, (name, _) in enumerate(targets) if self._economy.is_frozen(name)}
+        return spared(loss, shared, likely, lambda: self._observation.awaited is shared, choose, tell)
 
     def overflowed(self) -> Tensor | None:
         """Whether the gradient of a loss observed in this step is not finite, on its device; None: not known yet."""
