@@ -1,11 +1,13 @@
 """Charts of the sets: robust against clean accuracy, with the baseline over training, and the noise curves."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 from rich.markup import escape
 
+from rosetune._numbers import fixed
 from rosetune.report.console import Grid, interval_cell, percent, points
 from rosetune.report.html.groups import Group, set_titles
 from rosetune.report.html.svg import Axis, Series, chart
@@ -74,7 +76,7 @@ def trade_off(
             drawn.append(Series(group.name, group.style, seeds, markers=True, small=True))
     for group, x, y in both:
         tip = f"{group.name}: clean {_told(x)}, {title} {_told(y)}"
-        bars = [(x.low, x.high, y.low, y.high)]
+        bars = [(*_ends_of(x), *_ends_of(y))]
         drawn.append(Series(group.name, group.style, [(x.value, y.value)], markers=True, bars=bars, tips=[tip]))
     held = [[(x.value, y.value), *zip(group.values(clean), group.values(name), strict=True)] for group, x, y in both]
     points_held = [*along, *(point for part in held for point in part)]
@@ -93,7 +95,8 @@ def _with_intervals(values: Sequence[float], estimates: Sequence[Estimate]) -> l
         return [*values]
     low, high = min(values), max(values)
     reach = max(high - low, 0.02)
-    least, most = min(e.low for e in estimates), max(e.high for e in estimates)
+    ends = [_ends_of(found) for found in estimates]
+    least, most = min(low for low, _ in ends), max(high for _, high in ends)
     return [*values, max(low - reach, min(low, least)), min(high + reach, max(high, most))]
 
 
@@ -116,7 +119,13 @@ def _flips(groups: Sequence[Group], baseline: Group | None, clean: str, name: st
 
 
 def _told(found: Estimate) -> str:
-    return f"{percent(found.value)} [{percent(found.low)}, {percent(found.high)}]"
+    interval = "no interval" if math.isnan(found.low) else f"{percent(found.low)}, {percent(found.high)}"
+    return f"{percent(found.value)} [{interval}]"
+
+
+def _ends_of(found: Estimate) -> tuple[float, float]:
+    """What a bar spans; of seeds that are all alike, which have no interval, it has no length and is not drawn."""
+    return (found.value, found.value) if math.isnan(found.low) else (found.low, found.high)
 
 
 def equal_grid(task: str, groups: Sequence[Group], baseline: Group, curve: Curve) -> Grid | None:
@@ -159,7 +168,7 @@ def noise_charts(task: str, groups: Sequence[Group], names: Sequence[str]) -> li
             known = [(strength, group.estimate(name)) for strength, name in sets]
             line = [(strength, found.value) for strength, found in known if found is not None]
             if len(line) > 1:
-                tips = [f"{group.name} at {x:g}: {y:.3f}" if regression else f"{group.name} at {x:g}: {percent(y)}"
+                tips = [f"{group.name} at {x:g}: {fixed(y)}" if regression else f"{group.name} at {x:g}: {percent(y)}"
                         for x, y in line]  # fmt: skip
                 drawn.append(Series(group.name, group.style, line, line=True, markers=True, small=True, tips=tips))
         if drawn:
@@ -172,5 +181,5 @@ def noise_charts(task: str, groups: Sequence[Group], names: Sequence[str]) -> li
 
 
 def _ends(part: Series, regression: bool) -> str:
-    first, last = (f"{y:.3f}" if regression else percent(y) for y in (part.points[0][1], part.points[-1][1]))
+    first, last = (fixed(y) if regression else percent(y) for y in (part.points[0][1], part.points[-1][1]))
     return f"from {first} to {last}"
