@@ -169,6 +169,34 @@ def test_seeds_that_are_all_alike_have_no_interval_rather_than_one_without_width
     assert "p -: there is no test, since all pairs of seeds differ by the same" in text
 
 
+def test_no_mark_hides_another_of_the_same_figures(tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    for name, training in (("a", {}), ("b", ROSE), ("c", {"objective": "r_drop"})):
+        write_run(home / name, SETS if name != "c" else {**SETS, "clean": outcomes(9, 1)}, training, metrics=True)
+    text, _ = page(home)
+    chart = text.partition("typing errors 1 against clean accuracy")[2].partition("</figure>")[0]
+    marks = re.findall(r'class="m" transform="translate\(([^)]*)\)(?:scale\(([^)]*)\))?"', chart)
+    (lower,) = [(at, scale) for at, scale in marks if scale]
+    assert float(lower[1]) > 1
+    assert [at for at, _ in marks].count(lower[0]) == 2  # the other lies upon it, and is smaller
+    assert len(marks) == 3
+
+
+def test_the_columns_of_attacks_are_explained_where_there_are_attacks(tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    run = write_run(home / "a", SETS, metrics=True)
+    assert "accuracy on the rows that were attacked" not in page(home)[0]
+    write_attack(run, ["failed", "success"], "pwws")
+    assert "accuracy on the rows that were attacked" in page(home)[0]
+
+
+def test_the_list_of_all_runs_has_a_heading_of_its_own(tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    for task in ("one", "two"):
+        write_run(home / task, SETS, task=task, metrics=True)
+    assert "<h3>All runs and their folders</h3>" in page(home)[0]
+
+
 def test_one_run_keeps_the_interval_over_its_rows(tmp_path: Path) -> None:
     home = tmp_path / "runs"
     write_run(home / "a", {"clean": outcomes(10), "typos_1": outcomes(6, 4)}, metrics=True)

@@ -20,6 +20,10 @@ from rosetune.runs.sets import SetName
 __all__ = ["Curve", "baseline_curve", "equal_grid", "noise_charts", "trade_off"]
 
 
+_NEAR, _NEAR_AT_LEAST = 0.02, 0.001  # of the span of all marks, and of accuracy: so near one mark would hide another
+_LARGER = 0.5  # by how much, for each mark upon it
+
+
 @dataclass(frozen=True)
 class Curve:
     """The baseline over training: the accuracies of one of its runs at each evaluated checkpoint.
@@ -74,10 +78,12 @@ def trade_off(
         seeds = [*zip(group.values(clean), group.values(name), strict=True)]
         if len(seeds) > 1:
             drawn.append(Series(group.name, group.style, seeds, markers=True, small=True))
-    for group, x, y in both:
+    scales = _scales([(x.value, y.value) for _, x, y in both])
+    for (group, x, y), scale in zip(both, scales, strict=True):
         tip = f"{group.name}: clean {_told(x)}, {title} {_told(y)}"
         bars = [(*_ends_of(x), *_ends_of(y))]
-        drawn.append(Series(group.name, group.style, [(x.value, y.value)], markers=True, bars=bars, tips=[tip]))
+        at = [(x.value, y.value)]
+        drawn.append(Series(group.name, group.style, at, markers=True, bars=bars, tips=[tip], scale=scale))
     held = [[(x.value, y.value), *zip(group.values(clean), group.values(name), strict=True)] for group, x, y in both]
     points_held = [*along, *(point for part in held for point in part)]
     across = _with_intervals([x for x, _ in points_held], [x for _, x, _ in both])
@@ -87,6 +93,16 @@ def trade_off(
         f"{group.name}: clean {percent(x.value)}, {title} {percent(y.value)}" for group, x, y in both
     )
     return title, chart(f"{task}: {title} against clean accuracy", described, *axes, drawn)
+
+
+def _scales(places: Sequence[tuple[float, float]]) -> list[float]:
+    """Of each mark: one that others are drawn upon, at nearly the same place, is larger than these."""
+    spans = [max(values) - min(values) for values in zip(*places, strict=True)] or [0.0, 0.0]
+    reach = [max(_NEAR * span, _NEAR_AT_LEAST) for span in spans]
+    return [
+        1 + _LARGER * sum(abs(x - a) <= reach[0] and abs(y - b) <= reach[1] for a, b in places[i + 1 :])
+        for i, (x, y) in enumerate(places)
+    ]
 
 
 def _with_intervals(values: Sequence[float], estimates: Sequence[Estimate]) -> list[float]:
