@@ -169,7 +169,7 @@ def _detection(sets: Sets) -> Iterator[str]:
     for name, d in found.items():
         cells = [_share(d[key]) for key in ("recall", "false_positive_rate")]
         auc = d["auc"]
-        area = "-" if auc is None else _with_interval(*(auc[key] for key in ("value", "low", "high")), fixed)
+        area = "-" if auc is None else _with_interval(auc["value"], auc["low"], auc["high"], fixed)
         counts = f"{d['positives']} | {d['negatives']}"
         yield f"| {escaped(SetName.parse(name).title)} | {counts} | {area} | {' | '.join(cells)} |"
     yield f"\n{escaped(threshold_note(first))}\n"
