@@ -8,8 +8,11 @@ from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
 from made_runs import ROSE, number_rows, outcomes, write_attack, write_json, write_run
+from rosetune.experiments.training import training_defaults
 from rosetune.report.card import model_card
+from rosetune.report.card_training import TRAINER_DEFAULTS
 from rosetune.report.markdown import code
+from rosetune.runs.config import RUN_DEFAULTS
 from rosetune.runs.run import Run
 
 
@@ -68,6 +71,67 @@ def test_a_person_reads_method_data_seed_limits_and_figures(run: Run, tmp_path: 
     ):
         assert words in card.content, words
     assert "begun" not in card.content
+
+
+def test_a_stranger_can_tell_how_it_was_trained(run: Run, tmp_path: Path) -> None:
+    """Whether it was asked for or is a default, and of a method what it takes by default too."""
+    write_json(run.folder / "timing.json", {"steps": 6, "train_rows": 64})
+    card, _ = card_of(Run.open(run.folder), tmp_path)
+    training = card.content.partition("## Training")[2].partition("## Limits")[0].splitlines()
+    for line in (
+        '- objective: `"cross_entropy"` (default)',
+        '- update_mask: `"rose"`',
+        "- learning_rate: `2e-05`",
+        '- lr_scheduler_type: `"linear"` (default)',
+        "- per_device_train_batch_size: `32` (default)",
+        "- num_train_epochs: `3.0` (default)",
+        "- seed: `7`",
+        "- max_length: `128` (default)",
+        "- training rows: `64`",
+        "- steps: `6`",
+    ):
+        assert line in training, line
+    (options,) = [line for line in training if line.startswith("- update_mask_kwargs")]
+    asked, _, default = options.partition("; by default ")
+    assert '"order": "ensemble"' in asked
+    assert '"gamma"' in default
+    assert "seed" not in options
+
+
+def test_of_plain_fine_tuning_all_is_said_too(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {}, {"max_steps": 5, "num_train_epochs": 2})
+    card, _ = card_of(run, tmp_path)
+    assert "- update_mask: none, so that every weight is updated (default)" in card.content
+    assert "- seed: `42` (default)" in card.content
+    assert "- max_steps: `5`" in card.content
+    assert "num_train_epochs" not in card.content  # the steps decide
+
+
+def test_what_it_calls_defaults_are_those_of_the_trainer() -> None:
+    defaults = {**training_defaults(), **RUN_DEFAULTS}
+    assert {name: defaults[name] for name in TRAINER_DEFAULTS} == TRAINER_DEFAULTS
+
+
+def test_the_embedded_model_has_the_name_that_others_know(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {}, config={"model_name_or_path": "demo"})
+    card, _ = card_of(run, tmp_path)
+    assert card.data.base_model == "sentence-transformers/all-MiniLM-L6-v2"
+    assert "It was made of `sentence-transformers/all-MiniLM-L6-v2`" in card.content
+    assert "`demo`" not in card.content
+
+
+def test_a_folder_is_no_model_of_the_hub(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {}, config={"model_name_or_path": "/home/me/models/mine"})
+    card, _ = card_of(run, tmp_path)
+    assert card.data.base_model is None
+    assert "It was made of `mine`" in card.content
+
+
+def test_a_given_model_was_not_trained(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {}, config={"given": True})
+    card, _ = card_of(run, tmp_path)
+    assert "It was taken as it was, without training." in card.content
+    assert "learning_rate" not in card.content
 
 
 def test_texts_are_cut_where_the_model_ends(run: Run, tmp_path: Path) -> None:

@@ -51,7 +51,8 @@ def test_the_verb_prints_what_json_holds(tmp_path, call):
     found = json.loads(call(*runs, "--json"))
     d = found["sets"]["advglue"]
     own = compare([Run.open(runs[0])], [Run.open(runs[1])])["advglue"]
-    assert (d["n"], d["value"], d["low"], d["high"], d["p"]) == (100, own.value, own.low, own.high, own.p)
+    told = (d["n"], d["value"], d["low"], d["high"], d["p"])
+    assert told == pytest.approx((100, own.value, own.low, own.high, own.p), rel=1e-11)
     assert (found["baseline"]["method"], found["claim"]["seeds"], d["verdict"]) == ("vanilla", [42], 1)
     assert found["advglue"]["advglue"]["word/TextFooler"]["value"] == pytest.approx(0.3)
     assert found["controls"]["advglue"][0]["control"] == "constant"

@@ -203,3 +203,12 @@ def luminance(colour: str) -> float:
     parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_no_title_of_a_table_is_cut_on_a_phone(open_page: Any) -> None:
+    page = open_page(400)
+    ends = page.evaluate("""[...document.querySelectorAll('caption span')].map(span => {
+        for (let up = span; up; up = up.parentElement) if (up.tagName === 'DETAILS') up.open = true;
+        return span.getBoundingClientRect().right; })""")
+    assert len(ends) > 5
+    assert max(ends) <= 400

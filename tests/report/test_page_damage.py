@@ -133,6 +133,77 @@ def test_a_last_line_is_none_of_progress(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("file", ["metrics.json", "run.json", "config.yaml"])
+def test_a_damaged_run_of_a_sweep_is_left_out_and_has_not_left_its_log_alone(tmp_path: Path, file: str) -> None:
+    home = tmp_path / "runs"
+    write_run(home / "my" / "vanilla" / "seed-2-0123456789ab", SETS, {"seed": 2}, metrics=True)
+    bad = write_run(home / "my" / "vanilla" / "seed-1-ba9876543210", SETS, {"seed": 1}, metrics=True)
+    damaged = (bad.folder / file).read_text()
+    (bad.folder / file).write_text(damaged[: len(damaged) // 2] + "{")
+    (home / "logs").mkdir()
+    (home / "logs" / "my-vanilla-seed-1-ba9876543210.log").write_text(
+        "--- folder x/seed-1-ba9876543210\nall went well\n"
+    )
+    _, (said,) = page(home)
+    assert said.startswith(f"{bad} is left out: ")
+
+
+def alike(home: Path) -> str:
+    """Three seeds of two methods, each with the same accuracy for every seed."""
+    for seed in (1, 2, 3):
+        write_run(home / f"a{seed}", SETS, {"seed": seed}, metrics=True)
+        write_run(home / f"b{seed}", {**SETS, "clean": outcomes(9, 1)}, {**ROSE, "seed": seed}, metrics=True)
+    return page(home)[0]
+
+
+def test_seeds_that_are_all_alike_have_no_interval_rather_than_one_without_width(tmp_path: Path) -> None:
+    text = alike(tmp_path / "runs")
+    assert '80.0<br><span class="dim">[-]</span><br><span class="dim">sd 0.0</span>' in text
+    assert not re.search(r"\[([\d.]+), ?\1\]", text)
+    assert "nan" not in text.lower()
+    assert "clean 80.0 [no interval], typing errors 1 60.0 [no interval]" in text
+    assert 'class="e"' not in text  # no bar
+    for told in ("there is no interval, [-], and no p", "without a bar where all seeds have the same score"):
+        assert told in text
+    assert "p -" in text
+    assert "p -: there is no test, since all pairs of seeds differ by the same" in text
+
+
+def test_no_mark_hides_another_of_the_same_figures(tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    for name, training in (("a", {}), ("b", ROSE), ("c", {"objective": "r_drop"})):
+        write_run(home / name, SETS if name != "c" else {**SETS, "clean": outcomes(9, 1)}, training, metrics=True)
+    text, _ = page(home)
+    chart = text.partition("typing errors 1 against clean accuracy")[2].partition("</figure>")[0]
+    marks = re.findall(r'class="m" transform="translate\(([^)]*)\)(?:scale\(([^)]*)\))?"', chart)
+    (lower,) = [(at, scale) for at, scale in marks if scale]
+    assert float(lower[1]) > 1
+    assert [at for at, _ in marks].count(lower[0]) == 2  # the other lies upon it, and is smaller
+    assert len(marks) == 3
+
+
+def test_the_columns_of_attacks_are_explained_where_there_are_attacks(tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    run = write_run(home / "a", SETS, metrics=True)
+    assert "accuracy on the rows that were attacked" not in page(home)[0]
+    write_attack(run, ["failed", "success"], "pwws")
+    assert "accuracy on the rows that were attacked" in page(home)[0]
+
+
+def test_the_list_of_all_runs_has_a_heading_of_its_own(tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    for task in ("one", "two"):
+        write_run(home / task, SETS, task=task, metrics=True)
+    assert "<h3>All runs and their folders</h3>" in page(home)[0]
+
+
+def test_one_run_keeps_the_interval_over_its_rows(tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    write_run(home / "a", {"clean": outcomes(10), "typos_1": outcomes(6, 4)}, metrics=True)
+    text, _ = page(home)
+    assert '100.0<br><span class="dim">[69.2,100.0]</span>' in text  # Clopper-Pearson: 0.025 ** (1 / 10)
+
+
 def test_tasks_stand_in_one_order(tmp_path: Path) -> None:
     """Rosetune's own first, as in every table, whatever the names of the folders."""
     home = tmp_path / "runs"

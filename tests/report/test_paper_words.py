@@ -121,3 +121,14 @@ def test_latex_has_minus_signs_and_no_stray_quotes(tmp_path):
     assert r"a\textasciigrave{}b-1" in text  # a name keeps its hyphen
     assert "`" not in text
     assert "--" not in text.replace("& --", "")
+
+
+def test_a_dash_among_the_tests_is_explained_where_there_is_one(tmp_path, runs):
+    for method in ("vanilla", "rose-first"):
+        write_scores(tmp_path / method, {"clean": 0.8, "advglue": 0.5}, method)
+    said = "A dash among the p (-/-/1): there is no such test; a t-test needs two seeds or more"
+    shown = table(find_runs(tmp_path))
+    cells = [entry.spread for block in shown.sheets[1].blocks for _, entries in block for entry in entries if entry]
+    assert any("-/-/" in cell for cell in cells)
+    assert said in " ".join(shown.notes)
+    assert said not in " ".join(table(runs).notes)

@@ -68,6 +68,20 @@ def test_all_found_has_the_exact_interval() -> None:
     assert (found.value, found.low, found.high) == (1.0, pytest.approx(exact.low), 1.0)
 
 
+def test_none_found_is_not_certain_though_a_rare_draw_of_the_negatives_finds_one() -> None:
+    """The threshold falls below the positive where none of the seven largest negatives is drawn: once in 2,000 draws.
+
+    The bootstrap alone has 0 at both ends.
+    """
+    negatives = np.arange(50.0)
+    threshold = choose_threshold(negatives, 0.01, "validation")
+    assert threshold is not None
+    found = recall([-1.0] * 7 + [42.5], threshold)
+    exact = binomtest(0, 8).proportion_ci(method="exact")
+    assert (found.value, found.low) == (0, 0)
+    assert found.high == pytest.approx(exact.high)
+
+
 def test_the_area_and_its_interval_are_sklearns_and_delongs() -> None:
     found = roc_auc(POSITIVES, NEGATIVES)
     area = roc_auc_score([1] * 40 + [0] * 130, [*POSITIVES, *NEGATIVES])

@@ -22,7 +22,7 @@ LIGHT = (
 )
 
 # Which rooms each room may import; the ground has files, signals, progress bars, means and the trace of a mask.
-GROUND = {"_files", "_signals", "_progress", "_torch", "_axes", "_means", "_epoch", "mask_trace"}
+GROUND = {"_files", "_numbers", "_signals", "_progress", "_torch", "_axes", "_means", "_epoch", "mask_trace"}
 MAY = {
     "data": {*GROUND},
     "methods": {*GROUND, "data", "augmentation", "robustness"},
@@ -51,11 +51,15 @@ MAY = {
 # Public names are imported when they are asked for, and a package's own version is no import of it.
 MAY |= {room: MAY[room] | {"rosetune"} for room in ("cli", "experiments", "report")}
 MAY["rosetune"] = {*MAY} - {"experiments", "verbs", "cli", "__main__", "report"}
-# `rosetune list methods` prints docstrings of the classes, imported only then. A finished run holds its card.
+# `rosetune list methods` and the model card say the options of the classes, imported only then. A finished run holds
+# its card.
 EXCEPTIONS = {
     ("rosetune.report.listing", "rosetune.methods"),
     ("rosetune.report.listing", "rosetune.augmentation"),
     ("rosetune.report.listing", "rosetune.averaging"),
+    ("rosetune.report.card_training", "rosetune.methods"),
+    ("rosetune.report.card_training", "rosetune.augmentation"),
+    ("rosetune.report.card_training", "rosetune.averaging"),
     ("rosetune.experiments.evaluate", "rosetune.report.card"),
     ("rosetune.experiments.evaluate", "rosetune.report.robustness_card"),
 }

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from rosetune._numbers import fixed, in_percent
+from rosetune.report.card_training import training_lines
 from rosetune.report.markdown import code, escaped
 from rosetune.robustness.attacks.summary import summary
 from rosetune.robustness.functions import is_function_name
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["model_card"]
 
 _UNSET = "More information needed"
+_DEMO = "sentence-transformers/all-MiniLM-L6-v2"  # what the package of the demo extra holds
 # By the hub's name of a metric: ours, and what a person calls it.
 _METRICS = {
     "accuracy": ("accuracy", "Accuracy"),
@@ -45,13 +48,12 @@ def model_card(run: Run, metrics: Mapping[str, Any]) -> str:
     """
     from huggingface_hub import ModelCardData
 
-    base, name = run.config.model_name_or_path, f"{run.method}-{run.task}"
-    on_hub = "/" in base and not base.startswith((".", "/", "~"))
+    base, name = _base(run), f"{run.method}-{run.task}"
     attacks = {attack: summary(results) for attack, (about, results) in run.attacks.items() if about["finished"]}
     results = [*_results(run, metrics["sets"]), *_attack_results(run, attacks)]
     head = ModelCardData(
         model_name=name,
-        base_model=base if on_hub else None,
+        base_model=base if _is_on_hub(base) else None,
         library_name=None if is_function_name(base) else "transformers",
         pipeline_tag="text-classification",
         tags=["robust-fine-tuning", "rosetune", run.method],
@@ -72,11 +74,7 @@ def model_card(run: Run, metrics: Mapping[str, Any]) -> str:
         "## Data\n",
         *_data(run),
         "\n## Training\n",
-        *(f"- {escaped(key)}: {_json(value)}" for key, value in sorted(run.identity["training"].items())),
-        *(
-            f"- {escaped(package)}: {code(version)}"
-            for package, version in run.environment.get("packages", {}).items()
-        ),
+        *training_lines(run),
         "\n## Limits\n",
         *_limits(run, metrics["sets"], attacks),
         f"\n## Intended use and licence\n\n{_UNSET}\n",
@@ -84,14 +82,23 @@ def model_card(run: Run, metrics: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _base(run: Run) -> str:
+    """What was trained: the hub's name of the embedded model, whose name here nobody else knows."""
+    return _DEMO if run.config.model_name_or_path == "demo" else run.config.model_name_or_path
+
+
+def _is_on_hub(base: str) -> bool:
+    return base.count("/") == 1 and not base.startswith((".", "/", "~"))
+
+
 def _what(run: Run, labels: list[str]) -> str:
-    base, columns = run.config.model_name_or_path, run.identity["text_columns"]
+    base, columns = _base(run), run.identity["text_columns"]
     what = (
         f"text classification into {', '.join(map(escaped, labels))}"
         if labels
         else "text regression, with one number as output"
     )
-    short = base.rsplit("/", 1)[-1] if "/" in base else base
+    short = base if _is_on_hub(base) else base.rsplit("/", 1)[-1]  # of a folder its name alone
     made = (
         "taken as it was, without training"
         if run.config.given
@@ -187,7 +194,7 @@ def _table(sets: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for name, m in plain.items():
         value = m["mse" if regression else "accuracy"]
         cells = [value, m["low"], m["high"], m["constant"]["mse" if regression else "accuracy"]]
-        shown, low, high, constant = (f"{cell:.3f}" if regression else f"{100 * cell:.1f}%" for cell in cells)
+        shown, low, high, constant = (fixed(cell) if regression else f"{in_percent(cell)}%" for cell in cells)
         yield f"| {escaped(SetName.parse(name).title)} | {m['n']} | {shown} | {low} to {high} | {constant} |"
 
 
@@ -196,7 +203,7 @@ def _attack_table(attacks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         yield "\n| attack | n | accuracy before | accuracy under attack | 95% interval |\n|---|---|---|---|---|"
     for name, m in attacks.items():
         under = [m[f"accuracy_under_attack{end}"] for end in ("", "_low", "_high")]
-        before, shown, low, high = (f"{100 * share:.1f}%" for share in (m["clean_accuracy"], *under))
+        before, shown, low, high = (f"{in_percent(share)}%" for share in (m["clean_accuracy"], *under))
         yield f"| {escaped(name)} | {m['n']} | {before} | {shown} | {low} to {high} |"
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from rosetune._numbers import fixed
 from rosetune.report.attacks import TRIED_ON_THE_OTHER, fooled_share, success_grid, words_differences_grid
 from rosetune.report.console import (
     Grid,
@@ -135,6 +136,8 @@ def _sets_grid(a: Group, compared: Mapping[str, Difference]) -> Grid:
     value = "MSE" if regression else "%"
     title = "Mean squared error; above 0: B has less" if regression else "Accuracy"
     below = "p: exact test (over seeds: t-test) that A and B differ; p, B better: that B is better."
+    if any(None in (d.p, d.p_b_better) for d in compared.values()):
+        below += " -: no test, since B differs from A by the same for every seed."
     columns = ("set", "n", f"A {value}", f"B {value}", "B - A [95%]" if not regression else "A - B [95%]", "p")
     grid = Grid(title, (*columns, "p, B better", *(["sd over seeds"] if several else [])), caption=below)
     for name, d in compared.items():
@@ -180,7 +183,7 @@ def _calibration_grid(seeds: int, sides: Mapping[str, Mapping[str, Any]]) -> Gri
         for found in sides.values():
             before, after = found[name]["before"], found[name]["after"]
             cells += [percent(before["ece"]), percent(after and after["ece"])]
-            cells += [f"{before['brier']:.2f}", "-" if after is None else f"{after['brier']:.2f}"]
+            cells += [fixed(before["brier"], 2), "-" if after is None else fixed(after["brier"], 2)]
         grid.rows.append((escape(set_title(name)), *cells))
     return grid
 

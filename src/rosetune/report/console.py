@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from rosetune._numbers import fixed, in_percent
 from rosetune.robustness.statistics import Difference
 from rosetune.runs.sets import SetName
 
@@ -191,29 +192,30 @@ def set_title(name: str) -> str:
 
 def percent(value: float | None) -> str:
     """A share in percent; a dash where there is none."""
-    return "-" if value is None else f"{100 * value:.1f}"
+    return "-" if value is None else in_percent(value)
 
 
 def points(difference: float) -> str:
     """A difference of shares in points, with its sign."""
-    return f"{100 * difference:+.1f}"
+    return in_percent(difference, "+")
 
 
 def mean_cell(value: float | None, regression: bool, sign: str = "") -> str:
     """A share in percent, of a regression a squared error; a dash where there is none."""
     if value is None:
         return "-"
-    return f"{value:{sign}.3f}" if regression else f"{100 * value:{sign}.1f}"
+    return fixed(value, sign=sign) if regression else in_percent(value, sign)
 
 
 def interval_cell(
     value: float | None, low: float | None, high: float | None, sign: str = "", regression: bool = False
 ) -> str:
-    """The same with its interval."""
+    """The same with its interval; a dash in its place where it has none, with ends that are NaN."""
     if value is None or low is None or high is None:
         return "-"
     shown, left, right = (mean_cell(part, regression, sign) for part in (value, low, high))
-    return f"{shown}{BREAK}[dim]\\[{left},{right}][/dim]"
+    inside = f"{left},{right}" if low == low and high == high else "-"
+    return f"{shown}{BREAK}[dim]\\[{inside}][/dim]"
 
 
 def share_cell(found: Mapping[str, float] | None) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rosetune._files import as_json, write_text
+from rosetune._numbers import tidy
 from rosetune.report.markdown import escaped
 from rosetune.report.paper import PaperTable
 from rosetune.report.sheets import Entry, Sheet
@@ -88,7 +89,9 @@ def _frame(shown: PaperTable, *, listed: bool = False) -> Any:
 
 
 def _csv(shown: PaperTable) -> str:
-    return _frame(shown).to_csv(index=False, lineterminator="\n")
+    frame = _frame(shown)
+    numbers = {name: frame[name].map(tidy) for name in frame.select_dtypes("float")}
+    return frame.assign(**numbers).to_csv(index=False, lineterminator="\n")
 
 
 def _json(shown: PaperTable) -> str:
@@ -108,7 +111,7 @@ def _json(shown: PaperTable) -> str:
                 }
                 for row in found.rows
             ],
-            "figures": frame.where(frame.notna(), None).to_dict("records"),
+            "figures": tidy(frame.where(frame.notna(), None).to_dict("records")),
             "notes": shown.data_notes,
         }
     )

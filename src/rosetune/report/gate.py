@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from rosetune._numbers import fixed
 from rosetune.report.console import Grid, print_grid, set_title
 from rosetune.report.markdown import code, escaped
 from rosetune.robustness.attacks.changed_words import limit_title
@@ -109,7 +110,7 @@ def _allowed(check: Check) -> str:
 
 
 def _figure(check: Check, value: float) -> str:
-    return f"{value + 0.0:.1f}" if check.limit in _POINTS else f"{value:.3f}"
+    return fixed(value, 1 if check.limit in _POINTS else 3)
 
 
 def _sentence(check: Check) -> str:

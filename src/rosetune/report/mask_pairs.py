@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from rosetune._numbers import fixed
 from rosetune.analysis.masks import pair_agreement, rank_correlation
 from rosetune.mask_trace import MaskTrace
 from rosetune.report.analyses import kept_first_order, titles
@@ -64,7 +65,7 @@ def pair_grid(pairs: Sequence[dict[str, Any]]) -> Grid:
             (
                 escape(f"{pair['first']} and {pair['second']}"),
                 pair["of"],
-                "-" if correlation != correlation else f"{correlation:.2f}",
+                "-" if correlation != correlation else fixed(correlation, 2),
                 *shares,
                 str(pair.get("steps", "-")),
             )

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from rosetune._numbers import fixed, in_percent
 from rosetune.report.console import Grid, accuracy_cell, percent, print_grid, set_title
 from rosetune.report.measures import further_grids
 from rosetune.runs.notes import shared_notes
@@ -43,18 +44,18 @@ def metrics_grid(title: str, metrics: Mapping[str, Any]) -> Grid:
     if any("mse" in m for m in plain.values()):
         grid = Grid(title, ("set", "n", "mean squared error [95%]", "constant", "Pearson", "Spearman"))
         for name, m in plain.items():
-            cells = (f"{m['constant']['mse']:.3f}", *(_correlation(m[key]) for key in ("pearson", "spearman")))
+            cells = (fixed(m["constant"]["mse"]), *(_correlation(m[key]) for key in ("pearson", "spearman")))
             grid.rows.append((escape(set_title(name)), str(m["n"]), accuracy_cell(m), *cells))
         return grid
     grid = Grid(title, ("set", "n", "accuracy % [95%]", "constant %", "F1 %", "MCC"))
     for name, m in plain.items():
-        cells = (percent(m["constant"]["accuracy"]), percent(m["f1"]), f"{m['mcc']:.3f}")
+        cells = (percent(m["constant"]["accuracy"]), percent(m["f1"]), fixed(m["mcc"]))
         grid.rows.append((escape(set_title(name)), str(m["n"]), accuracy_cell(m), *cells))
     return grid
 
 
 def _correlation(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return "-" if value is None else fixed(value)
 
 
 def _calibration_grid(plain: Mapping[str, Mapping[str, Any]]) -> Grid:
@@ -62,7 +63,7 @@ def _calibration_grid(plain: Mapping[str, Mapping[str, Any]]) -> Grid:
     for name, m in plain.items():
         c = m["calibration"]
         confidence = percent(c["confidence_right"]), percent(c["confidence_wrong"])
-        grid.rows.append((escape(set_title(name)), percent(c["ece"]), f"{c['brier']:.3f}", *confidence))
+        grid.rows.append((escape(set_title(name)), percent(c["ece"]), fixed(c["brier"]), *confidence))
     return grid
 
 
@@ -117,7 +118,7 @@ def _advglue_summary(advglue: Mapping[str, Any]) -> str:
     if advglue["official_score"] is not None:
         parts.append(f"AdvGLUE's official score {percent(advglue['official_score'])}")
     if advglue["drop"] is not None:
-        parts.append(f"drop from clean accuracy {100 * advglue['drop']:+.1f} points (other sentences)")
+        parts.append(f"drop from clean accuracy {in_percent(advglue['drop'], '+')} points (other sentences)")
     text = "; ".join(parts)
     text = f"{text[:1].upper()}{text[1:]}. " if parts else ""
     left_out = "".join(

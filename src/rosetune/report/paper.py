@@ -248,7 +248,13 @@ def _tests_legend(found: Aggregate, tests: int) -> list[str]:
         " Every test is about the luck of the seed: the examples are taken as given (`rosetune compare` draws them "
         "too)."
     )
-    return [f"{marks}{flips if pairs else ''}{taken if tests or pairs else ''}"]
+    made = [tested for row in found.rows for tested in row.tests.values()]
+    lacking = any(None in (tested.p, tested.p_sign_flip) for tested in made)
+    dash = (
+        " A dash among the p (-/-/1): there is no such test; a t-test needs two seeds or more that are not all alike, "
+        "a sign-flip test a seed on both sides."
+    )
+    return [f"{marks}{flips if pairs else ''}{dash if lacking else ''}{taken if tests or pairs else ''}"]
 
 
 def _said_of_paper(found: Aggregate, theirs: Mapping[str, str], printed: Printed, layout: str) -> list[str]:

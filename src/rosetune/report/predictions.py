@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from rosetune._numbers import fixed
 from rosetune.data.outputs import as_text
 
 __all__ = ["SHOWN", "columns_of", "piped_lines", "predictions_table"]
@@ -50,9 +51,9 @@ def _answers(rows: Rows) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     if "value" in rows[0]:
         return ("value",), [(f"{row['value']:.4g}",) for row in rows]
     if "labels" in rows[0]:
-        told = [", ".join(f"{label} {row['probabilities'][label]:.3f}" for label in row["labels"]) for row in rows]
+        told = [", ".join(f"{label} {fixed(row['probabilities'][label])}" for label in row["labels"]) for row in rows]
         return ("labels",), [(cell or "none",) for cell in told]
-    return ("label", "probability"), [(row["label"], f"{row['probabilities'][row['label']]:.3f}") for row in rows]
+    return ("label", "probability"), [(row["label"], fixed(row["probabilities"][row["label"]])) for row in rows]
 
 
 def _on_one_line(text: str, width: int) -> Text:

@@ -10,6 +10,7 @@ import numpy as np
 from rich.markup import escape
 
 from rosetune._files import write_json
+from rosetune._numbers import fixed
 from rosetune.analysis.probing.scoring import LEARNT, Preference, Probes
 from rosetune.report.console import Grid
 from rosetune.report.drawing import drawing
@@ -67,11 +68,11 @@ def probe_grid(probes: Probes) -> Grid:
             grid.rows.append(
                 (
                     escape(f"{method}, against {probe}"),
-                    f"{mean(scores):.2f}" if scores else "-",
+                    fixed(mean(scores), 2) if scores else "-",
                     f"{len(scores)} of {len(seen)}",
-                    f"{mean(one.agreeing for one in seen):.2f}",
-                    f"{mean(one.linguistic for one in seen):.2f}",
-                    f"{mean(one.surface for one in seen):.2f}",
+                    fixed(mean(one.agreeing for one in seen), 2),
+                    fixed(mean(one.linguistic for one in seen), 2),
+                    fixed(mean(one.surface for one in seen), 2),
                 )
             )
     return grid

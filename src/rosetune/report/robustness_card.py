@@ -1,8 +1,9 @@
 """The robustness card of a finished run: how it holds on perturbed texts, in plain words, and what was not tried."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from rosetune._numbers import fixed, in_percent
 from rosetune.report.markdown import escaped
 from rosetune.report.measures import FEW, threshold_note
 from rosetune.robustness.attacks.changed_words import AT_MOST, limit_title
@@ -72,7 +73,7 @@ def _in_short(sets: Sets, attacks: Mapping[str, Any]) -> Iterator[str]:
         yield "It was not evaluated on clean texts.\n"
         return
     if "accuracy" not in clean:
-        yield f"On clean texts its mean squared error is {clean['mse']:.3f} ({clean['n']} texts).\n"
+        yield f"On clean texts its mean squared error is {fixed(clean['mse'])} ({clean['n']} texts).\n"
         return
     counts = [clean["n"]]
     yield f"- Of the clean texts it gets {_right(clean)} right."
@@ -168,7 +169,7 @@ def _detection(sets: Sets) -> Iterator[str]:
     for name, d in found.items():
         cells = [_share(d[key]) for key in ("recall", "false_positive_rate")]
         auc = d["auc"]
-        area = "-" if auc is None else f"{auc['value']:.3f} ({auc['low']:.3f} to {auc['high']:.3f})"
+        area = "-" if auc is None else _with_interval(auc["value"], auc["low"], auc["high"], fixed)
         counts = f"{d['positives']} | {d['negatives']}"
         yield f"| {escaped(SetName.parse(name).title)} | {counts} | {area} | {' | '.join(cells)} |"
     yield f"\n{escaped(threshold_note(first))}\n"
@@ -235,19 +236,21 @@ def _not_tested(run: Run, sets: Sets, attacks: Mapping[str, Any]) -> Iterator[st
 
 
 def _value(m: Mapping[str, Any]) -> str:
-    return f"{m['mse']:.3f}" if "mse" in m else _percent(m["accuracy"])
+    return fixed(m["mse"]) if "mse" in m else _percent(m["accuracy"])
 
 
 def _interval(m: Mapping[str, Any]) -> str:
-    return f"{m['low']:.3f} to {m['high']:.3f}" if "mse" in m else f"{_percent(m['low'])} to {_percent(m['high'])}"
+    return (
+        f"{fixed(m['low'])} to {fixed(m['high'])}" if "mse" in m else f"{_percent(m['low'])} to {_percent(m['high'])}"
+    )
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f}%"
+    return f"{in_percent(share)}%"
 
 
-def _with_interval(value: float, low: float, high: float) -> str:
-    return f"{_percent(value)} ({_percent(low)} to {_percent(high)})"
+def _with_interval(value: float, low: float, high: float, shown: Callable[[float], str] = _percent) -> str:
+    return f"{shown(value)} ({shown(low)} to {shown(high)})"
 
 
 def _share(found: Mapping[str, float] | None) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from rosetune._numbers import fixed, in_percent
 from rosetune.runs.aggregate import AVERAGE, DROP, Aggregate
 from rosetune.runs.figures import Cell, Column
 from rosetune.runs.groups import value_text
@@ -48,7 +49,7 @@ def is_option(option: str, name: str) -> bool:
 
 def _unit(found: Aggregate, column: Column, value: float, sign: str = "") -> str:
     metrics = {found.metrics[column.task]} if column.task else {*found.metrics.values()}
-    return f"{value:{sign}.3f}" if metrics & {*_RAW} else f"{100 * value:{sign}.1f}"
+    return fixed(value, sign=sign) if metrics & {*_RAW} else in_percent(value, sign)
 
 
 def _entry(found: Aggregate, column: Column, cell: Cell | None, tested: Tested | None, alone: bool) -> Entry | None:
@@ -112,7 +113,7 @@ def by_method(
             block.append((_name(row, base if added else None), [Entry(seeds), *entries]))
             theirs = printed.get((model, row.group.name), {})
             if theirs:
-                values = [Entry(f"{theirs[c]:.2f}") if c in theirs else None for c in found.columns]
+                values = [Entry(fixed(theirs[c], 2)) if c in theirs else None for c in found.columns]
                 block.append(("  the paper", [Entry("5"), *values]))
         sheet.blocks.extend([block] if len(block) > control else [])
     if found.constant:
@@ -166,7 +167,7 @@ def by_value(
             block.append((told, entries))
             theirs = [None if row is None else printed.get((model, row.group.name), {}).get(measure) for row in there]
             if any(value is not None for value in theirs):
-                block.append(("  the paper", [None if v is None else Entry(f"{v:.2f}") for v in theirs]))
+                block.append(("  the paper", [None if v is None else Entry(fixed(v, 2)) for v in theirs]))
             if any(row is not None and measure in row.tests for row in there):
                 against = [None if row is None else row.tests.get(measure) for row in there]
                 tested.append((told, [_tested(found, measure, one) for one in against]))

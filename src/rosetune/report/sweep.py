@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
+from rosetune._numbers import in_percent
 from rosetune.report.console import Grid, print_grid
 
 __all__ = ["Watcher", "duration", "print_choices", "print_estimate", "print_failures", "sweep_grid"]
@@ -137,7 +138,7 @@ def print_choices(out: Console, choices: Sequence[tuple[str, str, str, Any, Mapp
     heads = ("", "option", "chosen", "mean of clean and noisy accuracy in %")
     grid = Grid("chosen on held-out training rows", heads, caption=escape(beyond) if ends else "")
     for task, method, option, value, scores in choices:
-        told = ", ".join(f"{tried}: {100 * score:.1f}" for tried, score in scores.items())
+        told = ", ".join(f"{tried}: {in_percent(score)}" for tried, score in scores.items())
         grid.rows.append((escape(f"{task} {method}"), option.rpartition(".")[2], str(value), told))
     print_grid(out, grid)
 

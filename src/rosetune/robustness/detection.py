@@ -114,9 +114,10 @@ def recall(
     """Share of the positives above the threshold, with an interval over both choices of rows.
 
     The percentile bootstrap draws the negatives that the threshold is chosen on, and with it the threshold, and
-    independently the positives (clusters of them where there are some). Where all draws are alike, the interval is
-    the exact one of Clopper and Pearson, as in :func:`~rosetune.robustness.statistics.estimate`. Of a threshold that
-    lies at the largest negative the bootstrap understates the spread.
+    independently the positives (clusters of them where there are some). Where all positives lie on one side of the
+    threshold, drawing them anew tells nothing of their spread; the interval then reaches at least as far as the exact
+    one of Clopper and Pearson, as in :func:`~rosetune.robustness.statistics.estimate`. Of a threshold that lies at the
+    largest negative the bootstrap understates the spread.
 
     Args:
         positives: log-odds.
@@ -142,10 +143,12 @@ def recall(
                 for one, times in zip(*np.unique(thresholds, return_counts=True), strict=True)
             ]
         )
-    if np.ptp(draws) > 0:
-        return Estimate(len(scores), value, *quantiles(draws, level))
-    k = len(scores) if clusters is None else len({*clusters})
-    return Estimate(len(scores), value, *clopper_pearson(value * k, k, level))
+    low, high = quantiles(draws, level)
+    hits, sizes = cluster_sums((scores > threshold.value).astype(float)[None], clusters)
+    if np.ptp(hits / sizes) < 1e-12:
+        exact = clopper_pearson(value * len(sizes), len(sizes), level)
+        low, high = min(low, exact[0]), max(high, exact[1])
+    return Estimate(len(scores), value, low, high)
 
 
 def _draws(hits: Floats, clusters: Sequence[Any], times: int, rng: np.random.Generator) -> Floats:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from rosetune._numbers import fixed, in_percent
 from rosetune.robustness.statistics import Difference
 from rosetune.runs.along import accuracy
 from rosetune.runs.claimed_run import ClaimedRun
@@ -119,7 +120,7 @@ def _sentence(a: Sequence[Run], b: Sequence[Run], d: Difference, results: Sequen
     (baseline, claim), unit = side_names(a, b), "points" if b[0].labels else "of squared error"
 
     def shown(value: float) -> str:
-        return f"{100 * value:+.1f}" if b[0].labels else f"{value:+.3f}"
+        return in_percent(value, "+") if b[0].labels else fixed(value, sign="+")
 
     points = f"{shown(d.value)} {unit} [{shown(d.low)}, {shown(d.high)}] against {baseline}"
     if d.verdict <= 0:

@@ -26,7 +26,7 @@ from rosetune.runs.files import (
 from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError
 
-__all__ = ["Run", "RunError", "find_runs", "find_unfinished", "is_damaged"]
+__all__ = ["Run", "RunError", "find_folders", "find_runs", "find_unfinished", "is_damaged"]
 
 
 @dataclass(frozen=True)
@@ -283,6 +283,12 @@ def find_unfinished(patterns: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """The folders of runs that have begun and are not done, found as :func:`find_runs` finds those that are."""
     found = [folder for pattern in patterns for folder in _folders(os.fspath(pattern), "run.json")]
     return [folder for folder in dict.fromkeys(found) if not (folder / "metrics.json").is_file()]
+
+
+def find_folders(patterns: Iterable[str]) -> list[Path]:
+    """The folders of all runs, finished or not, whether their files can be read or are damaged."""
+    files = ("run.json", "metrics.json")
+    return list(dict.fromkeys(folder for pattern in patterns for file in files for folder in _folders(pattern, file)))
 
 
 def _folders(pattern: str, file: str = "metrics.json") -> Sequence[Path]:

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import json
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rosetune._axes import AXES
+from rosetune._numbers import tidy
 from rosetune.runs.config import RunConfig
 from rosetune.runs.values import RunError
 
@@ -100,6 +102,11 @@ def run_config(known: argparse.Namespace, names: Collection[str], rest: list[str
     return config(parse_training)
 
 
+def print_json(value: Any) -> None:
+    """What ``--json`` prints of computed figures: indented, without the error of their floats."""
+    print(json.dumps(tidy(value), indent=2, ensure_ascii=False))
+
+
 def add_moved(parser: argparse.ArgumentParser) -> None:
     """Flags for where a run's data lies now."""
     group = parser.add_argument_group("where the data lies now, if it has moved since training")
@@ -136,4 +143,4 @@ def seeds_of(text: str | None) -> list[int]:
     return [int(seed) for seed in seeds]
 
 
-__all__ = ["add_fields", "add_moved", "given_fields", "kinds_of", "moved_data", "seeds_of"]
+__all__ = ["add_fields", "add_moved", "given_fields", "kinds_of", "moved_data", "print_json", "seeds_of"]

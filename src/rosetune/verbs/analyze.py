@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from rosetune.experiments.analysis_options import AnalysisOptions
-from rosetune.verbs._shared import add_fields, add_moved, given_fields, moved_data, telling_new_folders
+from rosetune.verbs._shared import add_fields, add_moved, given_fields, moved_data, print_json, telling_new_folders
 
 EPILOG = """\
 RUN@STEP names a checkpoint that a run keeps. Arrays are kept in RUN/analysis, and
@@ -62,7 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
     """Analyse, draw and print."""
-    import json
 
     from rosetune.experiments.analyze import analyse
     from rosetune.report.analyses import as_json, print_analyses
@@ -76,7 +75,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     with telling_new_folders(known.figure, getattr(known, "surface", None)):
         drawn = draw_analyses(found, picture, options.level)
     if known.json:
-        print(json.dumps(_with_pairs(as_json(found, options.level), found), indent=2, ensure_ascii=False))
+        print_json(_with_pairs(as_json(found, options.level), found))
     else:
         print_analyses(console(), found, drawn, options.level)
         print_pairs(console(), found)

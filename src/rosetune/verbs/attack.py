@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 
 from rosetune.experiments.attack_options import AttackOptions
-from rosetune.verbs._shared import add_fields, add_moved, given_fields, moved_data
+from rosetune.verbs._shared import add_fields, add_moved, given_fields, moved_data, print_json
 
 EPILOG = """\
 attacks (`rosetune list attacks` says more): deepwordbug (misspellings),
@@ -46,7 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
     """Attack and print."""
-    import json
     import sys
 
     from rosetune.experiments.lock import check_free
@@ -73,7 +72,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
 
     attacked = attack_runs(runs, options, lambda line: print(line, file=sys.stderr), **moved_data(known))
     if known.json:
-        print(json.dumps(attacked.as_json(), indent=2, ensure_ascii=False))
+        print_json(attacked.as_json())
     else:
         print_attacks(console(), attacked)
 

@@ -2,6 +2,8 @@
 
 import argparse
 
+from rosetune.verbs._shared import print_json
+
 EPILOG = """\
 Everything is computed from what was predicted: evaluate and attack the runs first.
 Several seeds of a method are named with commas.
@@ -34,8 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
     """Compare and print."""
-    import json
-
     from rosetune.report.compare import compared_as_json, print_compared
     from rosetune.report.console import console
     from rosetune.runs.claim import trained_controls
@@ -44,6 +44,6 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     a, b = paired(open_group(known.baseline), open_group(known.claim))
     trained = trained_controls(b, known.controls)
     if known.json:
-        print(json.dumps(compared_as_json(a, b, trained), indent=2, ensure_ascii=False))
+        print_json(compared_as_json(a, b, trained))
     else:
         print_compared(console(), a, b, trained)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rosetune.robustness.functions import is_function_name
 from rosetune.runs.config import RunConfig
 from rosetune.runs.values import RunError, flag
-from rosetune.verbs._shared import add_fields, given_fields, kinds_of
+from rosetune.verbs._shared import add_fields, given_fields, kinds_of, print_json
 
 if TYPE_CHECKING:
     from rosetune.runs.measures import Measures
@@ -177,6 +177,7 @@ def _reading(given: dict[str, Any]) -> dict[str, Any]:
 def _print(folders: list[str], kinds: tuple[str, ...], as_json: bool) -> None:
     import json
 
+    from rosetune._numbers import in_percent
     from rosetune.report.console import console
     from rosetune.report.metrics import print_metrics
     from rosetune.runs.metrics import over_tasks, select_kinds
@@ -195,16 +196,14 @@ def _print(folders: list[str], kinds: tuple[str, ...], as_json: bool) -> None:
     if found is not None:
         average, drop = found
         out.print(
-            f"Over {len(tasks)} tasks: average {100 * average:.1f} of clean and AdvGLUE's accuracy, "
-            f"drop {100 * drop:.1f} points from the first to the second."
+            f"Over {len(tasks)} tasks: average {in_percent(average)} of clean and AdvGLUE's accuracy, "
+            f"drop {in_percent(drop)} points from the first to the second."
         )
 
 
 def _along(
     known: argparse.Namespace, kinds: tuple[str, ...], noises: tuple[str, ...] | None, moved: dict[str, str | None]
 ) -> None:
-    import json
-
     from rosetune.report.drawing import check_figure
     from rosetune.report.figures import draw_curve
 
@@ -222,6 +221,6 @@ def _along(
         draw_curve(followed, known.figure)
         print(f"figure written to {known.figure}", file=sys.stderr)
     if known.json:
-        print(json.dumps(followed_as_json(followed), indent=2, ensure_ascii=False))
+        print_json(followed_as_json(followed))
     else:
         print_along(console(), followed)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from rosetune.runs.gate_limits import Limits
-from rosetune.verbs._shared import add_fields, given_fields, telling_new_folders
+from rosetune.verbs._shared import add_fields, given_fields, print_json, telling_new_folders
 
 EPILOG = """\
 exit codes: 0 all limits hold, 1 one does not, 2 wrong use (a set or a run is missing).
@@ -43,7 +43,6 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     _check_files(known.junit, known.markdown)
 
     import dataclasses
-    import json
     from contextlib import ExitStack
 
     from rosetune._files import replacing
@@ -61,7 +60,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
             except OSError as error:
                 raise RunError(f"{path} cannot be written: {error.strerror or error}") from error
     if known.json:
-        print(json.dumps(verdict.as_json(), indent=2, ensure_ascii=False))
+        print_json(verdict.as_json())
     else:
         print_gate(console(), verdict)
     if not verdict.passed:

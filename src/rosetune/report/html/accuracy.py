@@ -27,7 +27,8 @@ __all__ = [
 
 _P = (
     "p is two-sided here: of one pair that of a test over its examples, of several that of a t-test paired by seed. "
-    "The table over tasks has one-tailed tests, so that its p differ."
+    "The table over tasks has one-tailed tests, so that its p differ. p -: there is no test, since all pairs of seeds "
+    "differ by the same."
 )
 _FIGURES = ("clean_accuracy", "accuracy_under_attack", "attack_success_rate", "mean_queries", "mean_share_changed")
 

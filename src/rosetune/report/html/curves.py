@@ -1,11 +1,13 @@
 """Charts of the sets: robust against clean accuracy, with the baseline over training, and the noise curves."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 from rich.markup import escape
 
+from rosetune._numbers import fixed
 from rosetune.report.console import Grid, interval_cell, percent, points
 from rosetune.report.html.groups import Group, set_titles
 from rosetune.report.html.svg import Axis, Series, chart
@@ -16,6 +18,10 @@ from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 
 __all__ = ["Curve", "baseline_curve", "equal_grid", "noise_charts", "trade_off"]
+
+
+_NEAR, _NEAR_AT_LEAST = 0.02, 0.001  # of the span of all marks, and of accuracy: so near one mark would hide another
+_LARGER = 0.5  # by how much, for each mark upon it
 
 
 @dataclass(frozen=True)
@@ -72,10 +78,12 @@ def trade_off(
         seeds = [*zip(group.values(clean), group.values(name), strict=True)]
         if len(seeds) > 1:
             drawn.append(Series(group.name, group.style, seeds, markers=True, small=True))
-    for group, x, y in both:
+    scales = _scales([(x.value, y.value) for _, x, y in both])
+    for (group, x, y), scale in zip(both, scales, strict=True):
         tip = f"{group.name}: clean {_told(x)}, {title} {_told(y)}"
-        bars = [(x.low, x.high, y.low, y.high)]
-        drawn.append(Series(group.name, group.style, [(x.value, y.value)], markers=True, bars=bars, tips=[tip]))
+        bars = [(*_ends_of(x), *_ends_of(y))]
+        at = [(x.value, y.value)]
+        drawn.append(Series(group.name, group.style, at, markers=True, bars=bars, tips=[tip], scale=scale))
     held = [[(x.value, y.value), *zip(group.values(clean), group.values(name), strict=True)] for group, x, y in both]
     points_held = [*along, *(point for part in held for point in part)]
     across = _with_intervals([x for x, _ in points_held], [x for _, x, _ in both])
@@ -87,13 +95,24 @@ def trade_off(
     return title, chart(f"{task}: {title} against clean accuracy", described, *axes, drawn)
 
 
+def _scales(places: Sequence[tuple[float, float]]) -> list[float]:
+    """Of each mark: one that others are drawn upon, at nearly the same place, is larger than these."""
+    spans = [max(values) - min(values) for values in zip(*places, strict=True)] or [0.0, 0.0]
+    reach = [max(_NEAR * span, _NEAR_AT_LEAST) for span in spans]
+    return [
+        1 + _LARGER * sum(abs(x - a) <= reach[0] and abs(y - b) <= reach[1] for a, b in places[i + 1 :])
+        for i, (x, y) in enumerate(places)
+    ]
+
+
 def _with_intervals(values: Sequence[float], estimates: Sequence[Estimate]) -> list[float]:
     """The values, and of the intervals as much as doubles their span: those over two seeds go far beyond."""
     if not estimates:
         return [*values]
     low, high = min(values), max(values)
     reach = max(high - low, 0.02)
-    least, most = min(e.low for e in estimates), max(e.high for e in estimates)
+    ends = [_ends_of(found) for found in estimates]
+    least, most = min(low for low, _ in ends), max(high for _, high in ends)
     return [*values, max(low - reach, min(low, least)), min(high + reach, max(high, most))]
 
 
@@ -116,7 +135,13 @@ def _flips(groups: Sequence[Group], baseline: Group | None, clean: str, name: st
 
 
 def _told(found: Estimate) -> str:
-    return f"{percent(found.value)} [{percent(found.low)}, {percent(found.high)}]"
+    interval = "no interval" if math.isnan(found.low) else f"{percent(found.low)}, {percent(found.high)}"
+    return f"{percent(found.value)} [{interval}]"
+
+
+def _ends_of(found: Estimate) -> tuple[float, float]:
+    """What a bar spans; of seeds that are all alike, which have no interval, it has no length and is not drawn."""
+    return (found.value, found.value) if math.isnan(found.low) else (found.low, found.high)
 
 
 def equal_grid(task: str, groups: Sequence[Group], baseline: Group, curve: Curve) -> Grid | None:
@@ -159,7 +184,7 @@ def noise_charts(task: str, groups: Sequence[Group], names: Sequence[str]) -> li
             known = [(strength, group.estimate(name)) for strength, name in sets]
             line = [(strength, found.value) for strength, found in known if found is not None]
             if len(line) > 1:
-                tips = [f"{group.name} at {x:g}: {y:.3f}" if regression else f"{group.name} at {x:g}: {percent(y)}"
+                tips = [f"{group.name} at {x:g}: {fixed(y)}" if regression else f"{group.name} at {x:g}: {percent(y)}"
                         for x, y in line]  # fmt: skip
                 drawn.append(Series(group.name, group.style, line, line=True, markers=True, small=True, tips=tips))
         if drawn:
@@ -172,5 +197,5 @@ def noise_charts(task: str, groups: Sequence[Group], names: Sequence[str]) -> li
 
 
 def _ends(part: Series, regression: bool) -> str:
-    first, last = (f"{y:.3f}" if regression else percent(y) for y in (part.points[0][1], part.points[-1][1]))
+    first, last = (fixed(y) if regression else percent(y) for y in (part.points[0][1], part.points[-1][1]))
     return f"from {first} to {last}"

@@ -23,6 +23,7 @@ from rosetune.runs.values import RunError
 __all__ = ["Group", "Kept", "grouped", "kept", "set_titles"]
 
 T = TypeVar("T")
+_ALIKE = 1e-9  # scores of seeds that differ by no more are the same
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,9 @@ class Group:
         as given:
 
             mean +- t(0.975, seeds - 1) sd / sqrt(seeds),    of shares within [0, 1]
+
+        Where all seeds have the same score, they tell nothing of the spread, and both ends are NaN: there is no
+        interval, rather than one without any width.
         """
         if name not in self.sets:
             return None
@@ -102,6 +106,8 @@ class Group:
         centre, count = mean(values), len(values)
         reach = float(t.ppf(0.975, count - 1)) * stdev(values) / math.sqrt(count)
         n, most = self.members[0].figures[name]["n"], 1.0 if self.runs[0].labels else math.inf
+        if max(values) - min(values) < _ALIKE * max(1.0, abs(centre)):
+            return Estimate(n, centre, math.nan, math.nan)
         return Estimate(n, centre, max(0.0, centre - reach), min(most, centre + reach))
 
 

@@ -12,7 +12,7 @@ from rosetune.report.console import Grid
 from rosetune.report.html.groups import Group
 from rosetune.runs.compare import OF_THE_SEED
 from rosetune.runs.files import LOGGED_FOLDER
-from rosetune.runs.run import Run, find_unfinished
+from rosetune.runs.run import Run, find_folders, find_unfinished
 from rosetune.runs.values import differences
 
 __all__ = ["environment_grid", "failed_lines", "option_grid", "run_grid", "unfinished_lines"]
@@ -76,21 +76,22 @@ def unfinished_lines(patterns: Iterable[str]) -> list[str]:
     return [f"{folder} is not finished: {_progress(folder)}" for folder in find_unfinished(patterns)]
 
 
-def failed_lines(patterns: Iterable[str], runs: Iterable[Run]) -> list[str]:
+def failed_lines(patterns: Iterable[str]) -> list[str]:
     """A line for each run of a sweep that has left nothing but its log: what it said last.
+
+    One whose folder is there is none of these, even where its files are damaged.
 
     A sweep keeps them in ``logs``, beside the folders of its runs. A log names its run's folder; where it does not
     yet, its own name ends as the folder's.
     """
-    done = {run.folder.resolve().name.rpartition("-")[2] for run in runs}
-    begun = {folder.resolve().name.rpartition("-")[2] for folder in find_unfinished(patterns)}
+    there = {folder.resolve().name.rpartition("-")[2] for folder in find_folders(patterns)}
     logs = [log for pattern in patterns for log in sorted(Path(pattern).expanduser().glob("logs/*.log"))]
     lines = []
     for log in logs:
         said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         named = [line.removeprefix(LOGGED_FOLDER) for line in said if line.startswith(LOGGED_FOLDER)]
         name = Path(named[-1]).name if named else log.stem
-        if name.rpartition("-")[2] in done | begun:
+        if name.rpartition("-")[2] in there:
             continue
         told = [line for line in said if not line.startswith(LOGGED_FOLDER) and not _PROGRESS.search(line)]
         last = f"its last line: {told[-1]}" if told else "it said nothing"

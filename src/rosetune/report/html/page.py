@@ -79,7 +79,7 @@ def write_report(
         report(line)
 
     runs = find_runs(given, failed)
-    for line in (*overview.unfinished_lines(given), *overview.failed_lines(given, runs)):
+    for line in (*overview.unfinished_lines(given), *overview.failed_lines(given)):
         failed(line)
     try:
         write_text(path, render(runs, failures, baseline=baseline, report=report))
@@ -129,6 +129,7 @@ def render(runs: Sequence[Run], failures: list[str], *, baseline: str | None = N
         "parts": parts,
         **_over_tasks([run for group in groups for run in group.runs], baseline, told),
         "environment": None if environment is None else table(environment),
+        "run_count": count,
         "run_table": table(overview.run_grid(tasks)),
         "failures": failures,
         "notes": notes,

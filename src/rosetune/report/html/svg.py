@@ -44,6 +44,7 @@ class Series:
         bars: (x low, x high, y low, y high) of each point, the 95% intervals.
         tips: of each marker, shown where the mouse rests.
         muted: a line of reference, thin and grey.
+        scale: of the markers.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Series:
     bars: Sequence[tuple[float, float, float, float]] = ()
     tips: Sequence[str] = ()
     muted: bool = False
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,8 @@ def _drawn(part: Series, place: Place) -> Iterator[str]:
     for i in finite if part.markers or (part.line and len(finite) == 1) else ():
         left, top = place(*part.points[i])
         tip = f"<title>{escape(part.tips[i])}</title>" if part.tips else ""
-        size = "scale(.6)" if part.small else ""
+        scale = 0.6 if part.small else part.scale
+        size = "" if scale == 1 else f"scale({scale:.2g})".replace("(0.", "(.")
         shape = f'class="m" transform="translate({left} {top}){size}" d="{_MARKERS[part.style % STYLES]}"'
         yield f"<path {shape}>{tip}</path>" if tip else f"<path {shape}/>"
     yield "</g>"
