@@ -10,6 +10,7 @@ import pytest
 
 import tiny_run
 from rosetune import cli
+from rosetune._numbers import tidy
 from rosetune.experiments import evaluate, opened
 from rosetune.experiments.evaluate import evaluate_along
 from rosetune.experiments.train import train_run
@@ -214,12 +215,12 @@ class TestTheVerb:
         assert found["reference"] == own  # the first that keeps checkpoints
         assert [point["step"] for point in found["runs"][own]["curve"]] == [2, 4, 6]
         assert found["runs"][plain]["curve"] == []
-        assert found["runs"][plain]["end"]["sets"] == accuracies(home / "plain")
+        assert found["runs"][plain]["end"]["sets"] == tidy(accuracies(home / "plain"))
         assert list(found["at_equal_clean"]) == ["typos_1", "typos_2"]
         equal = found["at_equal_clean"]["typos_1"]
         assert list(equal) == [plain]
         assert equal[plain]["nearest"] in (2, 4, 6)
-        assert equal[plain]["robust"] == tiny_run.metrics(home / "plain")["sets"]["typos_1"]["accuracy"]
+        assert equal[plain]["robust"] == tidy(tiny_run.metrics(home / "plain")["sets"]["typos_1"]["accuracy"])
 
     def test_tables_and_figure(
         self, kept: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

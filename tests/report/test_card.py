@@ -98,6 +98,11 @@ def test_a_stranger_can_tell_how_it_was_trained(run: Run, tmp_path: Path) -> Non
     assert "seed" not in options
 
 
+def test_a_resumed_training_has_all_its_steps(run: Run, tmp_path: Path) -> None:
+    write_json(run.folder / "timing.json", {"steps": 6, "resumed_from": "checkpoint-14"})
+    assert "- steps: `20`" in card_of(Run.open(run.folder), tmp_path)[0].content
+
+
 def test_of_plain_fine_tuning_all_is_said_too(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", {}, {"max_steps": 5, "num_train_epochs": 2})
     card, _ = card_of(run, tmp_path)

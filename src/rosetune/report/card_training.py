@@ -55,9 +55,16 @@ def _trained(run: Run) -> Iterator[str]:
     yield f"- max_length: {_json(length)}{' (default)' if length == RunConfig.max_length else ''}"
     if run.identity.get("processes", 1) != 1:
         yield f"- processes that share a step: {_json(run.identity['processes'])}"
-    for name, told in (("train_rows", "training rows"), ("steps", "steps")):
-        if isinstance(run.timing.get(name), int):
-            yield f"- {told}: {_json(run.timing[name])}"
+    if isinstance(run.timing.get("train_rows"), int):
+        yield f"- training rows: {_json(run.timing['train_rows'])}"
+    if isinstance(run.timing.get("steps"), int):
+        yield f"- steps: {_json(run.timing['steps'] + _steps_before(run))}"
+
+
+def _steps_before(run: Run) -> int:
+    """Steps up to the checkpoint that a killed training went on from; only those after it are timed."""
+    step = str(run.timing.get("resumed_from") or "").removeprefix("checkpoint-")
+    return int(step) if step.isdigit() else 0
 
 
 def _options(axis: str, name: str, given: Mapping[str, Any]) -> Iterator[str]:
