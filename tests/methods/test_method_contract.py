@@ -69,6 +69,8 @@ def test_accumulation_does_not_matter(tmp_path, synonyms, objective, mask):
     results = []
     for rows, accumulation in ((8, 1), (1, 8)):
         sizes = {"max_steps": 4, "per_device_train_batch_size": rows, "gradient_accumulation_steps": accumulation}
+        if mask == "rose-sketched":  # in one micro-batch clipping takes an estimate for what is left out
+            sizes["max_grad_norm"] = 0.0
         model = RowNoise()
         results.append(run(model, arguments(tmp_path, **sizes, **method(objective, mask, synonyms, model)), data))
     whole, parts = results

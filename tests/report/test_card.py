@@ -75,7 +75,6 @@ def test_a_person_reads_method_data_seed_limits_and_figures(run: Run, tmp_path: 
 
 def test_a_stranger_can_tell_how_it_was_trained(run: Run, tmp_path: Path) -> None:
     """Whether it was asked for or is a default, and of a method what it takes by default too."""
-    write_json(run.folder / "timing.json", {"steps": 6, "train_rows": 64})
     card, _ = card_of(Run.open(run.folder), tmp_path)
     training = card.content.partition("## Training")[2].partition("## Limits")[0].splitlines()
     for line in (
@@ -87,8 +86,6 @@ def test_a_stranger_can_tell_how_it_was_trained(run: Run, tmp_path: Path) -> Non
         "- num_train_epochs: `3.0` (default)",
         "- seed: `7`",
         "- max_length: `128` (default)",
-        "- training rows: `64`",
-        "- steps: `6`",
     ):
         assert line in training, line
     (options,) = [line for line in training if line.startswith("- update_mask_kwargs")]
@@ -96,11 +93,6 @@ def test_a_stranger_can_tell_how_it_was_trained(run: Run, tmp_path: Path) -> Non
     assert '"order": "ensemble"' in asked
     assert '"gamma"' in default
     assert "seed" not in options
-
-
-def test_a_resumed_training_has_all_its_steps(run: Run, tmp_path: Path) -> None:
-    write_json(run.folder / "timing.json", {"steps": 6, "resumed_from": "checkpoint-14"})
-    assert "- steps: `20`" in card_of(Run.open(run.folder), tmp_path)[0].content
 
 
 def test_of_plain_fine_tuning_all_is_said_too(tmp_path: Path) -> None:

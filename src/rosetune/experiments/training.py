@@ -149,8 +149,7 @@ class Training:
             train = add_adversarial_rows(own, config.adversarial_file, data, held_out)
             note = f"{len(train) - len(own):,} adversarial rows of {config.adversarial_file} are trained on too"
             data = dataclasses.replace(data, notes=(*data.notes, note))
-        self._rows = len(train)
-        _follow_length(args, config.training, self._rows)
+        _follow_length(args, config.training, len(train))
         saving = [TimedCheckpoint()] if _saves_by_the_clock(config) else []
         if saving:
             args.save_strategy = SaveStrategy.NO  # of the Trainer's own, by steps
@@ -232,7 +231,6 @@ class Training:
         return {
             "training_seconds": sum(steps),
             "steps": len(steps),
-            "train_rows": self._rows,
             "median_step_seconds": statistics.median(steps) if steps else None,
             "median_step_cpu_seconds": statistics.median(computing) if computing else None,
             "resumed_from": self._resumed_from,

@@ -29,7 +29,7 @@ _OF_THE_RUN = ("seed", "label_smoothing")  # options of a method that the traini
 
 
 def training_lines(run: Run) -> Iterator[str]:
-    """Method with all its options, learning rate, batch, length, seed, and on how many rows; then the versions."""
+    """Method with all its options, learning rate, batch, length and seed; then the versions."""
     if run.config.given:
         yield "It was taken as it was, without training.\n"
     else:
@@ -55,16 +55,8 @@ def _trained(run: Run) -> Iterator[str]:
     yield f"- max_length: {_json(length)}{' (default)' if length == RunConfig.max_length else ''}"
     if run.identity.get("processes", 1) != 1:
         yield f"- processes that share a step: {_json(run.identity['processes'])}"
-    if isinstance(run.timing.get("train_rows"), int):
-        yield f"- training rows: {_json(run.timing['train_rows'])}"
-    if isinstance(run.timing.get("steps"), int):
-        yield f"- steps: {_json(run.timing['steps'] + _steps_before(run))}"
-
-
-def _steps_before(run: Run) -> int:
-    """Steps up to the checkpoint that a killed training went on from; only those after it are timed."""
-    step = str(run.timing.get("resumed_from") or "").removeprefix("checkpoint-")
-    return int(step) if step.isdigit() else 0
+    if run.config.max_train_samples is not None:
+        yield f"- max_train_samples: {_json(run.config.max_train_samples)}"
 
 
 def _options(axis: str, name: str, given: Mapping[str, Any]) -> Iterator[str]:
