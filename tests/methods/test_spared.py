@@ -449,7 +449,10 @@ def test_a_subclass_may_go_on_with_the_logits(tmp_path):
             loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
             return loss + 0.1 * outputs.logits.square().mean()
 
-    Own(make_model(), arguments(tmp_path, max_steps=2), train_dataset=dataset(), update_mask=Rose(**SKETCHED)).train()
+    mask = Rose(**SKETCHED)
+    trainer = Own(make_model(), arguments(tmp_path, max_steps=2), train_dataset=dataset(), update_mask=mask)
+    trainer.train()
+    assert len(trace_of(trainer).multipliers) == 2
 
 
 def test_after_a_step_that_was_left_out_the_next_is_good(tmp_path):

@@ -195,12 +195,8 @@ class SharedBackward:
                 before = self.found[name][use.parameter]
                 self.found[name][use.parameter] = part if before is None else before.add_(part)
         if not self.uses:
-            self.nodes, self.edge, self.losses, self.ratios = (
-                {},
-                None,
-                {},
-                {},
-            )  # with the memory that the products took
+            self.nodes, self.edge, self.losses = {}, None, {}
+            self.ratios = {}  # with the memory that the products took
 
 
 def share_backward(

@@ -161,8 +161,7 @@ class Rose:
         self._observation, self._recorder = Observation(), Recorder(trace, AUTO in shares)
         self._project = SeededProjection(self.sketch, seed)
         # The second-order risk needs the gradients of all tensors first, and their factor of clipping.
-        self._spares = order == "first" and risk == "consistency" and skip_gradients
-        self._spares = self._spares and self.sketch > 0
+        self._spares = order == "first" and risk == "consistency" and skip_gradients and self.sketch > 0
         self.spared_norm: Tensor | None = None
         self._early: tuple[list[float], bool] | None = None  # the mask of this step, where its backward pass needed it
         self.shares_kept: dict[str, float] = {}
@@ -270,8 +269,8 @@ class Rose:
         if self._step < self.start_step:
             multipliers = [1.0] * len(targets)
         elif self._economy.due:
-            made = self._early or self._ranking(optimizer, targets, self._observation, self._step)
-            multipliers, lasts = made
+            early = self._early
+            multipliers, lasts = early or self._ranking(optimizer, targets, self._observation, self._step)
             self.shares_kept = self._ranking.shares_kept
             if lasts:
                 self._economy.renew([name for name, _ in targets], multipliers)
