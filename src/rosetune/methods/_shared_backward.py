@@ -10,6 +10,7 @@ so that K needs no backward pass of its own. A bias, the gain of a LayerNorm, an
 broadcast have forms alike. Inputs and output gradients are found in the autograd graph, not by hooks on modules.
 """
 
+import statistics
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -97,12 +98,18 @@ class SharedBackward:
         return found is not None and self.edge is not None and found.node is self.edge.node
 
     def hold(self, wanted: set[int]) -> Held:
-        """Have the coming pass keep back what it brings to the weights of linear layers among these."""
+        """Have the coming pass keep back what it brings to the weights of linear layers among these.
+
+        Only of the half of them that the pass reaches last. What is kept of the others would be in memory for longest,
+        while the pass has given little back yet.
+        """
         uses = {key: use for key, use in self.uses.items() if use.parameter in wanted}
         self.held = Held(uses, self.parameters, self.sides, self.project)
         # Autograd does not run a node below which no gradient is asked for.
         run = reaching(self.edge and self.edge.node, {id(self.parameters[i]) for i in self.held.numbers})
-        self.held.leave_out({key for key, node in self.nodes.items() if node not in run})
+        order = {key: node._sequence_nr() for key, node in self.nodes.items()}  # of the forward pass
+        middle = statistics.median([order[key] for key, use in self.uses.items() if use.form == "linear"] or [0])
+        self.held.leave_out({key for key, node in self.nodes.items() if node not in run or order[key] > middle})
         return self.held
 
     def by_itself(self) -> dict[str, list[Tensor]]:
