@@ -50,7 +50,7 @@ def test_a_run_writes_its_files_and_is_the_same_again(library: Library, tmp_path
     assert list(run.metrics["sets"]) == ["clean", "typos_1", "typos_2"]
     assert {name: len(run.rows(name)) for name in run.sets()} == {n: m["n"] for n, m in run.metrics["sets"].items()}
     assert run.rows("clean")[0].keys() == {"set", "id", "gold", "prediction", "logits"}
-    assert (run.timing["steps"], run.timing["resumed_from"]) == (12, None)
+    assert (run.timing["steps"], run.timing["rows"], run.timing["resumed_from"]) == (12, 96, None)
 
 
 def test_another_seed_is_another_run(library: Library) -> None:

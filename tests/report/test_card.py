@@ -33,6 +33,7 @@ def run(tmp_path: Path) -> Run:
                      max_train_samples=64, config={"model_name_or_path": "someone/some-bert"})  # fmt: skip
     write_attack(made, ["failed", "success", "success", "skipped"], "pwws")
     write_attack(made, ["failed"], "begun", rows=9)
+    write_json(made.folder / "timing.json", {"steps": 6, "rows": 57})
     return made
 
 
@@ -61,6 +62,7 @@ def test_a_person_reads_method_data_seed_limits_and_figures(run: Run, tmp_path: 
         "text classification into bad, good",
         "- task: sst2",
         "- max_train_samples: `64`",
+        "- training rows: `57`",
         "- learning_rate: `2e-05`",
         "| clean | 10 | 90.0% |",
         "| typing errors 1 | 10 | 70.0% |",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rosetune._files import write_json
+from rosetune._numbers import in_percent
 from rosetune.experiments.attack import attack_runs, is_attacked
 from rosetune.experiments.folder import written
 from rosetune.experiments.harden_options import CANDIDATES, NONE, HardenOptions
@@ -216,8 +217,8 @@ class _Hardening:
         judged = judge(run, name, self.options.attack)
         cost = {"rows": added, **_cost(run), "queries": _queries(run)}
         self.trials.append({**asdict(judged), "score": judged.score, **cost, "taken": False, "why": ""})
-        shown = (100 * value for value in (judged.clean, judged.noise, judged.attack, judged.score))
-        self._aside("clean {:.1f}, typing errors {:.1f}, under attack {:.1f}: score {:.1f}".format(*shown))
+        shown = (in_percent(value) for value in (judged.clean, judged.noise, judged.attack, judged.score))
+        self._aside("clean {}, typing errors {}, under attack {}: score {}".format(*shown))
         return _Step(judged, run, augmentation, rows, added, alpha)
 
     def _train(self, config: RunConfig) -> Run:

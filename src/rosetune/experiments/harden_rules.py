@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rosetune._numbers import fixed
 from rosetune.experiments.harden_options import HardenOptions
 from rosetune.experiments.trial_score import mean_accuracies, trial_score
 from rosetune.robustness.attacks.summary import summary
@@ -74,9 +75,9 @@ def best_candidate(judged: Sequence[Judged], options: HardenOptions) -> Judged:
 def why(new: Judged, best: Judged, plain: Judged, options: HardenOptions) -> str:
     """What decided on a step, in words."""
     gain, drop = 100 * (new.score - best.score), 100 * (plain.clean - new.clean)
-    said = f"{gain:+.1f} points of score over {best.name}"
+    said = f"{fixed(gain, 1, '+')} points of score over {best.name}"
     if is_taken(new, best, plain, options):
         return said
     if drop > 100 * options.max_clean_drop + 1e-7:
-        return f"{said}, {'but' if gain > 0 else 'and'} clean accuracy falls by {drop:.1f} points"
+        return f"{said}, {'but' if gain > 0 else 'and'} clean accuracy falls by {fixed(drop, 1)} points"
     return f"{said}, " + ("no gain" if gain <= 1e-7 else f"which is less than {100 * options.min_gain:g}")

@@ -231,6 +231,7 @@ class Training:
         return {
             "training_seconds": sum(steps),
             "steps": len(steps),
+            "rows": len(self.trainer.train_dataset),
             "median_step_seconds": statistics.median(steps) if steps else None,
             "median_step_cpu_seconds": statistics.median(computing) if computing else None,
             "resumed_from": self._resumed_from,

@@ -24,8 +24,8 @@ def spared(
     """A loss whose backward pass leaves the gradients of some linear layers' weights until the mask is known.
 
     Input x and output gradient d of such a layer are kept. Once the pass has been through, d^T x is taken of the
-    tensors that the mask keeps. Of the others it is the projection d^T (x z), for the norm alone. At the end of the
-    pass x and d of these layers are in memory, which is less than a Transformer's forward pass had kept there.
+    tensors that the mask keeps. Of the others it is the projection d^T (x z), for the norm alone. These are layers of
+    the lower half, which the pass reaches last: their x and d then fit into what it has given back.
 
     Args:
         shared: what looks along with this pass, and ranks.

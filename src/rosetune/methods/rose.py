@@ -65,7 +65,7 @@ class Rose:
         consistency_share: share of the rows of a micro-batch, the first of it, whose consistency ranks, in (0, 1]. For
             cross-entropy, whose other rows then take one pass; other objectives give the consistency of all rows.
         skip_gradients: tensors with M = 0 get no weight gradient until the next refresh; of first order with
-            ``sketch``, none in the step of the refresh either (see :meth:`spare`).
+            ``sketch``, many get none in the step of the refresh either (see :meth:`spare`).
         start_step: the mask acts after this many steps; before, everything is updated.
         trace: record the multipliers of every step (see :meth:`trace`).
 
@@ -219,7 +219,8 @@ class Rose:
 
         For the only micro-batch of a step, after :meth:`observe`, as the last thing before a plain ``backward()``. The
         mask is then made within the backward pass. The weights of linear layers which the last mask froze wait for
-        it, and get their gradient, d^T x, only where this one keeps them. Clipping takes the others into account by
+        it, and get their gradient, d^T x, only where this one keeps them. Those of the half of the layers that the pass
+        reaches first do not wait, since that would take memory. Clipping takes the others into account by
         :attr:`spared_norm`.
 
         The loss comes back as it is without ``sketch`` or ``skip_gradients``, for other orders and risks, and under

@@ -55,6 +55,8 @@ def _trained(run: Run) -> Iterator[str]:
     yield f"- max_length: {_json(length)}{' (default)' if length == RunConfig.max_length else ''}"
     if run.identity.get("processes", 1) != 1:
         yield f"- processes that share a step: {_json(run.identity['processes'])}"
+    if "rows" in run.timing:  # which versions before did not keep
+        yield f"- training rows: {_json(run.timing['rows'])}"
     if run.config.max_train_samples is not None:
         yield f"- max_train_samples: {_json(run.config.max_train_samples)}"
 
