@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from scipy.stats import spearmanr
 
 from rosetune.experiments.analysis_options import AnalysisOptions
@@ -242,6 +243,21 @@ def test_masks_of_runs_of_two_tasks(rose, library, tmp_path):
         np.mean([risk.argsort().argsort() < int(upper * len(risk)) for risk in a.arrays["first"]], 0) for a in found
     ]
     assert pair["rank_correlation"] == pytest.approx(spearmanr(*kept).statistic)
+
+
+def test_masks_are_drawn_as_the_run_draws_them(run):
+    """With its own tensors, and the share of each order; what other runs left is read from its file."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    small = AnalysisOptions(**SMALL, batch_size=4)
+    (plain,) = analyse("masks", [str(run)], small)
+    assert "target_parameters" not in plain.about["settings"]
+    own = {"target_parameters": "query.weight$", "upper": ["auto", 0.5]}
+    config |= {"update_mask": "rose", "update_mask_kwargs": own}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    (found,) = analyse("masks", [str(run)], small)
+    names = [name for name in plain.arrays["names"].tolist() if name.endswith("query.weight")]
+    assert found.arrays["names"].tolist() == names
+    assert (found.about["upper"], found.about["upper_second"]) == ("auto", 0.5)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
 """What a person reads of analyses: the figures that are read off their arrays."""
 
-import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,14 @@ from rich.markup import escape
 from rich.text import Text
 
 from rosetune.analysis.layers import drift_by_layer
-from rosetune.analysis.masks import agreement, by_layer_and_kind, chance_agreement, kept_by, rank_correlation
 from rosetune.analysis.surface import Surface
 from rosetune.report.console import Grid, percent, print_grid
+from rosetune.report.masks import figures_of_masks
 from rosetune.runs.analysed import Analysis
 
 __all__ = [
-    *("LOSS_CEILING", "analysis_grid", "as_json", "figures_of", "kept_by_tensor", "kept_first_order", "level_of"),
-    *("loss_levels", "print_analyses", "short_layer", "surface_of", "titles"),
+    *("LOSS_CEILING", "analysis_grid", "as_json", "figures_of", "level_of", "loss_levels", "print_analyses"),
+    *("short_layer", "surface_of", "titles"),
 ]
 
 NEAR = 0.1  # what counts as the model's own loss
@@ -111,28 +110,6 @@ def short_layer(name: str) -> str:
     return "emb." if name == "embeddings" else name
 
 
-def kept_by_tensor(analysis: Analysis) -> tuple[list[str], list[str], np.ndarray, str]:
-    """How often a mask keeps each kind of tensor in each layer, in training where there is a trace.
-
-    Returns:
-        Kinds, layers, shares of shape (kinds, layers), NaN where a layer lacks a kind, and what they are of.
-    """
-    arrays = analysis.arrays
-    if "trace_kept" in arrays:
-        # A file of an earlier version lacks the lengths, which differ by a step at most.
-        kept = np.average(arrays["trace_kept"], axis=0, weights=arrays.get("trace_lengths"))
-        names, of = arrays["trace_names"], "in training"
-    else:
-        names, kept, of = arrays["names"], kept_first_order(analysis), "first order"
-    kinds, layers, cells = by_layer_and_kind(names.tolist(), kept)
-    return [kind.removesuffix(".weight") for kind in kinds], layers, cells, of
-
-
-def kept_first_order(analysis: Analysis) -> np.ndarray:
-    """Shape (n,): how often a first-order mask, drawn anew on each batch, keeps each tensor."""
-    return np.mean([kept_by(risk, analysis.about["upper"]) for risk in analysis.arrays["first"]], axis=0)
-
-
 def _cell(column: str, value: Any) -> str:
     if value is None or value != value:
         return "-"
@@ -191,33 +168,6 @@ def _disagreement(analysis: Analysis, level: float | None) -> dict[str, Any]:
     }
 
 
-def _masks(analysis: Analysis, level: float | None) -> dict[str, Any]:
-    arrays, upper = analysis.arrays, analysis.about["upper"]
-    first, again, half = ([kept_by(risk, upper) for risk in arrays[name]] for name in ("first", "again", "half"))
-    # A file of an earlier version has one second-order risk, drawn once.
-    second = [kept_by(risk, upper) for risk in np.atleast_2d(arrays["second"])]
-    twice = [kept_by(risk, upper) for risk in arrays.get("second_again", ())]
-
-    def mean(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
-        found = [agreement(a, b) for a, b in pairs]
-        return float(np.mean(found)) if found else float("nan")
-
-    return {
-        "kept": float(np.mean(first)),
-        "agreement_same_batch_other_dropout": mean(zip(first, again, strict=True)),
-        "agreement_half_the_batch": mean(zip(first, half, strict=True)),
-        "agreement_other_batch": mean(itertools.combinations(first, 2)),
-        "agreement_with_second_order": mean(itertools.product(first, second)),
-        "agreement_with_small_tensors": mean((mask, kept_by(arrays["sizes"], upper)) for mask in first),
-        "agreement_with_small_norms": mean((mask, kept_by(arrays["norms"], upper)) for mask in first),
-        "agreement_by_chance": chance_agreement(np.stack(first)),
-        "second_order_same_batch_other_dropout": mean(zip(second, twice, strict=False)),
-        "second_order_other_batch": mean(itertools.combinations(second, 2)),
-        "rank_correlation_with_size": rank_correlation(arrays["first"].mean(axis=0), arrays["sizes"]),
-        "rank_correlation_with_norm": rank_correlation(arrays["first"].mean(axis=0), arrays["norms"]),
-    }
-
-
 def _drift(analysis: Analysis, level: float | None) -> dict[str, Any]:
     return drift_by_layer(*(analysis.arrays[name] for name in ("names", "distance", "norm")))
 
@@ -227,7 +177,7 @@ _FIGURES: dict[str, Callable[[Analysis, float | None], dict[str, Any]]] = {
     "interpolation": _interpolation,
     "hessian": _hessian,
     "disagreement": _disagreement,
-    "masks": _masks,
+    "masks": lambda analysis, level: figures_of_masks(analysis),
     "drift": _drift,
 }
 _TITLES = {

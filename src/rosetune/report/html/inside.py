@@ -10,10 +10,11 @@ import numpy as np
 from markupsafe import Markup
 
 from rosetune.analysis.layers import drift_by_layer
-from rosetune.report.analyses import LOSS_CEILING, analysis_grid, kept_by_tensor, loss_levels, short_layer
+from rosetune.report.analyses import LOSS_CEILING, analysis_grid, loss_levels, short_layer
 from rosetune.report.html.groups import Group
 from rosetune.report.html.svg import SHADES, Axis, Series, chart, heat_map, plane
 from rosetune.report.html.tables import table
+from rosetune.report.masks import kept_by_tensor
 from rosetune.runs.analysed import Analysis, find_analyses
 from rosetune.runs.values import RunError
 
@@ -94,7 +95,8 @@ def _chosen(kind: str, groups: Sequence[Group], told: Told, left: list[str]) -> 
 
 
 def _settings(analysis: Analysis) -> str:
-    own = {k: v for k, v in analysis.about["settings"].items() if k not in ("step", "other", "other_step")}
+    apart = ("step", "other", "other_step", "target_parameters")  # these are of the model, not of how it is looked at
+    own = {k: v for k, v in analysis.about["settings"].items() if k not in apart}
     return json.dumps(own, sort_keys=True)
 
 
