@@ -14,11 +14,12 @@ from rosetune.analysis.layers import drift_by_layer
 from rosetune.analysis.surface import Surface
 from rosetune.report.console import Grid, percent, print_grid
 from rosetune.report.masks import figures_of_masks
-from rosetune.runs.analysed import Analysis
+from rosetune.runs.analysed import Analysis, find_analyses
+from rosetune.runs.values import RunError
 
 __all__ = [
     *("LOSS_CEILING", "analysis_grid", "as_json", "figures_of", "level_of", "loss_levels", "print_analyses"),
-    *("short_layer", "surface_of", "titles"),
+    *("ends_of", "run_of", "short_layer", "surface_of", "titles"),
 ]
 
 NEAR = 0.1  # what counts as the model's own loss
@@ -34,6 +35,26 @@ def titles(analyses: Sequence[Analysis]) -> list[str]:
         counts = Counter(names)
         names = [f"{name}, {more}" if counts[name] > 1 else name for name, more in zip(names, further, strict=True)]
     return names
+
+
+def ends_of(analysis: Analysis) -> tuple[str, str]:
+    """What a person calls the two models of an interpolation, with as much of each as tells them apart."""
+    about = analysis.about
+    step = about["settings"].get("other_step")
+    names = _with_step(analysis), about["other_method"] + ("" if step is None else f", step {step}")
+    # A file of an earlier version does not tell the other's seed.
+    seeds = about["run_seed"], about.get("other_seed", about["run_seed"])
+    for further in (seeds, (about["name"], about.get("other_name"))):
+        if names[0] == names[1] and further[0] != further[1]:
+            one, other = (f"seed {value}" if further is seeds else value for value in further)
+            names = f"{names[0]}, {one}", f"{names[1]}, {other}"
+    return names
+
+
+def run_of(analysis: Analysis) -> str:
+    """The name of the run whose model it is, or of whose checkpoint."""
+    step = analysis.about["settings"].get("step")
+    return str(analysis.about["name"]).removesuffix("" if step is None else f"@{step}")
 
 
 def _with_step(analysis: Analysis) -> str:
@@ -86,9 +107,11 @@ def analysis_grid(title: str, names: Sequence[str], analyses: Sequence[Analysis]
     """The figures of some models, a row for each."""
     below = level_of(analyses, level)
     found = [figures_of(analysis, below) for analysis in analyses]
-    grid = Grid(title, ("", *(column.replace("_", " ") for column in found[0])))
+    # A model may lack a figure that others have.
+    columns = dict.fromkeys(column for figures in sorted(found, key=len, reverse=True) for column in figures)
+    grid = Grid(title, ("", *(column.replace("_", " ") for column in columns)))
     for name, figures in zip(names, found, strict=True):
-        grid.rows.append((escape(name), *(_cell(column, figures.get(column)) for column in found[0])))
+        grid.rows.append((escape(name), *(_cell(column, figures.get(column)) for column in columns)))
     return grid
 
 
@@ -97,7 +120,8 @@ def loss_levels(losses: Sequence[np.ndarray], bands: int) -> np.ndarray:
 
     In equal ratios where the highest loss is many times the lowest, else in equal steps.
     """
-    lowest, highest = min(float(x.min()) for x in losses), min(max(float(x.max()) for x in losses), LOSS_CEILING)
+    lowest = min(LOSS_CEILING, *(float(x.min()) for x in losses))  # of a model that has diverged it is infinite
+    highest = min(LOSS_CEILING, max(float(x.max()) for x in losses))
     if highest <= lowest:
         return lowest + np.linspace(0, 1e-6, bands + 1)
     if lowest > 0 and highest > 8 * lowest:
@@ -113,7 +137,7 @@ def short_layer(name: str) -> str:
 def _cell(column: str, value: Any) -> str:
     if value is None or value != value:
         return "-"
-    if column.startswith(("share", "accuracy", "disagreement", "kept", "agreement", "second_order")):
+    if column.startswith(("share", "accuracy", "clean_accuracy", "disagreement", "kept", "agreement", "second_order")):
         return percent(value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
@@ -125,13 +149,39 @@ def _landscape(analysis: Analysis, level: float | None) -> dict[str, Any]:
     return {
         "loss": surface.centre,
         "accuracy": float(here[0, 0]) if here.size else float("nan"),
+        **_clean_accuracy(analysis),
         "level": below,
         "share_below_level": surface.share_below(below),
-        "share_near_own_loss": surface.share_below(surface.centre + NEAR),
+        "share_near_own_loss": surface.share_below(surface.centre + NEAR) if here.size else float("nan"),
         "lowest": float(surface.loss.min()),
         "curvature_1": first,
         "curvature_2": second,
+        **_hessian_beside(analysis),
     }
+
+
+def _hessian_beside(analysis: Analysis) -> dict[str, float]:
+    """Of the Hessian of the same model on the same rows, where it lies in the run's folder, what says how sharp it is.
+
+    Of several the one with the most samples, then that of the smallest tolerance.
+    """
+    settings = analysis.about["settings"]
+    wanted = {name: settings.get(name) for name in ("step", "examples", "split", "seed", "data")}
+    try:
+        there = find_analyses(analysis.path.parent.parent, "hessian")
+    except RunError:  # a damaged file, which an analysis of the Hessian names
+        return {}
+    same = [one for one in there if wanted.items() <= one.about["settings"].items()]
+    if not same:
+        return {}
+    best = max(same, key=lambda one: (one.about["settings"]["samples"], -one.about["settings"]["tolerance"]))
+    return {name: value for name, value in _hessian(best, None).items() if name in ("largest_eigenvalue", "trace")}
+
+
+def _clean_accuracy(analysis: Analysis) -> dict[str, float]:
+    """On the whole clean set, where the model was evaluated there; a file of an earlier version does not tell."""
+    known = analysis.about.get("clean_accuracy")
+    return {} if known is None else {"clean_accuracy": known}
 
 
 def _interpolation(analysis: Analysis, level: float | None) -> dict[str, Any]:
@@ -153,6 +203,7 @@ def _hessian(analysis: Analysis, level: float | None) -> dict[str, Any]:
     arrays = analysis.arrays
     return {
         "loss": float(arrays["loss"]),
+        **_clean_accuracy(analysis),
         "largest_eigenvalue": float(arrays["top"]),
         "trace": float(arrays["trace"]),
         "standard_error": float(arrays["trace_error"]),

@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from rosetune.analysis.layers import drift_by_layer
-from rosetune.report.analyses import LOSS_CEILING, analysis_grid, loss_levels, short_layer
+from rosetune.report.analyses import LOSS_CEILING, analysis_grid, ends_of, loss_levels, short_layer
 from rosetune.report.html.groups import Group
 from rosetune.report.html.svg import SHADES, Axis, Series, chart, heat_map, plane
 from rosetune.report.html.tables import table
@@ -107,7 +107,7 @@ def _step(analysis: Analysis) -> int | None:
 
 def _name(group: Group, analysis: Analysis) -> str:
     at = "" if _step(analysis) is None or analysis.about["kind"] == "disagreement" else f", step {_step(analysis)}"
-    to = f" to {analysis.about['other_method']}" if analysis.about["kind"] == "interpolation" else ""
+    to = f" to {ends_of(analysis)[1]}" if analysis.about["kind"] == "interpolation" else ""
     return f"{group.name}{at}{to}"
 
 
