@@ -190,21 +190,6 @@ def test_drift_by_layer(run, library, options):
         assert distance == pytest.approx((after[name].double() - before[name].double()).norm().item(), rel=1e-6)
 
 
-def test_equal_clean_accuracy(kept, rose, options, library):
-    """The first run's checkpoint that is as accurate as the other's end."""
-    from rosetune.experiments.evaluate import evaluate_along
-    from rosetune.runs.along import accuracy, nearest_step
-
-    even = AnalysisOptions(**SMALL, equal_accuracy=True)
-    with pytest.raises(RunError, match=r"no checkpoint of .* was evaluated: .*--along_training"):
-        analyse("landscape", [str(kept), str(rose)], even)
-    first = evaluate_along(kept, ("clean",), lambda line: None)
-    step = nearest_step(first, accuracy(Run.open(rose), "clean"), "clean")
-    found = analyse("landscape", [str(kept), str(rose)], even)
-    expected = [None] if first.steps[step]["end"] else [None, None, step]
-    assert [a.about["settings"]["step"] for a in found] in (expected, [None, None])
-
-
 def test_runs_of_other_data_are_not_compared(run, library, options):
     pairs = library.run("pairs", {"max_steps": 2}, task=str(library.home / "pairs.csv"))
     with pytest.raises(RunError, match="different data"):
@@ -258,21 +243,6 @@ def test_masks_are_drawn_as_the_run_draws_them(run):
     names = [name for name in plain.arrays["names"].tolist() if name.endswith("query.weight")]
     assert found.arrays["names"].tolist() == names
     assert (found.about["upper"], found.about["upper_second"]) == ("auto", 0.5)
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"examples": 0}, "--examples must be at least 1, not 0"),
-        ({"points": 2}, "--points must be at least 3, not 2"),
-        ({"span": 0.0}, "--span must be above 0, not 0.0"),
-        ({"normalise": "layer"}, "--normalise must be one of filter, tensor, not 'layer'"),
-    ],
-)
-def test_wrong_options(given, said):
-    with pytest.raises(RunError) as caught:
-        AnalysisOptions(**given)
-    assert str(caught.value) == said
 
 
 def test_a_damaged_file_is_named(run, options):

@@ -91,7 +91,9 @@ def analysis(marked: Marked, tasks: Mapping[str, Part]) -> Options:
         if name not in names:
             raise marked.unknown("option of an analysis", name, names, "analyze", name)
     try:
-        AnalysisOptions(**{name: value for name, value in given.items() if name != "what"})
+        options = AnalysisOptions(**{name: value for name, value in given.items() if name != "what"})
+        if given:
+            options.check_for(given["what"])
     except RunError as error:
         raise marked.error(str(error), "analyze") from error
     return given
