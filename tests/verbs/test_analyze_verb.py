@@ -74,7 +74,7 @@ def test_the_level_is_that_of_the_table_and_of_the_picture(
     assert code == 0, err
     assert drawn == [0.625]
     assert {one["figures"]["level"] for one in json.loads(out)} == {0.625}
-    plan = SimpleNamespace(analyze={"what": "landscape", "examples": 12, "points": 3, "level": 0.75})
+    plan = SimpleNamespace(analyze=({"what": "landscape", "examples": 12, "points": 3, "level": 0.75},))
     _analyse(plan, [Run.open(run), Run.open(rose)])
     assert drawn == [0.625, 0.75]
 
