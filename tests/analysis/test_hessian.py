@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from scipy.sparse.linalg import ArpackError
 
 import quadratic
 from helpers import make_batch, make_model
@@ -49,6 +50,28 @@ def test_what_has_not_converged_names_options_that_there_are(monkeypatch):
     named = re.findall(r"--(\w+)", str(caught.value))
     assert named
     assert {*named} <= {field.name for field in dataclasses.fields(AnalysisOptions)}
+
+
+def test_of_a_hessian_of_zeros_the_eigenvalue_is_zero():
+    assert hessian_of(np.zeros(quadratic.SIZE)).top_eigenvalue() == 0.0
+
+
+def test_a_loss_that_is_not_finite_has_no_hessian():
+    model = quadratic.Quadratic(np.full((quadratic.SIZE, quadratic.SIZE), np.nan))
+    found = Hessian(MeanLoss(model, quadratic.batches(), quadratic.value))
+    for ask in (found.top_eigenvalue, found.trace):
+        with pytest.raises(ValueError, match="is not a finite number") as caught:
+            ask()
+        assert "\n" not in str(caught.value)
+
+
+def test_another_failure_of_the_search_is_one_line(monkeypatch):
+    def fails(*args, **options):
+        raise ArpackError(-8)
+
+    monkeypatch.setattr("scipy.sparse.linalg.eigsh", fails)
+    with pytest.raises(ValueError, match=r"the largest eigenvalue was not found \(ARPACK error -8.*another --seed"):
+        hessian_of(SPREAD).top_eigenvalue()
 
 
 def test_the_trace_lies_within_its_error():

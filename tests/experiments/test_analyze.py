@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from scipy.stats import spearmanr
 
 from rosetune.experiments.analysis_options import AnalysisOptions
@@ -189,21 +190,6 @@ def test_drift_by_layer(run, library, options):
         assert distance == pytest.approx((after[name].double() - before[name].double()).norm().item(), rel=1e-6)
 
 
-def test_equal_clean_accuracy(kept, rose, options, library):
-    """The first run's checkpoint that is as accurate as the other's end."""
-    from rosetune.experiments.evaluate import evaluate_along
-    from rosetune.runs.along import accuracy, nearest_step
-
-    even = AnalysisOptions(**SMALL, equal_accuracy=True)
-    with pytest.raises(RunError, match=r"no checkpoint of .* was evaluated: .*--along_training"):
-        analyse("landscape", [str(kept), str(rose)], even)
-    first = evaluate_along(kept, ("clean",), lambda line: None)
-    step = nearest_step(first, accuracy(Run.open(rose), "clean"), "clean")
-    found = analyse("landscape", [str(kept), str(rose)], even)
-    expected = [None] if first.steps[step]["end"] else [None, None, step]
-    assert [a.about["settings"]["step"] for a in found] in (expected, [None, None])
-
-
 def test_runs_of_other_data_are_not_compared(run, library, options):
     pairs = library.run("pairs", {"max_steps": 2}, task=str(library.home / "pairs.csv"))
     with pytest.raises(RunError, match="different data"):
@@ -244,19 +230,19 @@ def test_masks_of_runs_of_two_tasks(rose, library, tmp_path):
     assert pair["rank_correlation"] == pytest.approx(spearmanr(*kept).statistic)
 
 
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"examples": 0}, "--examples must be at least 1, not 0"),
-        ({"points": 2}, "--points must be at least 3, not 2"),
-        ({"span": 0.0}, "--span must be above 0, not 0.0"),
-        ({"normalise": "layer"}, "--normalise must be one of filter, tensor, not 'layer'"),
-    ],
-)
-def test_wrong_options(given, said):
-    with pytest.raises(RunError) as caught:
-        AnalysisOptions(**given)
-    assert str(caught.value) == said
+def test_masks_are_drawn_as_the_run_draws_them(run):
+    """With its own tensors, and the share of each order; what other runs left is read from its file."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    small = AnalysisOptions(**SMALL, batch_size=4)
+    (plain,) = analyse("masks", [str(run)], small)
+    assert "target_parameters" not in plain.about["settings"]
+    own = {"target_parameters": "query.weight$", "upper": ["auto", 0.5]}
+    config |= {"update_mask": "rose", "update_mask_kwargs": own}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    (found,) = analyse("masks", [str(run)], small)
+    names = [name for name in plain.arrays["names"].tolist() if name.endswith("query.weight")]
+    assert found.arrays["names"].tolist() == names
+    assert (found.about["upper"], found.about["upper_second"]) == ("auto", 0.5)
 
 
 def test_a_damaged_file_is_named(run, options):

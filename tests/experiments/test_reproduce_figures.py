@@ -13,7 +13,9 @@ from rosetune.experiments.plan import Plan
 from rosetune.experiments.plan_reader import parse_plan
 from rosetune.experiments.reproduce import PARADIGMS, REPRODUCTIONS, SCALES, reproduction
 from rosetune.recipes import load_recipe
+from rosetune.report.analyses import figures_of
 from rosetune.runs.along import accuracy, nearest_step
+from rosetune.runs.analysed import find_analyses
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError
 from rosetune.verbs._plans import _analyse
@@ -32,7 +34,9 @@ def test_plans_of_figures(name: str, scale: str) -> None:
     plan = reproduction(name, scale)
     assert tuple(plan.methods) == METHODS[name]
     kinds = {"figure1": "landscape", "figure2": "landscape", "figure4": "interpolation", "table4": "disagreement"}
-    assert plan.analyze["what"] == kinds[name]
+    *others, shown = plan.analyze
+    assert shown["what"] == kinds[name]
+    assert [other["what"] for other in others] == ["hessian"] * (kinds[name] == "landscape")
     assert ("save_total_limit" in plan.options) == (name == "table4")
     assert plan.left_out
 
@@ -55,7 +59,7 @@ def test_every_plan_is_read(name: str, scale: str, tmp_path: Path, monkeypatch: 
 def test_landscapes_are_compared_at_equal_accuracy(name: str, scale: str) -> None:
     """The first method keeps its ten checkpoints; the others need none."""
     plan = reproduction(name, scale)
-    assert plan.analyze["equal_accuracy"] is True
+    assert [one["equal_accuracy"] for one in plan.analyze] == [True, True]
     first, *others = plan.methods.values()
     assert first.name == "vanilla"
     assert first.options["save_total_limit"] >= 10
@@ -67,11 +71,18 @@ def test_a_plan_evaluates_the_checkpoints_that_it_compares(library: Any, tmp_pat
     vanilla = library.copy(library.run("kept", {"save_total_limit": 9}), tmp_path / "vanilla")
     rose = library.copy(library.run("rose-default", {"update_mask": "rose"}), tmp_path / "rose")
     assert not Run.open(vanilla).steps
-    plan = SimpleNamespace(analyze={"what": "landscape", "examples": 8, "points": 3, "equal_accuracy": True})
+    hessian = {"what": "hessian", "examples": 8, "samples": 2, "tolerance": 0.1}
+    plan = SimpleNamespace(
+        analyze=(hessian, {"what": "landscape", "examples": 8, "points": 3, "equal_accuracy": True})
+    )
     _analyse(plan, [Run.open(vanilla), Run.open(rose)])
     assert [*Run.open(vanilla).steps] == [2, 4, 6]
     step = nearest_step(Run.open(vanilla), accuracy(Run.open(rose), "clean"), "clean")
-    assert (f"vanilla, step {step}" in capsys.readouterr().out) == (step != 6)
+    out = capsys.readouterr().out
+    assert (f"vanilla, step {step}" in out) == (step != 6)
+    # The Hessian of a plan is beside its landscape.
+    columns = figures_of(*find_analyses(rose, "landscape"))
+    assert columns["trace"] == float(find_analyses(rose, "hessian")[0].arrays["trace"])
 
 
 # Rows of GLUE's training sets, the recipe's batch, and the steps of ten epochs.
@@ -88,7 +99,7 @@ def test_the_checkpoints_of_table_4_survive(task: str) -> None:
     saved = sorted({*range(every, end + 1, every), end})
     kept = saved[-options["save_total_limit"] :]
     looked_at = [step for step in (200, 600, 2000, 4000) if step <= end]
-    assert plan.analyze["steps"] == [200, 600, 2000, 4000]
+    assert plan.analyze[0]["steps"] == [200, 600, 2000, 4000]
     assert {*looked_at} <= {*kept}
     assert looked_at == ([200, 600] if task == "rte" else [200, 600, 2000, 4000])
     assert "RTE at step 2000" in str(plan.left_out)
@@ -135,6 +146,8 @@ def test_r_drop_of_probes_is_that_of_its_recipe(scale: str, tmp_path: Path, monk
     [
         ("{what: weather}", "analyze must be a mapping such as {what: landscape}, of landscape, "),
         ("[landscape]", "analyze must be a mapping"),
+        ("[{what: hessian}, {what: landscape, points: 4}]", "--points of a landscape must be odd"),
+        ("[{what: hessian}, {what: probe}]", "a probe stands alone"),
         ("{what: landscape, pionts: 5}", "points"),
         ("{what: landscape, points: 1}", "--points must be at least 3, not 1"),
         ("{what: probe, points: 5}", "a probe has no option 'points'"),

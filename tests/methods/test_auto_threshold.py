@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from rosetune import Rose, SelectiveAdamW
+from rosetune._auto_threshold import auto_count
 from rosetune.mask_trace import MaskTrace
-from rosetune.methods._auto_threshold import auto_count
 from rosetune.methods._ranking import kept
 
 BETAS = (0.9, 0.98)

@@ -9,9 +9,10 @@ import pytest
 
 from made_analyses import write_analysis
 from made_runs import ROSE, outcomes, write_run
-from rosetune.report.analyses import as_json, level_of
+from rosetune.report.analyses import LOSS_CEILING, analysis_grid, as_json, figures_of, level_of, loss_levels
 from rosetune.report.landscape_figure import draw_landscapes
 from rosetune.runs.analysed import Analysis, find_analyses
+from rosetune.runs.run import Run
 
 LOW = np.array([[0.46, 0.44, 0.46], [0.43, 0.40, 0.43], [0.46, 0.44, 0.46]])
 HIGH = np.array([[0.50, 0.47, 0.50], [0.46, 0.45, 0.46], [0.50, 0.47, 0.50]])
@@ -71,3 +72,45 @@ def test_each_model_has_a_surface_of_its_losses(landscapes: list[Analysis], figu
         assert axes.zz_dataLim.intervalx == pytest.approx((loss.min(), loss.max()))
         assert axes.xy_dataLim.intervalx == pytest.approx((-0.25, 0.25))
         assert axes.get_zlim() == pytest.approx((0.40, 0.50))  # the same for all of them
+
+
+def test_a_model_that_has_diverged_everywhere_is_drawn_flat(landscapes: list[Analysis], figure: Any) -> None:
+    for analysis in landscapes:
+        analysis.arrays["loss"][:] = math.inf
+    levels = loss_levels([analysis.arrays["loss"] for analysis in landscapes], 4)
+    assert levels == pytest.approx([LOSS_CEILING] * 5, abs=1e-5)
+    assert (np.diff(levels) > 0).all()
+    draw_landscapes(figure, landscapes, None)
+    figure.canvas.draw()
+    assert [axes.get_title() for axes in figure.axes if "loss inf" in axes.get_title()]
+
+
+def test_off_the_grid_nothing_is_near_the_model(landscapes: list[Analysis]) -> None:
+    """As an even number of points has it, in a file of an earlier version."""
+    axis = np.array([-0.25, 0.25])
+    arrays = {"alpha": axis, "beta": axis, "loss": HIGH[:2, :2], "accuracy": HIGH[:2, :2]}
+    figures = figures_of(Analysis(landscapes[0].path, landscapes[0].about, arrays))
+    assert all(math.isnan(figures[name]) for name in ("loss", "accuracy", "share_near_own_loss", "curvature_1"))
+
+
+class TestHessianBeside:
+    def test_it_is_that_of_the_same_model_and_rows(self, landscapes: list[Analysis]) -> None:
+        run = Run.open(landscapes[1].path.parent.parent)
+        for number, (step, samples, rows) in enumerate(
+            [(None, 4, {}), (None, 20, {}), (4, 99, {}), (None, 99, {"examples": 7})], start=1
+        ):
+            parts = {"loss": 1.0, "top": 10.0 * number, "trace": 50.0 * number, "trace_error": 1.0}
+            arrays = {name: np.array(value) for name, value in parts.items()}
+            write_analysis(run, "hessian", arrays, step=step, samples=samples, tolerance=0.001, **rows)
+        found = figures_of(landscapes[1])
+        assert (found["largest_eigenvalue"], found["trace"]) == (20.0, 100.0)
+        grid = analysis_grid("", ["a", "b"], landscapes)
+        assert grid.columns[-2:] == ("largest eigenvalue", "trace")
+        assert [row[-2:] for row in grid.rows if row] == [("-", "-"), ("20", "100")]
+
+    def test_without_one_there_is_no_column(self, landscapes: list[Analysis]) -> None:
+        assert "trace" not in analysis_grid("", ["a", "b"], landscapes).columns
+
+    def test_a_damaged_one_stops_no_landscape(self, landscapes: list[Analysis]) -> None:
+        (landscapes[0].path.parent / "hessian-1.npz").write_bytes(b"PK")
+        assert "trace" not in figures_of(landscapes[0])

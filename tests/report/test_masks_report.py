@@ -10,9 +10,10 @@ import pytest
 from made_analyses import NAMES, write_analyses
 from made_runs import ROSE, outcomes, write_run
 from rosetune.mask_trace import MaskTrace
-from rosetune.report.analyses import figures_of, kept_by_tensor
+from rosetune.report.analyses import analysis_grid, figures_of
 from rosetune.report.mask_figures import draw_masks
 from rosetune.report.mask_pairs import mask_pairs, pair_grid
+from rosetune.report.masks import kept_by_tensor
 from rosetune.runs.analysed import Analysis, find_analyses
 
 
@@ -75,6 +76,48 @@ def test_the_second_order_has_a_noise_floor_too(tmp_path: Path) -> None:
     older = figures_of(found)
     assert older["agreement_with_second_order"] == older["agreement_with_second_order"]
     assert np.isnan(older["second_order_other_batch"])
+
+
+def lowest_half(risks: np.ndarray) -> np.ndarray:
+    """Of the lowest risks as many as hold at most half of the squared risk: 1 for each of them."""
+    order, kept = np.argsort(risks), np.zeros(len(risks))
+    held = np.cumsum(risks[order] ** 2)
+    kept[order[held <= held[-1] / 2]] = 1
+    return kept
+
+
+def test_a_run_with_the_auto_rule(tmp_path: Path) -> None:
+    """What was written with the word instead of a number is read, drawn and paired."""
+    found = made(tmp_path / "run", ROSE)
+    found = Analysis(found.path, {**found.about, "upper": "auto"}, found.arrays)
+    kept = np.array([lowest_half(risks) for risks in found.arrays["first"]])
+    figures = figures_of(found)
+    assert (figures["upper"], figures["upper_second_order"]) == ("auto", "auto")
+    assert figures["kept"] == pytest.approx(kept.mean())
+    assert figures["kept_second_order"] == pytest.approx(lowest_half(found.arrays["second"]).mean())
+    small = np.argsort(np.argsort(found.arrays["sizes"], kind="stable"))
+    expected = [1 - np.abs(mask - (small < mask.sum())).mean() for mask in kept]
+    assert figures["agreement_with_small_tensors"] == pytest.approx(np.mean(expected))
+    assert "auto" in analysis_grid("", [""], [found]).rows[0]
+    assert mask_pairs([found, found])[0]["rank_correlation"] == pytest.approx(1.0)
+    cells = kept_by_tensor(found)[2]
+    assert np.nansum(cells) == pytest.approx(kept.mean(axis=0).sum())
+
+
+def test_each_order_has_its_own_share(tmp_path: Path) -> None:
+    found = made(tmp_path / "run", ROSE)
+    about = {**found.about, "upper": 0.5, "upper_second": 0.25}
+    figures = figures_of(Analysis(found.path, about, found.arrays))
+    assert (figures["kept"], figures["kept_second_order"]) == (9 / 18, 4 / 18)
+
+
+def test_a_mask_that_follows_a_trace_keeps_what_its_own_trace_kept(tmp_path: Path) -> None:
+    kept = np.zeros((2, len(NAMES)))
+    kept[0], kept[1, :9] = 1.0, 1.0
+    found = made(tmp_path / "run", ROSE)
+    found = Analysis(found.path, {**found.about, "upper": None}, found.arrays)
+    assert figures_of(found)["upper"] == 0.6
+    assert figures_of(traced(found, kept, [1, 2], [1, 3]))["upper"] == pytest.approx((1 + 3 * 0.5) / 4)
 
 
 def test_a_pair_of_traces(tmp_path: Path) -> None:

@@ -21,8 +21,12 @@ LIGHT = (
     "attacks.textattack_adapter",
 )
 
-# Which rooms each room may import; the ground has files, signals, progress bars, means and the trace of a mask.
-GROUND = {"_files", "_numbers", "_signals", "_progress", "_torch", "_axes", "_means", "_epoch", "mask_trace"}
+# Which rooms each room may import; the ground has files, signals, progress bars, means, and of a mask its trace
+# and how many tensors it keeps by itself.
+GROUND = {
+    *("_files", "_numbers", "_signals", "_progress", "_torch", "_axes", "_means", "_epoch", "_auto_threshold"),
+    "mask_trace",
+}
 MAY = {
     "data": {*GROUND},
     "methods": {*GROUND, "data", "augmentation", "robustness"},

@@ -5,9 +5,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from command_line import one_line
+from rosetune.runs.analysed import Analysis
 from rosetune.runs.run import Run
 from rosetune.verbs._plans import _analyse
 
@@ -51,7 +53,8 @@ def test_each_analysis_writes_data_and_a_picture_and_draws_it_again(
     drawn = picture.read_bytes()
     picture.unlink()
     monkeypatch.setattr("rosetune.experiments.subjects.load_trained", None)
-    monkeypatch.setattr("rosetune.experiments.analyze.load_trained", None)
+    for loader in ("analyze.load_trained", "analyze_training.load_trained", "analyze_training.load_pretrained"):
+        monkeypatch.setattr(f"rosetune.experiments.{loader}", None)
     code, out, err = rosetune(*words)
     assert (code, err) == (0, "")
     assert picture.read_bytes() == drawn
@@ -71,7 +74,7 @@ def test_the_level_is_that_of_the_table_and_of_the_picture(
     assert code == 0, err
     assert drawn == [0.625]
     assert {one["figures"]["level"] for one in json.loads(out)} == {0.625}
-    plan = SimpleNamespace(analyze={"what": "landscape", "examples": 12, "points": 3, "level": 0.75})
+    plan = SimpleNamespace(analyze=({"what": "landscape", "examples": 12, "points": 3, "level": 0.75},))
     _analyse(plan, [Run.open(run), Run.open(rose)])
     assert drawn == [0.625, 0.75]
 
@@ -90,6 +93,28 @@ def test_masks_of_two_runs_are_set_beside_each_other(rose: Path, library: Any, t
     code, out, err = rosetune(*words)
     assert code == 0, err
     assert "Which tensors the masks of two runs keep" in out
+
+
+def test_a_drift_reads_no_data_that_could_have_moved(run: Path, rosetune: Any) -> None:
+    _, out, _ = rosetune("analyze", "drift", "--help")
+    assert "--task" not in out
+    one_line(rosetune("analyze", "drift", run, "--task", "other.csv"), "--task")
+    _, out, _ = rosetune("analyze", "masks", "--help")
+    assert "--task" in out
+
+
+def test_what_is_no_number_is_null(run: Path, rosetune: Any) -> None:
+    """A model that has diverged everywhere: its figures and its picture."""
+    code, out, err = rosetune("analyze", "landscape", run, *FEW, "--points", 3, "--json")
+    assert code == 0, err
+    found = Analysis.read(Path(json.loads(out)[0]["file"]))
+    found.arrays["loss"][:] = np.inf
+    found.write()
+    code, out, err = rosetune("analyze", "landscape", run, *FEW, "--points", 3, "--json")
+    assert (code, err) == (0, "")
+    (one,) = json.loads(out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert {one["figures"][name] for name in ("loss", "level", "lowest", "curvature_1", "curvature_2")} == {None}
+    assert one["figures"]["share_below_level"] == 1.0
 
 
 def test_a_surface_needs_plotly(run: Path, rosetune: Any, tmp_path: Path, monkeypatch: Any) -> None:

@@ -16,6 +16,10 @@ __all__ = ["Hessian", "Trace"]
 RESTARTS = 300  # of the Lanczos method
 
 
+class _ZeroError(Exception):
+    """Ends a search: there is but the eigenvalue 0."""
+
+
 @dataclass(frozen=True)
 class Trace:
     """Hutchinson's estimate: the mean of v^T H v over random signs v, and its standard error."""
@@ -36,7 +40,7 @@ class Hessian:
         product_done: called after each product with the number of products so far.
 
     Raises:
-        ValueError: at the first product, the model cannot be differentiated twice.
+        ValueError: at a product, the model cannot be differentiated twice, or the product is not finite.
     """
 
     def __init__(self, of: MeanLoss, product_done: Callable[[int], object] | None = None) -> None:
@@ -49,6 +53,11 @@ class Hessian:
         total = torch.zeros_like(vector)
         for term in self._of.terms(parts):
             total += _flat(_products(term, parts, directions))
+        if not total.isfinite().all():
+            raise ValueError(
+                "the loss of these rows, or a derivative of it, is not a finite number: a model that has diverged has "
+                "no Hessian, look at an earlier checkpoint"
+            )
         self._products += 1
         if self._done is not None:
             self._done(self._products)
@@ -77,17 +86,24 @@ class Hessian:
             vectors: how many of the size of the weights are kept.
 
         Raises:
-            ValueError: it has not converged.
+            ValueError: it has not converged, or as for the class.
         """
-        from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+        from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigsh
 
         like = next(iter(self._of.parts.values()))
         dtype = np.float64 if like.dtype == torch.float64 else np.float32
         if self.size <= 2:
             return float(np.linalg.eigvalsh(self._dense(like))[-1])
 
+        nonzero = False
+
         def product(vector: np.ndarray) -> np.ndarray:
-            return self.times(torch.tensor(vector.ravel()).to(like)).cpu().numpy().astype(dtype)
+            nonlocal nonzero
+            found = self.times(torch.tensor(vector.ravel()).to(like)).cpu().numpy().astype(dtype)
+            nonzero = nonzero or bool(found.any())
+            if not nonzero:  # a random vector that H takes to zero
+                raise _ZeroError
+            return found
 
         start = np.random.default_rng(seed).standard_normal(self.size).astype(dtype)
         operator = LinearOperator((self.size, self.size), matvec=product, dtype=dtype)
@@ -102,10 +118,14 @@ class Hessian:
                 maxiter=RESTARTS,
                 return_eigenvectors=False,
             )
+        except _ZeroError:
+            return 0.0
         except ArpackNoConvergence as error:
             raise ValueError(
                 f"the largest eigenvalue was not found in {RESTARTS} restarts: give a larger --tolerance"
             ) from error
+        except ArpackError as error:
+            raise ValueError(f"the largest eigenvalue was not found ({error}): try another --seed") from error
         return float(value)
 
     def trace(self, samples: int = 20, seed: int = 0) -> Trace:

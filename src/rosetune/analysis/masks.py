@@ -6,20 +6,39 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import spearmanr
 
+from rosetune._auto_threshold import AUTO, auto_count
 from rosetune.analysis.layers import kind_of, layer_of, order_of_layers
 from rosetune.mask_trace import MaskTrace
 
 __all__ = [
     *("PairAgreement", "agreement", "agreement_by_lag", "by_layer_and_kind", "chance_agreement", "kept_by"),
-    *("over_time", "pair_agreement", "rank_correlation"),
+    *("over_time", "pair_agreement", "rank_correlation", "share_named"),
 ]
 
 
-def kept_by(risk: np.ndarray, upper: float) -> np.ndarray:
-    """Shape (n,): 1 for the floor(upper n + 1e-9) tensors of lowest risk; ties follow the order, NaN is last."""
+def kept_by(risk: np.ndarray, upper: float | str) -> np.ndarray:
+    """Shape (n,): 1 for the floor(upper n + 1e-9) tensors of lowest risk; ties follow the order, NaN is last.
+
+    Args:
+        upper: a share, or "auto" for as many as :func:`~rosetune._auto_threshold.auto_count` keeps of these risks.
+    """
+    # As rosetune.methods keeps them.
+    count = auto_count(risk.tolist()) if isinstance(upper, str) else int(upper * len(risk) + 1e-9)
     kept = np.zeros(len(risk))
-    kept[np.argsort(risk, kind="stable")[: int(upper * len(risk) + 1e-9)]] = 1.0  # as rosetune.methods keeps them
+    kept[np.argsort(risk, kind="stable")[:count]] = 1.0
     return kept
+
+
+def share_named(upper: object, otherwise: float) -> float | str:
+    """A share of tensors as :func:`kept_by` takes it: a number, or "auto".
+
+    Args:
+        upper: as a run's options have it. A static mask that follows a trace has none.
+        otherwise: what stands for anything else.
+    """
+    if isinstance(upper, int | float) and not isinstance(upper, bool):
+        return float(upper)
+    return AUTO if upper == AUTO else otherwise
 
 
 def agreement(a: np.ndarray, b: np.ndarray) -> float:

@@ -40,7 +40,8 @@ class Surface:
     def curvature(self) -> tuple[float, float]:
         """The second derivatives along alpha and beta at the model, by central differences of neighbours.
 
-        On a quadratic they are delta^T H delta and eta^T H eta exactly. NaN where the model is not on the grid.
+        On a quadratic they are delta^T H delta and eta^T H eta exactly. NaN where the model is not on the grid, or
+        a loss beside it is infinite.
         """
         across, down = self.loss[self.beta == 0], self.loss[:, self.alpha == 0].T
         return _second_difference(across, self.alpha), _second_difference(down, self.beta)
@@ -50,5 +51,5 @@ def _second_difference(line: np.ndarray, at: np.ndarray) -> float:
     (zero,) = np.nonzero(at == 0)
     if not len(line) or not len(zero) or not 0 < zero[0] < len(at) - 1:
         return float("nan")
-    below, middle, above = line[0, zero[0] - 1 : zero[0] + 2]
+    below, middle, above = line[0, zero[0] - 1 : zero[0] + 2].tolist()
     return float((below - 2 * middle + above) / (at[zero[0] + 1] - at[zero[0]]) ** 2)

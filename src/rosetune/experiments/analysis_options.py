@@ -26,6 +26,9 @@ class AnalysisOptions:
         default="clean", metadata=about("clean, the rows that are reported, or train (default: clean)", "NAME")
     )
     seed: int = field(default=0, metadata=about("of rows, directions, signs and dropout (default: 0)", "N"))
+    direction_seed: int | None = field(
+        default=None, metadata=about("of the directions alone, while the rows stay (default: --seed)", "N")
+    )
     batch_size: int | None = field(
         default=None, metadata=about("rows at a time (default: 16 on the CPU, 128 elsewhere)", "N")
     )
@@ -51,7 +54,7 @@ class AnalysisOptions:
     )
 
     def __post_init__(self) -> None:
-        least = {"examples": 1, "points": 3, "samples": 2, "pairs": 1, "batch_size": 1, "seed": 0}
+        least = {"examples": 1, "points": 3, "samples": 2, "pairs": 1, "batch_size": 1, "seed": 0, "direction_seed": 0}
         for name, low in least.items():
             value = getattr(self, name)
             if value is not None and value < low:
@@ -61,6 +64,18 @@ class AnalysisOptions:
                 raise RunError(f"--{name} must be above 0, not {getattr(self, name)}")
         one_of("split", self.split, ("clean", "train"))
         one_of("normalise", self.normalise, ("filter", "tensor"))
+
+    def check_for(self, what: str) -> None:
+        """Whether one kind of analysis can be done with these options.
+
+        Raises:
+            RunError: a landscape of an even number of points, among which the model is not.
+        """
+        if what == "landscape" and self.points % 2 == 0:
+            raise RunError(
+                f"--points of a landscape must be odd, so that the model itself is on the grid: give "
+                f"{self.points + 1}, not {self.points}"
+            )
 
 
 def one_of(option: str, value: str, allowed: Iterable[str]) -> None:

@@ -20,12 +20,14 @@ from rosetune.experiments.models import load_trained
 from rosetune.experiments.subjects import (
     Material,
     Subject,
+    clean_accuracy,
     equal_accuracy,
     identity_of,
     kept_steps,
     last_step,
     open_subjects,
     place,
+    read_kept,
 )
 from rosetune.runs.analysed import Analysis, analysed_steps
 from rosetune.runs.run import RunError
@@ -46,6 +48,7 @@ def analyse(what: str, words: Sequence[str], options: AnalysisOptions, moved: Mo
         RunError: a run that is not finished, or cannot be compared.
         DataError: data cannot be read.
     """
+    options.check_for(what)
     subjects = open_subjects(words)
     if options.equal_accuracy:
         subjects = equal_accuracy(subjects)
@@ -72,18 +75,21 @@ def landscapes(subjects: Sequence[Subject], options: AnalysisOptions, moved: Mov
 
 def _landscape(subject: Subject, material: Material, options: AnalysisOptions) -> Analysis:
     grid = {"points": options.points, "span": options.span, "normalise": options.normalise}
-    path, about = place("landscape", subject, {**material.settings, **grid})
+    seed = options.seed if options.direction_seed is None else options.direction_seed
+    # A grid whose directions are those of the rows' seed has the file that it had before they could differ.
+    apart = {} if seed == options.seed else {"direction_seed": seed}
+    path, about = place("landscape", subject, {**material.settings, **grid, **apart})
+    about["clean_accuracy"] = clean_accuracy(subject)
     axis = grid_axis(options.span, options.points)
     empty = np.full((len(axis), len(axis)), np.nan)
     arrays = {"alpha": axis, "beta": axis, "loss": empty, "accuracy": empty.copy()}
-    found = Analysis.read(path) if path.is_file() else Analysis(path, about, arrays)
+    found = read_kept(path, about) if path.is_file() else Analysis(path, about, arrays)
     loss, accuracy = found.arrays["loss"], found.arrays["accuracy"]
     todo = [row for row in range(len(axis)) if np.isnan(loss[row]).any()]
     if todo:
         with locked(subject.run.folder), progress(f"landscape of {subject}") as bar:
             of = material.loss(subject)
-            seeds = 2 * options.seed, 2 * options.seed + 1
-            delta, eta = (random_direction(of, seed, options.normalise) for seed in seeds)
+            delta, eta = (random_direction(of, own, options.normalise) for own in (2 * seed, 2 * seed + 1))
             for row, losses, accuracies in landscape_rows(of, (delta, eta), axis, axis, todo):
                 # A diverged point must not look as if it were still to do.
                 loss[row], accuracy[row] = np.nan_to_num(losses, nan=np.inf, posinf=np.inf), accuracies
@@ -101,15 +107,19 @@ def hessians(subjects: Sequence[Subject], options: AnalysisOptions, moved: Moved
 def _hessian(subject: Subject, material: Material, options: AnalysisOptions) -> Analysis:
     settings = {**material.settings, "samples": options.samples, "tolerance": options.tolerance}
     path, about = place("hessian", subject, settings)
+    about["clean_accuracy"] = clean_accuracy(subject)
     if path.is_file():
-        return Analysis.read(path)
+        return read_kept(path, about)
     with locked(subject.run.folder), progress(f"Hessian of {subject}") as bar:
         # How many products the eigenvalue takes is not known before.
         of = material.loss(subject, eager=True)
+        loss = of.measure().loss
+        if not np.isfinite(loss):
+            raise RunError(f"the loss of {subject} on these rows is {loss}, which has no Hessian: give another model")
         hessian = Hessian(of, lambda done: bar(done, done + options.samples))
         top = hessian.top_eigenvalue(options.seed, options.tolerance)
         trace = hessian.trace(options.samples, options.seed)
-        arrays = {"top": top, "trace": trace.value, "trace_error": trace.standard_error, "loss": of.measure().loss}
+        arrays = {"top": top, "trace": trace.value, "trace_error": trace.standard_error, "loss": loss}
         shaped = {**{name: np.array(value) for name, value in arrays.items()}, "trace_samples": trace.samples}
         found = Analysis(path, {**about, "weights": hessian.size}, shaped)
         found.write()
@@ -121,9 +131,9 @@ def interpolation(first: Subject, second: Subject, options: AnalysisOptions, mov
     material = Material([first, second], options, moved)
     other = {"other": identity_of(second), "other_step": second.step}
     path, about = place("interpolation", first, {**material.settings, "points": options.points, **other})
-    about |= {"other_name": str(second), "other_method": second.run.method}
+    about |= {"other_name": str(second), "other_method": second.run.method, "other_seed": second.run.seed}
     if path.is_file():
-        return Analysis.read(path)
+        return read_kept(path, about)
     with locked(first.run.folder), progress(f"from {first} to {second}") as bar:
         of, alpha = material.loss(first), interpolation_axis(options.points)
         there = load_trained(second.model)[0]
@@ -141,7 +151,7 @@ def disagreements(subjects: Sequence[Subject], options: AnalysisOptions, moved: 
     """For each run its checkpoints, kept or analysed before, and its end, by step; for RUN@STEP that step.
 
     Of the steps that are asked for, those after the end of a run are passed over: tasks are trained for longer or
-    shorter.
+    shorter. The step of the end needs no checkpoint.
 
     Returns:
         Arrays ``share``, ``standard_error`` and ``rows``; ``about["at"]`` is the step.
@@ -167,7 +177,9 @@ def disagreements(subjects: Sequence[Subject], options: AnalysisOptions, moved: 
         wanted = steps if asked or end in steps else [*steps, None]
         if subject.step is not None:
             wanted = [subject.step]
-        each = [Subject(subject.run, step) for step in wanted]
+        known = {*kept_steps(subject.run), *once}
+        # Where the end has no checkpoint of its own, it is the model that the run reports.
+        each = [Subject(subject.run, None if step == end and step not in known else step) for step in wanted]
         # A step that is not kept is said before anything is computed.
         _ = [one.model for one in each if not _place_disagreement(one, material, options)[0].is_file()]
         found += [_disagreement(one, material, options, end) for one in each]

@@ -28,7 +28,8 @@ def masks(subjects: Sequence[Subject], options: AnalysisOptions, moved: Moved | 
     Returns:
         The arrays of :class:`~rosetune.analysis.risks.Risks`, and of a run with a mask trace ``trace_steps``,
         ``trace_lengths`` and ``trace_kept`` (see :func:`~rosetune.analysis.masks.over_time`), ``trace_names``,
-        ``trace_sizes``, ``lags``, ``lag_agreement`` and ``lag_chance``. ``about["upper"]`` is the share that is kept.
+        ``trace_sizes``, ``lags``, ``lag_agreement`` and ``lag_chance``. ``about`` has the run's own ``upper`` and
+        ``upper_second``, the shares that a mask of each order keeps. Risks are those of its own ``target_parameters``.
         Runs of different tasks are looked at on the rows of their own.
     """
     materials: dict[str, Material] = {}
@@ -42,15 +43,19 @@ def masks(subjects: Sequence[Subject], options: AnalysisOptions, moved: Moved | 
 
 def _masks(subject: Subject, material: Material, options: AnalysisOptions) -> Analysis:
     rows = options.batch_size or TRAINING_BATCH
-    path, about = place("masks", subject, {**material.settings, "batch_size": rows})
+    training = subject.run.config.training
+    kwargs = as_mapping("update_mask_kwargs", training.get("update_mask_kwargs")) or {}
+    # A run that names no tensors has the file that it had before they were looked at.
+    own = {name: kwargs[name] for name in ("target_parameters",) if name in kwargs}
+    path, about = place("masks", subject, {**material.settings, "batch_size": rows, **own})
     if path.is_file():
         return Analysis.read(path)
-    kwargs = as_mapping("update_mask_kwargs", subject.run.config.training.get("update_mask_kwargs")) or {}
-    upper = kwargs.get("upper", 0.6)
-    about["upper"] = upper[0] if isinstance(upper, list | tuple) else upper
+    upper = kwargs.get("upper", None if training.get("update_mask") == "static" else 0.6)
+    pair = upper if isinstance(upper, list | tuple) and upper else [upper]
+    about |= {"upper": pair[0], "upper_second": pair[-1]}
     with locked(subject.run.folder):
         model, batches = material.training_batches(subject, rows)
-        risks = measure_risks(model, batches, options.seed)
+        risks = measure_risks(model, batches, options.seed, **own)
         arrays = {**vars(risks), "names": np.array(risks.names)}
         if subject.step is None and subject.run.trace_file is not None:
             arrays |= _traced(MaskTrace.load(subject.run.trace_file))

@@ -118,7 +118,7 @@ class Plan:
         title: what the plan is.
         left_out: what it leaves out.
         table: how its result is shown, as arguments of the table's function.
-        analyze: what is looked at in its runs, as ``what`` and options of an analysis; empty: nothing.
+        analyze: what is looked at in its runs, each as ``what`` and options of an analysis; empty: nothing.
         marked: the file, for messages.
     """
 
@@ -136,7 +136,7 @@ class Plan:
     title: str
     left_out: tuple[LeftOut, ...]
     table: dict[str, Any]
-    analyze: dict[str, Any]
+    analyze: tuple[dict[str, Any], ...]
     marked: Marked
 
     def points(self, method: Part) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from rosetune.data.tasks import TASKS, find_task
 from rosetune.experiments.marked import Marked, Place
 from rosetune.experiments.plan import ADVERSARIAL, AXES, Options, Part, Plan, Selection, reference
 from rosetune.experiments.plan_options import PlanOptions, refuse_repeats
-from rosetune.experiments.plan_results import adversarial, analysis, attacks, left_out, table_options
+from rosetune.experiments.plan_results import adversarial, analyses, attacks, left_out, table_options
 from rosetune.recipes import method_axes, method_names
 from rosetune.runs.config import DEFAULT_SEED
 from rosetune.runs.values import RunError
@@ -82,7 +82,7 @@ class _Reader:
             title=self._text("title", marked.source),
             left_out=left_out(marked),
             table=table_options(marked),
-            analyze=analysis(marked, tasks),
+            analyze=analyses(marked, tasks),
             marked=marked,
         )
 

@@ -1,4 +1,4 @@
-"""What a plan does with trained runs: attacks, adversarial rows, a table, an analysis; and what it leaves out."""
+"""What a plan does with trained runs: attacks, adversarial rows, a table, analyses; and what it leaves out."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from rosetune.runs.sets import KINDS, SetName
 from rosetune.runs.tested import TESTS
 from rosetune.runs.values import RunError
 
-__all__ = ["adversarial", "analysis", "attacks", "left_out", "table_options"]
+__all__ = ["adversarial", "analyses", "attacks", "left_out", "table_options"]
 
 _PARTS = ("models", "tasks", "seeds")  # which may be asked for otherwise than the plan has them
 
@@ -70,8 +70,8 @@ def table_options(marked: Marked) -> Options:
     return dict(given)
 
 
-def analysis(marked: Marked, tasks: Mapping[str, Part]) -> Options:
-    """What a plan analyses, and how.
+def analyses(marked: Marked, tasks: Mapping[str, Part]) -> tuple[Options, ...]:
+    """What a plan analyses, and how; one, or a list of them, which are done in that order.
 
     Args:
         tasks: of the plan, which those of a probe must be.
@@ -79,22 +79,35 @@ def analysis(marked: Marked, tasks: Mapping[str, Part]) -> Options:
     Raises:
         RunError: an unknown name or a wrong value, with its line.
     """
-    given, kinds = marked.value.get("analyze") or {}, (*ANALYSES, "probe")
-    if not isinstance(given, dict) or (given and given.get("what") not in kinds):
+    given = marked.value.get("analyze") or []
+    listed = isinstance(given, list)
+    found = given if listed else [given]
+    for i, one in enumerate(found):
+        _check_analysis(marked, one, tasks, ("analyze", i) if listed else ("analyze",), len(found))
+    return tuple(found)
+
+
+def _check_analysis(marked: Marked, given: Any, tasks: Mapping[str, Part], at: Place, number: int) -> None:
+    kinds = (*ANALYSES, "probe")
+    if not isinstance(given, dict) or given.get("what") not in kinds:
         known = ", ".join(kinds)
-        raise marked.error(f"analyze must be a mapping such as {{what: landscape}}, of {known}", "analyze")
-    if given.get("what") == "probe":
+        raise marked.error(
+            f"analyze must be a mapping such as {{what: landscape}}, of {known}; or a list of such", *at
+        )
+    if given["what"] == "probe":
+        if number > 1:
+            raise marked.error("a probe stands alone: no other analysis can be beside it", *at)
         _check_probe(marked, given, tasks)
-        return given
+        return
     names = ("what", *(field.name for field in dataclasses.fields(AnalysisOptions)))
     for name in given:
         if name not in names:
-            raise marked.unknown("option of an analysis", name, names, "analyze", name)
+            raise marked.unknown("option of an analysis", name, names, *at, name)
     try:
-        AnalysisOptions(**{name: value for name, value in given.items() if name != "what"})
+        options = AnalysisOptions(**{name: value for name, value in given.items() if name != "what"})
+        options.check_for(given["what"])
     except RunError as error:
-        raise marked.error(str(error), "analyze") from error
-    return given
+        raise marked.error(str(error), *at) from error
 
 
 def _check_probe(marked: Marked, given: Options, tasks: Mapping[str, Part]) -> None:

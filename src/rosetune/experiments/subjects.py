@@ -4,12 +4,14 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from rosetune._numbers import in_percent
 from rosetune.analysis.batches import make_batches, one_batch
 from rosetune.analysis.weights import MeanLoss
 from rosetune.data.rows import TaskData
@@ -19,13 +21,18 @@ from rosetune.experiments.checkpoints import checkpoints_of, end_step, step_of
 from rosetune.experiments.data import checked_data, config_now
 from rosetune.experiments.models import load_trained, quiet_libraries
 from rosetune.runs.along import accuracy, nearest_step
-from rosetune.runs.analysed import analysed_steps, analysis_file
+from rosetune.runs.analysed import Analysis, analysed_steps, analysis_file
 from rosetune.runs.compare import OF_THE_SEED
 from rosetune.runs.identity import identity_hash
 from rosetune.runs.run import Run, RunError
 from rosetune.runs.values import flat
 
-__all__ = ["Material", "Subject", "equal_accuracy", "identity_of", "kept_steps", "last_step", "open_subjects", "place"]
+__all__ = [
+    *("Material", "Subject", "clean_accuracy", "equal_accuracy", "identity_of", "kept_steps", "last_step"),
+    *("open_subjects", "place", "read_kept"),
+]
+
+EQUAL = 0.01  # clean accuracies that differ by more are not called equal
 
 
 @dataclass(frozen=True)
@@ -85,20 +92,37 @@ def last_step(run: Run) -> int | None:
     return end_step(run.folder, checkpoints)[0] if checkpoints else run.timing.get("steps")
 
 
-def equal_accuracy(subjects: Sequence[Subject]) -> list[Subject]:
+def clean_accuracy(subject: Subject) -> float | None:
+    """Of a model on the clean set; None where it was not evaluated there, or is a regression."""
+    run = subject.run
+    return accuracy(run, "clean", subject.step) if run.labels and "clean" in run.sets(subject.step) else None
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def equal_accuracy(subjects: Sequence[Subject], report: Callable[[str], object] = _say) -> list[Subject]:
     """The subjects, and the first run's checkpoints whose clean accuracy is nearest to that of each other subject.
 
     An under-trained model is flat for free: only at equal clean accuracy does a flatter surface speak for a method.
 
+    Args:
+        report: takes a line where the nearest is off by more than :data:`EQUAL`.
+
     Raises:
-        RunError: the first run's checkpoints were not evaluated, or the one that is wanted is not kept.
+        RunError: a regression, the first run's checkpoints were not evaluated, or the one that is wanted is not kept.
     """
     first = subjects[0].run
+    for subject in subjects:
+        if not subject.run.labels:
+            raise RunError(f"{subject.run} is a regression, which has no accuracy: leave out --equal_accuracy")
     added = []
     for other in subjects[1:]:
         if other.run.folder.resolve() == first.folder.resolve():
             continue
-        step = nearest_step(first, accuracy(other.run, "clean", other.step), "clean")
+        level = accuracy(other.run, "clean", other.step)
+        step = nearest_step(first, level, "clean")
         if step is None:
             raise RunError(
                 f"no checkpoint of {first} was evaluated: train it with --save_steps and --save_total_limit so that "
@@ -106,6 +130,13 @@ def equal_accuracy(subjects: Sequence[Subject]) -> list[Subject]:
             )
         end = first.steps[step]["end"]
         added.append(Subject(first, None if end else step))
+        off = accuracy(first, "clean", step) - level
+        if abs(off) > EQUAL + 1e-9:
+            points = in_percent(off, "+")
+            report(
+                f"{added[-1]} is the nearest in clean accuracy to {other}, and is off by {points} points: keep more "
+                "checkpoints (--save_steps)"
+            )
     new = [subject for subject in dict.fromkeys(map(str, added)) if subject not in {*map(str, subjects)}]
     return [*subjects, *open_subjects(new)]
 
@@ -127,6 +158,13 @@ def place(kind: str, subject: Subject, settings: Mapping[str, Any]) -> tuple[Pat
     }
     about["guess"] = math.log(len(run.labels)) if run.labels else None
     return analysis_file(run.folder, kind, decided), {**about, "settings": decided}
+
+
+def read_kept(path: Path, about: Mapping[str, Any]) -> Analysis:
+    """An analysis that lies there; what its file does not tell of the model, as an earlier one, is as known now."""
+    found = Analysis.read(path)
+    told = {name: value for name, value in found.about.items() if value is not None}
+    return Analysis(path, {**about, **told}, found.arrays)
 
 
 def identity_of(subject: Subject) -> str:

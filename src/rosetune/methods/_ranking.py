@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from rosetune.methods._auto_threshold import AUTO, auto_count
+from rosetune._auto_threshold import AUTO, auto_count
 from rosetune.methods._observation import Observation
 from rosetune.methods._options import number, one_of
 from rosetune.methods._second_order import SecondOrderRisk, Targets

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from rosetune._auto_threshold import AUTO
 from rosetune.mask_trace import MaskTrace
-from rosetune.methods._auto_threshold import AUTO
 from rosetune.methods._consistency import require_dropout
 from rosetune.methods._economy import Economy
 from rosetune.methods._observation import Observation

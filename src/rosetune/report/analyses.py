@@ -1,8 +1,7 @@
 """What a person reads of analyses: the figures that are read off their arrays."""
 
-import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,15 @@ from rich.markup import escape
 from rich.text import Text
 
 from rosetune.analysis.layers import drift_by_layer
-from rosetune.analysis.masks import agreement, by_layer_and_kind, chance_agreement, kept_by, rank_correlation
 from rosetune.analysis.surface import Surface
 from rosetune.report.console import Grid, percent, print_grid
-from rosetune.runs.analysed import Analysis
+from rosetune.report.masks import figures_of_masks
+from rosetune.runs.analysed import Analysis, find_analyses
+from rosetune.runs.values import RunError
 
 __all__ = [
-    *("LOSS_CEILING", "analysis_grid", "as_json", "figures_of", "kept_by_tensor", "kept_first_order", "level_of"),
-    *("loss_levels", "print_analyses", "short_layer", "surface_of", "titles"),
+    *("LOSS_CEILING", "analysis_grid", "as_json", "figures_of", "level_of", "loss_levels", "print_analyses"),
+    *("ends_of", "run_of", "short_layer", "surface_of", "titles"),
 ]
 
 NEAR = 0.1  # what counts as the model's own loss
@@ -35,6 +35,26 @@ def titles(analyses: Sequence[Analysis]) -> list[str]:
         counts = Counter(names)
         names = [f"{name}, {more}" if counts[name] > 1 else name for name, more in zip(names, further, strict=True)]
     return names
+
+
+def ends_of(analysis: Analysis) -> tuple[str, str]:
+    """What a person calls the two models of an interpolation, with as much of each as tells them apart."""
+    about = analysis.about
+    step = about["settings"].get("other_step")
+    names = _with_step(analysis), about["other_method"] + ("" if step is None else f", step {step}")
+    # A file of an earlier version does not tell the other's seed.
+    seeds = about["run_seed"], about.get("other_seed", about["run_seed"])
+    for further in (seeds, (about["name"], about.get("other_name"))):
+        if names[0] == names[1] and further[0] != further[1]:
+            one, other = (f"seed {value}" if further is seeds else value for value in further)
+            names = f"{names[0]}, {one}", f"{names[1]}, {other}"
+    return names
+
+
+def run_of(analysis: Analysis) -> str:
+    """The name of the run whose model it is, or of whose checkpoint."""
+    step = analysis.about["settings"].get("step")
+    return str(analysis.about["name"]).removesuffix("" if step is None else f"@{step}")
 
 
 def _with_step(analysis: Analysis) -> str:
@@ -87,9 +107,11 @@ def analysis_grid(title: str, names: Sequence[str], analyses: Sequence[Analysis]
     """The figures of some models, a row for each."""
     below = level_of(analyses, level)
     found = [figures_of(analysis, below) for analysis in analyses]
-    grid = Grid(title, ("", *(column.replace("_", " ") for column in found[0])))
+    # A model may lack a figure that others have.
+    columns = dict.fromkeys(column for figures in sorted(found, key=len, reverse=True) for column in figures)
+    grid = Grid(title, ("", *(column.replace("_", " ") for column in columns)))
     for name, figures in zip(names, found, strict=True):
-        grid.rows.append((escape(name), *(_cell(column, figures.get(column)) for column in found[0])))
+        grid.rows.append((escape(name), *(_cell(column, figures.get(column)) for column in columns)))
     return grid
 
 
@@ -98,7 +120,8 @@ def loss_levels(losses: Sequence[np.ndarray], bands: int) -> np.ndarray:
 
     In equal ratios where the highest loss is many times the lowest, else in equal steps.
     """
-    lowest, highest = min(float(x.min()) for x in losses), min(max(float(x.max()) for x in losses), LOSS_CEILING)
+    lowest = min(LOSS_CEILING, *(float(x.min()) for x in losses))  # of a model that has diverged it is infinite
+    highest = min(LOSS_CEILING, max(float(x.max()) for x in losses))
     if highest <= lowest:
         return lowest + np.linspace(0, 1e-6, bands + 1)
     if lowest > 0 and highest > 8 * lowest:
@@ -111,32 +134,10 @@ def short_layer(name: str) -> str:
     return "emb." if name == "embeddings" else name
 
 
-def kept_by_tensor(analysis: Analysis) -> tuple[list[str], list[str], np.ndarray, str]:
-    """How often a mask keeps each kind of tensor in each layer, in training where there is a trace.
-
-    Returns:
-        Kinds, layers, shares of shape (kinds, layers), NaN where a layer lacks a kind, and what they are of.
-    """
-    arrays = analysis.arrays
-    if "trace_kept" in arrays:
-        # A file of an earlier version lacks the lengths, which differ by a step at most.
-        kept = np.average(arrays["trace_kept"], axis=0, weights=arrays.get("trace_lengths"))
-        names, of = arrays["trace_names"], "in training"
-    else:
-        names, kept, of = arrays["names"], kept_first_order(analysis), "first order"
-    kinds, layers, cells = by_layer_and_kind(names.tolist(), kept)
-    return [kind.removesuffix(".weight") for kind in kinds], layers, cells, of
-
-
-def kept_first_order(analysis: Analysis) -> np.ndarray:
-    """Shape (n,): how often a first-order mask, drawn anew on each batch, keeps each tensor."""
-    return np.mean([kept_by(risk, analysis.about["upper"]) for risk in analysis.arrays["first"]], axis=0)
-
-
 def _cell(column: str, value: Any) -> str:
     if value is None or value != value:
         return "-"
-    if column.startswith(("share", "accuracy", "disagreement", "kept", "agreement", "second_order")):
+    if column.startswith(("share", "accuracy", "clean_accuracy", "disagreement", "kept", "agreement", "second_order")):
         return percent(value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
@@ -148,13 +149,39 @@ def _landscape(analysis: Analysis, level: float | None) -> dict[str, Any]:
     return {
         "loss": surface.centre,
         "accuracy": float(here[0, 0]) if here.size else float("nan"),
+        **_clean_accuracy(analysis),
         "level": below,
         "share_below_level": surface.share_below(below),
-        "share_near_own_loss": surface.share_below(surface.centre + NEAR),
+        "share_near_own_loss": surface.share_below(surface.centre + NEAR) if here.size else float("nan"),
         "lowest": float(surface.loss.min()),
         "curvature_1": first,
         "curvature_2": second,
+        **_hessian_beside(analysis),
     }
+
+
+def _hessian_beside(analysis: Analysis) -> dict[str, float]:
+    """Of the Hessian of the same model on the same rows, where it lies in the run's folder, what says how sharp it is.
+
+    Of several the one with the most samples, then that of the smallest tolerance.
+    """
+    settings = analysis.about["settings"]
+    wanted = {name: settings.get(name) for name in ("step", "examples", "split", "seed", "data")}
+    try:
+        there = find_analyses(analysis.path.parent.parent, "hessian")
+    except RunError:  # a damaged file, which an analysis of the Hessian names
+        return {}
+    same = [one for one in there if wanted.items() <= one.about["settings"].items()]
+    if not same:
+        return {}
+    best = max(same, key=lambda one: (one.about["settings"]["samples"], -one.about["settings"]["tolerance"]))
+    return {name: value for name, value in _hessian(best, None).items() if name in ("largest_eigenvalue", "trace")}
+
+
+def _clean_accuracy(analysis: Analysis) -> dict[str, float]:
+    """On the whole clean set, where the model was evaluated there; a file of an earlier version does not tell."""
+    known = analysis.about.get("clean_accuracy")
+    return {} if known is None else {"clean_accuracy": known}
 
 
 def _interpolation(analysis: Analysis, level: float | None) -> dict[str, Any]:
@@ -176,6 +203,7 @@ def _hessian(analysis: Analysis, level: float | None) -> dict[str, Any]:
     arrays = analysis.arrays
     return {
         "loss": float(arrays["loss"]),
+        **_clean_accuracy(analysis),
         "largest_eigenvalue": float(arrays["top"]),
         "trace": float(arrays["trace"]),
         "standard_error": float(arrays["trace_error"]),
@@ -191,33 +219,6 @@ def _disagreement(analysis: Analysis, level: float | None) -> dict[str, Any]:
     }
 
 
-def _masks(analysis: Analysis, level: float | None) -> dict[str, Any]:
-    arrays, upper = analysis.arrays, analysis.about["upper"]
-    first, again, half = ([kept_by(risk, upper) for risk in arrays[name]] for name in ("first", "again", "half"))
-    # A file of an earlier version has one second-order risk, drawn once.
-    second = [kept_by(risk, upper) for risk in np.atleast_2d(arrays["second"])]
-    twice = [kept_by(risk, upper) for risk in arrays.get("second_again", ())]
-
-    def mean(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
-        found = [agreement(a, b) for a, b in pairs]
-        return float(np.mean(found)) if found else float("nan")
-
-    return {
-        "kept": float(np.mean(first)),
-        "agreement_same_batch_other_dropout": mean(zip(first, again, strict=True)),
-        "agreement_half_the_batch": mean(zip(first, half, strict=True)),
-        "agreement_other_batch": mean(itertools.combinations(first, 2)),
-        "agreement_with_second_order": mean(itertools.product(first, second)),
-        "agreement_with_small_tensors": mean((mask, kept_by(arrays["sizes"], upper)) for mask in first),
-        "agreement_with_small_norms": mean((mask, kept_by(arrays["norms"], upper)) for mask in first),
-        "agreement_by_chance": chance_agreement(np.stack(first)),
-        "second_order_same_batch_other_dropout": mean(zip(second, twice, strict=False)),
-        "second_order_other_batch": mean(itertools.combinations(second, 2)),
-        "rank_correlation_with_size": rank_correlation(arrays["first"].mean(axis=0), arrays["sizes"]),
-        "rank_correlation_with_norm": rank_correlation(arrays["first"].mean(axis=0), arrays["norms"]),
-    }
-
-
 def _drift(analysis: Analysis, level: float | None) -> dict[str, Any]:
     return drift_by_layer(*(analysis.arrays[name] for name in ("names", "distance", "norm")))
 
@@ -227,7 +228,7 @@ _FIGURES: dict[str, Callable[[Analysis, float | None], dict[str, Any]]] = {
     "interpolation": _interpolation,
     "hessian": _hessian,
     "disagreement": _disagreement,
-    "masks": _masks,
+    "masks": lambda analysis, level: figures_of_masks(analysis),
     "drift": _drift,
 }
 _TITLES = {

@@ -9,7 +9,7 @@ import numpy as np
 
 from rosetune._files import write_text
 from rosetune.analysis.layers import drift_by_layer, order_of_layers
-from rosetune.report.analyses import LOSS_CEILING, short_layer, surface_of, titles
+from rosetune.report.analyses import LOSS_CEILING, ends_of, run_of, short_layer, surface_of, titles
 from rosetune.report.drawing import check_figure, drawing
 from rosetune.report.landscape_figure import draw_landscapes
 from rosetune.report.mask_figures import draw_masks
@@ -89,7 +89,7 @@ def _interpolation(figure: Any, analyses: Sequence[Analysis]) -> None:
     axes.set_ylabel("loss", color=_COLOURS[2])
     for at in (0, 1):
         axes.axvline(at, color=_GREY, linewidth=0.8, linestyle=":")
-    names = titles([analysis])[0], analysis.about["other_method"]
+    names = ends_of(analysis)
     axes.set_title(f"{names[0]} at 0, {names[1]} at 1", fontsize=10)
     if not np.isnan(accuracy).all():
         right = axes.twinx()
@@ -119,8 +119,8 @@ def _disagreement(figure: Any, analyses: Sequence[Analysis]) -> None:
     axes = figure.subplots()
     runs: dict[str, list[Analysis]] = {}
     for analysis in analyses:
-        runs.setdefault(analysis.about["name"].rpartition("@")[0] or analysis.about["name"], []).append(analysis)
-    first = [{**each[0].about, "settings": {}} for each in runs.values()]
+        runs.setdefault(run_of(analysis), []).append(analysis)
+    first = [{**each[0].about, "name": run, "settings": {}} for run, each in runs.items()]
     names = titles([Analysis(Path(), about, {}) for about in first])
     for number, (name, each) in enumerate(zip(names, runs.values(), strict=True)):
         each = sorted(each, key=lambda a: a.about["at"] or 0)

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from rosetune.analysis.layers import layer_of, order_of_layers
-from rosetune.report.analyses import figures_of, kept_by_tensor, short_layer, titles
+from rosetune.report.analyses import figures_of, short_layer, titles
+from rosetune.report.masks import kept_by_tensor
 from rosetune.runs.analysed import Analysis
 
 __all__ = ["draw_masks"]

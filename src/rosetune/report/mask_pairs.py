@@ -10,8 +10,9 @@ from rich.markup import escape
 from rosetune._numbers import fixed
 from rosetune.analysis.masks import pair_agreement, rank_correlation
 from rosetune.mask_trace import MaskTrace
-from rosetune.report.analyses import kept_first_order, titles
+from rosetune.report.analyses import titles
 from rosetune.report.console import Grid, percent, print_grid
+from rosetune.report.masks import kept_first_order
 from rosetune.runs.analysed import Analysis
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError

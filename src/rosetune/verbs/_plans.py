@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 
@@ -179,7 +180,7 @@ def _say(line: str) -> None:
 
 
 def _print_result(plan: Any, runs: Any) -> None:
-    """The table or the analysis that a plan asks for, of the runs that are done; and what the plan leaves out."""
+    """The table or the analyses that a plan asks for, of the runs that are done; and what the plan leaves out."""
     from rosetune.report.console import console
     from rosetune.report.paper import print_table, table
     from rosetune.runs.run import Run
@@ -188,7 +189,7 @@ def _print_result(plan: Any, runs: Any) -> None:
     done = [*labels]
     if len(done) < len(runs):
         print(f"{len(runs) - len(done)} of {len(runs)} runs are not done: they belong to other shards")
-    if done and plan.analyze.get("what") == "probe":
+    if done and any(asked["what"] == "probe" for asked in plan.analyze):
         _probe(runs)
     elif done and plan.analyze:
         _analyse(plan, done)
@@ -215,7 +216,10 @@ def _table_options(plan: Any, runs: Any) -> dict[str, Any]:
 
 
 def _analyse(plan: Any, runs: Any) -> None:
-    """Look at the runs of one task, model and seed together, in the order of the plan's methods."""
+    """Look at the runs of one task, model and seed together, in the order of the plan's methods.
+
+    Its analyses come one after the other, so that one can show what another has left in the runs' folders.
+    """
     from rosetune.experiments.analysis_options import AnalysisOptions
     from rosetune.experiments.analyze import analyse
     from rosetune.experiments.evaluate import evaluate_along
@@ -224,11 +228,11 @@ def _analyse(plan: Any, runs: Any) -> None:
     from rosetune.report.console import console
     from rosetune.report.mask_pairs import print_pairs
 
-    what, options = plan.analyze["what"], {name: value for name, value in plan.analyze.items() if name != "what"}
     together: dict[Any, list[str]] = {}
     for run in runs:
         together.setdefault((run.task, run.config.model_name_or_path, run.seed), []).append(str(run))
-    for folders in together.values():
+    for folders, asked in product(together.values(), plan.analyze):
+        what, options = asked["what"], {name: value for name, value in asked.items() if name != "what"}
         if options.get("equal_accuracy"):  # the checkpoints of the first method are what the others are set beside
             evaluate_along(folders[0], ("clean",))
         found, level = analyse(what, folders, AnalysisOptions(**options)), options.get("level")

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import math
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -103,8 +104,19 @@ def run_config(known: argparse.Namespace, names: Collection[str], rest: list[str
 
 
 def print_json(value: Any) -> None:
-    """What ``--json`` prints of computed figures: indented, without the error of their floats."""
-    print(json.dumps(tidy(value), indent=2, ensure_ascii=False))
+    """What ``--json`` prints of computed figures: indented, without the error of their floats.
+
+    JSON has no number that is not finite: null stands for it.
+    """
+    print(json.dumps(_finite(tidy(value)), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    return [_finite(part) for part in value] if isinstance(value, list) else value
 
 
 def add_moved(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ _ROWS = ("examples", "split", "seed", "batch_size")
 _WHAT: dict[str, tuple[str, tuple[str, ...], str]] = {
     "landscape": (
         "the loss on a plane through each model's weights (Eq. 6, Figures 1 and 2)",
-        ("points", "span", "normalise", "level", "equal_accuracy", *_ROWS),
+        ("points", "span", "normalise", "direction_seed", "level", "equal_accuracy", *_ROWS),
         "+",
     ),
     "interpolation": (
@@ -37,7 +37,10 @@ _WHAT: dict[str, tuple[str, tuple[str, ...], str]] = {
     "drift": ("distance from the pre-trained weights by layer", (), "+"),
 }
 _OVERRIDES: dict[str, dict[str, Any]] = {
-    **{name: {"type": int} for name in ("examples", "seed", "batch_size", "points", "samples", "pairs")},
+    **{
+        name: {"type": int}
+        for name in ("examples", "seed", "direction_seed", "batch_size", "points", "samples", "pairs")
+    },
     **{name: {"type": float} for name in ("span", "level", "tolerance")},
 }
 
@@ -56,7 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             sub.add_argument("--surface", metavar="FILE", help="interactive 3-D surface (.html), which needs plotly")
         sub.add_argument("--json", action="store_true", help="print the figures as JSON")
         sub.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS)
-        add_moved(sub)
+        if name != "drift":  # which reads no rows
+            add_moved(sub)
         sub.set_defaults(options=[*sub._option_string_actions])
 
 

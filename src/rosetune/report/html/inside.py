@@ -10,10 +10,11 @@ import numpy as np
 from markupsafe import Markup
 
 from rosetune.analysis.layers import drift_by_layer
-from rosetune.report.analyses import LOSS_CEILING, analysis_grid, kept_by_tensor, loss_levels, short_layer
+from rosetune.report.analyses import LOSS_CEILING, analysis_grid, ends_of, loss_levels, short_layer
 from rosetune.report.html.groups import Group
 from rosetune.report.html.svg import SHADES, Axis, Series, chart, heat_map, plane
 from rosetune.report.html.tables import table
+from rosetune.report.masks import kept_by_tensor
 from rosetune.runs.analysed import Analysis, find_analyses
 from rosetune.runs.values import RunError
 
@@ -94,7 +95,8 @@ def _chosen(kind: str, groups: Sequence[Group], told: Told, left: list[str]) -> 
 
 
 def _settings(analysis: Analysis) -> str:
-    own = {k: v for k, v in analysis.about["settings"].items() if k not in ("step", "other", "other_step")}
+    apart = ("step", "other", "other_step", "target_parameters")  # these are of the model, not of how it is looked at
+    own = {k: v for k, v in analysis.about["settings"].items() if k not in apart}
     return json.dumps(own, sort_keys=True)
 
 
@@ -105,7 +107,7 @@ def _step(analysis: Analysis) -> int | None:
 
 def _name(group: Group, analysis: Analysis) -> str:
     at = "" if _step(analysis) is None or analysis.about["kind"] == "disagreement" else f", step {_step(analysis)}"
-    to = f" to {analysis.about['other_method']}" if analysis.about["kind"] == "interpolation" else ""
+    to = f" to {ends_of(analysis)[1]}" if analysis.about["kind"] == "interpolation" else ""
     return f"{group.name}{at}{to}"
 
 
