@@ -164,6 +164,7 @@ class Training:
         augmentation = build_augmentation(args)
         if augmentation is not None:
             encoded = AugmentedDataset(train, data.text_columns, tokenizer, augmentation, seed=args.seed)
+        self._rows = len(train)
         self._timer, self._log = StepTimer(), LogFile(Path(str(args.output_dir)) / "log.jsonl")
         with reworded(RuntimeError):
             self.trainer = RobustTrainer(
@@ -231,7 +232,7 @@ class Training:
         return {
             "training_seconds": sum(steps),
             "steps": len(steps),
-            "rows": len(self.trainer.train_dataset),
+            "rows": self._rows,
             "median_step_seconds": statistics.median(steps) if steps else None,
             "median_step_cpu_seconds": statistics.median(computing) if computing else None,
             "resumed_from": self._resumed_from,

@@ -219,8 +219,8 @@ class Rose:
 
         For the only micro-batch of a step, after :meth:`observe`, as the last thing before a plain ``backward()``. The
         mask is then made within the backward pass. The weights of linear layers which the last mask froze wait for
-        it, and get their gradient, d^T x, only where this one keeps them. Those of the half of the layers that the pass
-        reaches first do not wait, since that would take memory. Clipping takes the others into account by
+        it, and get their gradient, d^T x, only where this one keeps them. Those of the upper half of the layers, which
+        the pass reaches first, do not wait, since that would take memory. Clipping takes the others into account by
         :attr:`spared_norm`.
 
         The loss comes back as it is without ``sketch`` or ``skip_gradients``, for other orders and risks, and under
