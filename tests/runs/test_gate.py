@@ -134,7 +134,8 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(run: Run, tmp_p
     refused("a gate judges a run on disk, not a dict", {"clean": 1.0}, min_accuracy=0.5)
     refused("choose among clean", bare, max_drop=5, sets="nois")
     refused(f"`rosetune evaluate {bare} --sets noise` makes it", run, baseline=bare, sets="typos_1")
-    refused(f"`rosetune attack {bare} --attack deepwordbug` makes it", run, baseline=bare, sets="deepwordbug")
+    made = f"`rosetune attack {bare} --attack deepwordbug --examples 10 --budget 100` makes it"
+    refused(made, run, baseline=bare, sets="deepwordbug")
     # What only the baseline has is missing too: a run that was asked less must not pass for it.
     refused(f"`rosetune evaluate {bare} --sets noise` makes it", bare, baseline=run)
 

@@ -112,8 +112,8 @@ def gate(
     wanted.check(with_baseline=before is not None)
     if not opened.labels:
         raise RunError(f"{opened} is a regression: a gate has limits on accuracy, and none on squared errors")
-    names, notes = selected(opened, wanted, with_baseline=before is not None), wanted.notes()
-    checks = [check for limit in wanted.given() for check in _checks(opened, limit, names, wanted, notes)]
+    names, notes = selected(opened, wanted, other=before), wanted.notes()
+    checks = [check for limit in wanted.given() for check in _checks(opened, before, limit, names, wanted, notes)]
     if before is not None:
         checks += _baseline_checks(opened, before, names, wanted)
     looked_at = {check.set for check in checks}
@@ -123,7 +123,9 @@ def gate(
     return Verdict(str(opened), None if before is None else str(before), tuple(ordered), tuple(notes), wanted.words)
 
 
-def _checks(run: Run, limit: str, names: Sequence[str], wanted: Limits, notes: list[str]) -> Iterator[Check]:
+def _checks(
+    run: Run, baseline: Run | None, limit: str, names: Sequence[str], wanted: Limits, notes: list[str]
+) -> Iterator[Check]:
     """One limit that needs no baseline, on all sets that it looks at."""
     measure: dict[str, tuple[list[str], Callable[[str], Estimate | None]]] = {
         "min_accuracy": (_kind(run.sets(), "clean"), partial(_accuracy, run)),
@@ -139,7 +141,7 @@ def _checks(run: Run, limit: str, names: Sequence[str], wanted: Limits, notes: l
     looked_at, measured = measure[limit]
     found = {name: measured(name) for name in looked_at}
     if not found:
-        raise absent(run, limit, chosen=wanted.sets is not None and limit != "min_accuracy")
+        raise absent(run, limit, chosen=wanted.sets is not None and limit != "min_accuracy", other=baseline)
     left_out = [f"not {_on(name)}, {_WITHOUT[limit]}" for name, value in found.items() if value is None]
     if len(left_out) == len(found):
         raise RunError(f"{limit} cannot be judged of {run}: {'; '.join(left_out)}")
@@ -180,14 +182,14 @@ def _baseline_checks(run: Run, baseline: Run, names: Sequence[str], wanted: Limi
         *_kind(run.sets(), "clean"),
         *_kind(baseline.sets(), "clean"),
         *names,
-        *selected(baseline, wanted, with_baseline=True),
+        *selected(baseline, wanted, other=run),
     }
     looked_at = sorted(there, key=lambda name: SetName.parse(name).sort_key)
     apart = not_compared(a, b)
     for name in looked_at:
         if name in apart:
-            lacking = next((side for side in (baseline, run) if name not in side.sets()), None)
-            remedy = "evaluate or attack both alike" if lacking is None else to_make(name, lacking)
+            lacking = next((sides for sides in ((baseline, run), (run, baseline)) if name not in sides[0].sets()), None)
+            remedy = "evaluate or attack both alike" if lacking is None else to_make(name, *lacking)
             raise RunError(
                 f"{SetName.parse(name).title} cannot be compared with the baseline ({apart[name]}): {remedy}, or name "
                 "the sets to look at with --sets"
