@@ -1,5 +1,7 @@
 """Which sets a gate looks at, what each is compared with, and what makes one that is missing."""
 
+from collections.abc import Sequence
+
 from rosetune.robustness.attacks.recipes import RECIPES
 from rosetune.robustness.noise_families import NOISES
 from rosetune.runs.attack_command import attack_commands
@@ -8,9 +10,36 @@ from rosetune.runs.run import Run
 from rosetune.runs.sets import KINDS, SetName
 from rosetune.runs.values import RunError
 
-__all__ = ["absent", "reference", "selected", "to_make"]
+__all__ = ["absent", "check_rows", "of_kind", "perturbed", "reference", "selected", "to_make"]
 
 _OF_ATTACKS = ("min_accuracy_under_attack", "max_success_rate")
+
+
+def check_rows(run: Run) -> None:
+    """See that each set of the run's metrics still has its rows.
+
+    Raises:
+        RunError: a set without rows, and what predicts it again.
+    """
+    there = {*run.sets()}
+    for name in run.metrics["sets"]:
+        path = run.folder / "predictions" / f"{name}.jsonl"
+        if name not in there or (path.is_file() and not path.stat().st_size):
+            state = "is empty" if name in there else "is gone"
+            raise RunError(
+                f"{run}: metrics.json lists {SetName.parse(name).title}, but {path} {state}: "
+                f"{'remove it, then ' if name in there else ''}{to_make(name, run)}"
+            )
+
+
+def of_kind(names: Sequence[str], kind: str) -> list[str]:
+    """Those of one kind."""
+    return [name for name in names if SetName.parse(name).kind == kind]
+
+
+def perturbed(names: Sequence[str]) -> list[str]:
+    """Those that are neither clean nor attacks."""
+    return [name for name in names if SetName.parse(name).kind not in ("attack", "clean")]
 
 
 def selected(run: Run, limits: Limits, *, other: Run | None = None) -> list[str]:
@@ -104,7 +133,10 @@ def absent(run: Run, limit: str, *, chosen: bool = False, other: Run | None = No
         what, remedy = "finished attacks", to_make("attack", run, other).replace(" makes it", " makes one")
     elif limit == "min_accuracy":
         what, remedy = "the clean set", f"`rosetune evaluate {run} --sets clean` makes it"
-    elif limit == "min_recall":
+    elif limit == "min_group_accuracy":
+        what = "groups of rows"
+        remedy = f"`rosetune evaluate {run} --group_column COLUMN` measures them"
+    elif limit in ("min_recall", "max_false_positive_rate"):
         what = "the recall of one label at a threshold"
         ask = "" if len(run.labels) == 2 else " --positive_label LABEL"
         remedy = f"`rosetune evaluate {run}{ask}` measures it"
