@@ -202,7 +202,9 @@ def _baseline_checks(run: Run, baseline: Run, names: Sequence[str], wanted: Limi
     apart = not_compared(a, b)
     for name in looked_at:
         if name in apart:
-            lacking = next((sides for sides in ((baseline, run), (run, baseline)) if name not in sides[0].sets()), None)
+            lacking = next(
+                (sides for sides in ((baseline, run), (run, baseline)) if name not in sides[0].sets()), None
+            )
             remedy = "evaluate or attack both alike" if lacking is None else to_make(name, *lacking)
             raise RunError(
                 f"{SetName.parse(name).title} cannot be compared with the baseline ({apart[name]}): {remedy}, or name "

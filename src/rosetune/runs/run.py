@@ -146,8 +146,8 @@ class Run:
 
         The header is that of the results' file with what ``NAME.json`` adds: ``recipe``, ``set``, ``labels``,
         ``text_column``, ``max_share``, ``protected``, ``synonyms``, where they were given ``words`` and ``noises``,
-        and ``rows``, the number that was asked for; and ``finished``. A killed attack holds the rows that were done first: the easy ones. Results have an
-        ``original_id`` where the set knows originals.
+        and ``rows``, the number that was asked for; and ``finished``. A killed attack holds the rows that were done
+        first: the easy ones. Results have an ``original_id`` where the set knows originals.
         """
         found = {}
         for path in sorted((self.folder / "attacks").glob("*.jsonl")):
