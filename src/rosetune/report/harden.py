@@ -208,9 +208,10 @@ def levels(run: Run, names: Sequence[str]) -> dict[str, Level]:
 def limits(result: Hardened) -> str:
     """What the figures hold for."""
     found = result.found
+    only = "" if found.get("attack_class") is None else f", on rows of {found['attack_class']} alone,"
     return (
-        f"Attacks ({', '.join(found['attacks'])}) change at most {100 * found['max_share']:g}% of a text's words; one "
-        "training seed; nothing was chosen on the evaluation data."
+        f"Attacks ({', '.join(found['attacks'])}){only} change at most {100 * found['max_share']:g}% of a text's "
+        "words; one training seed; nothing was chosen on the evaluation data."
     )
 
 
