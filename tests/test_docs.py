@@ -211,6 +211,16 @@ def check_rosetune(words: list[str]) -> None:
         assert {*known.attack.split(",")} <= {*RECIPES, "all"}
 
 
+def fetched_before_the_gate(steps: list[str], blocks: list[Block]) -> None:
+    """The baseline that the page's limits name comes from a step before the gate, in the archive that is shown."""
+    (limits,) = (yaml.safe_load(block.text) for block in blocks if "limits" in block.marks)
+    place, released = limits["baseline"].split("/")
+    (gate,) = (at for at, step in enumerate(steps) if step.startswith("rosetune gate"))
+    fetch = next(step for step in steps[:gate] if f"{released}.tar.gz" in step)
+    assert fetch.endswith(f"tar -xz -C {place}")
+    assert any(f"-C {place} -f {released}.tar.gz {released}" in block.text for block in blocks)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_configurations_are_options_of_train(name: str, tmp_path: Path) -> None:
     from rosetune.experiments.options import make_config
@@ -228,6 +238,7 @@ def test_configurations_are_options_of_train(name: str, tmp_path: Path) -> None:
             steps = [shlex.split(step.get("run", "")) for step in job["steps"]]
             for words in [words for words in steps if words[:1] == ["rosetune"]]:
                 check_rosetune(words[1:])
+            fetched_before_the_gate([step.get("run", "") for step in job["steps"]], blocks_of(name))
             continue
         file = tmp_path / f"{number}.yaml"
         file.write_text(block.text, encoding="utf-8")

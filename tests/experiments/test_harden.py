@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ import tiny_run
 from rosetune.data.rows import text_keys
 from rosetune.data.sources import load_task
 from rosetune.experiments import harden
+from rosetune.experiments.adversarial_options import AdversarialOptions
 from rosetune.experiments.data import load_data
 from rosetune.experiments.harden import run_harden
-from rosetune.experiments.harden_options import HardenOptions
+from rosetune.experiments.harden_options import CANDIDATES, HardenOptions
 from rosetune.experiments.harden_rows import rows_to_attack
 from rosetune.experiments.harden_rules import Judged
 from rosetune.experiments.harden_setting import prepare
 from rosetune.experiments.quick import trainer_defaults
+from rosetune.report.harden import Hardened, limits
 from rosetune.runs.config import RunConfig
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError
@@ -119,6 +122,47 @@ def test_what_a_round_attacks_is_drawn_by_seed_and_round(library: Library) -> No
     assert train["id"][0] not in {*drawn(1), *drawn(2)}
     capped = HardenOptions(attack_share=1.0, max_attacked=3)
     assert len(rows_to_attack(train, ("text",), set(), capped, 1)) == 3
+
+
+def test_one_class_is_attacked_everywhere(library: Library, tmp_path: Path) -> None:
+    """In the rows of a round, to judge, and at the end; the rest of the rows is neither attacked nor added."""
+    options = HardenOptions(**QUICK, rounds=1, alphas="none", max_share=0.25, max_attacked=8, attack_class="bad")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(harden, "judge", lambda run, name, attacks: Judged(name, *SCORES[name]))
+        found = run_harden(config(library, tmp_path / "h"), options, tiny_run.silent)
+    folder = Path(found["folder"])
+    round_1 = lines_of(folder / "adversarial" / "round-1.deepwordbug.attack.jsonl")[1:]
+    assert {result["gold"] for result in round_1} == {0}  # bad, before good
+    assert {row["label"] for row in lines_of(folder / "adversarial" / "round-1.jsonl")} == {"bad"}
+    for place in ("trials/none", "trials/round-1", "plain", "hardened"):
+        (header, results), *_ = Run.open(folder / place).attacks.values()
+        assert header["attack_class"] == "bad", place
+        assert {result["gold"] for result in results} == {0}, place
+    assert found["attack_class"] == "bad"
+    assert "on rows of bad alone" in limits(Hardened(found))
+    with pytest.raises(RunError, match=r"holds another hardening \(attack_class: .bad. there, None here\)"):
+        run_harden(config(library, folder), replace(options, attack_class=None), tiny_run.silent)
+
+
+def test_without_a_class_rows_and_folders_are_what_they_were(library: Library) -> None:
+    """Hardenings and adversarial rows of earlier versions are found."""
+    assert "attack_class" not in HardenOptions().as_identity()
+    assert AdversarialOptions().key() == "c92b90a74de9"
+    assert AdversarialOptions().key() != AdversarialOptions(attack_class="bad").key()
+    wanted = config(library, library.home / "any")
+    assert "attack_class" not in prepare(wanted, HardenOptions()).identity
+    assert prepare(wanted, HardenOptions(attack_class="bad")).identity["attack_class"] == "bad"
+
+
+def test_noise_consistency_is_tried_where_it_is_named(library: Library) -> None:
+    setting = prepare(config(library, library.home / "any"), HardenOptions(candidates="noise_consistency"))
+    trial = setting.trial("noise_consistency", CANDIDATES["noise_consistency"])
+    assert (trial.method(), setting.trial("none", {}).method()) == ("noise-consistency", "vanilla")
+    assert "noise_consistency" not in HardenOptions().candidates
+    smart = config(library, library.home / "any")
+    smart.training["objective"] = "r_drop"
+    with pytest.raises(RunError, match=r"--candidates noise_consistency takes the place of the objective, .* r_drop"):
+        prepare(smart, HardenOptions(candidates="noise_consistency"))
 
 
 def test_a_finished_hardening_does_nothing(found: dict[str, Any], library: Library) -> None:

@@ -24,7 +24,7 @@ def made(
         sets = {part: outcomes(n, N - n) for part, n in zip(("clean", "typos_1"), right, strict=False)}
         run = write_run(folder / name, sets, {"seed": 1}, metrics=True)
         statuses = ["failed"] * right[2] + ["success"] * (right[0] - right[2]) + ["skipped"] * (N - right[0])
-        write_attack(run, statuses, "deepwordbug")
+        write_attack(run, statuses, "deepwordbug", about={"max_share": 0.2, "text_column": "text"})
         write_json(folder / name / "timing.json", {"training_seconds": 60.0, "steps": 100})
     trial = {"clean": 0.9, "noise": 0.8, "attack": 0.4, "score": 0.75, "steps": 80, "seconds": 40.0, "queries": 1000}
     taken = hardened is not None
@@ -69,6 +69,9 @@ def test_a_gain_is_told_with_what_it_cost(tmp_path: Path) -> None:
     assert "What is kept has no augmentation, 7 adversarial rows." in said
     assert "change at most 20% of a text's words" in said
     assert f"rosetune predict {result.hardened.folder}" in said
+    # The whole way to the gate: the next run is attacked as this one was.
+    attack = "rosetune attack NEXT_RUN --attack deepwordbug --examples 200 --budget 100 --max_share 0.2"
+    assert f"`{attack}`, `rosetune gate NEXT_RUN --baseline {result.hardened.folder}`" in said
 
 
 def test_a_loss_is_said_and_a_choice_that_did_not_hold(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 import rosetune
-from made_runs import LABELS, ROSE, make_rows, outcomes, write_attack, write_json, write_run
+from made_runs import LABELS, ROSE, make_rows, outcomes, write_attack, write_json, write_lines, write_run
 from rosetune.runs.gate import Verdict
+from rosetune.runs.metrics import run_metrics
 from rosetune.runs.run import Run, RunError
 
 
@@ -63,13 +64,89 @@ def test_recall_is_judged_at_the_threshold_of_the_run(tmp_path: Path) -> None:
     sets = {"clean": scored("clean", outcomes(38, 2)), "typos_1": scored("typos_1", outcomes(30, 10))}
     folder = write_run(tmp_path / "run", sets).folder
     write_json(folder / "measures.json", {"false_positive_rate": 0.05})
-    from rosetune.runs.metrics import run_metrics
-
     write_json(folder / "metrics.json", run_metrics(folder, LABELS))
     verdict = rosetune.gate(folder, min_recall=0.9)
     # Rows with odd numbers are "good": 20, of which 1 is taken for "bad" on clean texts, and 5 of the noisy ones.
     assert only(verdict, "min_recall") == {"clean": (0.95, True), "typos_1": (0.75, False)}
-    assert "the clean set itself" in verdict.notes[0]
+    assert "the clean set itself" in " ".join(verdict.notes)
+    # A threshold that fits the judged texts settles nothing, however far off the limit is.
+    assert verdict.notes[0].startswith("NOT SURE: min_recall")
+    assert not any(check.sure for check in rosetune.gate(folder, min_recall=0.01).checks)
+    assert all(check.flattered for check in verdict.checks)
+
+
+def detector(folder: Path, clean: list[float], noisy: list[float], validation: list[float]) -> Path:
+    """A run that tells "good" by its log-odds; even rows are "bad", odd ones "good"."""
+
+    def rows(name: str, odds: list[float]) -> list[dict[str, Any]]:
+        golds = [LABELS[i % 2] for i in range(len(odds))]
+        said = [LABELS[int(value > 0)] for value in odds]
+        return [
+            {"set": name, "id": str(i), "gold": gold, "prediction": label, "logits": [0.0, value]}
+            for i, (gold, label, value) in enumerate(zip(golds, said, odds, strict=True))
+        ]
+
+    run = write_run(folder, {"clean": rows("clean", clean), "typos_1": rows("typos_1", noisy)})
+    write_lines(folder / "predictions" / "validation" / "validation.jsonl", rows("validation", validation))
+    write_json(folder / "measures.json", {"false_positive_rate": 0.1})
+    write_json(folder / "metrics.json", run_metrics(folder, LABELS))
+    return run.folder
+
+
+def test_noise_cannot_buy_recall_with_false_alarms(tmp_path: Path) -> None:
+    """With typing errors the model calls every text positive: recall is perfect, and so is the rate of alarms."""
+    folder = detector(tmp_path / "run", [-2.0, 2.0] * 40, [3.0, 3.0] * 40, [-2.0, 2.0] * 40)
+    recall = rosetune.gate(folder, min_recall=0.9)
+    assert only(recall, "min_recall") == {"clean": (1.0, True), "typos_1": (1.0, True)}
+    assert {check.set: check.false_positive_rate for check in recall.checks} == {"clean": 0.0, "typos_1": 1.0}
+    assert "give max_false_positive_rate beside it" in " ".join(recall.notes)
+    alarms = rosetune.gate(folder, max_false_positive_rate=0.2)
+    assert only(alarms, "max_false_positive_rate") == {"clean": (0.0, True), "typos_1": (1.0, False)}
+    both = rosetune.gate(folder, min_recall=0.9, max_false_positive_rate=0.2)
+    assert [(check.limit, check.set) for check in both.failed] == [("max_false_positive_rate", "typos_1")]
+    # The threshold was chosen on other rows, so that far from the limit the outcome is sure.
+    assert all(check.sure and not check.flattered for check in both.checks)
+    assert both.notes == (
+        "min_recall and max_false_positive_rate: of good, by a threshold chosen on validation rows.",
+    )
+
+
+def test_the_worst_group_is_held_to_a_limit(tmp_path: Path) -> None:
+    """Of three groups the smallest is the worst; it counts only where so few rows may."""
+    rows = make_rows("clean", [*[1] * 36, *[0] * 4, *[1] * 24, *[0] * 16, *[0] * 5])
+    groups = [*["mail"] * 40, *["forum"] * 40, *["chat"] * 5]
+    run = write_run(tmp_path / "run", {"clean": rows, "typos_1": make_rows("typos_1", [1] * 85)})
+    refused("`rosetune evaluate", run, min_group_accuracy=0.5)
+    known = {str(i): group for i, group in enumerate(groups)}
+    features = {"clean": {"words": dict.fromkeys(known, 4), "groups": {"source": known}}}
+    write_json(run.folder / "predictions" / "features.json", features)
+    write_json(run.folder / "measures.json", {"group_column": "source"})
+    write_json(run.folder / "metrics.json", run_metrics(run.folder, LABELS))
+    verdict = rosetune.gate(run.folder, min_group_accuracy=0.6)
+    assert only(verdict, "min_group_accuracy") == {"clean": (0.6, True), "typos_1": (1.0, True)}
+    assert verdict.checks[0].group == "source forum"
+    assert not rosetune.gate(run.folder, min_group_accuracy=0.61).passed
+    small = rosetune.gate(run.folder, min_group_accuracy=0.6, group_rows=5).failed
+    assert [(check.group, check.n, check.value) for check in small] == [("source chat", 5, 0.0)]
+    refused("no group of so many labelled rows", run.folder, min_group_accuracy=0.5, group_rows=41)
+    refused("group_rows", run.folder, min_group_accuracy=0.5, group_rows=0)
+
+
+def test_a_set_whose_rows_are_gone_passes_nothing(tmp_path: Path) -> None:
+    sets = {"clean": outcomes(18, 2), "typos_1": outcomes(2, 18), "typos_2": outcomes(18, 2)}
+    run = write_run(tmp_path / "run", sets, metrics=True)
+    whole = write_run(tmp_path / "whole", sets, ROSE, metrics=True)
+    assert not rosetune.gate(run.folder, max_drop=5).passed
+    lost = run.folder / "predictions" / "typos_1.jsonl"
+    lost.write_text("")
+    refused(f"but {lost} is empty: remove it, then `rosetune evaluate {run} --sets noise`", run.folder, max_drop=5)
+    lost.unlink()
+    said = f"metrics.json lists typing errors 1, but {lost} is gone: `rosetune evaluate {run} --sets noise` makes it"
+    refused(said, run.folder, max_drop=5)
+    refused(said, whole.folder, baseline=run.folder)
+    refused(said, run.folder, baseline=whole.folder)
+    (run.folder / "predictions" / "clean.jsonl").unlink()
+    refused("lists clean, but", run.folder, max_drop=5)
 
 
 def test_sets_are_named_by_name_kind_or_noise(run: Run) -> None:
@@ -134,7 +211,8 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(run: Run, tmp_p
     refused("a gate judges a run on disk, not a dict", {"clean": 1.0}, min_accuracy=0.5)
     refused("choose among clean", bare, max_drop=5, sets="nois")
     refused(f"`rosetune evaluate {bare} --sets noise` makes it", run, baseline=bare, sets="typos_1")
-    refused(f"`rosetune attack {bare} --attack deepwordbug` makes it", run, baseline=bare, sets="deepwordbug")
+    made = f"`rosetune attack {bare} --attack deepwordbug --examples 10 --budget 100` makes it"
+    refused(made, run, baseline=bare, sets="deepwordbug")
     # What only the baseline has is missing too: a run that was asked less must not pass for it.
     refused(f"`rosetune evaluate {bare} --sets noise` makes it", bare, baseline=run)
 

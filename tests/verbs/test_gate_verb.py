@@ -11,9 +11,11 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from command_line import one_line
-from made_runs import ROSE, outcomes, write_run
+from made_runs import LABELS, ROSE, outcomes, write_attack, write_json, write_run
 from rosetune.report.gate import gate_junit, gate_markdown, print_gate
 from rosetune.runs.gate import Check, Verdict
+from rosetune.runs.gate_limits import LIMITS
+from rosetune.runs.metrics import run_metrics
 from rosetune.runs.run import Run
 
 
@@ -51,6 +53,65 @@ def test_a_gate_that_fails_ends_with_one_and_writes_what_failed(run: Run, tmp_pa
     assert code == 1
     found = json.loads(out)
     assert (found["passed"], [c["holds"] for c in found["checks"]]) == (False, [True, False])
+
+
+def judged(folder: Path, right: int = 72) -> Path:
+    """A run with everything that a limit looks at; of 80 clean rows so many are right."""
+    sets = {"clean": outcomes(right, 80 - right), "typos_1": outcomes(60, 20)}
+    run = write_run(folder, sets, {"seed": right})
+    known = {str(i): "mail" if i % 4 < 2 else "forum" for i in range(80)}
+    features = {"clean": {"words": dict.fromkeys(known, 4), "groups": {"source": known}}}
+    write_json(folder / "predictions" / "features.json", features)
+    write_json(folder / "measures.json", {"group_column": "source", "false_positive_rate": 0.2})
+    write_json(folder / "metrics.json", run_metrics(folder, LABELS))
+    write_attack(run, ["failed"] * 40 + ["success"] * 30 + ["skipped"] * 10, "deepwordbug")
+    return folder
+
+
+OUTCOMES = {
+    # Each limit where it holds, and where it does not.
+    "min_accuracy": (0.9, 0.91),
+    "min_robust_accuracy": (0.75, 0.76),
+    "min_group_accuracy": (0.5, 0.99),
+    "min_accuracy_under_attack": (0.5, 0.51),
+    "min_recall": (0.1, 0.999),
+    "max_false_positive_rate": (0.999, 0.001),
+    "max_drop": (15, 14),
+    "max_flip_rate": (0.15, 0.14),
+    "max_success_rate": (0.43, 0.42),
+    "max_decline": (1.25, 1.24),  # one row, which the rule of the baseline does not show to be worse
+}
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_each_limit_decides_the_exit_code(tmp_path: Path, rosetune: Any, limit: str) -> None:
+    """0 where it holds, 1 where it does not, and the three reports agree."""
+    assert {*OUTCOMES} == {*LIMITS}
+    run, last = judged(tmp_path / "run"), judged(tmp_path / "last", right=73)
+    more = ("--baseline", last) if limit == "max_decline" else ()
+    for expected, bound in enumerate(OUTCOMES[limit]):
+        files = ("--junit", tmp_path / "gate.xml", "--markdown", tmp_path / "gate.md")
+        code, out, err = rosetune("gate", run, f"--{limit}", bound, *more, *files)
+        assert (code, err) == (expected, "")
+        assert ("FAILS" in out) == (expected == 1)
+        assert ("**Failed" in (tmp_path / "gate.md").read_text()) == (expected == 1)
+        assert (ElementTree.parse(tmp_path / "gate.xml").getroot().get("failures") != "0") == (expected == 1)
+
+
+def test_a_threshold_that_fits_the_judged_texts_is_loud(tmp_path: Path, rosetune: Any) -> None:
+    """In the table, in Markdown and in JUnit; and a recall stands beside its false positives."""
+    run, junit, markdown = judged(tmp_path / "run"), tmp_path / "gate.xml", tmp_path / "gate.md"
+    words = ("gate", run, "--min_recall", 0.1, "--junit", junit, "--markdown", markdown)
+    code, out, _ = rosetune(*words)
+    said = " ".join(out.split())
+    assert code == 0
+    assert "holds, NOT SURE" in said
+    assert "positives" in said
+    assert "NOT SURE: min_recall, whose threshold fits the very texts that are judged" in said
+    assert "**NOT SURE: min" in markdown.read_text().replace("\\", "")
+    (case, *_) = ElementTree.parse(junit).getroot()[0]
+    assert "NOT SURE (the threshold was chosen on the clean set itself); 0." in str(case.findtext("system-out"))
+    assert "of the other labels' rows are called positive" in str(case.findtext("system-out"))
 
 
 def test_a_limit_stands_as_it_was_given_and_points_are_called_points(run: Run, rosetune: Any) -> None:
@@ -100,6 +161,8 @@ def test_wrong_use_is_one_line_and_writes_nothing(run: Run, tmp_path: Path, rose
     (tmp_path / "folder").mkdir()
     one_line(rosetune("gate", run, "--baseline", "", "--max_decline", 2, *junit), "there is no folder ''")
     one_line(rosetune("gate", run, "--min_accuracy", 0.5, "--sets", "", *junit), "sets names no set")
+    (run.folder / "predictions" / "typos_1.jsonl").unlink()
+    one_line(rosetune("gate", run, "--min_accuracy", 0.5, *junit), "lists typing errors 1, but")
     assert not (tmp_path / "gate.xml").exists()
 
 

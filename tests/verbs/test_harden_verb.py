@@ -54,6 +54,7 @@ def test_a_hardening_in_which_nothing_is_tried(rosetune: Any, library: Library, 
     [
         (["--candidates", "noize"], "did you mean noise?"),
         (["--attack", "deepwordbugs"], "did you mean deepwordbug?"),
+        (["--attack_class", "god"], "there is no label 'god' for --attack_class: did you mean good?"),
         (["--rounds", "9"], "--rounds must lie between 0 and 5"),
         (["--max_share", "2"], "--max_share must lie in (0, 1]"),
         (["--task", "nowhere.csv"], "there is no file or folder nowhere.csv"),

@@ -15,7 +15,7 @@ from rosetune.experiments.lock import locked
 from rosetune.experiments.models import load_trained, quiet_libraries
 from rosetune.experiments.targets import Target, attacked_column, find_targets
 from rosetune.robustness.attacks.driver import Recipe
-from rosetune.robustness.attacks.recipes import NEEDS_SYNONYMS
+from rosetune.robustness.attacks.recipes import ADDS_WORDS, NEEDS_SYNONYMS
 from rosetune.robustness.attacks.run import attack, read_results
 from rosetune.robustness.attacks.summary import Transferred, summary, transfer
 from rosetune.robustness.classifier import Victim, load_function
@@ -164,6 +164,8 @@ def _attack(
         **({"originals": originals} if originals else {}),
         # What came later stands there where it is given: files of earlier versions lack it.
         **{option: value for option in AIM if (value := getattr(options, option)) is not None},
+        **({"words": options.words} if name in ADDS_WORDS and options.words is not None else {}),
+        **({"noises": list(options.noises)} if name == "disguises" and options.noises is not None else {}),
         **({"not_attacked": target.not_attacked} if target.not_attacked else {}),
     }
     if {**before, "synonyms": about["synonyms"]} != about:  # the same synonyms from another place are no news

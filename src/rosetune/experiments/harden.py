@@ -103,8 +103,8 @@ class _Hardening:
     latter), ``chosen`` (its ``trial``, ``augmentation``, number of adversarial ``rows`` and ``alpha``), ``held_out``
     (rows), ``trials`` (name, clean, noise, attack, score, whether it was ``taken`` and ``why``, ``rows`` added,
     ``steps`` and ``seconds`` of its training, ``queries`` of the attacks on it), ``rounds`` (see
-    :class:`~rosetune.experiments.harden_rows.FoundRows`), ``stopped`` (why there was no further round), ``attacks``
-    and ``max_share``.
+    :class:`~rosetune.experiments.harden_rows.FoundRows`), ``stopped`` (why there was no further round), ``attacks``,
+    ``max_share`` and ``attack_class``.
     """
 
     def __init__(self, setting: Setting, report: Report) -> None:
@@ -144,6 +144,7 @@ class _Hardening:
             "stopped": self.stopped,
             "attacks": list(self.options.attack),
             "max_share": self.options.max_share,
+            "attack_class": self.options.attack_class,
         }
 
     def _candidate(self) -> _Step:

@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from datasets import Dataset
+
 from rosetune.experiments.estimate import Probe, attack_seconds
-from rosetune.experiments.harden_options import NONE
+from rosetune.experiments.harden_options import NONE, PASSES
 from rosetune.experiments.harden_setting import Setting
 from rosetune.experiments.training import training_arguments
 from rosetune.runs.files import read_json
@@ -42,17 +44,22 @@ def foresee_steps(setting: Setting) -> list[PlannedStep]:
     words = statistics.fmean(len(text.split()) for text in texts)
     row = attack_seconds(told["query"], words, len(options.attack), options.budget)
 
-    def training(rows: int) -> float:
+    def training(rows: int, passes: int = 1) -> float:
         steps = args.max_steps if args.max_steps > 0 else math.ceil(math.ceil(rows / batch) * args.num_train_epochs)
-        return told["fixed"] + told["step"] * steps
+        return told["fixed"] + told["step"] * steps * passes
+
+    def of_class(rows: Dataset) -> int:
+        label = options.attacked_label(setting.whole.labels)
+        return len(rows) if label is None else rows["label"][:].count(label)
 
     whole, rows = len(setting.whole.splits["train"]), len(texts)
-    judged = row * min(options.judge_examples, len(setting.held.splits["validation"]))
-    attacked = options.attacked(rows)
-    at_end = min(options.examples, len(setting.whole.clean[1]))
+    judged = row * min(options.judge_examples, of_class(setting.held.splits["validation"]))
+    attacked = options.attacked(of_class(setting.held.splits["train"]))
+    at_end = min(options.examples, of_class(setting.whole.clean[1]))
     steps = [PlannedStep(f"plain run on {whole} rows", training(whole))]
     for name in options.candidates:
-        steps.append(PlannedStep(f"trial {name.replace('_', ' ')} on {rows} rows", training(rows) + judged))
+        seconds = training(rows, PASSES.get(name, 1)) + judged
+        steps.append(PlannedStep(f"trial {name.replace('_', ' ')} on {rows} rows", seconds))
     for number in range(1, options.rounds + 1):
         steps.append(PlannedStep(f"round {number}: attacks on {attacked} training rows", row * attacked))
         # As if half of what is attacked came back as rows.

@@ -8,7 +8,7 @@ from typing import Any
 from rosetune.experiments.adversarial_options import AdversarialOptions
 from rosetune.runs.values import RunError, about, flag, guess, names, number
 
-__all__ = ["CANDIDATES", "NONE", "HardenOptions"]
+__all__ = ["CANDIDATES", "NONE", "PASSES", "HardenOptions"]
 
 NONE = "none"
 # Training arguments by the name of a candidate. p = 0.5 and 0.75 are published choices; of typing errors the latter is
@@ -22,7 +22,10 @@ CANDIDATES: Mapping[str, dict[str, Any]] = {
     },
     "noise_heavy": {"augmentation": "noise", "augmentation_kwargs": {"p": 0.75, "strength": [0.2, 1.0]}},
     "subword_dropout": {"augmentation": "subword_dropout"},
+    # An objective, which reads each text twice: asked for by name, never a default.
+    "noise_consistency": {"objective": "noise_consistency"},
 }
+PASSES = {"noise_consistency": 2}  # forward and backward passes of a step, where there is more than one
 _ROUNDS = 5
 
 
@@ -37,8 +40,8 @@ class HardenOptions(AdversarialOptions):
     candidates: tuple[str, ...] = field(
         default=("noise", "typing_heavy"),
         metadata=about(
-            f"augmentations that are tried beside none: some of {', '.join(n for n in CANDIDATES if n != NONE)}; or "
-            "none (default: noise,typing_heavy)",
+            f"augmentations that are tried beside none: some of {', '.join(n for n in CANDIDATES if n != NONE)} (an "
+            "objective, twice the cost of a step); or none (default: noise,typing_heavy)",
             "A,B",
         ),
     )

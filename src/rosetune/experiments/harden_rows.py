@@ -43,7 +43,12 @@ class FoundRows:
 
 
 def rows_to_attack(
-    train: Dataset, columns: Sequence[str], reported: set[Key], options: AdversarialOptions, number: int
+    train: Dataset,
+    columns: Sequence[str],
+    reported: set[Key],
+    options: AdversarialOptions,
+    number: int,
+    attacked: int | None = None,
 ) -> list[Row]:
     """The training rows that a round attacks: a share of the distinct texts, drawn by the seed and the round.
 
@@ -52,10 +57,14 @@ def rows_to_attack(
         columns: of the texts.
         reported: keys of texts that may not be trained on in any guise.
         number: of the round, from 1.
+        attacked: index of the label whose rows are attacked; None: of any.
     """
     keys = text_keys(train, columns)
     place = {key: i for i, key in reversed([*enumerate(keys)])}  # of equal texts the first
     order = [place[key] for key in shuffled(keys, options.attack_seed + number) if key not in reported]
+    if attacked is not None:
+        golds = train["label"][:]
+        order = [i for i in order if golds[i] == attacked]
     part = train[order[: options.attacked(len(order))]]
     texts = zip(*(part[name] for name in columns), strict=True)
     return [Row(*row) for row in zip(part["id"], texts, part["label"], strict=True)]
@@ -90,7 +99,8 @@ def find_adversarial_rows(
     file, path = folder / f"round-{number}.jsonl", folder / f"round-{number}.json"
     if path.is_file() and file.is_file():
         return FoundRows(file, read_json(path, "remove it"))
-    rows = rows_to_attack(train, data.text_columns, reported, options, number)
+    attacked = options.attacked_label(data.labels)
+    rows = rows_to_attack(train, data.text_columns, reported, options, number, attacked)
     model, tokenizer, _ = load_trained(run.folder)
     victim = TransformersClassifier(model, tokenizer)
     synonyms = None if options.synonyms is None else load_synonyms(options.synonyms)
@@ -103,7 +113,8 @@ def find_adversarial_rows(
             max_share=options.max_share,
             words=_words(run, data, options) if name in ADDS_WORDS else None,
         )
-        say(f"{name} on {len(rows)} training rows, at most {options.max_share:.0%} of the words changed")
+        of = "" if options.attack_class is None else f" of {options.attack_class}"
+        say(f"{name} on {len(rows)} training rows{of}, at most {options.max_share:.0%} of the words changed")
         results = attack(
             victim,
             rows,
@@ -116,12 +127,12 @@ def find_adversarial_rows(
     before = [] if earlier is None else read_adversarial_rows(earlier)
     added = _new_rows(found, number, before, reported, data.labels)
     write_json_lines(file, [*before, *added])
-    attacked = [result for result in found if result["status"] != "skipped"]
+    right = [result for result in found if result["status"] != "skipped"]
     about = {
         "round": number,
         "attacked": len(rows),
-        "right": len({result["id"] for result in attacked}),
-        "succeeded": sum(result["status"] == "success" for result in attacked),
+        "right": len({result["id"] for result in right}),
+        "succeeded": sum(result["status"] == "success" for result in right),
         "queries": sum(result["queries"] for result in found),
         "added": len(added),
         "rows": len(before) + len(added),
@@ -133,7 +144,7 @@ def find_adversarial_rows(
 def _words(run: Run, data: TaskData, options: AdversarialOptions) -> Mapping[int, Sequence[str]]:
     """By label the words of training texts that speak for another one, as where a run is attacked."""
     column, seed = len(data.text_columns) - 1, options.attack_seed
-    return Target(run, data, data.splits["train"], None, seed, column).words(seed)
+    return Target(run, data, data.splits["train"], None, seed, column, options.attacked_label(data.labels)).words(seed)
 
 
 def _new_rows(

@@ -21,6 +21,7 @@ from rosetune.runs.values import RunError
 
 __all__ = ["LEAST", "Setting", "claimed_folder", "prepare"]
 
+PLAIN = "cross_entropy"
 EPOCHS = 2  # of every run, where no length is given: six trainings of the Trainer's three take long
 SHARE, MOST, LEAST = 0.2, 1000, 10  # of the training texts that are held out; rows; fewer cannot be chosen on
 _LEFT_OUT = {
@@ -106,9 +107,17 @@ def prepare(config: RunConfig, options: HardenOptions) -> Setting:
         raise RunError(
             f"no {split} row of {config.task} has a label: name a labelled --validation_file or --test_file"
         )
+    attacked = options.attacked_label(whole.labels)
     if "advglue" in config.sets:
         evaluation_sets(whole, "advglue", data_dir=config.data_dir)
     held_out, held = _held_out(config)
+    for what, rows in (
+        (f"{split} row", clean),
+        ("held-out row", held.splits["validation"]),
+        ("training row", held.splits["train"]),
+    ):
+        if attacked is not None and attacked not in rows["label"][:]:
+            raise RunError(f"no {what} has the label {options.attack_class}: leave out --attack_class, or add rows")
     plain = dataclasses.replace(config, held_out=None)
     identity = _identity(plain, options, whole, held_out)
     place = Path("runs") / folder_name(whole.name) / "harden" / f"{plain.method()}-{identity_hash(identity)}"
@@ -139,6 +148,12 @@ def _check_options(config: RunConfig, options: HardenOptions) -> None:
     for axis, instead in (("augmentation", "--candidates"), ("averaging", "--alphas")):
         if config.training.get(axis) or config.training.get(f"{axis}_kwargs"):
             raise RunError(f"leave out --{axis}: hardening chooses it, among {instead}")
+    chosen = config.training.get("objective") or PLAIN
+    for name in options.candidates:
+        if chosen not in (PLAIN, CANDIDATES[name].get("objective", chosen)):
+            raise RunError(
+                f"--candidates {name} takes the place of the objective, which is {chosen}: leave out one of both"
+            )
     if world_size() > 1:
         raise RunError("rosetune harden works in one process: start it without accelerate launch or torchrun")
 
@@ -150,7 +165,7 @@ def _identity(plain: RunConfig, options: HardenOptions, whole: TaskData, held_ou
         fingerprint=whole.fingerprint,
         defaults=training_defaults(),
     )
-    own = {name: value for name, value in dataclasses.asdict(options).items() if name != "keep_models"}
+    own = {name: value for name, value in options.as_identity().items() if name != "keep_models"}
     identity = {"base": base, **own, "held_out": held_out, "sets": plain.sets, "noises": plain.noises}
     return json.loads(json.dumps(identity))
 

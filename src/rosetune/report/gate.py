@@ -17,31 +17,39 @@ from rosetune.runs.sets import SetName
 
 __all__ = ["gate_junit", "gate_markdown", "print_gate"]
 
+_OWN_TEXTS = "the clean set itself"
 _POINTS = ("max_drop", "max_decline", BASELINE)
 # What XML 1.0 cannot hold, even escaped.
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_COLUMNS = ("limit", "set", "n", "measured [95%]", "allowed", "outcome")
+_ALARMS, _NOT_SURE = "false positives", "NOT SURE"
+_COLUMNS = ("limit", "set", "n", "measured [95%]", _ALARMS, "allowed", "outcome")
 
 
 def print_gate(out: Console, verdict: Verdict) -> None:
     """Each limit on each set: what was measured, what is allowed, and whether it holds; then what failed, in words."""
-    grid = Grid(_title(verdict), _COLUMNS, names=2)
+    columns = _columns(verdict)
+    heads = tuple("false\npositives" if column == _ALARMS else column for column in columns)
+    grid = Grid(_title(verdict), heads, names=2)
     for check in verdict.checks:
-        style = "dim" if check.holds else "bold"
-        cells = (escape(cell) for cell in _cells(check))
+        style = "bold" if check.flattered or not check.holds else "dim"
+        cells = (escape(_cells(check)[column]) for column in columns)
         grid.rows.append(tuple(f"[{style}]{cell}[/{style}]" if cell else "" for cell in cells))
     print_grid(out, grid)
     for note in _notes(verdict):
-        out.print(Text(note))
+        out.print(Text(note, "bold" if note.startswith(_NOT_SURE) else ""))
     out.print(Text(_summary(verdict), "bold"))
 
 
 def gate_markdown(verdict: Verdict) -> str:
     """The same as Markdown, such as for the summary of a job."""
-    lines = [f"## {escaped(_title(verdict))}\n", f"**{escaped(_summary(verdict))}**\n"]
-    lines += [f"| {' | '.join(_COLUMNS)} |", f"|{'---|' * len(_COLUMNS)}"]
-    lines += [f"| {' | '.join(map(escaped, _cells(check)))} |" for check in verdict.checks]
-    lines += ["", *(f"- {escaped(note)}" for note in _notes(verdict)), f"\nRun: {code(verdict.run)}"]
+    columns, notes = _columns(verdict), _notes(verdict)
+    loud = [note for note in notes if note.startswith(_NOT_SURE)]
+    lines = [f"## {escaped(_title(verdict))}\n", *(f"**{escaped(said)}**\n" for said in (_summary(verdict), *loud))]
+    lines += [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    for check in verdict.checks:
+        cells = _cells(check)
+        lines.append(f"| {' | '.join(escaped(cells[column]) for column in columns)} |")
+    lines += ["", *(f"- {escaped(note)}" for note in notes if note not in loud), f"\nRun: {code(verdict.run)}"]
     return "\n".join([*lines, ""])
 
 
@@ -52,7 +60,7 @@ def gate_junit(verdict: Verdict) -> str:
     root = ElementTree.Element("testsuites", counts)
     suite = ElementTree.SubElement(root, "testsuite", {"name": "rosetune gate", **counts})
     for check in verdict.checks:
-        about = {"classname": f"rosetune.gate.{check.limit}", "name": f"{check.limit}: {set_title(check.set)}"}
+        about = {"classname": f"rosetune.gate.{check.limit}", "name": f"{check.limit}: {_set(check)}"}
         case = ElementTree.SubElement(suite, "testcase", {**_legal(about), "time": "0"})
         said = _sentence(check)
         if check.holds:
@@ -83,7 +91,7 @@ def _summary(verdict: Verdict) -> str:
 
 def _notes(verdict: Verdict) -> list[str]:
     notes = [*verdict.notes]
-    if any(not check.sure for check in verdict.checks if check.limit != BASELINE):
+    if any(not (check.sure or check.flattered) for check in verdict.checks if check.limit != BASELINE):
         notes.append("?: the limit lies within the interval, so that other texts might have it the other way round.")
     if verdict.words is not None:
         limit = limit_title(verdict.words)
@@ -96,11 +104,25 @@ def _notes(verdict: Verdict) -> list[str]:
     return notes
 
 
-def _cells(check: Check) -> tuple[str, ...]:
+def _columns(verdict: Verdict) -> tuple[str, ...]:
+    """Those of the table; false positives stand beside a recall, and nowhere else."""
+    recall = any(check.limit == "min_recall" for check in verdict.checks)
+    return tuple(column for column in _COLUMNS if recall or column != _ALARMS)
+
+
+def _cells(check: Check) -> dict[str, str]:
+    """What stands in each column."""
     sure = check.sure or check.limit == BASELINE
-    outcome = ("holds" if check.holds else "FAILS") + ("" if sure else " ?")
+    mark = f", {_NOT_SURE}" if check.flattered else "" if sure else " ?"
+    alarms = "" if check.false_positive_rate is None else fixed(check.false_positive_rate, 3)
     interval = f"{_figure(check, check.value)} [{_figure(check, check.low)},{_figure(check, check.high)}]"
-    return check.limit, set_title(check.set), str(check.n), interval, _allowed(check), outcome
+    outcome = ("holds" if check.holds else "FAILS") + mark
+    cells = (check.limit, _set(check), str(check.n), interval, alarms, _allowed(check), outcome)
+    return dict(zip(_COLUMNS, cells, strict=True))
+
+
+def _set(check: Check) -> str:
+    return set_title(check.set) + ("" if check.group is None else f", {check.group}")
 
 
 def _allowed(check: Check) -> str:
@@ -114,7 +136,9 @@ def _figure(check: Check, value: float) -> str:
 
 
 def _sentence(check: Check) -> str:
-    limit, title, n, measured, allowed, outcome = _cells(check)
+    limit, title, n, measured, alarms, allowed, outcome = _cells(check).values()
     unit = " points" if limit in _POINTS else ""
     where = title if SetName.parse(check.set).kind == "attack" else f"on {title}"
-    return f"{limit} {where}: {measured}{unit} of {n} rows, allowed {allowed}: {outcome}"
+    beside = f"; {alarms} of the other labels' rows are called positive" if alarms else ""
+    why = f" (the threshold was chosen on {_OWN_TEXTS})" if check.flattered else ""
+    return f"{limit} {where}: {measured}{unit} of {n} rows, allowed {allowed}: {outcome}{why}{beside}"

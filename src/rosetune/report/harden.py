@@ -23,6 +23,7 @@ from rosetune.report.harden_figure import Level
 from rosetune.report.sweep import duration
 from rosetune.robustness.attacks.summary import summary
 from rosetune.robustness.statistics import Difference
+from rosetune.runs.attack_command import attack_commands
 from rosetune.runs.attacked import transferred
 from rosetune.runs.compare import compare
 from rosetune.runs.run import Run
@@ -129,9 +130,12 @@ class Hardened:
         return [self.plain.folder, *([self.hardened.folder] if self.gained else [])]
 
     def following(self) -> list[str]:
-        """Commands to go on with."""
+        """Commands to go on with; a gate needs the next run evaluated and attacked as the one that was kept."""
         more = [f"rosetune compare {' '.join(map(str, self._folders()))}"] if self.gained else []
         kept = self.hardened.folder
+        kinds = [kind for kind in ("advglue",) if kind in self.hardened.sets()]
+        more += [f"rosetune evaluate NEXT_RUN --sets {kind}" for kind in kinds]
+        more += attack_commands("NEXT_RUN", self.hardened)
         return [f"rosetune predict {kept} --text 'a text'", *more, f"rosetune gate NEXT_RUN --baseline {kept}"]
 
 
@@ -204,9 +208,10 @@ def levels(run: Run, names: Sequence[str]) -> dict[str, Level]:
 def limits(result: Hardened) -> str:
     """What the figures hold for."""
     found = result.found
+    only = "" if found.get("attack_class") is None else f", on rows of {found['attack_class']} alone,"
     return (
-        f"Attacks ({', '.join(found['attacks'])}) change at most {100 * found['max_share']:g}% of a text's words; one "
-        "training seed; nothing was chosen on the evaluation data."
+        f"Attacks ({', '.join(found['attacks'])}){only} change at most {100 * found['max_share']:g}% of a text's "
+        "words; one training seed; nothing was chosen on the evaluation data."
     )
 
 

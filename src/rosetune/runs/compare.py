@@ -32,8 +32,9 @@ __all__ = [
     "side_names",
 ]
 
-# Of an attack's header, what may differ between two models that suffered the same attack.
-_OF_THE_RUN = ("model", "rows", "finished", "synonyms")
+# Of an attack's header, what may differ between two models that suffered the same attack; of words and noises the
+# attack itself counts, not how they were asked for.
+_OF_THE_RUN = ("model", "rows", "finished", "synonyms", "words", "noises")
 _FEW = 3  # options that still make a name
 # What belongs to a seed: the trace that a mask follows, the seed of its draws, and what fooled a model of that seed.
 OF_THE_SEED = ("seed", ".seed", ".trace", "adversarial_file")

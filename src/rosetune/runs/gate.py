@@ -2,18 +2,16 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-from rosetune.robustness.rows import clusters_of
-from rosetune.robustness.statistics import Difference, Estimate, difference, estimate
-from rosetune.runs.changed import at_most_words, differences_at_words
+from rosetune.robustness.statistics import Difference, Estimate
+from rosetune.runs.changed import differences_at_words
 from rosetune.runs.compare import not_compared, paired, rows_difference
-from rosetune.runs.files import Rows
 from rosetune.runs.gate_limits import BASELINE, LIMITS, Limits
-from rosetune.runs.gate_sets import absent, reference, selected, to_make
+from rosetune.runs.gate_measures import ON_CLEAN, WITHOUT, Measured, measures
+from rosetune.runs.gate_sets import absent, check_rows, of_kind, selected, to_make
 from rosetune.runs.notes import shared_notes
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
@@ -32,7 +30,10 @@ class Check:
         value: what was measured, in the unit of the limit, with its 95% interval ``low``, ``high``, of ``n`` rows.
         bound: the limit; None of the rule.
         holds: whether it holds for the value; of the rule, whether the run is not shown to be worse.
-        sure: whether the interval lies on one side of the limit.
+        sure: whether the interval lies on one side of the limit, and the figure is not ``flattered``.
+        group: of min_group_accuracy, the column and the group that is worst.
+        false_positive_rate: of min_recall, on the same set at the same threshold; None where no row is negative.
+        flattered: whether the threshold was chosen on the clean set itself, for lack of other rows.
     """
 
     limit: str
@@ -44,6 +45,9 @@ class Check:
     bound: float | None
     holds: bool
     sure: bool
+    group: str | None = None
+    false_positive_rate: float | None = None
+    flattered: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,8 +97,8 @@ def gate(
         limits: fields of :class:`~rosetune.runs.gate_limits.Limits`.
 
     Raises:
-        RunError: no limit, one out of range, one that needs a baseline, a run that is not finished, or a set that is
-            missing; the message says what makes it.
+        RunError: no limit, one out of range, one that needs a baseline, a run that is not finished, a set that is
+            missing, or one whose rows are gone; the message says what makes it.
 
     Example:
         verdict = rosetune.gate("runs/my/vanilla/seed-42-0123456789ab", min_accuracy=0.9, max_drop=5)
@@ -112,8 +116,12 @@ def gate(
     wanted.check(with_baseline=before is not None)
     if not opened.labels:
         raise RunError(f"{opened} is a regression: a gate has limits on accuracy, and none on squared errors")
-    names, notes = selected(opened, wanted, with_baseline=before is not None), wanted.notes()
-    checks = [check for limit in wanted.given() for check in _checks(opened, limit, names, wanted, notes)]
+    for side in (opened, before):
+        if side is not None:
+            check_rows(side)
+    names, notes = selected(opened, wanted, other=before), wanted.notes()
+    checks = [check for limit in wanted.given() for check in _checks(opened, before, limit, names, wanted, notes)]
+    notes = [*_of_the_threshold(opened, checks), *notes]
     if before is not None:
         checks += _baseline_checks(opened, before, names, wanted)
     looked_at = {check.set for check in checks}
@@ -123,24 +131,20 @@ def gate(
     return Verdict(str(opened), None if before is None else str(before), tuple(ordered), tuple(notes), wanted.words)
 
 
-def _checks(run: Run, limit: str, names: Sequence[str], wanted: Limits, notes: list[str]) -> Iterator[Check]:
+def _checks(
+    run: Run, baseline: Run | None, limit: str, names: Sequence[str], wanted: Limits, notes: list[str]
+) -> Iterator[Check]:
     """One limit that needs no baseline, on all sets that it looks at."""
-    measure: dict[str, tuple[list[str], Callable[[str], Estimate | None]]] = {
-        "min_accuracy": (_kind(run.sets(), "clean"), partial(_accuracy, run)),
-        "min_robust_accuracy": (_no_attack(names), partial(_accuracy, run)),
-        "min_accuracy_under_attack": (_kind(names, "attack"), partial(_under_attack, run, wanted.words)),
-        "max_success_rate": (_kind(names, "attack"), partial(_success, run, wanted.words)),
-        "max_drop": (_no_attack(names), partial(_drop, run)),
-        "max_flip_rate": (_no_attack(names), partial(_flips, run)),
-        "min_recall": ([*_kind(run.sets(), "clean"), *_no_attack(names)], partial(_recall, run, notes)),
-    }
-    if limit not in measure:
+    known = measures(run, names, wanted)
+    if limit not in known:
         return
-    looked_at, measured = measure[limit]
+    looked_at, measured = known[limit]
+    if limit == "min_group_accuracy" and not any("groups" in run.metrics["sets"].get(n, {}) for n in looked_at):
+        raise absent(run, limit)
     found = {name: measured(name) for name in looked_at}
     if not found:
-        raise absent(run, limit, chosen=wanted.sets is not None and limit != "min_accuracy")
-    left_out = [f"not {_on(name)}, {_WITHOUT[limit]}" for name, value in found.items() if value is None]
+        raise absent(run, limit, chosen=wanted.sets is not None and limit != "min_accuracy", other=baseline)
+    left_out = [f"not {_on(name)}, {WITHOUT[limit]}" for name, value in found.items() if value is None]
     if len(left_out) == len(found):
         raise RunError(f"{limit} cannot be judged of {run}: {'; '.join(left_out)}")
     notes += [f"{limit}: {reason}." for reason in left_out]
@@ -155,39 +159,53 @@ def _on(name: str) -> str:
     return title if SetName.parse(name).kind == "attack" else f"on {title}"
 
 
-_WITHOUT = {
-    "min_accuracy": "of which no row has a label",
-    "min_robust_accuracy": "of which no row has a label",
-    "max_drop": "which has no unperturbed texts of its own, with labels",
-    "max_flip_rate": "which has no unperturbed texts of its own",
-    "min_recall": "which holds no row of the class",
-    "max_success_rate": "of which no row was right before",
-}
-
-
-def _check(limit: str, name: str, found: Estimate, bound: float) -> Check:
-    low, value, high = found.low, found.value, found.high
+def _check(limit: str, name: str, found: Measured, bound: float) -> Check:
+    low, value, high = found.estimate.low, found.estimate.value, found.estimate.high
     least = limit.startswith("min")
     holds = value >= bound - 1e-9 if least else value <= bound + 1e-9
-    sure = (low >= bound or high < bound) if least else (high <= bound or low > bound)
-    return Check(limit, name, found.n, value, low, high, bound, holds, sure)
+    sure = ((low >= bound or high < bound) if least else (high <= bound or low > bound)) and not found.flattered
+    about = (found.group, found.false_positive_rate, found.flattered)
+    return Check(limit, name, found.estimate.n, value, low, high, bound, holds, sure, *about)
+
+
+def _of_the_threshold(run: Run, checks: Sequence[Check]) -> list[str]:
+    """How the threshold was chosen that recall and false positives are read at, and what that does not say."""
+    limits = [limit for limit in _AT_THRESHOLD if any(check.limit == limit for check in checks)]
+    if not limits:
+        return []
+    detection = next(run.metrics["sets"][check.set]["detection"] for check in checks if check.limit in limits)
+    chosen_on, positive = detection["threshold"]["chosen_on"], detection["positive_label"]
+    notes = [f"{' and '.join(limits)}: of {positive}, by a threshold chosen on {_CHOSEN[chosen_on]}."]
+    if chosen_on == ON_CLEAN:
+        notes.insert(
+            0,
+            f"NOT SURE: {' and '.join(limits)}, whose threshold fits the very texts that are judged. New texts may "
+            "do worse: train with --validation_file and --test_file, or --validation_from_train.",
+        )
+    if limits == ["min_recall"]:
+        notes.append(
+            "min_recall alone passes a model that calls every text positive: give max_false_positive_rate beside it."
+        )
+    return notes
 
 
 def _baseline_checks(run: Run, baseline: Run, names: Sequence[str], wanted: Limits) -> Iterator[Check]:
     """What the run must keep of another: not be shown to be worse, and decline by no more than so many points."""
     a, b = paired([baseline], [run])
     there = {
-        *_kind(run.sets(), "clean"),
-        *_kind(baseline.sets(), "clean"),
+        *of_kind(run.sets(), "clean"),
+        *of_kind(baseline.sets(), "clean"),
         *names,
-        *selected(baseline, wanted, with_baseline=True),
+        *selected(baseline, wanted, other=run),
     }
     looked_at = sorted(there, key=lambda name: SetName.parse(name).sort_key)
     apart = not_compared(a, b)
     for name in looked_at:
         if name in apart:
-            lacking = next((side for side in (baseline, run) if name not in side.sets()), None)
-            remedy = "evaluate or attack both alike" if lacking is None else to_make(name, lacking)
+            lacking = next(
+                (sides for sides in ((baseline, run), (run, baseline)) if name not in sides[0].sets()), None
+            )
+            remedy = "evaluate or attack both alike" if lacking is None else to_make(name, *lacking)
             raise RunError(
                 f"{SetName.parse(name).title} cannot be compared with the baseline ({apart[name]}): {remedy}, or name "
                 "the sets to look at with --sets"
@@ -198,7 +216,7 @@ def _baseline_checks(run: Run, baseline: Run, names: Sequence[str], wanted: Limi
             BASELINE, name, d.n, decline.value, decline.low, decline.high, None, d.verdict >= 0, d.verdict != 0
         )
         if wanted.max_decline is not None:
-            yield _check("max_decline", name, decline, wanted.max_decline)
+            yield _check("max_decline", name, Measured(decline), wanted.max_decline)
 
 
 def _difference(a: Sequence[Run], b: Sequence[Run], name: str, words: str | None) -> Difference:
@@ -207,72 +225,7 @@ def _difference(a: Sequence[Run], b: Sequence[Run], name: str, words: str | None
     return rows_difference([a[0].rows(name)], [b[0].rows(name)], name)
 
 
-def _kind(names: Sequence[str], kind: str) -> list[str]:
-    return [name for name in names if SetName.parse(name).kind == kind]
-
-
-def _no_attack(names: Sequence[str]) -> list[str]:
-    return [name for name in names if SetName.parse(name).kind not in ("attack", "clean")]
-
-
-def _accuracy(run: Run, name: str) -> Estimate | None:
-    rows = [row for row in run.rows(name) if row["gold"] is not None]
-    return _share([row["prediction"] == row["gold"] for row in rows], rows)
-
-
-def _share(values: Sequence[bool], rows: Rows) -> Estimate | None:
-    return estimate(values, clusters=clusters_of(rows)) if values else None
-
-
-def _under_attack(run: Run, words: str | None, name: str) -> Estimate | None:
-    rows = at_most_words(run, name, words)
-    return _share([row["prediction"] == "robust" for row in rows], rows)
-
-
-def _success(run: Run, words: str | None, name: str) -> Estimate | None:
-    rows = [row for row in at_most_words(run, name, words) if row["prediction"] != "wrong"]
-    return _share([row["prediction"] == "broken" for row in rows], rows)
-
-
-def _paired_rows(run: Run, name: str) -> tuple[Rows, Rows] | None:
-    """The rows of the unperturbed texts and of the perturbed ones, in one order."""
-    other = reference(run, name)
-    if other is None:
-        return None
-    before, after = ({row["id"]: row for row in run.rows(part)} for part in (other, name))
-    ids = [row for row in after if row in before]
-    return ([before[row] for row in ids], [after[row] for row in ids]) if ids else None
-
-
-def _drop(run: Run, name: str) -> Estimate | None:
-    sides = _paired_rows(run, name)
-    if sides is None:
-        return None
-    pairs = [(b, a) for b, a in zip(*sides, strict=True) if a["gold"] is not None]
-    if not pairs:
-        return None
-    right = ([row["prediction"] == row["gold"] for row in side] for side in zip(*pairs, strict=True))
-    d = difference(*right, clusters=clusters_of([row for _, row in pairs]))
-    return Estimate(d.n, -100 * d.value, -100 * d.high, -100 * d.low)
-
-
-def _flips(run: Run, name: str) -> Estimate | None:
-    sides = _paired_rows(run, name)
-    return sides and _share([b["prediction"] != a["prediction"] for b, a in zip(*sides, strict=True)], sides[1])
-
-
-def _recall(run: Run, notes: list[str], name: str) -> Estimate | None:
-    found = run.metrics["sets"].get(name, {}).get("detection")
-    if found is None or found["threshold"] is None:
-        raise absent(run, "min_recall")
-    how = _CHOSEN[found["threshold"]["chosen_on"]]
-    note = f"min_recall: of {found['positive_label']}, by a threshold chosen on {how}."
-    if note not in notes:
-        notes.append(note)
-    hit = found["recall"]
-    return None if hit is None else Estimate(found["positives"], hit["value"], hit["low"], hit["high"])
-
-
+_AT_THRESHOLD = ("min_recall", "max_false_positive_rate")
 _CHOSEN = {
     "validation": "validation rows",
     "held_out": "held-out training rows",

@@ -4,11 +4,12 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from rosetune.runs.values import RunError, about, guess, names
+from rosetune.runs.values import RunError, about, guess, names, number
 
 __all__ = ["BASELINE", "LIMITS", "Limits"]
 
 BASELINE = "baseline"  # the rule that needs no number: not shown to be worse than the baseline
+GROUP_ROWS = 30
 _POINTS = ("max_drop", "max_decline")
 
 
@@ -26,12 +27,20 @@ class Limits:
     min_robust_accuracy: float | None = field(
         default=None, metadata=about("accuracy on each robust set: typing errors, AdvGLUE", "SHARE")
     )
+    min_group_accuracy: float | None = field(
+        default=None,
+        metadata=about("accuracy of the worst group, clean and on robust sets, see --group_rows", "SHARE"),
+    )
     min_accuracy_under_attack: float | None = field(
         default=None, metadata=about("accuracy under each attack, see --words", "SHARE")
     )
     min_recall: float | None = field(
         default=None,
         metadata=about("recall of the positive label, clean and on robust sets, at the run's threshold", "SHARE"),
+    )
+    max_false_positive_rate: float | None = field(
+        default=None,
+        metadata=about("share of the other labels' rows that are called positive, on the same sets", "SHARE"),
     )
     max_drop: float | None = field(
         default=None, metadata=about("points of accuracy that the perturbation of the same texts takes", "POINTS")
@@ -45,6 +54,10 @@ class Limits:
     max_decline: float | None = field(
         default=None,
         metadata=about("points of accuracy below the baseline, on each set, clean, robust or under attack", "POINTS"),
+    )
+    group_rows: int = field(
+        default=GROUP_ROWS,
+        metadata=about(f"groups of fewer labelled rows do not count as the worst (default: {GROUP_ROWS})", "N"),
     )
     sets: tuple[str, ...] | None = field(
         default=None,
@@ -66,6 +79,8 @@ class Limits:
     def __post_init__(self) -> None:
         for name in LIMITS:
             object.__setattr__(self, name, _number(name, getattr(self, name)))
+        rows = int(number("group_rows", self.group_rows, whole=True, least=1))
+        object.__setattr__(self, "group_rows", rows)
         object.__setattr__(self, "sets", names("sets", self.sets))
         if self.sets == ():
             raise RunError("sets names no set: name some, such as noise,deepwordbug, or leave it out for all")

@@ -1,22 +1,52 @@
 """Which sets a gate looks at, what each is compared with, and what makes one that is missing."""
 
+from collections.abc import Sequence
+
 from rosetune.robustness.attacks.recipes import RECIPES
 from rosetune.robustness.noise_families import NOISES
+from rosetune.runs.attack_command import attack_commands
 from rosetune.runs.gate_limits import Limits
 from rosetune.runs.run import Run
 from rosetune.runs.sets import KINDS, SetName
 from rosetune.runs.values import RunError
 
-__all__ = ["absent", "reference", "selected", "to_make"]
+__all__ = ["absent", "check_rows", "of_kind", "perturbed", "reference", "selected", "to_make"]
 
 _OF_ATTACKS = ("min_accuracy_under_attack", "max_success_rate")
 
 
-def selected(run: Run, limits: Limits, *, with_baseline: bool = False) -> list[str]:
+def check_rows(run: Run) -> None:
+    """See that each set of the run's metrics still has its rows.
+
+    Raises:
+        RunError: a set without rows, and what predicts it again.
+    """
+    there = {*run.sets()}
+    for name in run.metrics["sets"]:
+        path = run.folder / "predictions" / f"{name}.jsonl"
+        if name not in there or (path.is_file() and not path.stat().st_size):
+            state = "is empty" if name in there else "is gone"
+            raise RunError(
+                f"{run}: metrics.json lists {SetName.parse(name).title}, but {path} {state}: "
+                f"{'remove it, then ' if name in there else ''}{to_make(name, run)}"
+            )
+
+
+def of_kind(names: Sequence[str], kind: str) -> list[str]:
+    """Those of one kind."""
+    return [name for name in names if SetName.parse(name).kind == kind]
+
+
+def perturbed(names: Sequence[str]) -> list[str]:
+    """Those that are neither clean nor attacks."""
+    return [name for name in names if SetName.parse(name).kind not in ("attack", "clean")]
+
+
+def selected(run: Run, limits: Limits, *, other: Run | None = None) -> list[str]:
     """The robust sets and attacks that are looked at, in the order of a table.
 
     Args:
-        with_baseline: whether attacks count without a limit of their own.
+        other: the run that this one is compared with; with it attacks count without a limit of their own.
 
     Raises:
         RunError: a named set is not there, or an attack that would be looked at is not finished.
@@ -29,9 +59,9 @@ def selected(run: Run, limits: Limits, *, with_baseline: bool = False) -> list[s
         for word in limits.sets:
             of_word = [name for name in there if word in _words_for(run, name)]
             if not of_word and word not in begun:
-                raise RunError(f"{run} was not evaluated on {word}: {to_make(word, run)}")
+                raise RunError(f"{run} was not evaluated on {word}: {to_make(word, run, other)}")
             found += of_word
-    counts = with_baseline or bool({*limits.given()} & {*_OF_ATTACKS})
+    counts = other is not None or bool({*limits.given()} & {*_OF_ATTACKS})
     for attack, (header, results) in run.attacks.items() if counts else ():
         asked = limits.sets is None or {*_words_for(run, SetName.of_attack(attack).name)} & {*limits.sets}
         if asked and not header["finished"]:
@@ -49,6 +79,12 @@ def _words_for(run: Run, name: str) -> tuple[str | None, ...]:
     return name, parsed.kind, parsed.noise if parsed.on_curve else None, parsed.attack, header.get("recipe")
 
 
+def _attacks_for(run: Run, word: str) -> list[str]:
+    """The finished attacks on a run that a word of --sets stands for."""
+    finished = [name for name, (header, _) in run.attacks.items() if header["finished"]]
+    return [name for name in finished if word in _words_for(run, SetName.of_attack(name).name)]
+
+
 def reference(run: Run, name: str) -> str | None:
     """The set with the unperturbed texts of another, under the same ids; None where there is none."""
     parsed = SetName.parse(name)
@@ -57,8 +93,14 @@ def reference(run: Run, name: str) -> str | None:
     return parsed.originals if parsed.kind == "advglue" and parsed.originals in run.sets() else None
 
 
-def to_make(word: str, run: Run) -> str:
-    """What makes a set that is missing."""
+def to_make(word: str, run: Run, other: Run | None = None) -> str:
+    """What makes a set that is missing.
+
+    Args:
+        other: a run that may have it; an attack is then asked for as it was made on that one.
+    """
+    if other is not None and (alike := _attacks_for(other, word)):
+        return f"{' and '.join(f'`{command}`' for command in attack_commands(run.folder, other, alike))} makes it"
     parsed = SetName.parse(word)
     if word in KINDS or parsed.kind in ("clean", "advglue") or (parsed.kind == "noise" and parsed.noise):
         return f"`rosetune evaluate {run} --sets {word if word in KINDS else parsed.kind}` makes it"
@@ -74,10 +116,11 @@ def to_make(word: str, run: Run) -> str:
     return f"choose among {there or 'nothing'}"
 
 
-def absent(run: Run, limit: str, *, chosen: bool = False) -> RunError:
+def absent(run: Run, limit: str, *, chosen: bool = False, other: Run | None = None) -> RunError:
     """What to say where a limit finds nothing to look at.
 
     Args:
+        other: the run that this one is compared with.
         chosen: whether the sets to look at were named, so that the run may have others.
     """
     others = selected(run, Limits()) if chosen else []
@@ -87,10 +130,13 @@ def absent(run: Run, limit: str, *, chosen: bool = False) -> RunError:
         left = f"of which --sets names none: name {' or '.join(others)} there, or leave --sets out"
         return RunError(f"{limit} looks at {kind}, {left}")
     if limit in _OF_ATTACKS:
-        what, remedy = "finished attacks", f"`rosetune attack {run} --attack deepwordbug` makes one"
+        what, remedy = "finished attacks", to_make("attack", run, other).replace(" makes it", " makes one")
     elif limit == "min_accuracy":
         what, remedy = "the clean set", f"`rosetune evaluate {run} --sets clean` makes it"
-    elif limit == "min_recall":
+    elif limit == "min_group_accuracy":
+        what = "groups of rows"
+        remedy = f"`rosetune evaluate {run} --group_column COLUMN` measures them"
+    elif limit in ("min_recall", "max_false_positive_rate"):
         what = "the recall of one label at a threshold"
         ask = "" if len(run.labels) == 2 else " --positive_label LABEL"
         remedy = f"`rosetune evaluate {run}{ask}` measures it"

@@ -145,9 +145,9 @@ class Run:
         """The attacks on it by the name of their file, as header and results; no model is needed.
 
         The header is that of the results' file with what ``NAME.json`` adds: ``recipe``, ``set``, ``labels``,
-        ``text_column``, ``max_share``, ``protected``, ``synonyms``, and ``rows``, the number that was asked for; and
-        ``finished``. A killed attack holds the rows that were done first: the easy ones. Results have an
-        ``original_id`` where the set knows originals.
+        ``text_column``, ``max_share``, ``protected``, ``synonyms``, where they were given ``words`` and ``noises``,
+        and ``rows``, the number that was asked for; and ``finished``. A killed attack holds the rows that were done
+        first: the easy ones. Results have an ``original_id`` where the set knows originals.
         """
         found = {}
         for path in sorted((self.folder / "attacks").glob("*.jsonl")):

@@ -13,6 +13,7 @@ Nothing is predicted, and no model is loaded: evaluate and attack the run first.
 
 examples:
   rosetune gate RUN --min_accuracy 0.9 --max_drop 5 --max_flip_rate 0.1
+  rosetune gate RUN --min_recall 0.8 --max_false_positive_rate 0.05
   rosetune gate RUN --baseline LAST --max_decline 2 --junit gate.xml
   rosetune gate RUN --min_accuracy_under_attack 0.6 --words 2
 """
