@@ -6,6 +6,7 @@ from typing import Any
 from rosetune._numbers import fixed, in_percent
 from rosetune.report.markdown import escaped
 from rosetune.report.measures import FEW, threshold_note
+from rosetune.report.normalized import normalized_lines
 from rosetune.robustness.attacks.changed_words import AT_MOST, limit_title
 from rosetune.robustness.attacks.recipes import RECIPES
 from rosetune.robustness.attacks.summary import summary
@@ -35,6 +36,7 @@ def robustness_card(run: Run, metrics: Mapping[str, Any]) -> str:
     lines = [
         f"# Robustness of {escaped(run.method)} on {escaped(run.task)}\n",
         *_trained_on(run, metrics["labels"]),
+        *normalized_lines(run),
         *_in_short(sets, attacks),
         *_accuracy(sets),
         *_curve(sets),
