@@ -11,6 +11,7 @@ from rosetune.report.trained_on import adversarial_attacks, trained_on_lines
 from rosetune.robustness.attacks.changed_words import AT_MOST, limit_title
 from rosetune.robustness.attacks.recipes import RECIPES
 from rosetune.robustness.attacks.summary import summary
+from rosetune.robustness.attacks.transformations import DISGUISES
 from rosetune.robustness.noise_families import NOISES
 from rosetune.runs.notes import shared_notes
 from rosetune.runs.run import Run
@@ -19,7 +20,6 @@ from rosetune.runs.sets import SetName
 __all__ = ["robustness_card", "weak_parts"]
 
 Sets = Mapping[str, Mapping[str, Any]]
-_DISGUISES = ("homoglyphs", "invisible_characters", "spaced_letters", "leetspeak", "repeated_letters")
 
 
 def robustness_card(run: Run, metrics: Mapping[str, Any]) -> str:
@@ -210,7 +210,7 @@ def _not_tested(run: Run, sets: Sets, attacks: Mapping[str, Any]) -> Iterator[st
     missing = [noise.replace("_", " ") for noise in NOISES if noise not in done]
     if missing:
         yield f"- these noises: {', '.join(missing)} (`--sets noise_curve --noises ...`)"
-    if not {*_DISGUISES} & noises:
+    if not {*DISGUISES} & noises:
         yield "- what people do to get past a filter: look-alike letters, invisible characters, spaced letters"
     recipes = {str(run.attacks[name][0].get("recipe", name)) for name in attacks}
     unused = [name for name in RECIPES if name not in recipes]
