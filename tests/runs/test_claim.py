@@ -354,7 +354,7 @@ class TestNormalization:
             "data": self.normalized(tmp_path / "n3", model, BETTER, data_fingerprint="y"),
         }.items():
             with pytest.raises(
-                RunError, match="no control of .* given.*, and was not made of the baseline, with"
+                RunError, match=r"no control of .* given.*, and was not made of the baseline, with"
             ) as told:
                 trained_controls(b, [f"normalize={wrong}"], a)
             assert "\n" not in str(told.value), name

@@ -102,7 +102,7 @@ def _verdicts(found: Mapping[str, Any], names: Sequence[str]) -> list[str]:
 
 
 def _cost(run: Run, vanilla: Run) -> str:
-    """In computing time where both have it, so that what else the machine did does not count; of a given model none."""
+    """In computing time where both have it, so that what else the machine did does not count; or none."""
     if run.config.given:
         return "none"
     for name in ("median_step_cpu_seconds", "median_step_seconds"):

@@ -48,7 +48,8 @@ def _without_look_alikes(text: str) -> str:
 
 
 def _joined(text: str) -> str:
-    pieces, end = [], 0
+    pieces: list[str] = []
+    end = 0
     for match in _SPACED.finditer(text):
         if not all(map(_has_case, match[0].replace(" ", ""))):
             continue
@@ -98,9 +99,10 @@ On an English text the last four undo the noises invisible_characters, homoglyph
 text is then what it would be without the noise. What they cannot undo: leetspeak in words of mixed case ("iPhone"),
 look-alikes in words of nothing else where the text has other Greek or Cyrillic letters ("a 5 μm film"), words with
 ligatures of which the letters were spaced, several noises in one word, and the gap between a spaced word and letters
-that the text spaces itself ("A B C D"). Spaced words of three letters stay ("w i n"), since "I a m" and "a U S" are real.
+that the text spaces itself ("A B C D"). Spaced words of three letters stay ("w i n"), since "I a m" and "a U S" are
+real. So do repeated letters and misspellings.
 
-They are not harmless: "A B C D" becomes a word, "user@host" and "b4b" lose their sign. Repeated letters and misspellings stay.
+They are not harmless: "A B C D" becomes a word, "user@host" and "b4b" lose their sign.
 """
 
 

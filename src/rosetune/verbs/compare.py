@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=RUN",
         nargs="+",
         default=[],
-        help="further runs to set beside the claim, beside those in RUN_B/controls: of another method, or RUN_A behind a "
-        "normalisation; of several seeds the name again for each",
+        help="further runs to set beside the claim, beside those in RUN_B/controls: of another method, or RUN_A "
+        "behind a normalisation; of several seeds the name again for each",
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
