@@ -25,10 +25,10 @@ Sets = Mapping[str, Mapping[str, Any]]
 def robustness_card(run: Run, metrics: Mapping[str, Any]) -> str:
     """Markdown for the ``ROBUSTNESS.md`` beside the weights.
 
-    It says what the model was trained on, with adversarial rows, normalisation and averaging; clean and robust accuracy
-    by set; accuracy under each finished attack and after at most so many changed words; of one class against the rest
-    the recall at a false-positive rate; lengths and groups on which it is worse; and what was not tested. Every figure
-    has its interval and number of rows.
+    It says what the model was trained on, with adversarial rows, normalisation and averaging; clean and robust
+    accuracy by set; accuracy under each finished attack and after at most so many changed words; of one class against
+    the rest the recall at a false-positive rate; lengths and groups on which it is worse; and what was not tested.
+    Every figure has its interval and number of rows.
 
     Args:
         metrics: as its ``metrics.json`` holds them, or is about to.
