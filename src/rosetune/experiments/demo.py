@@ -81,7 +81,7 @@ def demo_plan(
 def _normalized(plain: RunConfig, folder: str) -> RunConfig:
     """The model of a run, as it is, with every disguise undone that can be."""
     changes: dict[str, Any] = {"given": True, "normalize": ("all",), "max_train_samples": None, "training": {}}
-    return dataclasses.replace(plain, model_name_or_path=plain.output_dir, output_dir=folder, **changes)
+    return dataclasses.replace(plain, model_name_or_path=str(plain.output_dir), output_dir=folder, **changes)
 
 
 def _resolved(kwargs: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]], folder: str) -> dict[str, Any]:
