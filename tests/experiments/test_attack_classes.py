@@ -105,7 +105,7 @@ def test_words_come_from_the_training_texts_of_the_other_class(pair: tuple[Path,
 def test_words_of_a_file_and_their_number(pair: tuple[Path, Path], rosetune: Any, tmp_path: Path) -> None:
     (tmp_path / "w.txt").write_text("great\nlovely\n")
     options = ("--attack", "benign_prepend,disguises", "--words", tmp_path / "w.txt", "--added_words", 1)
-    more = ("--noises", "leetspeak", "--target_class", "good", "--examples", 8)
+    more = ("--noises", "leetspeak,ocr", "--target_class", "good", "--examples", 8)
     code, out, err = rosetune("attack", pair[0], *options, *more, "--json")
     assert code == 0, err
     assert json.loads(out)["target_class"] == "good"
@@ -177,7 +177,7 @@ def test_rows_of_one_class_are_drawn_alike() -> None:
         (("random", "--attack_class", "bad", "--target_class", "bad"), "are both bad: give two labels"),
         (("random", "--added_words", "3"), "--added_words is for benign_append and benign_prepend"),
         (("benign_append", "--noises", "leetspeak"), "--noises is for disguises"),
-        (("disguises", "--noises", "typing"), "disguises are some of homoglyphs"),
+        (("disguises", "--noises", "blur"), "disguises are some of homoglyphs"),
         (("benign_append", "--added_words", "0"), "--added_words must be at least 1"),
         (("benign_append", "--words", "gone.txt"), "cannot read words from gone.txt"),
     ],

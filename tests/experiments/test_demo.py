@@ -1,4 +1,4 @@
-"""The main job on a tiny model: four runs, one table, nothing twice."""
+"""The main job on a tiny model: five runs, one table, nothing twice."""
 
 import json
 from collections.abc import Iterator
@@ -11,9 +11,10 @@ from rosetune import cli
 from rosetune.experiments import opened
 from rosetune.experiments import train as train_module
 from rosetune.experiments.demo import TITLES, demo_plan, run_demo
+from rosetune.runs.normalized import normalized_baseline
 from rosetune.runs.run import Run
 
-FOLDERS = ("vanilla", "noise", "rose-ensemble", "static-mask")
+FOLDERS = ("vanilla", "normalized", "noise", "rose-ensemble", "static-mask")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,10 +50,11 @@ def runs(home: Path) -> dict[str, Run]:
     return run(home, [])
 
 
-def test_four_runs_on_the_same_data_and_seed(runs: dict[str, Run], home: Path) -> None:
-    assert list(runs) == list(TITLES.values()) == ["vanilla AdamW", "noise training", "ROSE-Ensemble", "static mask"]
+def test_five_runs_on_the_same_data_and_seed(runs: dict[str, Run], home: Path) -> None:
+    titles = ["vanilla AdamW", "normalised texts", "noise training", "ROSE-Ensemble", "static mask"]
+    assert list(runs) == list(TITLES.values()) == titles
     assert [run.folder for run in runs.values()] == [home / "demo/my" / name for name in FOLDERS]
-    identities = [json.loads((run.folder / "run.json").read_text()) for run in runs.values()]
+    identities = [json.loads((run.folder / "run.json").read_text()) for run in runs.values() if not run.config.given]
     own = ("augmentation", "augmentation_kwargs", "update_mask", "update_mask_kwargs")
     changed, noisy, masks, kwargs = ([identity["training"].pop(name, None) for identity in identities] for name in own)
     assert changed == [None, "noise", None, None]
@@ -62,8 +64,16 @@ def test_four_runs_on_the_same_data_and_seed(runs: dict[str, Run], home: Path) -
     assert kwargs[2]["order"] == "ensemble"
     assert kwargs[3]["trace"].startswith("sha256:")  # the one of the third run, wherever it lies
     assert runs["ROSE-Ensemble"].trace_file is not None
-    assert all(run.sets() == ["clean", "typos_1", "typos_2"] for run in runs.values())
-    assert all(run.timing["median_step_seconds"] > 0 for run in runs.values())
+    assert all(run.sets() == ["clean", "typos_1", "typos_2", "homoglyphs@0.5"] for run in runs.values())
+    assert all(run.timing["median_step_seconds"] > 0 for run in runs.values() if not run.config.given)
+
+
+def test_behind_the_normalisation_the_plain_model_reads_homoglyphs_as_if_there_were_none(runs: dict[str, Run]) -> None:
+    plain, normal = runs["vanilla AdamW"], runs["normalised texts"]
+    assert normalized_baseline(normal, [plain]) is not None
+    logits = {name: [row["logits"] for row in normal.rows(name)] for name in normal.sets()}
+    assert logits["homoglyphs@0.5"] == logits["clean"] == [row["logits"] for row in plain.rows("clean")]
+    assert logits["clean"] != [row["logits"] for row in plain.rows("homoglyphs@0.5")]
 
 
 def test_a_second_call_trains_nothing(runs: dict[str, Run], home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +108,7 @@ def test_advglue_only_where_it_covers_the_task(task: str, data_dir: str | None, 
     plan = demo_plan(task=task, data_dir=data_dir)
     assert list(plan) == list(FOLDERS)
     for name, config in plan.items():
-        assert config.sets == ("clean", "noise", *(("advglue",) if adversarial else ()))
+        assert config.sets == ("clean", "noise", "noise_curve", *(("advglue",) if adversarial else ()))
         folder = Path(config.output_dir or "")
         assert (folder.parent.parent, folder.name) == (Path("runs/demo"), name)
 
@@ -107,8 +117,10 @@ def test_the_verb(runs: dict[str, Run], home: Path, capsys: pytest.CaptureFixtur
     words = ["demo", "--task", home / "my.csv", "--model-name-or-path", home / "model", "--output_dir", home / "demo"]
     cli.main([str(word) for word in [*words, "--max_train_samples", 128, "--seed", 1]])
     out = capsys.readouterr().out
-    assert "[2/4] noise training" in out
-    assert "[4/4] static mask" in out
-    assert {"noise - vanilla", "ROSE - vanilla"} <= {line.strip().split("  ")[0] for line in out.splitlines()}
+    assert "[3/5] noise training" in out
+    assert "[5/5] static mask" in out
+    assert {"normalised - vanilla", "noise - vanilla", "ROSE - vanilla"} <= {
+        line.strip().split("  ")[0] for line in out.splitlines()
+    }
     for title in TITLES.values():
         assert f"{100 * runs[title].metrics['sets']['clean']['accuracy']:.1f}" in out

@@ -12,6 +12,7 @@ from rosetune.experiments.training import training_defaults
 from rosetune.report.card import model_card
 from rosetune.report.card_training import TRAINER_DEFAULTS
 from rosetune.report.markdown import code
+from rosetune.report.robustness_card import robustness_card
 from rosetune.runs.config import RUN_DEFAULTS
 from rosetune.runs.run import Run
 
@@ -131,6 +132,23 @@ def test_a_given_model_was_not_trained(tmp_path: Path) -> None:
     card, _ = card_of(run, tmp_path)
     assert "It was taken as it was, without training." in card.content
     assert "learning_rate" not in card.content
+
+
+@pytest.mark.parametrize("inherited", [False, True])
+def test_a_normalisation_that_the_figures_need_is_named_on_both_cards(inherited: bool, tmp_path: Path) -> None:
+    """Whether it was asked for or came with the model's folder; transformers knows of neither."""
+    steps = ["invisible", "leet"]
+    run = write_run(
+        tmp_path / "run", {"clean": outcomes(3, 1)}, metrics=True, config={} if inherited else {"normalize": steps}
+    )
+    for card in (model_card(run, run.metrics), robustness_card(run, run.metrics)):
+        assert ("normalised first" in card) is not inherited
+    if inherited:
+        write_json(run.folder / "model" / "normalization.json", {"steps": steps})
+    for card in (model_card(run, run.metrics), robustness_card(run, run.metrics)):
+        (line,) = [line for line in card.splitlines() if "normalised first" in line]
+        assert "(invisible, leet)" in line
+        assert "plain transformers (`pipeline`, `AutoTokenizer`) does not" in line
 
 
 def test_texts_are_cut_where_the_model_ends(run: Run, tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """The robustness card: what a person reads of a run."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 from markdown_it import MarkdownIt
 
-from made_runs import LABELS, ROSE, number_rows, outcomes, write_attack, write_json, write_run
+from made_runs import LABELS, ROSE, number_rows, outcomes, write_attack, write_json, write_lines, write_run
 from rosetune.report.robustness_card import robustness_card, weak_parts
 from rosetune.runs.metrics import run_metrics
 from rosetune.runs.run import Run
@@ -55,6 +56,46 @@ def test_a_person_reads_what_holds_what_does_not_and_what_was_not_tried(tmp_path
     assert {(name, part) for name, _, part, _ in weak_parts(metrics["sets"]) if name == "clean"} == {("clean", "fr")}
     html = html_of(run, metrics)
     assert html.count("<table>") == 5
+
+
+def test_what_decides_the_figures_is_named(tmp_path: Path) -> None:
+    """Adversarial rows and who made them, what is done to texts, and how weights are averaged."""
+    made = ["deepwordbug"] * 3 + ["textattack:pso", None]
+    rows = [{"id": str(i), **({"attack": name} if name else {})} for i, name in enumerate(made)]
+    write_lines(file := tmp_path / "round-1.jsonl", rows)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    run = write_run(
+        tmp_path / "run",
+        {"clean": outcomes(3, 1)},
+        {
+            **{"augmentation": "noise", "augmentation_kwargs": {"noises": ["typing", "ocr"], "p": 0.5}},
+            **{"averaging": "ema", "averaging_kwargs": {"decay": 0.9}},
+        },
+        metrics=True,
+        config={"adversarial_file": str(file), "normalize": ["invisible", "leet"]},
+        adversarial_file=f"sha256:{digest}",
+    )
+    for name in ("deepwordbug", "pwws"):
+        write_attack(run, ["failed", "success"], name)
+    write_attack(run, ["failed", "success"], "deepwordbug-1234", about={"recipe": "deepwordbug"})
+    run = Run(run.folder)
+    card = robustness_card(run, run.metrics)
+    for words in (
+        "of my, normalised (invisible, leet) and changed anew in every epoch by noise (noises typing and ocr, p 0.5), "
+        "and on adversarial rows, by noise+ema-0.9+adversarial+normalize with seed 42.",
+        "Its 5 adversarial rows were made of training rows by deepwordbug (3), textattack:pso (1), "
+        "an attack without a name (1).",
+        "Its weights are averaged by ema (decay 0.9).",
+        "| deepwordbug (also trained against) | 2 |",
+        "| deepwordbug-1234 (also trained against) | 2 |",
+        "| pwws | 2 |",
+    ):
+        assert words in card, words
+    assert "as they are" not in card
+    file.write_text("{}")  # another file by now: nothing is said of what it holds
+    card = robustness_card(run, run.metrics)
+    assert "Its adversarial rows cannot be named" in card
+    assert "also trained against" not in card
 
 
 def test_of_many_texts_no_figure_is_called_rough(tmp_path: Path) -> None:

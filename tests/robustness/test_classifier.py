@@ -19,6 +19,7 @@ from transformers.pipelines import ZeroShotClassificationPipeline
 
 from helpers import make_model, make_tokenizer
 from rosetune.robustness.classifier import as_classifier
+from rosetune.robustness.normalization import normalizing
 
 TEXTS = [("ba be",), ("ko ku la di",), ("",), ("no nu",)]
 
@@ -65,6 +66,19 @@ class TestTransformers:
         pipe = TextClassificationPipeline(model=model, tokenizer=tokenizer, truncation=True, max_length=4)
         long, cut = as_classifier(pipe).logits([("ba be bi bo bu",), ("ba be bi bo",)])
         assert long.tolist() == cut.tolist()
+
+    @pytest.mark.parametrize("place", [".", "model"])
+    def test_a_folder_brings_its_normalisation(self, place, tmp_path):
+        model, plain = named_model(), make_tokenizer()
+        model.save_pretrained(tmp_path / place)
+        normalizing(make_tokenizer(), ["invisible"]).save_pretrained(tmp_path / place)
+        disguised = [("b\u200ba be",), ("ko k\u2060u la di",)]
+        found = as_classifier(tmp_path).logits(disguised)
+        assert found == pytest.approx(logits_of(model, plain, [("ba be",), ("ko ku la di",)]), abs=1e-4)
+        assert found != pytest.approx(logits_of(model, plain, disguised), abs=1e-4)
+        (tmp_path / place / "normalization.json").write_text("{}")
+        with pytest.raises(ValueError, match=r"normalization\.json is damaged"):
+            as_classifier(tmp_path)
 
     def test_names_that_are_given_win(self):
         tokenizer = make_tokenizer()

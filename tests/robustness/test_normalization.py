@@ -1,5 +1,6 @@
 """Normalisation undoes exactly what it claims to, leaves other texts alone, and stays with the model."""
 
+import re
 from random import Random
 
 import pytest
@@ -34,7 +35,9 @@ def test_each_step_undoes_its_noise_exactly(noise, step, strength):
         ("invisible", "\ufefffr\u00adee\u200b mo\u2060ney\u202e!", "free money!"),
         ("confusables", "рауpаl", "paypal"),
         ("spaced", "f r e e money", "free money"),
-        ("spaced", "w i n  b i g  now", "win big now"),
+        ("spaced", "f r e e  m o n e y  now", "free money now"),
+        ("spaced", 'so (f r e e) and "f r e e"!', 'so (free) and "free"!'),
+        ("spaced", "please c a l l 0800, 5 s t a r hotel", "please call 0800, 5 star hotel"),
         ("leet", "fr3e C4$H now, 3rd time, h3llo", "free CASH now, 3rd time, hello"),
     ],
 )
@@ -52,11 +55,71 @@ def test_by_hand(step, text, expected):
         ("invisible", "\u0601\u0661"),  # an Arabic sign that is seen
         ("confusables", "Хорошая оса, не жужжи"),  # a Russian text, in which the word for wasp is all look-alikes
         ("spaced", "I a film, 一 部 非 常"),
+        (None, "it's a b movie"),
+        (None, "I'm a U S citizen"),
+        (None, "that's a C, i"),
+        ("spaced", "no w@y i c@n"),
+        (None, "I a m, plan a b c, isn't a b c"),
         ("leet", "3rd, mp3, 4, covid19, a+b, 10 000"),
     ],
 )
 def test_what_stays(step, text):
     assert normalize(text, STEPS if step is None else [step]) == text
+
+
+def test_leetspeak_beside_single_letters():
+    assert normalize("no w@y i c@n") == "no way i can"
+
+
+def sentence(rng):
+    """A plain English sentence; every word, mark and gap may stand beside every other."""
+    words = (
+        *("I", "a", "A", "it's", "I'm", "don't", "that's", "U", "S", "plan", "a b", "A B C", "movie", "citizen"),
+        *(
+            "well-acted",
+            "'great'",
+            '"lovely"',
+            "(slow)",
+            "half/price",
+            "WONDERFUL",
+            "Although",
+            "10",
+            "2nd",
+            "18years",
+        ),
+        *("over18's", "$4.99", "£1,000", "50%", "5pm", "10:30am", "o'clock", "mail@example.com", "user99@host1.net"),
+        *("www.example.co.uk", "my_file", "cash£100", "year2year", "rock&roll", "#winner", "@someone", "C", "i"),
+    )
+    pieces = [rng.choice(('"', "(", "-", " ")) if rng.random() < 0.1 else ""]
+    for _ in range(rng.randrange(1, 12)):
+        pieces += [rng.choice(words), rng.choice((" ", " ", " ", ", ", ". ", "! ", " - ", "  ", "...", "\n", "; "))]
+    return "".join(pieces[:-1]) + rng.choice(("", ".", "!", "?", " ", " :)"))
+
+
+@pytest.mark.parametrize(("noise", "step"), UNDOES.items())
+def test_a_text_under_noise_becomes_what_it_is_without(noise, step):
+    """Also a text that the normalisation changes, an address for one: noise then makes no difference."""
+    rng = Random(0)
+    for seed in range(1500):
+        text = sentence(rng)
+        if noise == "spaced_letters" and re.search(r"\b[A-Za-z](?: [A-Za-z]\b){3}", text):
+            continue  # letters that the text spaces itself
+        noisy = NOISES[noise](text, rng.choice((0.3, 1.0)), Random(seed))
+        assert normalize(noisy) == normalize(text), (text, noisy)
+        assert normalize(noisy, [step]) == normalize(text, [step]), (text, noisy)
+
+
+@pytest.mark.parametrize(
+    ("noise", "text"),
+    [
+        ("leetspeak", "my eBAy"),
+        ("homoglyphs", "a 5 μm film"),
+        ("spaced_letters", "the ﬁlms"),
+        ("spaced_letters", "buy; A B C D films."),
+    ],
+)
+def test_what_cannot_be_undone(noise, text):
+    assert any(normalize(NOISES[noise](text, 1.0, Random(seed))) != normalize(text) for seed in range(20))
 
 
 def test_normalising_again_changes_nothing():

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from made_runs import ROSE, number_rows, outcomes, write_attack, write_run
+from made_runs import ROSE, number_rows, outcomes, write_attack, write_json, write_run
 from rosetune.robustness.significance import paired_t_test
 from rosetune.runs.claim import control_results, differing, not_tried, sentences, trained_controls
 from rosetune.runs.compare import compare, open_group, paired
+from rosetune.runs.identity import model_identity
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError
 
@@ -279,6 +280,88 @@ def test_named_controls(tmp_path):
         trained_controls(b, [f"mine={other}"])
     with pytest.raises(RunError, match="there is no folder"):
         trained_controls(b, [f"mine={tmp_path / 'none'}"])
+
+
+class TestNormalization:
+    """The baseline behind a normalisation is a control, though it was not trained on the claim's terms."""
+
+    NAME = "leetspeak@0.5"
+
+    def normalized(self, path, model, right, **options):
+        identity = {"given": True, "normalize": ["leet"], "model_name_or_path": model, "max_length": 64, **options}
+        config = {"given": True, "normalize": ["leet"], "model_name_or_path": "x"}
+        return write_run(path, {"clean": CLEAN, self.NAME: right}, config=config, **identity)
+
+    def both(self, path, seeds=(1,)):
+        a, b = [], []
+        for seed in seeds:
+            options = {"max_length": 64, "model_name_or_path": "base"}
+            sides = ((a, "a", {}, PLAIN), (b, "b", {"objective": "r_drop"}, BETTER))
+            for side, name, method, right in sides:
+                sets = {"clean": CLEAN, self.NAME: right}
+                run = write_run(path / f"{name}{seed}", sets, {**method, "learning_rate": 2, "seed": seed}, **options)
+                side.append(run)
+            write_json(a[-1].folder / "model/config.json", {})
+            (a[-1].folder / "model/model.safetensors").write_bytes(bytes([seed]))
+        return a, b
+
+    @pytest.mark.parametrize(
+        ("right", "said"),
+        [
+            (outcomes(95, 5), "Shown to be better than it: normalize (+55.0). Shown as well by normalize (+55.0)."),
+            (BETTER, "Shown as well by normalize (+30.0)."),
+            (outcomes(55, 45), "Shown in part by normalize (+15.0)."),
+            (PLAIN, "Not shown by"),
+        ],
+    )
+    def test_the_verdict_sets_it_beside_the_gain(self, right, said, tmp_path):
+        a, b = self.both(tmp_path)
+        named = [f"normalize={self.normalized(tmp_path / 'n', model_identity(str(a[0].folder)), right)}"]
+        trained = trained_controls(b, named, a)
+        results = control_results(a, b, trained)
+        sentence = sentences(a, b, compare(a, b), results)[self.NAME]
+        assert said in sentence
+        assert ("better than it" in sentence) == ("better than it" in said)
+        assert "Normalisation" not in " ".join(not_tried(a, b, trained, results))
+        assert f"--model_name_or_path {a[0]} --task T --normalize all" in " ".join(not_tried(a, b, {}, results))
+
+    def test_of_several_seeds_each_stands_beside_its_own(self, tmp_path):
+        a, b = self.both(tmp_path, (1, 2))
+        right = {1: BETTER, 2: PLAIN}
+        made = {
+            run.seed: self.normalized(tmp_path / f"n{run.seed}", model_identity(str(run.folder)), right[run.seed])
+            for run in a
+        }
+        trained = trained_controls(b, [f"normalize={made[2]}", f"normalize={made[1]}"], a)
+        assert [run.seed for run in trained["normalize"]] == [2, 1]
+        found = found_on(control_results(a, b, trained), self.NAME)["normalize"]
+        assert (found.seeds, found.gain) == (2, pytest.approx(0.15))
+
+    def test_a_model_that_was_given_is_a_baseline_too(self, tmp_path):
+        sets = {"clean": CLEAN, self.NAME: PLAIN}
+        given = {"given": True, "model_name_or_path": "sha256:1", "max_length": 64}
+        a = [write_run(tmp_path / "a", sets, config={"given": True}, **given)]
+        _, b = self.both(tmp_path)
+        named = [f"normalize={self.normalized(tmp_path / 'n', 'sha256:1', BETTER)}"]
+        assert trained_controls(b, named, a)["normalize"][0].of == a[0]
+
+    def test_another_model_or_other_data_is_no_control(self, tmp_path):
+        a, b = self.both(tmp_path)
+        model = model_identity(str(a[0].folder))
+        for name, wrong in {
+            "weights": self.normalized(tmp_path / "n1", model_identity(str(b[0].folder)), BETTER),
+            "length": self.normalized(tmp_path / "n2", model, BETTER, max_length=32),
+            "data": self.normalized(tmp_path / "n3", model, BETTER, data_fingerprint="y"),
+        }.items():
+            with pytest.raises(
+                RunError, match=r"no control of .* given.*, and was not made of the baseline, with"
+            ) as told:
+                trained_controls(b, [f"normalize={wrong}"], a)
+            assert "\n" not in str(told.value), name
+        plain = write_run(tmp_path / "n4", {"clean": CLEAN}, config={"given": True}, given=True)
+        with pytest.raises(RunError, match="it differs in given, ") as told:
+            trained_controls(b, [f"normalize={plain}"], a)
+        assert "baseline" not in str(told.value)
 
 
 def test_controls_in_the_folder_of_the_claim(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 import tiny_run
 from command_line import one_line
 from rosetune.experiments import evaluate, opened
+from rosetune.runs.normalized import normalized_baseline
 from rosetune.runs.run import Run
 from tiny_run import Library
 
@@ -126,6 +127,7 @@ def test_a_run_behind_a_normalisation_is_a_run_of_its_own(
     assert rosetune("evaluate", run, "--sets", "clean,noise_curve", *noises)[0] == 0
     normal, plain = Run.open(folder), Run.open(run)
     assert (normal.method, plain.method) == ("given+normalize", "vanilla")
+    assert normalized_baseline(normal, [plain]).seed == plain.seed  # a control of what is claimed to be better
     logits = {name: [row["logits"] for row in normal.rows(name)] for name in normal.sets()}
     assert logits["spaced_letters@1"] == logits["clean"] != logits["repeated_letters@1"]
     assert [row["logits"] for row in plain.rows("spaced_letters@1")] != logits["clean"]

@@ -56,7 +56,7 @@ class AttackOptions:
         default=None,
         metadata=about(
             "what disguises uses: some of homoglyphs, invisible_characters, spaced_letters, leetspeak, "
-            "repeated_letters (default: all)",
+            "repeated_letters (default: these five), typing, ocr, upper_case, lower_case, random_case",
             "A,B",
         ),
     )

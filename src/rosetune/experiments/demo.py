@@ -1,9 +1,14 @@
-"""The main job as a plan: plain fine-tuning, noise augmentation, ROSE-Ensemble and its control, alike otherwise."""
+"""The main job as a plan: plain fine-tuning, noise augmentation, ROSE-Ensemble and its control, alike otherwise.
 
+The plain model is also read behind a normalisation, which trains nothing.
+"""
+
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from rosetune.data.tasks import find_task
+from rosetune.experiments.given import evaluate_given
 from rosetune.experiments.options import merged_layers
 from rosetune.experiments.plan import reference
 from rosetune.experiments.plan_reader import parse_plan
@@ -13,10 +18,12 @@ from rosetune.runs.config import RunConfig
 from rosetune.runs.identity import folder_name
 from rosetune.runs.run import Run
 
-__all__ = ["demo_plan", "run_demo"]
+__all__ = ["NORMALIZED", "TITLES", "demo_plan", "run_demo"]
 
+NORMALIZED = "normalized"
 TITLES = {
     "vanilla": "vanilla AdamW",
+    NORMALIZED: "normalised texts",
     "noise": "noise training",
     "rose-ensemble": "ROSE-Ensemble",
     "static-mask": "static mask",
@@ -34,10 +41,11 @@ def demo_plan(
     samples: int = 1800,
     seed: int = 42,
 ) -> dict[str, RunConfig]:
-    """Four runs by what they are called.
+    """Five runs by what they are called.
 
-    All take the same sentences and steps. Noise training misspells half of the sentences. The static mask is ROSE's
-    control: as many tensors as ROSE keeps, those that it kept most often, frozen or free from the first step on.
+    Four are trained, on the same sentences in the same steps. Noise training misspells half of the sentences. The
+    static mask is ROSE's control: as many tensors as ROSE keeps, those that it kept most often, frozen or free from
+    the first step on. The fifth is the plain model behind a normalisation of its texts, without training.
 
     Args:
         task, text_columns, label_column: as in :class:`~rosetune.runs.config.RunConfig`.
@@ -65,7 +73,15 @@ def demo_plan(
         if options.get("update_mask_kwargs"):
             own["update_mask_kwargs"] = _resolved(options["update_mask_kwargs"], methods, folder)
         configs[name] = RunConfig.from_options({**options, **given, **own})
+        if name == "vanilla":
+            configs[NORMALIZED] = _normalized(configs[name], f"{folder}/{NORMALIZED}")
     return configs
+
+
+def _normalized(plain: RunConfig, folder: str) -> RunConfig:
+    """The model of a run, as it is, with every disguise undone that can be."""
+    changes: dict[str, Any] = {"given": True, "normalize": ("all",), "max_train_samples": None, "training": {}}
+    return dataclasses.replace(plain, model_name_or_path=str(plain.output_dir), output_dir=folder, **changes)
 
 
 def _resolved(kwargs: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]], folder: str) -> dict[str, Any]:
@@ -80,7 +96,7 @@ def _resolved(kwargs: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]
 
 
 def run_demo(report: Callable[[str], Any] = print, **options: Any) -> dict[str, Run]:
-    """Train the plan one run after the other; each resumes where it was killed.
+    """Make the plan's runs one after the other; each resumes where it was killed.
 
     Args:
         report: takes a line of text for the person who waits.
@@ -92,6 +108,5 @@ def run_demo(report: Callable[[str], Any] = print, **options: Any) -> dict[str, 
     plan, runs = demo_plan(**options), {}
     for number, (name, config) in enumerate(plan.items(), start=1):
         report(f"\n[{number}/{len(plan)}] {TITLES[name]}")
-        (folder,) = run_all([config], report)
-        runs[TITLES[name]] = Run.open(folder)
+        runs[TITLES[name]] = Run.open(evaluate_given(config, report) if config.given else run_all([config], report)[0])
     return runs

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rosetune._numbers import fixed, in_percent
 from rosetune.report.card_training import training_lines
 from rosetune.report.markdown import code, escaped
+from rosetune.report.normalized import normalized_lines
 from rosetune.robustness.attacks.summary import summary
 from rosetune.robustness.functions import is_function_name
 from rosetune.runs.notes import shared_notes
@@ -65,6 +66,7 @@ def model_card(run: Run, metrics: Mapping[str, Any]) -> str:
         _what(run, metrics["labels"]),
         "How it holds on perturbed texts, and what was not tested: see [the robustness card](ROBUSTNESS.md).\n",
         "## Evaluation\n",
+        *normalized_lines(run),
         *_table(metrics["sets"]),
         *_attack_table(attacks),
         "",

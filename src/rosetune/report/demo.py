@@ -21,14 +21,15 @@ def print_demo(out: Console, runs: Mapping[str, Run], task: str) -> None:
     """The table, and what it does and does not show.
 
     Args:
-        runs: vanilla, noise augmentation, ROSE and its control, by their titles.
+        runs: vanilla, the same behind a normalisation, noise augmentation, ROSE and its control, by their titles.
     """
-    vanilla, noise, rose, static = runs
+    vanilla, normalized, noise, rose, static = runs
     plain, robust = runs[vanilla], runs[rose]
     out.print()
     about = {
         vanilla: "plain fine-tuning",
-        noise: "the same on sentences of which about half are misspelt",
+        normalized: "the same model; `--normalize all` undoes disguises, nothing is trained",
+        noise: "as vanilla, on sentences of which about half are misspelt",
         rose: "updates in each step only the layers' tensors of low risk",
         static: "ROSE's control: as many tensors, chosen once for all",
     }
@@ -36,11 +37,11 @@ def print_demo(out: Console, runs: Mapping[str, Run], task: str) -> None:
         out.print(Text(f"{title:{max(map(len, about))}}  {said}"))
     out.print()
     names = [name for name in plain.sets() if name in plain.metrics["sets"] and not SetName.parse(name).is_original]
-    pairs = ((noise, vanilla), (rose, vanilla), (rose, static))
+    pairs = ((normalized, vanilla), (noise, vanilla), (rose, vanilla), (rose, static))
     compared = {(title, other): compare([runs[other]], [runs[title]]) for title, other in pairs}
     print_grid(out, _grid(runs, compared, names, f"Accuracy in % [95% interval] on {task}"))
     out.print("Differences are paired on the same examples; the constant says one label always.")
-    out.print(Text(f"Of these, {noise} alone has seen typing errors before the test.\n"))
+    out.print(Text(f"Of these, {noise} alone has seen typing errors before the test, and none homoglyphs.\n"))
     no_better = _no_better_than_the_constant(runs, names[0])
     if no_better:
         out.print(Text(f"Not shown to beat the constant on {set_title(names[0])}: {', '.join(no_better)}."))
@@ -101,7 +102,9 @@ def _verdicts(found: Mapping[str, Any], names: Sequence[str]) -> list[str]:
 
 
 def _cost(run: Run, vanilla: Run) -> str:
-    """In computing time where both have it, so that what else the machine did does not count."""
+    """In computing time where both have it, so that what else the machine did does not count; or none."""
+    if run.config.given:
+        return "none"
     for name in ("median_step_cpu_seconds", "median_step_seconds"):
         own, plain = run.timing.get(name), vanilla.timing.get(name)
         if own and plain:

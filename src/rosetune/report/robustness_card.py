@@ -1,14 +1,17 @@
 """The robustness card of a finished run: how it holds on perturbed texts, in plain words, and what was not tried."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rosetune._numbers import fixed, in_percent
 from rosetune.report.markdown import escaped
 from rosetune.report.measures import FEW, threshold_note
+from rosetune.report.normalized import normalized_lines
+from rosetune.report.trained_on import adversarial_attacks, trained_on_lines
 from rosetune.robustness.attacks.changed_words import AT_MOST, limit_title
 from rosetune.robustness.attacks.recipes import RECIPES
 from rosetune.robustness.attacks.summary import summary
+from rosetune.robustness.attacks.transformations import DISGUISES
 from rosetune.robustness.noise_families import NOISES
 from rosetune.runs.notes import shared_notes
 from rosetune.runs.run import Run
@@ -17,15 +20,15 @@ from rosetune.runs.sets import SetName
 __all__ = ["robustness_card", "weak_parts"]
 
 Sets = Mapping[str, Mapping[str, Any]]
-_DISGUISES = ("homoglyphs", "invisible_characters", "spaced_letters", "leetspeak", "repeated_letters")
 
 
 def robustness_card(run: Run, metrics: Mapping[str, Any]) -> str:
     """Markdown for the ``ROBUSTNESS.md`` beside the weights.
 
-    It says what the model was trained on; clean and robust accuracy by set; accuracy under each finished attack and
-    after at most so many changed words; of one class against the rest the recall at a false-positive rate; lengths
-    and groups on which it is worse; and what was not tested. Every figure has its interval and number of rows.
+    It says what the model was trained on, with adversarial rows, normalisation and averaging; clean and robust
+    accuracy by set; accuracy under each finished attack and after at most so many changed words; of one class against
+    the rest the recall at a false-positive rate; lengths and groups on which it is worse; and what was not tested.
+    Every figure has its interval and number of rows.
 
     Args:
         metrics: as its ``metrics.json`` holds them, or is about to.
@@ -34,11 +37,12 @@ def robustness_card(run: Run, metrics: Mapping[str, Any]) -> str:
     attacks = {name: summary(rows) for name, (about, rows) in run.attacks.items() if about["finished"]}
     lines = [
         f"# Robustness of {escaped(run.method)} on {escaped(run.task)}\n",
-        *_trained_on(run, metrics["labels"]),
+        *trained_on_lines(run, metrics["labels"]),
+        *normalized_lines(run),
         *_in_short(sets, attacks),
         *_accuracy(sets),
         *_curve(sets),
-        *_attacks(attacks),
+        *_attacks(run, attacks),
         *_detection(sets),
         *_weak(sets),
         "## What was not tested\n",
@@ -47,22 +51,6 @@ def robustness_card(run: Run, metrics: Mapping[str, Any]) -> str:
         "Intervals are of 95%, over the choice of examples; the luck of one training run is not in them.",
     ]
     return "\n".join([*lines, ""])
-
-
-def _trained_on(run: Run, labels: Sequence[str]) -> Iterator[str]:
-    columns = " and ".join(map(escaped, run.identity["text_columns"]))
-    what = f"tells apart {', '.join(map(escaped, labels))}" if labels else "gives a number"
-    if run.config.given:
-        made = "It was not trained here: what it was trained on is not known."
-    else:
-        part = run.identity.get("max_train_samples")
-        rows = f"at most {part} training rows" if part else "the training rows"
-        changed = run.identity["training"].get("augmentation")
-        seen = f", changed anew in every epoch by {escaped(changed)}" if changed else ", as they are"
-        made = f"It was trained on {rows} of {escaped(run.task)}{seen}, by {escaped(run.method)} with seed {run.seed}."
-    yield f"The model reads {columns} and {what}. {made}\n"
-    if run.config.held_out is not None:
-        yield "All figures are on rows that were held out of the training data: they are no results of the task.\n"
 
 
 def _in_short(sets: Sets, attacks: Mapping[str, Any]) -> Iterator[str]:
@@ -140,9 +128,10 @@ def _curve(sets: Sets) -> Iterator[str]:
     yield ""
 
 
-def _attacks(attacks: Mapping[str, Any]) -> Iterator[str]:
+def _attacks(run: Run, attacks: Mapping[str, Any]) -> Iterator[str]:
     if not attacks:
         return
+    trained = adversarial_attacks(run) or {}
     yield "## Accuracy under attack, by the words that it may change\n"
     limits = " | ".join(map(limit_title, AT_MOST))
     yield f"| attack | n | before | {limits} | any number |\n|{'---|' * (len(AT_MOST) + 4)}"
@@ -151,7 +140,8 @@ def _attacks(attacks: Mapping[str, Any]) -> Iterator[str]:
             _with_interval(*(f["at_most_words"][limit][end] for end in ("value", "low", "high"))) for limit in AT_MOST
         ]
         cells.append(_with_interval(*(f[f"accuracy_under_attack{end}"] for end in ("", "_low", "_high"))))
-        yield f"| {escaped(name)} | {f['n']} | {_percent(f['clean_accuracy'])} | {' | '.join(cells)} |"
+        known = " (also trained against)" if run.attacks[name][0].get("recipe", name) in trained else ""
+        yield f"| {escaped(name)}{known} | {f['n']} | {_percent(f['clean_accuracy'])} | {' | '.join(cells)} |"
     yield (
         "\nThese are upper bounds: the searches are greedy, and another one may need fewer words, or find a change "
         "where this one found none. A share is of the words of each text, so that accuracy need not fall from 3 words "
@@ -221,7 +211,7 @@ def _not_tested(run: Run, sets: Sets, attacks: Mapping[str, Any]) -> Iterator[st
     missing = [noise.replace("_", " ") for noise in NOISES if noise not in done]
     if missing:
         yield f"- these noises: {', '.join(missing)} (`--sets noise_curve --noises ...`)"
-    if not {*_DISGUISES} & noises:
+    if not {*DISGUISES} & noises:
         yield "- what people do to get past a filter: look-alike letters, invisible characters, spaced letters"
     recipes = {str(run.attacks[name][0].get("recipe", name)) for name in attacks}
     unused = [name for name in RECIPES if name not in recipes]

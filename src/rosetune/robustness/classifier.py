@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rosetune.robustness.functions import import_function, read_function
-from rosetune.robustness.normalization import normalize
+from rosetune.robustness.normalization import normalize, normalizing, read_steps
 
 __all__ = [
     "NO_TOKENIZER",
@@ -67,14 +67,16 @@ def as_classifier(
             pipeline, of which model, tokenizer and ``max_length`` are used; or a function from texts to probabilities:
             it gets a list of strings (of pairs: of tuples of two strings) and returns a row per text, a column per
             class, as an array, a tensor or lists. Or the folder of a run (of a model or a function) or of a saved
-            classifier.
+            classifier; a normalisation that the folder keeps is applied. (A tokenizer or pipeline that transformers
+            loads from it does not apply it.)
         tokenizer: of a transformers model, and of nothing else.
         labels: class names in the order of the outputs. None: as the model's configuration has them; of a function
             "0", "1" and so on.
         batch_size: texts per call. None: 128 for a function, and for a model 16 on a CPU, 128 elsewhere.
 
     Raises:
-        ValueError: a model of another kind, or with other labels; no tokenizer, or one too many.
+        ValueError: a model of another kind, or with other labels; no tokenizer, or one too many; of a folder, a
+            damaged normalisation.
     """
     if callable(getattr(model, "logits", None)):
         return model
@@ -127,7 +129,8 @@ def _from_folder(folder: Path) -> tuple[Any, Any]:
     tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
     if knows_no_word(tokenizer):
         raise ValueError(f"{folder} {NO_TOKENIZER}")
-    return model, tokenizer
+    steps = read_steps(place)
+    return model, normalizing(tokenizer, steps) if steps else tokenizer
 
 
 def knows_no_word(tokenizer: Any) -> bool:

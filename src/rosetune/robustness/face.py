@@ -117,7 +117,8 @@ def attack(
         words: what benign_append and benign_prepend may add: words, the path of a file with a word a line, or what
             :func:`~rosetune.robustness.attacks.additions.benign_words` finds in training texts.
         added_words: the largest number of them.
-        noises: what disguises uses, see :class:`~rosetune.robustness.attacks.transformations.Disguises`; None: all.
+        noises: what disguises uses, see :class:`~rosetune.robustness.attacks.transformations.Disguises`; None: the
+            five disguises.
         max_share: of a text's words that may change, or be added; None: as the attack has it.
         protected: regular expressions; a word that a match touches is never changed.
 

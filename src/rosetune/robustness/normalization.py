@@ -19,9 +19,9 @@ _JOINERS = "\u200c\u200d"
 # Format characters that are seen: signs of Arabic, Syriac and Kaithi numbers.
 _SEEN = {*map(chr, range(0x600, 0x606)), "\u06dd", "\u070f", "\u0890", "\u0891", "\u08e2", "\U000110bd", "\U000110cd"}
 _WORD = re.compile(r"[^\W\d_]+")
-_SPACED = re.compile(r"(?<![^\W_])[^\W\d_](?: [^\W\d_]){2,}(?![^\W_])")
+# Four letters or more, which is what the noise spaces, between white space; a mark may open or close them.
+_SPACED = re.compile(r"""(?:(?<!\S)|(?<=(?<!\S)[(\[{"“‘]))[^\W\d_](?: [^\W\d_]){3,}(?=[)\]}"'”’.,;:!?…]*(?!\S))""")
 _SIGNS = re.compile(rf"(?<=[^\W\d_])[{re.escape(''.join(_PLAIN))}]+(?=[^\W\d_])")
-_OPENING, _CLOSING = "([{\"'“‘’-/", ")]}\"'”’-/.,;:!?"
 
 
 def _without_invisible(text: str) -> str:
@@ -48,18 +48,18 @@ def _without_look_alikes(text: str) -> str:
 
 
 def _joined(text: str) -> str:
-    pieces, end = [], 0
+    pieces: list[str] = []
+    end = 0
     for match in _SPACED.finditer(text):
         if not all(map(_has_case, match[0].replace(" ", ""))):
             continue
-        start, before, after = match.start(), text[end : match.start()], text[match.end() :]
-        opened = start == 1 or text[start - 2 : start - 1] in _OPENING
-        if before.endswith("  ") or (before.endswith(" ") and opened):
-            before = before[:-1]
-        # At the end of the text nothing follows, which is in any string.
-        closed = after.startswith(" ") and (after[1:2] in _CLOSING or after[1:2] == " ")
-        pieces += [before, match[0].replace(" ", "")]
-        end = match.end() + closed
+        left, right = text[max(0, match.start() - 2) : match.start()], text[match.end() : match.end() + 2]
+        # The noise writes a space at both ends, beyond which the text has no letter: it would be one of the word's.
+        ours = left[-1:] == right[:1] == " " and not left[:-1].isalpha() and not right[1:].isalpha()
+        gap = text[end : match.start()]
+        narrowed = bool(pieces) and gap == " "  # by the word before: what is left of it stays
+        pieces += [gap[:-1] if gap.endswith("  ") or (ours and not narrowed) else gap, match[0].replace(" ", "")]
+        end = match.end() + (ours or right == "  ")
     return "".join((*pieces, text[end:]))
 
 
@@ -89,14 +89,20 @@ STEPS: Mapping[str, Callable[[str], str]] = {
     invisible    format characters (Cf) are dropped; joiners only beside letters of a script with capitals
     confusables  Cyrillic, Greek and Armenian look-alikes become Latin letters: in every word that has a Latin letter,
                  and in every word of a text that has no other letter of those scripts
-    spaced       three or more single letters with one space between any two are one word ("f r e e"); a wider gap ends
-                 a word, and is made narrower by one space
+    spaced       four or more single letters with one space between any two are one word ("f r e e"). They begin after
+                 white space or a mark that opens, and end before white space or marks that close: "it's a b movie"
+                 stays. A wider gap ends a word, and is made narrower by one space; a single space goes too where no
+                 letter lies beyond it, nor beyond a space at the other end
     leet         signs of leetspeak between two letters become letters: capitals between capitals, else small ones
 
-On an English text whose words stand between spaces the last four undo the noises invisible_characters, homoglyphs,
-spaced_letters and leetspeak exactly, but for leetspeak in words of mixed case. Where a word touches a digit or a mark
-(``over18's``), a space of spaced_letters stays there. They are not harmless: "A B C" becomes a word, "user@host" and
-"b4b" lose their sign. Repeated letters and misspellings stay.
+On an English text the last four undo the noises invisible_characters, homoglyphs, spaced_letters and leetspeak: the
+text is then what it would be without the noise. What they cannot undo: leetspeak in words of mixed case ("iPhone"),
+look-alikes in words of nothing else where the text has other Greek or Cyrillic letters ("a 5 μm film"), words with
+ligatures of which the letters were spaced, several noises in one word, and the gap between a spaced word and letters
+that the text spaces itself ("A B C D"). Spaced words of three letters stay ("w i n"), since "I a m" and "a U S" are
+real. So do repeated letters and misspellings.
+
+They are not harmless: "A B C D" becomes a word, "user@host" and "b4b" lose their sign.
 """
 
 

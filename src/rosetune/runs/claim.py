@@ -12,6 +12,7 @@ from rosetune.runs.compare import check_seeds, common_sets, paired, rows_of, sid
 from rosetune.runs.computed import ControlResult, computed_controls, control_result
 from rosetune.runs.config import LENGTH, METHOD
 from rosetune.runs.controls import CONTROLS, found_controls, left_out
+from rosetune.runs.normalized import NormalizedBaseline, is_normalized, meets_disguises, normalized_baseline
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError, differences
@@ -26,34 +27,52 @@ def differing(a: Run, b: Run) -> list[str]:
     return list(differences(a.identity, b.identity, ignore=(*METHOD, *LENGTH, "seed")))
 
 
-def trained_controls(claim: Sequence[Run], named: Sequence[str] = ()) -> dict[str, list[Run]]:
+def trained_controls(
+    claim: Sequence[Run], named: Sequence[str] = (), baseline: Sequence[Run] = ()
+) -> dict[str, list[Run]]:
     """Control runs at hand by name: those in ``controls`` of the claim's runs, and further ones.
 
     Args:
-        named: further ones as NAME=RUN, which go before those of the same name.
+        named: further ones as NAME=RUN, which go before those of the same name; a name that comes again names another
+            seed.
+        baseline: one of them behind a normalisation of its texts is a control too, see
+            :func:`~rosetune.runs.normalized.normalized_baseline`.
 
     Raises:
         RunError: not NAME=RUN; a run in ``controls`` is not the control of its name; a further one differs from the
-            claim in more than method and length of training.
+            claim in more than method and length of training, and is no baseline behind a normalisation.
     """
     found: dict[str, list[Run]] = {}
     for run in claim:
         for name, control in found_controls(run).items():
             found.setdefault(name, []).append(control)
+    further: dict[str, list[Run]] = {}
     for text in named:
         name, equals, folder = text.partition("=")
         if not (name and equals and folder):
             raise RunError(f"--controls takes NAME=RUN, not {text!r}")
-        other = Run.open(folder)
-        names = differing(claim[0], other)
-        if names:
-            raise RunError(f"{folder} is no control of {claim[0]}: it differs in {', '.join(names)}")
-        found[name] = [other]
-    return found
+        further.setdefault(name, []).append(_further(Run.open(folder), claim[0], baseline))
+    return found | further
+
+
+def _further(other: Run, claim: Run, baseline: Sequence[Run]) -> Run:
+    names = differing(claim, other)
+    if not names:
+        return other
+    normalized = normalized_baseline(other, baseline)
+    if normalized is not None:
+        return normalized
+    hint = ""
+    if is_normalized(other) and baseline:
+        made = f"`rosetune evaluate --model_name_or_path {baseline[0]} --task T --normalize all`"
+        hint = f", and was not made of the baseline, with its data and length, by {made}"
+    raise RunError(f"{other} is no control of {claim}: it differs in {', '.join(names)}{hint}")
 
 
 def control_results(a: Sequence[Run], b: Sequence[Run], trained: Mapping[str, Sequence[Run]]) -> Results:
     """Every control at hand beside the claim b on each robust set, with a as the baseline.
+
+    Disguises of the noise curve count as robust sets where a control is the baseline behind a normalisation.
 
         constant         predicts the most frequent label; under an attack it keeps what has that label
         flip             see :func:`~rosetune.robustness.flip_control.flip_control`; under an attack the most that
@@ -61,14 +80,18 @@ def control_results(a: Sequence[Run], b: Sequence[Run], trained: Mapping[str, Se
         early_stopping   the checkpoint of the baseline whose clean accuracy is nearest to the claim's, if it lies
                          within a point; of several seeds, of every one; not under attacks, which search on the model
                          at hand: no checkpoint was attacked, and what fools another model says little of it
-        others           trained runs; of several seeds those that have the control
+        others           trained runs, and the baseline behind a normalisation; of several seeds those that have the
+                         control
 
     A regression has only the trained ones. No clean accuracy is equal where there is none.
 
     Args:
         trained: control runs by name.
     """
-    names = [name for name in common_sets(a, b) if SetName.parse(name).robust]
+    disguised = _has_normalized(trained)
+    names = [
+        name for name in common_sets(a, b) if SetName.parse(name).robust or (disguised and meets_disguises([name]))
+    ]
     return {name: _on_set(a, b, trained, name) for name in names}
 
 
@@ -80,6 +103,11 @@ def not_tried(a: Sequence[Run], b: Sequence[Run], trained: Mapping[str, Sequence
     said = []
     if absent:
         said.append(f"Controls not at hand: {', '.join(absent)} (`rosetune controls {claim}` trains them).")
+    if meets_disguises(common_sets(a, b)) and not _has_normalized(trained):
+        said.append(
+            f"Normalisation without training is not at hand: make a run of {a[0]} by `rosetune evaluate "
+            f"--model_name_or_path {a[0]} --task T --normalize all`, and name it with `--controls normalize=RUN`."
+        )
     where: dict[tuple[str, ...], list[str]] = {}  # the sets that some controls lack
     for name, found in results.items():
         lacking = tuple(control for control in trained if control not in {result.control for result in found})
@@ -98,6 +126,10 @@ def not_tried(a: Sequence[Run], b: Sequence[Run], trained: Mapping[str, Sequence
             "evaluate --along_training`), or no checkpoint within a point of the claim's clean accuracy."
         )
     return said
+
+
+def _has_normalized(trained: Mapping[str, Sequence[Run]]) -> bool:
+    return any(isinstance(run, NormalizedBaseline) for runs in trained.values() for run in runs)
 
 
 def _suitable(claim: Run) -> list[str]:
@@ -125,7 +157,8 @@ def _sentence(a: Sequence[Run], b: Sequence[Run], d: Difference, results: Sequen
     points = f"{shown(d.value)} {unit} [{shown(d.low)}, {shown(d.high)}] against {baseline}"
     if d.verdict <= 0:
         return f"{claim} is {'worse' if d.verdict else 'not shown to be better'}: {points}."
-    parts = [f"{claim} gains {points}."]
+    ahead = ", ".join(f"{r.control} ({shown(r.gain)})" for r in results if r.control_better)
+    parts = [f"{claim} gains {points}.", *([f"Shown to be better than it: {ahead}."] if ahead else [])]
     kinds = {"yes": "Shown as well by", "in part": "Shown in part by", "not told apart": "Not told apart from"}
     for answer, words in (*kinds.items(), ("no", "Not shown by")):
         named = [f"{r.control} ({shown(r.gain)})" for r in results if r.answer == answer]

@@ -31,7 +31,7 @@ class ControlResult:
         clean, accuracy: of the control; clean is None for what has none.
         gain: control minus baseline. gains: whether that is shown to be above 0.
         difference, low, high: claim minus control with its 95% interval, on the same examples.
-        claim_better: whether the claim is shown to be better than the control.
+        claim_better: whether the claim is shown to be better than the control. control_better: the other way round.
     """
 
     control: str
@@ -44,6 +44,7 @@ class ControlResult:
     low: float
     high: float
     claim_better: bool
+    control_better: bool = False
 
     @property
     def answer(self) -> str:
@@ -78,6 +79,7 @@ def control_result(
         low=left.low,
         high=left.high,
         claim_better=left.verdict > 0,
+        control_better=left.verdict < 0,
     )
 
 

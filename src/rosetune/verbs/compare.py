@@ -14,6 +14,7 @@ examples:
   rosetune controls ROSE
   rosetune compare VANILLA ROSE
   rosetune compare vanilla-1,vanilla-2 rose-1,rose-2
+  rosetune compare VANILLA NOISE --controls normalize=NORMALIZED
 """
 
 
@@ -29,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=RUN",
         nargs="+",
         default=[],
-        help="further runs to set beside the claim, beside those in RUN_B/controls",
+        help="further runs to set beside the claim, beside those in RUN_B/controls: of another method, or RUN_A "
+        "behind a normalisation; of several seeds the name again for each",
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
@@ -42,7 +44,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     from rosetune.runs.compare import open_group, paired
 
     a, b = paired(open_group(known.baseline), open_group(known.claim))
-    trained = trained_controls(b, known.controls)
+    trained = trained_controls(b, known.controls, a)
     if known.json:
         print_json(compared_as_json(a, b, trained))
     else:

@@ -1,4 +1,4 @@
-"""Compare vanilla fine-tuning with noise augmentation, and with ROSE-Ensemble and its control."""
+"""Compare vanilla fine-tuning with normalised texts, noise augmentation, and ROSE-Ensemble and its control."""
 
 import argparse
 
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(known: argparse.Namespace, rest: list[str]) -> None:
-    """Train what is not there yet and print the table."""
+    """Make what is not there yet and print the table."""
     from rosetune.experiments.demo import run_demo
     from rosetune.report.console import console
     from rosetune.report.demo import print_demo

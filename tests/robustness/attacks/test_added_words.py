@@ -135,7 +135,11 @@ def test_a_beam_also_replaces_words():
         (lambda: benign_append(()), "there are no words to add"),
         (lambda: Beam(0), "width must be at least 1"),
         (lambda: build_recipe("benign_append"), "benign_append adds words: give candidates"),
-        (lambda: Disguises(("typing",)), "disguises are some of homoglyphs, .* not typing"),
+        (lambda: Disguises(("blur",)), "disguises are some of homoglyphs, .* typing, ocr, .* not blur"),
+        (
+            lambda: Disguises(("punctuation_dropped",)),
+            "disguises are some of .*, random_case, not punctuation_dropped",
+        ),
         (lambda: Disguises(samples=0), "samples must be at least 1"),
     ],
 )
@@ -191,7 +195,7 @@ def test_words_from_a_file(tmp_path):
 # --- disguises -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", DISGUISES)
+@pytest.mark.parametrize("name", [*DISGUISES, "typing", "ocr", "upper_case", "lower_case", "random_case"])
 def test_a_disguise_is_what_the_noise_of_that_name_makes(name):
     """With the numbers that the noise draws, so that the bounds are the noise's."""
     for word in ("wonderful", "Film", "to", "a", "سلام", "naïve"):

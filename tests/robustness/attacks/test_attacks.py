@@ -1,6 +1,7 @@
 """The parts of an attack, against a model whose weakest word is known and against brute force."""
 
 import itertools
+import string
 from random import Random
 
 import numpy as np
@@ -23,6 +24,7 @@ from rosetune.robustness.attacks.run import attack
 from rosetune.robustness.attacks.searches import Greedy, RandomSearch
 from rosetune.robustness.attacks.text import Text
 from rosetune.robustness.attacks.transformations import EDITS, CharacterEdits, Synonyms, carry_case
+from rosetune.robustness.disguises import LOOK_ALIKES
 from rosetune.robustness.edits import letters
 from victims import HOSTILE, SYNONYMS, WEIGHTS, BagOfWords
 
@@ -99,6 +101,8 @@ def test_all_forms_of_a_short_word():
     assert CharacterEdits(("swap", "drop"), True, None)("abcd", Random(0)) == ["acbd", "acd", "abd"]
     assert CharacterEdits(("swap", "drop"), False, None)("abc", Random(0)) == ["bac", "acb", "bc", "ac", "ab"]
     assert CharacterEdits(("homoglyph",), False, None)("ox", Random(0)) == ["\u043ex", "o\u0445"]
+    for letter in string.ascii_letters:  # of the one table that there is
+        assert [*CharacterEdits(("homoglyph",), False, None)(letter, Random(0))] == [*LOOK_ALIKES.get(letter, "")[:1]]
     assert len(CharacterEdits(("insert",), True, None)("abc", Random(0))) == 2
     assert set(CharacterEdits(("neighbour_key",), False, 1)("QA", Random(3))[0]) & set("QA")
 

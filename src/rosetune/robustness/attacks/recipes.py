@@ -262,7 +262,7 @@ def build_recipe(
         max_share: of words changed; None: as the recipe has it.
         protected: see :class:`Constraints`.
         words, added_words: candidates, and the largest number of them, for those of :data:`ADDS_WORDS`.
-        noises: for "disguises"; None: all five.
+        noises: for "disguises"; None: the five that are disguises.
 
     Raises:
         ValueError: an unknown name, missing synonyms or words, or a limit out of range.

@@ -8,11 +8,18 @@ from typing import Protocol
 
 from rosetune.robustness import disguises
 from rosetune.robustness.edits import NEIGHBOURING_KEYS, Word, dropped, letters, pick, replaced, swapped
+from rosetune.robustness.noise_families import NOISES, split_words
 
-__all__ = ["DISGUISES", "EDITS", "CharacterEdits", "Disguises", "Synonyms", "Transformation", "carry_case"]
-
-_LOOK_ALIKES = dict(zip("aceijopsxyABCEHIJKMOPSTXY", "асеіјорѕхуАВСЕНІЈКМОРЅТХҮ", strict=True))  # Latin to Cyrillic
-
+__all__ = [
+    "DISGUISES",
+    "EDITS",
+    "WORD_NOISES",
+    "CharacterEdits",
+    "Disguises",
+    "Synonyms",
+    "Transformation",
+    "carry_case",
+]
 
 MOST_POSITIONS = 64  # of a word that an edit is tried at
 
@@ -31,6 +38,9 @@ DISGUISES: Mapping[str, Callable[[Word, Random], Word | None]] = {
     "repeated_letters": disguises.repeated_letters,
 }
 
+# Every noise that edits a word by itself: disguises, typing and scanning errors, casings; no marks.
+WORD_NOISES = {name: noise.edit for name, noise in NOISES.items() if noise.units is split_words}
+
 
 @dataclass(frozen=True)
 class CharacterEdits:
@@ -41,7 +51,8 @@ class CharacterEdits:
         insert          a random letter a-z too many
         substitute      a random letter a-z in place of another
         neighbour_key   a neighbouring key of a QWERTY keyboard, in the same case
-        homoglyph       a Cyrillic letter that looks the same
+        homoglyph       a letter of another script that looks the same, the first of its look-alikes in the table of
+                        :data:`~rosetune.robustness.disguises.LOOK_ALIKES`
 
     A letter keeps its combining marks. A word is never edited away to nothing. Of a run of more than 64 letters, only
     that many positions are tried, at random.
@@ -95,10 +106,12 @@ class Disguises:
 
     The bounds are those of the noises: look-alikes of the same skeleton, no sign for the first and last letter, no
     spaces in a word of up to three letters, a letter repeated two to four times; see
-    :mod:`rosetune.robustness.disguises`.
+    :mod:`rosetune.robustness.disguises`. Other noises of words can be asked for: one typing error in a word of more
+    than three letters, one confusion of a scanner, another casing.
 
     Args:
-        noises: of :data:`DISGUISES`.
+        noises: of ``WORD_NOISES``: the five of :data:`DISGUISES`, and typing, ocr, upper_case, lower_case,
+            random_case.
         samples: draws of each, of which equal ones count once.
 
     Raises:
@@ -109,15 +122,16 @@ class Disguises:
     samples: int = 1
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.noises if name not in DISGUISES]
+        unknown = [name for name in self.noises if name not in WORD_NOISES]
         if unknown or not self.noises:
-            raise ValueError(f"disguises are some of {', '.join(DISGUISES)}, not {', '.join(unknown) or 'none'}")
+            known = dict.fromkeys((*DISGUISES, *WORD_NOISES))
+            raise ValueError(f"disguises are some of {', '.join(known)}, not {', '.join(unknown) or 'none'}")
         if self.samples < 1:
             raise ValueError(f"samples must be at least 1, not {self.samples}")
 
     def __call__(self, word: str, rng: Random) -> list[str]:
         characters = letters(word)
-        forms = [DISGUISES[name](characters, rng) for name in self.noises for _ in range(self.samples)]
+        forms = [WORD_NOISES[name](characters, rng) for name in self.noises for _ in range(self.samples)]
         return [form for form in dict.fromkeys("".join(new) for new in forms if new is not None) if form != word]
 
 
@@ -171,8 +185,8 @@ def _neighbour_key(word: Word, at: int, end: int, rng: Random) -> Word | None:
 
 
 def _homoglyph(word: Word, at: int, end: int, rng: Random) -> Word | None:
-    like = _LOOK_ALIKES.get(word[at]) if at < end else None
-    return None if like is None else replaced(word, at, like)
+    likes = disguises.LOOK_ALIKES.get(word[at]) if at < end else None
+    return replaced(word, at, likes[0]) if likes else None
 
 
 EDITS: dict[str, Edit] = {
