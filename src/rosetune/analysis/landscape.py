@@ -29,8 +29,8 @@ def landscape_rows(
     """f(alpha, beta) = L(theta + alpha delta + beta eta), a row of the grid at a time.
 
     Each point is computed from the model's weights anew, so that a row does not depend on which came before it. One
-    copy of the weights is written to, again and again: with the directions in half precision, model and analysis take
-    at most three times the model's memory.
+    copy of the weights is written to, again and again: with the directions in half precision, the weights of model and
+    analysis take at most three times the model's memory. The activations of a batch come on top.
 
     Args:
         directions: delta and eta.
