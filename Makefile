@@ -34,9 +34,10 @@ wheel: $(INSTALLED)
 	build/wheel/env/bin/python -m pip install -qq --no-compile -c constraints.txt dist/*.whl
 	cd build/wheel && env/bin/python -c "import rosetune.runs, rosetune.report, rosetune.trainer" && env/bin/rosetune list recipes vanilla
 	build/wheel/env/bin/python -m pip install -qq --no-compile -c constraints.txt "$$(ls dist/*.whl)[demo]"
-	cd build/wheel && HF_HUB_OFFLINE=1 env/bin/rosetune demo --max_train_samples 64
-	cd build/wheel && HF_HUB_OFFLINE=1 env/bin/rosetune attack runs/demo/demo/vanilla --attack deepwordbug --examples 12 --budget 40
-	cd build/wheel && env/bin/python -P ../../tests/demo_gates.py runs/demo/demo/vanilla
+	cd build/wheel && env/bin/python -c "from rosetune.data.embedded import load_demo; load_demo().splits['validation'].to_csv('reviews.csv')"
+	cd build/wheel && HF_HUB_OFFLINE=1 env/bin/rosetune demo --task reviews.csv --max_train_samples 64 --text_columns sentence
+	cd build/wheel && HF_HUB_OFFLINE=1 env/bin/rosetune attack runs/demo/reviews/vanilla --attack deepwordbug --examples 12 --budget 40
+	cd build/wheel && env/bin/python -P ../../tests/demo_gates.py runs/demo/reviews/vanilla
 	rm -rf build/wheel
 
 lint: $(INSTALLED)
