@@ -277,6 +277,16 @@ class TestInterpolation:
             list(interpolate(of, make_model(num_hidden_layers=1), np.array([0.0])))
 
 
+def test_what_is_never_written_of_a_copy_is_never_read(monkeypatch):
+    of, axis = MeanLoss(make_model(), [make_batch(6)]), np.array([0.0, 0.2])
+    directions = random_direction(of, 0), random_direction(of, 1)
+    expected = landscape(of, directions, axis, axis)
+    monkeypatch.setattr(torch, "empty_like", lambda like: torch.full_like(like, torch.nan))
+    found = landscape(of, directions, axis, axis)
+    assert np.isfinite(found.loss).all()
+    assert np.array_equal(found.loss, expected.loss)
+
+
 class TestBatches:
     def test_threads_change_nothing(self):
         """Batches that share the threads, and weights that are put in place for all of them at once."""
@@ -285,7 +295,7 @@ class TestBatches:
             [make_batch(rows, length, seed=rows) for rows, length in ((3, 12), (2, 9), (4, 5))],
         )
         of = MeanLoss(model, batches)
-        moved = {name: weight + 0.1 for name, weight in of.buffers([*of.parts]).items()}
+        moved = {name: weight.detach() + 0.1 for name, weight in model.named_parameters()}
         alone = of.measure(moved)
         assert alone.loss == pytest.approx(plain_loss(model, moved, batches), abs=1e-6)
         torch.set_num_threads(2)

@@ -30,7 +30,7 @@ def landscape_rows(
 
     Each point is computed from the model's weights anew, so that a row does not depend on which came before it. One
     copy of the weights is written to, again and again: with the directions in half precision, the weights of model and
-    analysis take at most three times the model's memory. The activations of a batch come on top.
+    analysis take at most three times the model's memory, less with a large word embedding. Activations add to that.
 
     Args:
         directions: delta and eta.

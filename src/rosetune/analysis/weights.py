@@ -80,8 +80,11 @@ class MeanLoss:
         }
 
     def buffers(self, names: Sequence[str]) -> dict[str, Tensor]:
-        """Copies of some weights to write to."""
-        return {name: self._whole[name].clone() for name in names}
+        """Tensors of the shapes of some weights, to :meth:`write` to before they are read.
+
+        Of a table only the rows that are read will be written. So a large one takes only their pages of memory.
+        """
+        return {name: torch.empty_like(self._whole[name]) for name in names}
 
     def write(self, name: str, buffer: Tensor, part: Tensor) -> None:
         """Put what is moved of a weight into its copy."""

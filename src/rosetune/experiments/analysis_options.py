@@ -30,7 +30,7 @@ class AnalysisOptions:
         default=None, metadata=about("of the directions alone, while the rows stay (default: --seed)", "N")
     )
     batch_size: int | None = field(
-        default=None, metadata=about("rows at a time (default: 16 on the CPU, 128 elsewhere)", "N")
+        default=None, metadata=about("rows at a time (default: 8 on the CPU, 128 elsewhere)", "N")
     )
     points: int = field(default=51, metadata=about("points along an axis (default: 51)", "N"))
     span: float = field(default=0.25, metadata=about("the grid goes from -X to X (default: 0.25)", "X"))
