@@ -25,6 +25,7 @@ from rosetune.experiments.harden_setting import prepare
 from rosetune.experiments.quick import trainer_defaults
 from rosetune.report.harden import Hardened, limits
 from rosetune.runs.config import RunConfig
+from rosetune.runs.normalized import normalized_baseline
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError
 from tiny_run import Library
@@ -142,6 +143,43 @@ def test_one_class_is_attacked_everywhere(library: Library, tmp_path: Path) -> N
     assert "on rows of bad alone" in limits(Hardened(found))
     with pytest.raises(RunError, match=r"holds another hardening \(attack_class: .bad. there, None here\)"):
         run_harden(config(library, folder), replace(options, attack_class=None), tiny_run.silent)
+
+
+def test_where_disguises_are_met_the_plain_model_is_read_behind_a_normalisation(
+    library: Library, tmp_path: Path
+) -> None:
+    """Its weights are the plain run's; what look-alike letters hide it reads as clean text, and is attacked alike."""
+    options = HardenOptions(**QUICK, rounds=0, alphas="none", attack="disguises", max_share=0.5)
+    wanted = replace(config(library, tmp_path / "h"), sets=("clean", "noise_curve"), noises=("homoglyphs@0.5",))
+    lines = list[str]()
+    found = run_harden(wanted, options, lines.append)
+    plain, control = (Run.open(tmp_path / "h" / found[name]) for name in ("plain", "normalized"))
+    weights = "model/model.safetensors"
+    assert (plain.folder / weights).read_bytes() == (control.folder / weights).read_bytes()
+    said = {
+        run: {name: [row["prediction"] for row in run.rows(name)] for name in ("clean", "homoglyphs@0.5")}
+        for run in (plain, control)
+    }
+    assert said[control]["homoglyphs@0.5"] == said[control]["clean"] == said[plain]["clean"]
+    assert said[plain]["homoglyphs@0.5"] != said[plain]["clean"]
+    (one,), (other,) = plain.attacks.values(), control.attacks.values()
+    assert one[0]["attack"] == other[0]["attack"]
+    steps = [line for line in lines if line.startswith("[")]
+    assert [line.partition(",")[0] for line in steps] == ["[1/4", "[2/4", "[3/4", "[4/4"]
+    assert normalized_baseline(control, [plain]) is not None
+    assert run_harden(wanted, options, tiny_run.silent) == found
+
+
+def test_where_nothing_is_disguised_there_is_no_control(found: dict[str, Any], library: Library) -> None:
+    assert found["normalized"] is None
+    wanted = config(library, library.home / "any")
+    assert not prepare(wanted, HardenOptions()).has_control
+    assert prepare(wanted, HardenOptions(attack="disguises")).has_control
+    curve = replace(wanted, sets=("clean", "noise_curve"))
+    assert not prepare(curve, HardenOptions()).has_control  # the first eight noises disguise nothing
+    disguised = replace(curve, noises=("leetspeak@0.5",))
+    assert prepare(disguised, HardenOptions()).has_control
+    assert not prepare(replace(disguised, normalize=("all",)), HardenOptions()).has_control
 
 
 def test_without_a_class_rows_and_folders_are_what_they_were(library: Library) -> None:

@@ -15,17 +15,30 @@ N = 200
 
 
 def made(
-    folder: Path, hardened: tuple[int, int, int] | None, plain: tuple[int, int, int] = (180, 100, 60)
+    folder: Path,
+    hardened: tuple[int, int, int] | None,
+    plain: tuple[int, int, int] = (180, 100, 60),
+    disguised: dict[str, int] | None = None,
 ) -> Hardened:
-    """Of both runs how many rows are right: clean, with typing errors, under attack."""
+    """Of both runs how many rows are right: clean, with typing errors, under attack.
+
+    Args:
+        disguised: likewise under homoglyphs, by run; with it there is the plain model behind a normalisation.
+    """
     for name, right in (("plain", plain), ("hardened", hardened)):
         if right is None:
             continue
         sets = {part: outcomes(n, N - n) for part, n in zip(("clean", "typos_1"), right, strict=False)}
+        if disguised is not None:
+            sets["homoglyphs@0.5"] = outcomes(disguised[name], N - disguised[name])
         run = write_run(folder / name, sets, {"seed": 1}, metrics=True)
         statuses = ["failed"] * right[2] + ["success"] * (right[0] - right[2]) + ["skipped"] * (N - right[0])
         write_attack(run, statuses, "deepwordbug", about={"max_share": 0.2, "text_column": "text"})
         write_json(folder / name / "timing.json", {"training_seconds": 60.0, "steps": 100})
+    if disguised is not None:
+        counts = {"clean": plain[0], "typos_1": plain[1], "homoglyphs@0.5": disguised["normalized"]}
+        sets = {part: outcomes(n, N - n) for part, n in counts.items()}
+        write_run(folder / "normalized", sets, config={"given": True, "normalize": ["nfkc"]}, metrics=True)
     trial = {"clean": 0.9, "noise": 0.8, "attack": 0.4, "score": 0.75, "steps": 80, "seconds": 40.0, "queries": 1000}
     taken = hardened is not None
     found: dict[str, Any] = {
@@ -47,6 +60,7 @@ def made(
         "stopped": "one round was asked for",
         "attacks": ["deepwordbug"],
         "max_share": 0.2,
+        "normalized": None if disguised is None else "normalized",
     }
     return Hardened(found)
 
@@ -90,6 +104,49 @@ def test_where_nothing_gained_the_plain_model_is_kept(tmp_path: Path) -> None:
     text = write_hardened(result)[0].read_text(encoding="utf-8")
     assert r"| clean | 200 | 90.0 \[" in text
     assert "hardened %" not in text
+
+
+DISGUISED = {"plain": 100, "hardened": 130, "normalized": 180}
+
+
+def test_a_normalisation_that_wins_is_named_with_what_it_wins(tmp_path: Path) -> None:
+    """100 rows of 200 are right under look-alike letters, 130 of the hardened model, 180 behind the normalisation."""
+    pytest.importorskip("matplotlib")
+    result = made(tmp_path / "h", (180, 150, 130), disguised=DISGUISED)
+    said = printed(result)
+    assert "no training) the plain model is better: homoglyphs 0.5 (+40.0 points)." in said
+    assert "It is better than the hardened model: homoglyphs 0.5 (+25.0 points)." in said
+    assert f"--model_name_or_path {result.hardened.folder} --task my.csv --normalize all`" in said
+    assert f"rosetune compare {result.plain.folder} {result.hardened.folder} --controls normalize=" in said
+    assert " homoglyphs 0.5 200 50.0 90.0 65.0 +15.0 " in said
+    assert " under deepwordbug 200 30.0 - 65.0 +35.0 " in said
+    card, picture = (path.read_text(encoding="utf-8") for path in write_hardened(result))
+    assert r"| homoglyphs 0.5 | 200 | 50.0 \[" in card
+    assert "| set | n | plain % | normalised % | hardened % | gain |" in card
+    assert ">normalised<" in picture
+    assert ">accuracy, homoglyphs 0.5 (%)<" in picture
+
+
+def test_a_normalisation_that_gains_nothing_and_one_without_a_hardened_model(tmp_path: Path) -> None:
+    none = printed(made(tmp_path / "none", (180, 150, 130), disguised={**DISGUISED, "normalized": 100}))
+    assert "the plain model gains nothing. Cost:" in none
+    assert "put the model that is kept behind it" not in none
+    alone = made(tmp_path / "alone", None, disguised=DISGUISED)
+    said = printed(alone)
+    assert "the plain model is better: homoglyphs 0.5 (+40.0 points). A normalisation goes with any training" in said
+    assert f"--model_name_or_path {alone.plain.folder} " in said
+    assert "than the hardened model" not in said
+
+
+def test_a_worse_normalisation_says_so(tmp_path: Path) -> None:
+    said = printed(made(tmp_path / "h", (180, 150, 130), disguised={**DISGUISED, "normalized": 60}))
+    assert "gains nothing, and is worse: homoglyphs 0.5 (-20.0 points)." in said
+
+
+def test_noises_at_several_strengths_are_a_curve_and_not_in_the_table(tmp_path: Path) -> None:
+    result = made(tmp_path / "h", (180, 150, 130), disguised=DISGUISED)
+    assert "homoglyphs@0.5" in result.shown
+    assert result.unshown() == []
 
 
 def test_card_and_picture_say_the_same_and_are_the_same_again(tmp_path: Path) -> None:

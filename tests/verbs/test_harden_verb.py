@@ -70,6 +70,23 @@ def test_a_mistake_is_one_line(rosetune: Any, library: Library, tmp_path: Path, 
     assert not (tmp_path / "h").exists()
 
 
+def test_the_end_meets_disguises_unless_sets_are_named(rosetune: Any, library: Library, tmp_path: Path) -> None:
+    disguises = ["homoglyphs@0.5", "leetspeak@0.5", "spaced_letters@0.5"]
+    asked = words(library, tmp_path / "h", "--rounds", 0)
+    place = asked.index("--sets")
+    code, out, err = rosetune(*asked[:place], *asked[place + 2 :])
+    assert code == 0, err
+    there = {path.stem for path in (tmp_path / "h" / "plain" / "predictions").glob("*@*.jsonl")}
+    assert there == {*disguises}
+    assert {path.stem for path in (tmp_path / "h" / "normalized" / "predictions").glob("*@*.jsonl")} == there
+    assert "Behind a normalisation (--normalize all, no training) the plain model" in " ".join(out.split())
+    (tmp_path / "options.yaml").write_text("sets: [clean]\n", encoding="utf-8")
+    asked = words(library, tmp_path / "other", "--rounds", 0, "--config", tmp_path / "options.yaml")
+    code, out, err = rosetune(*asked[:place], *asked[place + 2 :])
+    assert code == 0, err
+    assert not (tmp_path / "other" / "normalized").exists()
+
+
 def test_no_argument_of_the_trainer_is_needed(rosetune: Any, tmp_path: Path) -> None:
     """It is the data that is missing here."""
     one_line(rosetune("harden", "--task", tmp_path / "no.csv", "--model_name_or_path", "demo"), "there is no file")

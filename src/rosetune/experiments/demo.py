@@ -3,12 +3,11 @@
 The plain model is also read behind a normalisation, which trains nothing.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from rosetune.data.tasks import find_task
-from rosetune.experiments.given import evaluate_given
+from rosetune.experiments.given import behind_normalization, evaluate_given
 from rosetune.experiments.options import merged_layers
 from rosetune.experiments.plan import reference
 from rosetune.experiments.plan_reader import parse_plan
@@ -74,14 +73,8 @@ def demo_plan(
             own["update_mask_kwargs"] = _resolved(options["update_mask_kwargs"], methods, folder)
         configs[name] = RunConfig.from_options({**options, **given, **own})
         if name == "vanilla":
-            configs[NORMALIZED] = _normalized(configs[name], f"{folder}/{NORMALIZED}")
+            configs[NORMALIZED] = behind_normalization(configs[name], f"{folder}/{NORMALIZED}")
     return configs
-
-
-def _normalized(plain: RunConfig, folder: str) -> RunConfig:
-    """The model of a run, as it is, with every disguise undone that can be."""
-    changes: dict[str, Any] = {"given": True, "normalize": ("all",), "max_train_samples": None, "training": {}}
-    return dataclasses.replace(plain, model_name_or_path=str(plain.output_dir), output_dir=folder, **changes)
 
 
 def _resolved(kwargs: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]], folder: str) -> dict[str, Any]:

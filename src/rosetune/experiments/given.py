@@ -1,5 +1,6 @@
 """Models that were trained elsewhere, and files that a run has not seen."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError
 
-__all__ = ["evaluate_file", "evaluate_given"]
+__all__ = ["behind_normalization", "evaluate_file", "evaluate_given"]
 
 
 def evaluate_given(config: RunConfig, report: Callable[[str], Any] = print, *, data: TaskData | None = None) -> Path:
@@ -75,6 +76,18 @@ def evaluate_given(config: RunConfig, report: Callable[[str], Any] = print, *, d
                 give_back(folder)
             raise
     return folder
+
+
+def behind_normalization(plain: RunConfig, folder: str | Path) -> RunConfig:
+    """The model of a run as it is, its texts with every disguise undone that can be: a control without training.
+
+    Args:
+        plain: of the run, with its ``output_dir``; evaluated on the same sets.
+        folder: of the control.
+    """
+    model: dict[str, Any] = {"given": True, "normalize": ("all",), "model_name_or_path": str(plain.output_dir)}
+    trained = dict.fromkeys(("max_train_samples", "trained_layers", "model_kwargs"))
+    return dataclasses.replace(plain, output_dir=str(folder), training={}, **model, **trained)
 
 
 def _evaluate(

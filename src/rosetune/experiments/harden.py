@@ -10,6 +10,7 @@ from rosetune._files import write_json
 from rosetune._numbers import in_percent
 from rosetune.experiments.attack import attack_runs, is_attacked
 from rosetune.experiments.folder import written
+from rosetune.experiments.given import behind_normalization, evaluate_given
 from rosetune.experiments.harden_options import CANDIDATES, NONE, HardenOptions
 from rosetune.experiments.harden_rows import find_adversarial_rows
 from rosetune.experiments.harden_rules import Judged, best_candidate, is_taken, judge, why
@@ -41,6 +42,8 @@ def run_harden(config: RunConfig, options: HardenOptions | None = None, report: 
        training. Taken by the same rule.
     5. ``hardened``: what was taken, on all training rows. Both are evaluated on the evaluation data, and attacked
        alike. Where nothing was taken there is no such run, and the plain one is kept.
+    6. ``normalized``: the plain model behind a normalisation of its texts, without training, as a control; only where
+       disguises are among the sets or the attacks at the end, and attacked only where they are among the attacks.
 
     Every step is a run or an attack in a folder of its own, and is not done twice. Nothing is chosen on the evaluation
     data; its texts are looked at before the end for one thing: no text that stands there is attacked or added.
@@ -99,12 +102,12 @@ class _Step:
 class _Hardening:
     """The steps, one after the other.
 
-    The result has ``plain`` and ``hardened`` (names of folders, the same where nothing was taken), ``method`` (of the
-    latter), ``chosen`` (its ``trial``, ``augmentation``, number of adversarial ``rows`` and ``alpha``), ``held_out``
-    (rows), ``trials`` (name, clean, noise, attack, score, whether it was ``taken`` and ``why``, ``rows`` added,
-    ``steps`` and ``seconds`` of its training, ``queries`` of the attacks on it), ``rounds`` (see
-    :class:`~rosetune.experiments.harden_rows.FoundRows`), ``stopped`` (why there was no further round), ``attacks``,
-    ``max_share`` and ``attack_class``.
+    The result has ``plain`` and ``hardened`` (names of folders, the same where nothing was taken), ``normalized`` (the
+    folder of the control, or None), ``method`` (of the hardened run), ``chosen`` (its ``trial``, ``augmentation``,
+    number of adversarial ``rows`` and ``alpha``), ``held_out`` (rows), ``trials`` (name, clean, noise, attack, score,
+    whether it was ``taken`` and ``why``, ``rows`` added, ``steps`` and ``seconds`` of its training, ``queries`` of the
+    attacks on it), ``rounds`` (see :class:`~rosetune.experiments.harden_rows.FoundRows`), ``stopped`` (why there was
+    no further round), ``attacks``, ``max_share`` and ``attack_class``.
     """
 
     def __init__(self, setting: Setting, report: Report) -> None:
@@ -114,7 +117,8 @@ class _Hardening:
         self.stopped = "no round was asked for"
         self.begun, self.number, self.told = time.perf_counter(), 0, False
         further = len(self.options.candidates) - 1 + 2 * self.options.rounds + len(self.options.alphas)
-        self.total = 3 + further + (further > 0)  # at most: rounds may end early, and nothing may be taken
+        # At most: rounds may end early, and nothing may be taken.
+        self.total = 3 + further + (further > 0) + setting.has_control
 
     def run(self) -> dict[str, Any]:
         """All steps."""
@@ -126,11 +130,15 @@ class _Hardening:
             self._say(f"the hardened run, as {best.judged.name}, on all training rows")
             hardened = self._train(self.setting.final("hardened", _training(best.augmentation, best.alpha), best.rows))
         runs = [plain] if hardened is plain else [plain, hardened]
+        control = self._control(plain)
+        if control is not None and self.setting.attack_disguises:  # misspellings it leaves as they are
+            runs.append(control)
         self._say(f"{', '.join(self.options.attack)} on the evaluation data")
         attack_runs(runs, self.options.attacks(self.options.examples), self._aside)
         return {
             "plain": plain.folder.name,
             "hardened": hardened.folder.name,
+            "normalized": None if control is None else control.folder.name,
             "method": hardened.method,
             "chosen": {
                 "trial": best.judged.name,
@@ -146,6 +154,14 @@ class _Hardening:
             "max_share": self.options.max_share,
             "attack_class": self.options.attack_class,
         }
+
+    def _control(self, plain: Run) -> Run | None:
+        """The plain model behind a normalisation; None where it has one, or nothing at the end disguises a text."""
+        if not self.setting.has_control:
+            return None
+        self._say("control: the plain model behind a normalisation of its texts")
+        config = behind_normalization(self.setting.final("plain", {}), self.setting.folder / "normalized")
+        return Run.open(evaluate_given(config, self._silent, data=self.setting.whole))
 
     def _candidate(self) -> _Step:
         """The augmentation that is taken."""

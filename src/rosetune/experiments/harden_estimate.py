@@ -70,5 +70,8 @@ def foresee_steps(setting: Setting) -> list[PlannedStep]:
     ]
     if len(options.candidates) > 1 or options.rounds or options.alphas:
         steps.append(PlannedStep("hardened run, if anything gained", training(whole + options.rounds * attacked // 2)))
-    steps.append(PlannedStep(f"attacks on {at_end} rows of the evaluation data", 2 * row * at_end))
+    if setting.has_control:
+        steps.append(PlannedStep("control: the plain model behind a normalisation", told["fixed"]))
+    models = 2 + setting.attack_disguises
+    steps.append(PlannedStep(f"attacks on {at_end} rows of the evaluation data", models * row * at_end))
     return steps

@@ -8,7 +8,7 @@ from typing import Any
 from rosetune.experiments.adversarial_options import AdversarialOptions
 from rosetune.runs.values import RunError, about, flag, guess, names, number
 
-__all__ = ["CANDIDATES", "NONE", "PASSES", "HardenOptions"]
+__all__ = ["CANDIDATES", "END", "NONE", "PASSES", "HardenOptions"]
 
 NONE = "none"
 # Training arguments by the name of a candidate. p = 0.5 and 0.75 are published choices; of typing errors the latter is
@@ -26,6 +26,11 @@ CANDIDATES: Mapping[str, dict[str, Any]] = {
     "noise_consistency": {"objective": "noise_consistency"},
 }
 PASSES = {"noise_consistency": 2}  # forward and backward passes of a step, where there is more than one
+# What both models are evaluated on at the end, where nothing else is asked for: disguises beside typing errors.
+END: Mapping[str, tuple[str, ...]] = {
+    "sets": ("clean", "noise", "noise_curve"),
+    "noises": ("homoglyphs@0.5", "spaced_letters@0.5", "leetspeak@0.5"),
+}
 _ROUNDS = 5
 
 

@@ -14,9 +14,11 @@ from rosetune.experiments.data import load_data
 from rosetune.experiments.folder import claim_study
 from rosetune.experiments.harden_options import CANDIDATES, HardenOptions
 from rosetune.experiments.training import training_arguments, training_defaults
-from rosetune.robustness.sets import evaluation_sets
+from rosetune.robustness.sets import curve_sets, evaluation_sets
 from rosetune.runs.config import LENGTH, RunConfig
 from rosetune.runs.identity import folder_name, identity_hash
+from rosetune.runs.normalized import meets_disguises
+from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError
 
 __all__ = ["LEAST", "Setting", "claimed_folder", "prepare"]
@@ -60,6 +62,17 @@ class Setting:
     def reported(self) -> set[tuple[str, ...]]:
         """The keys of all texts that are reported or chosen on."""
         return reported_texts(self.whole) | reported_texts(self.held)
+
+    @property
+    def has_control(self) -> bool:
+        """Whether the plain model is read behind a normalisation too: where disguises are met, and it has none."""
+        curve = curve_sets(self.config.noises) if "noise_curve" in self.config.sets else ()
+        return self.config.normalize is None and (self.attack_disguises or meets_disguises(curve))
+
+    @property
+    def attack_disguises(self) -> bool:
+        """Whether an attack disguises words."""
+        return meets_disguises([SetName.of_attack(attack).name for attack in self.options.attack])
 
     def trial(self, name: str, training: dict[str, Any], rows: Path | None = None) -> RunConfig:
         """A run that is evaluated on held-out training rows.

@@ -1,5 +1,6 @@
 """What a hardening came to, as a person reads it on the terminal."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from rosetune.report.console import (
     print_grid,
     set_title,
 )
+from rosetune.report.harden_control import control_verdicts
 from rosetune.report.harden_figure import Level
 from rosetune.report.sweep import duration
 from rosetune.robustness.attacks.summary import summary
@@ -45,6 +47,8 @@ class Hardened:
         self.found, self.folder = found, Path(found["folder"])
         self.plain, self.hardened = (Run.open(self.folder / found[side]) for side in ("plain", "hardened"))
         self.gained = found["plain"] != found["hardened"]
+        control = found.get("normalized")
+        self.normalized = None if control is None else Run.open(self.folder / control)
 
     @cached_property
     def compared(self) -> dict[str, Difference]:
@@ -52,10 +56,19 @@ class Hardened:
         return compare([self.plain], [self.hardened]) if self.gained else {}
 
     @property
+    def sides(self) -> dict[str, Run]:
+        """Plain, behind a normalisation, hardened: those that there are."""
+        hardened = self.hardened if self.gained else None
+        named = {"plain": self.plain, "normalised": self.normalized, "hardened": hardened}
+        return {name: run for name, run in named.items() if run is not None}
+
+    @property
     def shown(self) -> list[str]:
-        """The sets of both, but for the noise curve, which is a table by itself, and AdvGLUE's originals."""
+        """The sets of both, but for noises at several strengths, which are a curve, and AdvGLUE's originals."""
         names = [*self.compared] if self.gained else self.plain.sets()
-        return [name for name in names if not (SetName.parse(name).on_curve or SetName.parse(name).is_original)]
+        parsed = [SetName.parse(name) for name in names]
+        strengths = Counter(part.noise for part in parsed if part.on_curve)
+        return [part.name for part in parsed if not (part.is_original or strengths[part.noise] > 1)]
 
     def title(self, name: str) -> str:
         """A set as a person calls it; an attack by its recipe, since there is one of each."""
@@ -67,7 +80,8 @@ class Hardened:
         if not self.gained:
             return [
                 "Nothing gained on the held-out rows: the plain model is as good as all that was tried, and costs "
-                "less. It is kept."
+                "less. It is kept.",
+                *self._control(),
             ]
         by_verdict: dict[int, list[str]] = {1: [], -1: [], 0: []}
         for name in self.shown:
@@ -80,7 +94,12 @@ class Hardened:
         ]
         if not by_verdict[1]:
             said.append("On the evaluation data the plain model is as good: take it, it costs less.")
-        return said + self._fooled()
+        return said + self._fooled() + self._control()
+
+    def _control(self) -> list[str]:
+        if self.normalized is None:
+            return []
+        return control_verdicts(self.plain, self.normalized, self.sides.get("hardened"), self.shown, self.title)
 
     def _fooled(self) -> list[str]:
         """What the examples found on one of both do to the other."""
@@ -106,14 +125,14 @@ class Hardened:
 
     def cost(self) -> str:
         """Of the training that is kept, and of all that was done to find it."""
-        sides = {"plain": self.plain, **({"hardened": self.hardened} if self.gained else {})}
+        sides = {name: run for name, run in self.sides.items() if run is not self.normalized}
         kept = [f"the {side} model {_steps(run)}" for side, run in sides.items()]
         chosen = self.found["chosen"]
         trained = [*sides.values()] if chosen["rows"] or chosen["augmentation"] != "none" else [self.plain]
         seconds = [run.timing.get("training_seconds") or 0.0 for run in trained]
         seconds += [trial["seconds"] for trial in self.found["trials"] if trial["seconds"]]  # averaging trains nothing
         queries = sum(part["queries"] for part in (*self.found["trials"], *self.found["rounds"]))
-        queries += sum(r["queries"] for run in sides.values() for _, part in run.attacks.values() for r in part)
+        queries += sum(r["queries"] for run in self.sides.values() for _, part in run.attacks.values() for r in part)
         return (
             f"Cost: {', '.join(kept)}. To find out, {len(seconds)} trainings took {sum(seconds):.0f} s in all, and "
             f"attacks asked the models about {queries:,} texts."
@@ -121,17 +140,18 @@ class Hardened:
 
     def unshown(self) -> list[str]:
         """Where to look for what the tables leave out."""
-        if not any(SetName.parse(name).on_curve for name in self.plain.sets()):
+        if not any(SetName.parse(name).on_curve for name in {*self.plain.sets()} - {*self.shown}):
             return []
         verb = "compare" if self.gained else "evaluate"
         return [f"The noise curve is shown by `rosetune {verb} {' '.join(map(str, self._folders()))}`."]
 
     def _folders(self) -> list[Path]:
-        return [self.plain.folder, *([self.hardened.folder] if self.gained else [])]
+        return [run.folder for run in self.sides.values() if run is not self.normalized]
 
     def following(self) -> list[str]:
         """Commands to go on with; a gate needs the next run evaluated and attacked as the one that was kept."""
-        more = [f"rosetune compare {' '.join(map(str, self._folders()))}"] if self.gained else []
+        control = "" if self.normalized is None else f" --controls normalize={self.normalized.folder}"
+        more = [f"rosetune compare {' '.join(map(str, self._folders()))}{control}"] if self.gained else []
         kept = self.hardened.folder
         kinds = [kind for kind in ("advglue",) if kind in self.hardened.sets()]
         more += [f"rosetune evaluate NEXT_RUN --sets {kind}" for kind in kinds]
@@ -161,20 +181,26 @@ def print_hardened(out: Console, result: Hardened) -> None:
 
 
 def _final_grid(result: Hardened) -> Grid:
+    sides = {side: levels(run, result.shown) for side, run in result.sides.items()}
+    first = sides["plain"]
     if not result.gained:
-        grid = Grid("The plain model on the evaluation data, accuracy in %", ("set", "n", "plain [95%]"))
-        for name, level in levels(result.plain, result.shown).items():
-            grid.rows.append(
-                (escape(result.title(name)), str(level.n), interval_cell(level.value, level.low, level.high))
-            )
+        columns = ("set", "n", *(f"{side} [95%]" for side in sides))
+        grid = Grid("The plain model on the evaluation data, accuracy in %", columns)
+        for name in result.shown:
+            cells = (interval_cell(*found[name][1:]) if name in found else "-" for found in sides.values())
+            grid.rows.append((escape(result.title(name)), str(first[name].n), *cells))
         return grid
-    columns = ("set", "n", "plain", "hardened", "gain [95%]", "p")
-    grid = Grid("Both models on the evaluation data, accuracy in %; paired on the same rows", columns)
+    columns = ("set", "n", *sides, "gain [95%]", "p")
+    caption = "" if result.normalized is None else "The gain is that of hardened over plain."
+    title = (
+        f"{'Both' if result.normalized is None else 'All'} models on the evaluation data, accuracy in %; paired rows"
+    )
+    grid = Grid(title, columns, caption=caption)
     for name in result.shown:
         d = result.compared[name]
-        sides = (percent(side.value) for side in (d.a, d.b))
+        cells = (percent(found[name].value) if name in found else "-" for found in sides.values())
         p = "-" if d.p is None else p_text(d.p).removeprefix("= ")
-        grid.rows.append((escape(result.title(name)), str(d.n), *sides, difference_cell(d), p))
+        grid.rows.append((escape(result.title(name)), str(d.n), *cells, difference_cell(d), p))
     return grid
 
 
@@ -191,9 +217,9 @@ def steps_grid(folder: str, steps: Sequence[tuple[str, float]]) -> Grid:
 
 
 def levels(run: Run, names: Sequence[str]) -> dict[str, Level]:
-    """Accuracy with its interval on some sets, attacks among them."""
+    """Accuracy with its interval on those of some sets, attacks among them, that a run has."""
     found = {}
-    for name in names:
+    for name in (name for name in names if name in run.sets()):
         attack = SetName.parse(name).attack
         if attack is None:
             m = run.metrics["sets"][name]

@@ -23,9 +23,8 @@ def write_hardened(result: Hardened) -> list[Path]:
     """
     written, picture = [], result.folder / PICTURE
     if find_spec("matplotlib") is not None:
-        sides = {"plain": result.plain, **({"hardened": result.hardened} if result.gained else {})}
         names = {name: result.title(name) for name in result.shown}
-        draw_hardened({side: levels(run, result.shown) for side, run in sides.items()}, names, picture)
+        draw_hardened({side: levels(run, result.shown) for side, run in result.sides.items()}, names, picture)
         written.append(picture)
     card = result.folder / CARD
     text = _markdown(result, picture.name if written else None)
@@ -45,19 +44,16 @@ def _markdown(result: Hardened, picture: str | None) -> str:
         )
         for trial in found["trials"]
     ]
-    sides = (
-        [levels(result.plain, result.shown), levels(model, result.shown)]
-        if result.gained
-        else [levels(result.plain, result.shown)]
-    )
+    sides = {side: levels(run, result.shown) for side, run in result.sides.items()}
     rows = []
     for name in result.shown:
-        row = [result.title(name), str(sides[0][name].n), *(_with_interval(side[name]) for side in sides)]
+        cells = (_with_interval(found[name]) if name in found else "-" for found in sides.values())
+        row = [result.title(name), str(sides["plain"][name].n), *cells]
         if result.gained:
             d = result.compared[name]
             row.append(f"{points(d.value)} [{points(d.low)}, {points(d.high)}]")
         rows.append(tuple(row))
-    columns = ("set", "n", "plain %", *(("hardened %", "gain") if result.gained else ()))
+    columns = ("set", "n", *(f"{side} %" for side in sides), *(("gain",) if result.gained else ()))
     lines = [
         f"# Hardening on {escaped(result.plain.task)}\n",
         f"{kept} {limits(result)}\n",

@@ -11,7 +11,7 @@ from rosetune.runs.sets import SetName
 __all__ = ["Level", "draw_hardened"]
 
 # Okabe and Ito's, in other markers for grey print.
-_STYLES = {"plain": ("#333333", "o"), "hardened": ("#D55E00", "s")}
+_STYLES = {"plain": ("#333333", "o"), "normalised": ("#0072B2", "^"), "hardened": ("#D55E00", "s")}
 
 
 class Level(NamedTuple):
@@ -24,17 +24,18 @@ class Level(NamedTuple):
 
 
 def draw_hardened(levels: Mapping[str, Mapping[str, Level]], titles: Mapping[str, str], path: str | Path) -> None:
-    """A panel for each robust set: a point for each model with its 95% intervals, and an arrow from plain to hardened.
+    """A panel for each perturbed set: a point for each model with its 95% intervals, an arrow from plain to hardened.
 
     Args:
-        levels: by "plain" and, where there is one, "hardened": accuracy by set, clean sets among them.
+        levels: by "plain" and, where there are such, "normalised" and "hardened": accuracy by set, clean sets among
+            them.
         titles: of the sets.
         path: of an svg, png or pdf file.
 
     Raises:
         RunError: as :func:`~rosetune.report.drawing.check_figure`.
     """
-    names = [name for name in titles if SetName.parse(name).robust]
+    names = [name for name in titles if SetName.parse(name).perturbed]
     columns = max(1, min(len(names), 3))
     lines = math.ceil(len(names) / columns)
     with drawing(path) as figure:
@@ -45,25 +46,26 @@ def draw_hardened(levels: Mapping[str, Mapping[str, Level]], titles: Mapping[str
         for axes in panels[len(names) :]:
             axes.set_axis_off()
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
 
 
 def _panel(axes: Any, levels: Mapping[str, Mapping[str, Level]], name: str, titles: Mapping[str, str]) -> None:
-    places = []
+    places = {}
     for side, found in levels.items():
+        if name not in found:
+            continue
         color, marker = _STYLES[side]
         clean, robust = found[SetName.parse(name).clean(found)], found[name]
-        places.append((100 * clean.value, 100 * robust.value))
+        places[side] = 100 * clean.value, 100 * robust.value
         spread = [
             [[100 * max(0.0, level.value - level.low)], [100 * max(0.0, level.high - level.value)]]
             for level in (clean, robust)
         ]
-        axes.errorbar(
-            *places[-1], xerr=spread[0], yerr=spread[1], fmt=marker, color=color, elinewidth=0.8, capsize=2, label=side
-        )
-    if len(places) == 2 and places[0] != places[1]:
+        look: dict[str, Any] = {"fmt": marker, "color": color, "elinewidth": 0.8, "capsize": 2, "label": side}
+        axes.errorbar(*places[side], xerr=spread[0], yerr=spread[1], **look)
+    if "hardened" in places and places["plain"] != places["hardened"]:
         arrow = {"arrowstyle": "-|>", "color": "#8a8a8a", "shrinkA": 6, "shrinkB": 6}
-        axes.annotate("", places[1], places[0], arrowprops=arrow)
+        axes.annotate("", places["hardened"], places["plain"], arrowprops=arrow)
     axes.set_xlabel("clean accuracy (%)")
     axes.set_ylabel(f"accuracy, {titles[name]} (%)")
     axes.margins(0.1)

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from rosetune.experiments.harden_options import HardenOptions
+from rosetune.experiments.harden_options import END, HardenOptions
 from rosetune.runs.config import RUN_OPTIONS, RunConfig
 from rosetune.verbs._shared import add_fields, add_run_arguments, given_fields, run_config
 
@@ -11,7 +11,8 @@ EPILOG = """\
 It trains the plain model, tries augmentations, attacks the best model on its own training rows
 and trains on what fooled it, round by round; then both models are evaluated, attacked and compared.
 Choices are made on training rows that are held out, never on the evaluation data. Where nothing
-gains, the plain model is kept. A killed hardening goes on when the same command is given again.
+gains, the plain model is kept. As a control the plain model is also read behind a normalisation,
+which undoes disguises and trains nothing. A killed hardening goes on when the same command is given again.
 Arguments of transformers' Trainer follow under their own names, as in `rosetune train`; without
 --num_train_epochs or --max_steps every run takes two epochs.
 
@@ -51,6 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         _METHOD,
         output_dir="folder of the hardening (default: runs/<task>/harden/<method>-<hash>)",
         held_out="share or number of training rows to choose on (default: a fifth, at most 1000)",
+        sets="what both are evaluated on at the end: of clean, noise, noise_curve, advglue (default: clean,noise, and "
+        f"{','.join(END['noises'])} of the noise curve)",
     )
 
 
@@ -61,6 +64,7 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
 
     _refuse_several_seeds(rest)
     options = HardenOptions(**given_fields(known, HardenOptions))
+    _set_end(known)
     asked = run_config(known, (*_RUN, *_METHOD), rest)
 
     from rosetune.report.console import console
@@ -81,6 +85,17 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     out = console()
     print_hardened(out, result)
     out.print(f"Written: {', '.join(map(str, files))}", markup=False, soft_wrap=True)
+
+
+def _set_end(known: argparse.Namespace) -> None:
+    """Disguises among the sets of the end, where neither the command line nor the file of options names sets."""
+    from rosetune.runs.values import read_yaml
+
+    given = {**(read_yaml(known.config) if known.config is not None else {}), **vars(known)}
+    if given.get("sets") is None:
+        known.sets = END["sets"]
+        if given.get("noises") is None:
+            known.noises = END["noises"]
 
 
 def _refuse_several_seeds(rest: list[str]) -> None:
