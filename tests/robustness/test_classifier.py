@@ -80,6 +80,18 @@ class TestTransformers:
         with pytest.raises(ValueError, match=r"normalization\.json is damaged"):
             as_classifier(tmp_path)
 
+    def test_what_it_sees_of_a_text_is_counted_before_the_text_is_normalised(self):
+        """Three words are seen, of four characters each with the one that is dropped."""
+        model, text = named_model(), "\u200bba " * 6
+        tokenizer = normalizing(make_tokenizer(), ["invisible"])
+        tokenizer.model_max_length = 3
+        classifier = as_classifier(model, tokenizer)
+        assert classifier.visible((text,), 0) == 11
+        assert classifier.visible(("ba be",), 0) == 5
+        assert classifier.logits([(text[:11],)]).tolist() == classifier.logits([(text,)]).tolist()
+        tokenizer.model_max_length = 4
+        assert as_classifier(model, tokenizer).visible((text, "be be be be"), 0) == 7
+
     def test_names_that_are_given_win(self):
         tokenizer = make_tokenizer()
         assert as_classifier(make_model(), tokenizer, labels=["no", "yes"]).labels == ("no", "yes")

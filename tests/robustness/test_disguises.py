@@ -93,6 +93,13 @@ def test_one_letter_of_a_word_is_repeated(seed):
         assert max(more) in ((2, 3, 4) if len(old.strip(",;.")) > 1 else (0,))
 
 
+@pytest.mark.parametrize("text", ["II", "World War III", "AA", "aa", "Louis XIV", "I"])
+def test_numbers_and_one_letter_alone_say_what_they_did(text):
+    """One more I is another king."""
+    for seed in range(20):
+        assert apply("repeated_letters", text, seed).split()[-1] == text.split()[-1]
+
+
 @pytest.mark.parametrize("name", ["homoglyphs", "invisible_characters", "spaced_letters", "leetspeak"])
 @pytest.mark.parametrize(
     "text",

@@ -1,5 +1,7 @@
 """Normalisation undoes exactly what it claims to, leaves other texts alone, and stays with the model."""
 
+import copy
+import pickle
 import re
 from random import Random
 
@@ -53,6 +55,7 @@ def test_by_hand(step, text, expected):
         ("invisible", "می\u200cخواهم"),  # a joiner decides what a Persian word is
         ("invisible", "👩\u200d👩\u200d👧"),
         ("invisible", "\u0601\u0661"),  # an Arabic sign that is seen
+        ("invisible", "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"),  # Scotland's flag
         ("confusables", "Хорошая оса, не жужжи"),  # a Russian text, in which the word for wasp is all look-alikes
         ("spaced", "I a film, 一 部 非 常"),
         (None, "it's a b movie"),
@@ -141,6 +144,37 @@ def test_a_tokenizer_normalises_every_text_and_keeps_its_steps(tmp_path):
     again = AutoTokenizer.from_pretrained(tmp_path)
     assert again("ba")["input_ids"] == plain("ba")["input_ids"]
     assert again(disguised)["input_ids"] != plain("ba boba")["input_ids"]  # transformers does not know of it
+
+
+def test_steps_give_way_to_later_ones(tmp_path):
+    """What is saved is what a text goes through."""
+    tokenizer = normalizing(normalizing(make_tokenizer(), ["spaced"]), ["leet"])
+    disguised = "l o b a b4"
+    tokenizer.save_pretrained(tmp_path)
+    assert read_steps(tmp_path) == ("leet",) == tokenizer.normalization
+    assert tokenizer(disguised)["input_ids"] == make_tokenizer()(normalize(disguised, ["leet"]))["input_ids"]
+
+
+def test_every_way_into_a_tokenizer_is_normalised_once():
+    """A wider gap is narrowed by one space each time, so that twice would show."""
+    plain, tokenizer = make_tokenizer(), normalizing(make_tokenizer(), ["spaced"])
+    disguised = "b a b o  l o b a   ba"
+    text = normalize(disguised, ["spaced"])
+    assert normalize(text, ["spaced"]) == text != disguised
+    for read in ("__call__", "encode", "tokenize"):
+        assert getattr(tokenizer, read)(disguised) == getattr(plain, read)(text), read
+    assert tokenizer.encode("ba", text_pair=disguised) == plain.encode("ba", text_pair=text)
+
+
+@pytest.mark.parametrize("again", [lambda t: pickle.loads(pickle.dumps(t)), copy.deepcopy], ids=["pickled", "copied"])
+def test_a_copy_normalises_too(again):
+    """Workers of a loader that are spawned get a pickle."""
+    tokenizer = normalizing(make_tokenizer(), ["spaced", "invisible"])
+    other = again(tokenizer)
+    assert other is not tokenizer
+    assert other.normalization == tokenizer.normalization
+    assert other("b a b\u200b o")["input_ids"] == tokenizer("b a b\u200b o")["input_ids"]
+    assert other("b a b\u200b o")["input_ids"] != make_tokenizer()("b a b\u200b o")["input_ids"]
 
 
 def test_refusals(tmp_path):

@@ -93,6 +93,19 @@ def detector(folder: Path, clean: list[float], noisy: list[float], validation: l
     return run.folder
 
 
+def test_false_alarms_are_not_judged_where_their_threshold_was_chosen(tmp_path: Path) -> None:
+    """There the limit holds by construction; on noisy texts it does not."""
+    sets = {"clean": scored("clean", outcomes(38, 2)), "typos_1": scored("typos_1", outcomes(30, 10))}
+    folder = write_run(tmp_path / "run", sets).folder
+    write_json(folder / "metrics.json", run_metrics(folder, LABELS))
+    verdict = rosetune.gate(folder, max_false_positive_rate=0.05)
+    assert {check.set for check in verdict.checks} == {"typos_1"}
+    assert "not on clean" in " ".join(verdict.notes)
+    assert "the threshold was chosen on" in " ".join(verdict.notes)
+    with pytest.raises(RunError, match=r"max_false_positive_rate cannot be judged of .*: not on clean, which"):
+        rosetune.gate(folder, max_false_positive_rate=0.05, sets=["clean"])
+
+
 def test_noise_cannot_buy_recall_with_false_alarms(tmp_path: Path) -> None:
     """With typing errors the model calls every text positive: recall is perfect, and so is the rate of alarms."""
     folder = detector(tmp_path / "run", [-2.0, 2.0] * 40, [3.0, 3.0] * 40, [-2.0, 2.0] * 40)

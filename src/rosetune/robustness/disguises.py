@@ -53,6 +53,8 @@ INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
 LEET: Mapping[str, str] = {"a": "4@", "e": "3", "i": "1!", "l": "|", "o": "0", "s": "5$", "t": "7"}
 """For each letter the signs that stand for it; no two letters share one. 2, 6, 8 and 9 are mostly read as digits."""
 
+_ROMAN = {*"IVXLCDM"}  # numbers are no words
+
 
 def homoglyphs(word: Word, rng: Random) -> Word | None:
     """About half of the letters that have a look-alike in another script, and at least one, become one."""
@@ -78,8 +80,8 @@ def leetspeak(word: Word, rng: Random) -> Word | None:
 
 
 def repeated_letters(word: Word, rng: Random) -> Word | None:
-    """One letter of a word of at least two is written two to four times more."""
-    if len(word) < 2 or not _has_case(word):
+    """One letter of a word of at least two is written two to four times more; not of a number such as II or "AA"."""
+    if len({*word}) < 2 or not _has_case(word) or _ROMAN.issuperset(word):
         return None
     at = int(rng.random() * len(word))
     return replaced(word, at, word[at] * pick((3, 4, 5), rng))

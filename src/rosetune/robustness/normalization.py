@@ -22,12 +22,15 @@ _WORD = re.compile(r"[^\W\d_]+")
 # Four letters or more, which is what the noise spaces, between white space; a mark may open or close them.
 _SPACED = re.compile(r"""(?:(?<!\S)|(?<=(?<!\S)[(\[{"“‘]))[^\W\d_](?: [^\W\d_]){3,}(?=[)\]}"'”’.,;:!?…]*(?!\S))""")
 _SIGNS = re.compile(rf"(?<=[^\W\d_])[{re.escape(''.join(_PLAIN))}]+(?=[^\W\d_])")
+_FLAG = "\U0001f3f4"  # a black one, which tags after it make Scotland's, for one
 
 
 def _without_invisible(text: str) -> str:
-    kept = []
+    kept, of_flag = [], False
     for i, character in enumerate(text):
-        if unicodedata.category(character) == "Cf" and character not in _SEEN:
+        tag = "\U000e0020" <= character <= "\U000e007f"
+        of_flag = character == _FLAG or (of_flag and tag)
+        if unicodedata.category(character) == "Cf" and character not in _SEEN and not (of_flag and tag):
             beside = text[max(0, i - 1) : i] + text[i + 1 : i + 2]
             if character not in _JOINERS or any(map(_has_case, beside)):
                 continue  # elsewhere a joiner decides how Persian, Hindi or an emoji looks
@@ -102,7 +105,8 @@ ligatures of which the letters were spaced, several noises in one word, and the 
 that the text spaces itself ("A B C D"). Spaced words of three letters stay ("w i n"), since "I a m" and "a U S" are
 real. So do repeated letters and misspellings.
 
-They are not harmless: "A B C D" becomes a word, "user@host" and "b4b" lose their sign.
+They are not harmless: "A B C D" becomes a word; "user@host", "b4b", "H1N1", "US$5m" and "Great!I" lose their signs, as
+what is left out for their sake would be where to hide; NFKC takes an exponent for a digit (10⁵ becomes 105).
 """
 
 
@@ -136,8 +140,10 @@ def normalize(text: str, steps: Sequence[str] = tuple(STEPS)) -> str:
 def normalizing(tokenizer: Any, steps: Sequence[str]) -> Any:
     """The tokenizer, which from now on normalises every text; ``save_pretrained`` keeps that beside it.
 
+    So does what it makes of texts by a call, ``encode`` or ``tokenize``, and a copy or pickle of it.
+
     Args:
-        tokenizer: of transformers; it is changed.
+        tokenizer: of transformers; it is changed. Steps that it has already give way to these.
         steps: of :data:`STEPS`.
 
     Returns:
@@ -148,11 +154,21 @@ def normalizing(tokenizer: Any, steps: Sequence[str]) -> Any:
         ValueError: an unknown step.
     """
     check_steps(steps)
-    plain = type(tokenizer)
+    plain = getattr(type(tokenizer), "_unnormalized", type(tokenizer))
 
-    def call(self: Any, *texts: Any, **options: Any) -> Any:
-        own: dict[str, Any] = {name: _each(options[name], steps) for name in ("text", "text_pair") if name in options}
-        return plain.__call__(self, *(_each(text, steps) for text in texts), **(options | own))
+    def reading(name: str) -> Callable[..., Any]:
+        def method(self: Any, *given: Any, **options: Any) -> Any:
+            if self.__dict__.get("_inside"):  # of another of these
+                return getattr(plain, name)(self, *given, **options)
+            own = {part: _each(options[part], steps) for part in ("text", "text_pair") if part in options}
+            texts = (*(_each(text, steps) for text in given[:2]), *given[2:])
+            self.__dict__["_inside"] = True
+            try:
+                return getattr(plain, name)(self, *texts, **(options | own))
+            finally:
+                del self.__dict__["_inside"]
+
+        return method
 
     def save_pretrained(self: Any, folder: Any, *args: Any, **options: Any) -> Any:
         saved = plain.save_pretrained(self, folder, *args, **options)
@@ -160,10 +176,19 @@ def normalizing(tokenizer: Any, steps: Sequence[str]) -> Any:
         (Path(folder) / FILE).write_text(text, encoding="utf-8")
         return saved
 
-    members: dict[str, Any] = {"__call__": call, "save_pretrained": save_pretrained, "normalization": tuple(steps)}
+    def reduce(self: Any, protocol: Any) -> Any:
+        return _unpickled, (plain, tuple(steps)), *plain.__reduce_ex__(self, protocol)[2:]
+
+    members: dict[str, Any] = {name: reading(name) for name in ("__call__", "encode", "tokenize")}
+    members |= {"save_pretrained": save_pretrained, "__reduce_ex__": reduce}
+    members |= {"normalization": tuple(steps), "_unnormalized": plain}
     # A class of the same name: save_pretrained writes it down, and what loads the tokenizer looks it up.
     tokenizer.__class__ = type(plain.__name__, (plain,), {**members, "__module__": plain.__module__})
     return tokenizer
+
+
+def _unpickled(plain: Any, steps: Sequence[str]) -> Any:
+    return normalizing(plain.__new__(plain), steps)
 
 
 def read_steps(folder: Path) -> tuple[str, ...]:

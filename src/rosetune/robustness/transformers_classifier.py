@@ -1,6 +1,7 @@
 """A transformers sequence classifier with its tokenizer: texts in, logits or probabilities out."""
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -76,8 +77,19 @@ class TransformersClassifier:
         encoded = self._tokenizer(*clean, truncation=True, max_length=limit, return_offsets_mapping=True)
         offsets = zip(encoded["offset_mapping"], encoded.sequence_ids(), strict=True)
         end = max((stop for (_, stop), sequence in offsets if sequence == column), default=0)
-        cut = len(encoded["input_ids"]) >= limit
-        return end if cut else len(texts[column])
+        if len(encoded["input_ids"]) < limit:
+            return len(texts[column])
+        return self._shown(clean, column, limit) if hasattr(self._tokenizer, "normalization") else end
+
+    def _shown(self, texts: list[str], column: int, limit: int) -> int:
+        """Characters of a text, before it is normalised, that a model needs to see what it sees of the whole."""
+
+        def ids(end: int) -> list[int]:
+            parts = [text[:end] if place == column else text for place, text in enumerate(texts)]
+            return list(self._tokenizer(*parts, truncation=True, max_length=limit)["input_ids"])
+
+        whole = ids(len(texts[column]))
+        return bisect_left(range(len(texts[column])), True, key=lambda end: ids(end) == whole)
 
     @cached_property
     def fingerprint(self) -> str:
