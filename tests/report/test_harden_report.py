@@ -91,7 +91,20 @@ def test_a_gain_is_told_with_what_it_cost(tmp_path: Path) -> None:
 def test_a_loss_is_said_and_a_choice_that_did_not_hold(tmp_path: Path) -> None:
     said = printed(made(tmp_path / "h", (140, 100, 60)))
     assert "The hardened model is worse: clean (-20.0 points)." in said
-    assert "On the evaluation data the plain model is as good: take it, it costs less." in said
+    assert f"The choice was made on held-out rows, and stands: {tmp_path / 'h' / 'hardened'}. " in said
+    assert f"it is not shown to gain; the plain model, in {tmp_path / 'h' / 'plain'}, costs less." in said
+
+
+def test_rows_that_an_attack_could_not_change_are_counted(tmp_path: Path) -> None:
+    """Of the rows that withstood, 5 had nothing to change and 7 used up the budget."""
+    result = made(tmp_path / "h", (180, 150, 130))
+    _, rows = next(iter(result.hardened.attacks.values()))
+    withstood = [row for row in rows if row["status"] == "failed"]
+    for i, row in enumerate(withstood):
+        row["queries"] = 1 if i < 5 else 100 if i < 12 else 9
+    said = printed(result)
+    told = "of 130 rows that withstood, 5 had no word to change and 7 used up the budget, which says nothing of it."
+    assert f"Hardened model, under deepwordbug: {told}" in said
 
 
 def test_where_nothing_gained_the_plain_model_is_kept(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A gate: each limit where it holds and where it does not, and what it refuses to judge."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +217,8 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(run: Run, tmp_p
     bare = write_run(tmp_path / "bare", {"clean": outcomes(18, 2)})
     refused(f"`rosetune evaluate {bare} --sets noise` makes some", bare, max_drop=5)
     refused(f"`rosetune attack {bare} --attack deepwordbug` makes one", bare, min_accuracy_under_attack=0.5)
-    refused(f"`rosetune evaluate {bare} --sets advglue` makes it", bare, max_drop=5, sets="advglue")
+    glue = write_run(tmp_path / "glue", {"clean": outcomes(18, 2)}, task="sst2")
+    refused(f"`rosetune evaluate {glue} --sets advglue` makes it", glue, max_drop=5, sets="advglue")
     refused("--sets noise_curve --noises leetspeak` makes it", bare, max_drop=5, sets="leetspeak")
     refused("--sets noise_curve` makes it", bare, max_drop=5, sets="noise_curve")
     refused(f"`rosetune attack {bare} --attack pwws` makes it", bare, max_success_rate=0.5, sets="pwws")
@@ -267,3 +269,47 @@ def test_wrong_use(run: Run, tmp_path: Path) -> None:
     refused("--positive_label LABEL", three, min_recall=0.5)
     numbers = write_run(tmp_path / "numbers", {}, labels=())
     refused("regression", numbers, min_accuracy=0.5)
+
+
+def attacked(folder: Path, queries: int) -> Path:
+    """Ten rows that withstood an attack with a budget of 100, after so many queries each."""
+    made = write_run(folder, {"clean": outcomes(10)}, metrics=True)
+    write_attack(made, ["failed"] * 10, "deepwordbug")
+    path = folder / "attacks" / "deepwordbug.jsonl"
+    header, *rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    write_lines(path, [header, *({**row, "queries": queries} for row in rows)])
+    return folder
+
+
+def test_an_attack_that_could_change_nothing_does_not_pass(tmp_path: Path) -> None:
+    folder = attacked(tmp_path / "run", 1)
+    for limit in ("min_accuracy_under_attack", "max_success_rate"):
+        with pytest.raises(RunError, match=f"{limit} cannot be judged .* could change no text"):
+            rosetune.gate(folder, **{limit: 0.5})
+
+
+def test_an_attack_that_ran_out_of_queries_is_said(tmp_path: Path) -> None:
+    verdict = rosetune.gate(attacked(tmp_path / "run", 100), min_accuracy_under_attack=0.5)
+    assert verdict.passed
+    assert "under deepwordbug: of 10 rows that withstood, 10 used up the budget, which says nothing of the model." in (
+        verdict.notes
+    )
+
+
+def test_a_named_set_of_which_no_limit_speaks_is_said(run: Run) -> None:
+    verdict = rosetune.gate(run, max_drop=50, sets=["ocr", "deepwordbug"])
+    assert only(verdict, "max_drop").keys() == {"ocr@0.5"}
+    assert "Not looked at: under deepwordbug, of which none of these limits speaks." in verdict.notes
+    assert not any("Not looked at" in note for note in rosetune.gate(run, max_drop=50).notes)
+
+
+def test_sets_are_called_as_in_the_tables(tmp_path: Path) -> None:
+    sets = {"clean": outcomes(10), "file_other": outcomes(8, 2)}
+    made = write_run(tmp_path / "run", sets, metrics=True)
+    write_attack(made, ["failed"] * 10, "deepwordbug-spam-0a1b2c3d", about={"recipe": "deepwordbug"})
+    verdict = rosetune.gate(made.folder, min_robust_accuracy=0.7, sets=["other"])
+    assert only(verdict, "min_robust_accuracy") == {"file_other": (0.8, True)}
+    with pytest.raises(RunError, match=r"choose among clean, other, deepwordbug$"):
+        rosetune.gate(made.folder, min_robust_accuracy=0.7, sets=["otter"])
+    with pytest.raises(RunError, match=r"was not evaluated on advglue: AdvGLUE has no data for the task my$"):
+        rosetune.gate(made.folder, min_robust_accuracy=0.7, sets=["advglue"])

@@ -317,3 +317,9 @@ def test_a_status_that_no_attack_has_is_named(tmp_path):
     file.write_text(file.read_text().replace('"success"', '"won"'))
     with pytest.raises(ValueError, match="text '1' has the status 'won'"):
         run.rows("attack:pwws")
+
+
+def test_the_folder_of_a_study_is_told_from_a_killed_run(tmp_path: Path) -> None:
+    write_run(tmp_path / "study" / "plain", {"clean": outcomes(3, 1)})
+    with pytest.raises(RunError, match=r"study is no finished run .*: give a run in it, such as .*study/plain$"):
+        Run.open(tmp_path / "study")

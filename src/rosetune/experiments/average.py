@@ -141,7 +141,7 @@ def _mean(averaging: CheckpointMean, model: Any, trained: Path, config: RunConfi
     if saved != asked:
         raise RunError(
             f"{trained} saved its checkpoints otherwise ({_said(saved)}) than this run would ({_said(asked)}): give "
-            "the same, or another --output_dir"
+            f"the same, or an --output_dir that is not in {trained.parent}, whose runs are used again"
         )
     kept = checkpoints_of(trained)
     if len(kept) < averaging.last:

@@ -136,9 +136,11 @@ def _compare(folder: Path, now: Mapping[str, Any]) -> None:
     changed = differences(before, now)
     details = "; ".join(f"{name}: {_shown(old)} there, {_shown(new)} here" for name, (old, new) in changed.items())
     longer = " (a finished run does not train on)" if {*changed} <= {*LENGTH} else ""
+    or_else = (
+        "remove that folder" if now.get("given") else f"give --overwrite to delete that run and train anew{longer}"
+    )
     raise RunError(
-        f"{folder} holds a run of another configuration ({details}): choose another --output_dir, or give --overwrite "
-        f"to delete that run and train anew{longer}"
+        f"{folder} holds a run of another configuration ({details}): choose another --output_dir, or {or_else}"
     )
 
 

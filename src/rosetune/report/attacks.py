@@ -13,7 +13,7 @@ from rich.text import Text
 from rosetune.report.console import Grid, difference_cell, interval_cell, percent, print_grid, set_title, share_cell
 from rosetune.robustness.attacks.changed_words import AT_MOST, limit_title
 from rosetune.robustness.attacks.recipes import ADDS_WORDS
-from rosetune.robustness.attacks.summary import Transferred
+from rosetune.robustness.attacks.summary import Transferred, vain
 from rosetune.robustness.attacks.text import Text as Words
 from rosetune.runs.attacked import Attacked, transferred
 from rosetune.runs.changed import differences_at_words
@@ -194,10 +194,8 @@ def _vain(attacked: Attacked) -> Iterator[str]:
     names = _short_names([*attacked.figures])
     for run, recipes in attacked.figures.items():
         for recipe, f in recipes.items():
-            reasons = ("nothing_to_change", "had no word to change"), ("out_of_budget", "used up the budget")
-            counts = [f"{f[key]} {said}" for key, said in reasons if f[key]]
-            if counts:
-                yield f"{names[run]}, {recipe}: of the rows that withstood, {' and '.join(counts)}."
+            if found := vain(f, recipe in ADDS_WORDS):
+                yield f"{names[run]}, {recipe}: {found}."
 
 
 def transfer_grid(matrices: Mapping[str, Mapping[str, Mapping[str, Transferred]]]) -> Grid:

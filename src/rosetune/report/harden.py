@@ -26,7 +26,7 @@ from rosetune.report.sweep import duration
 from rosetune.robustness.attacks.summary import summary
 from rosetune.robustness.statistics import Difference
 from rosetune.runs.attack_command import attack_commands
-from rosetune.runs.attacked import transferred
+from rosetune.runs.attacked import transferred, vain_rows
 from rosetune.runs.compare import compare
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
@@ -81,6 +81,7 @@ class Hardened:
             return [
                 "Nothing gained on the held-out rows: the plain model is as good as all that was tried, and costs "
                 "less. It is kept.",
+                *self._vain(),
                 *self._control(),
             ]
         by_verdict: dict[int, list[str]] = {1: [], -1: [], 0: []}
@@ -93,8 +94,20 @@ class Hardened:
             if by_verdict[verdict]
         ]
         if not by_verdict[1]:
-            said.append("On the evaluation data the plain model is as good: take it, it costs less.")
-        return said + self._fooled() + self._control()
+            said.append(
+                f"The choice was made on held-out rows, and stands: {self.hardened.folder}. On the evaluation data it "
+                f"is not shown to gain; the plain model, in {self.plain.folder}, costs less."
+            )
+        return said + self._fooled() + self._vain() + self._control()
+
+    def _vain(self) -> list[str]:
+        """Rows that withstood for want of words or queries."""
+        return [
+            f"{side.capitalize()} model, {self.title(name)}: {found}, which says nothing of it."
+            for side, run in self.sides.items()
+            for name in self.shown
+            if name in run.sets() and SetName.parse(name).attack is not None and (found := vain_rows(run, name))
+        ]
 
     def _control(self) -> list[str]:
         if self.normalized is None:

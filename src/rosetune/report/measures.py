@@ -72,7 +72,8 @@ def _parts_grid(kind: str, parts: Mapping[str, Any]) -> Grid:
     found = any(part.get("recall") for of_set in listed.values() for part in of_set)
     measure = "Accuracy %" if "accuracy" in example else "Mean squared error"
     title = f"{measure} [95%] (n{'; recall %' if found else ''}) by {'length' if kind == 'band' else head}"
-    grid = Grid(title, (escape(head), *(escape(set_title(name)) for name in figures)))
+    note = "Accuracy goes by the likelier label, recall by the threshold above." if found else ""
+    grid = Grid(title, (escape(head), *(escape(set_title(name)) for name in figures)), caption=note)
     for part in _ordered(order, kind):
         grid.rows.append((escape(part), *(_part_cell(of_set.get(part), found) for of_set in figures.values())))
     return grid

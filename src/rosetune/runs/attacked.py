@@ -6,14 +6,24 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rosetune.robustness.attacks.summary import Transferred
+from rosetune.robustness.attacks.recipes import ADDS_WORDS
+from rosetune.robustness.attacks.summary import Transferred, summary, vain
 from rosetune.robustness.metrics import constant_predictor
 from rosetune.robustness.statistics import Estimate
 from rosetune.runs.files import read_json
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 
-__all__ = ["TRANSFER", "Attacked", "attack_title", "results_digest", "transferred", "unfinished", "usual_label"]
+__all__ = [
+    "TRANSFER",
+    "Attacked",
+    "attack_title",
+    "results_digest",
+    "transferred",
+    "unfinished",
+    "usual_label",
+    "vain_rows",
+]
 
 TRANSFER = "transfer.json"  # among a run's attacks: what was found on other runs, tried on this one
 
@@ -61,6 +71,18 @@ def attack_title(header: Mapping[str, Any]) -> str:
     """
     parts = (" on ", header.get("attack_class")), (" to ", header.get("target_class"))
     return str(header.get("recipe", "")) + "".join(f"{word}{label}" for word, label in parts if label is not None)
+
+
+def vain_rows(run: Run, name: str) -> str:
+    """How many rows withstood an attack and say nothing of the model, and why.
+
+    See :func:`~rosetune.robustness.attacks.summary.vain`.
+
+    Args:
+        name: of the attack's set.
+    """
+    header, results = run.attacks[SetName.parse(name).attack or ""]
+    return vain(summary(results, header.get("budget")), header.get("recipe") in ADDS_WORDS) if results else ""
 
 
 def unfinished(run: Run) -> dict[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rosetune.robustness.statistics import Difference, Estimate
+from rosetune.runs.attacked import vain_rows
 from rosetune.runs.changed import differences_at_words
 from rosetune.runs.compare import not_compared, paired, rows_difference
 from rosetune.runs.gate_limits import BASELINE, LIMITS, Limits
@@ -126,6 +127,16 @@ def gate(
         checks += _baseline_checks(opened, before, names, wanted)
     looked_at = {check.set for check in checks}
     notes += shared_notes({name: figures for name, figures in opened.metrics["sets"].items() if name in looked_at})
+    notes += [
+        f"{SetName.parse(name).title}: {said}, which says nothing of the model."
+        for name in sorted(looked_at)
+        if SetName.parse(name).attack is not None and (said := vain_rows(opened, name))
+    ]
+    notes += [
+        f"Not looked at: {SetName.parse(name).title}, of which none of these limits speaks."
+        for name in (names if wanted.sets is not None else ())
+        if name not in looked_at
+    ]
     order = (*LIMITS, BASELINE)
     ordered = sorted(checks, key=lambda check: (order.index(check.limit), SetName.parse(check.set).sort_key))
     return Verdict(str(opened), None if before is None else str(before), tuple(ordered), tuple(notes), wanted.words)

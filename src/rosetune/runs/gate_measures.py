@@ -24,7 +24,8 @@ WITHOUT = {
     "max_flip_rate": "which has no unperturbed texts of its own",
     "min_recall": "which holds no row of the class",
     "max_false_positive_rate": "which holds no row of another class, or was what the threshold was chosen on",
-    "max_success_rate": "of which no row was right before",
+    "min_accuracy_under_attack": "which could change no text, so that it says nothing of the model",
+    "max_success_rate": "of which no row was right before, or which could change no text",
 }
 
 
@@ -100,12 +101,18 @@ def _worst_group(run: Run, name: str, least: int) -> Measured | None:
 
 def _under_attack(run: Run, name: str, words: str | None) -> Estimate | None:
     rows = at_most_words(run, name, words)
-    return _share([row["prediction"] == "robust" for row in rows], rows)
+    return None if _tried_nothing(run, name) else _share([row["prediction"] == "robust" for row in rows], rows)
 
 
 def _success(run: Run, name: str, words: str | None) -> Estimate | None:
     rows = [row for row in at_most_words(run, name, words) if row["prediction"] != "wrong"]
-    return _share([row["prediction"] == "broken" for row in rows], rows)
+    return None if _tried_nothing(run, name) else _share([row["prediction"] == "broken" for row in rows], rows)
+
+
+def _tried_nothing(run: Run, name: str) -> bool:
+    """Whether an attack asked for no text but those of the rows: none of them had anything that it could change."""
+    results = [r for r in run.attacks[SetName.parse(name).attack or ""][1] if r["status"] != "skipped"]
+    return bool(results) and all(result["queries"] == 1 for result in results)
 
 
 def _paired_rows(run: Run, name: str) -> tuple[Rows, Rows] | None:

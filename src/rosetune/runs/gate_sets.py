@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rosetune.data.tasks import find_task
 from rosetune.robustness.attacks.recipes import RECIPES
 from rosetune.robustness.noise_families import NOISES
 from rosetune.runs.attack_command import attack_commands
@@ -73,10 +74,18 @@ def selected(run: Run, limits: Limits, *, other: Run | None = None) -> list[str]
 
 
 def _words_for(run: Run, name: str) -> tuple[str | None, ...]:
-    """All that stands for a set in --sets: its name, its kind, a noise of the curve, an attack by recipe or file."""
+    """All that stands for a set in --sets: name, kind, a file's title, a noise of the curve, an attack by recipe."""
     parsed = SetName.parse(name)
     header, _ = run.attacks.get(parsed.attack or "", ({}, []))
-    return name, parsed.kind, parsed.noise if parsed.on_curve else None, parsed.attack, header.get("recipe")
+    noise = parsed.noise if parsed.on_curve else None
+    return (
+        name,
+        parsed.kind,
+        parsed.title if parsed.kind == "file" else None,
+        noise,
+        parsed.attack,
+        header.get("recipe"),
+    )
 
 
 def _attacks_for(run: Run, word: str) -> list[str]:
@@ -101,7 +110,9 @@ def to_make(word: str, run: Run, other: Run | None = None) -> str:
     """
     if other is not None and (alike := _attacks_for(other, word)):
         return f"{' and '.join(f'`{command}`' for command in attack_commands(run.folder, other, alike))} makes it"
-    parsed = SetName.parse(word)
+    parsed, task = SetName.parse(word), find_task(run.task)
+    if parsed.kind == "advglue" and not (task is not None and task.advglue):
+        return f"AdvGLUE has no data for the task {run.task}"
     if word in KINDS or parsed.kind in ("clean", "advglue") or (parsed.kind == "noise" and parsed.noise):
         return f"`rosetune evaluate {run} --sets {word if word in KINDS else parsed.kind}` makes it"
     noise = parsed.noise if parsed.on_curve else word
@@ -112,8 +123,15 @@ def to_make(word: str, run: Run, other: Run | None = None) -> str:
     attack = "deepwordbug" if word == "attack" else (parsed.attack or word).partition("-")[0]
     if attack in RECIPES:
         return f"`rosetune attack {run} --attack {attack}` makes it"
-    there = ", ".join(dict.fromkeys(str(part) for name in run.sets() for part in _words_for(run, name) if part))
-    return f"choose among {there or 'nothing'}"
+    there = dict.fromkeys(_shortest(run, name) for name in run.sets())
+    return f"choose among {', '.join(there) or 'nothing'}"
+
+
+def _shortest(run: Run, name: str) -> str:
+    """What a person calls a set in --sets: an attack by its recipe, a file by its name."""
+    parsed = SetName.parse(name)
+    header, _ = run.attacks.get(parsed.attack or "", ({}, []))
+    return str(header.get("recipe") or parsed.attack or (parsed.title if parsed.kind == "file" else name))
 
 
 def absent(run: Run, limit: str, *, chosen: bool = False, other: Run | None = None) -> RunError:

@@ -29,6 +29,15 @@ from rosetune.runs.values import RunError
 __all__ = ["Run", "RunError", "find_folders", "find_runs", "find_unfinished", "is_damaged"]
 
 
+def _unfinished(path: str | os.PathLike[str]) -> str:
+    """What to do about a folder without metrics: it may hold the runs of a study, or one that was killed."""
+    said = f"{path} is no finished run (no metrics.json)"
+    inside = sorted(file.parent for file in Path(path).glob("*/metrics.json"))
+    if inside:
+        return f"{said}: give a run in it, such as {' or '.join(map(str, inside[:2]))}"
+    return f"{said}: start or resume it with `rosetune train`"
+
+
 @dataclass(frozen=True)
 class Run:
     """A finished run; each part of its folder is read once, when it is first asked for.
@@ -53,7 +62,7 @@ class Run:
         if not os.fspath(path) or not run.folder.is_dir():  # an empty name would be the working folder
             raise RunError(f"there is no folder {path or repr(path)}: give the folder of a finished run")
         if not (run.folder / "metrics.json").is_file():
-            raise RunError(f"{path} is no finished run (no metrics.json): start or resume it with `rosetune train`")
+            raise RunError(_unfinished(path))
         # Its identity first: where that is not there, the metrics are those of some other program.
         _ = run.identity, run.metrics, run.method, run.seed
         return run

@@ -14,7 +14,7 @@ from rosetune.robustness.statistics import Estimate, estimate
 if TYPE_CHECKING:
     from rosetune.robustness.classifier import Victim
 
-__all__ = ["Transferred", "summary", "transfer"]
+__all__ = ["Transferred", "summary", "transfer", "vain"]
 
 AT_ONCE = 1024  # texts
 
@@ -73,6 +73,20 @@ def summary(
         "at_most_words": changed_words(results),
         **({"by_class": {label: _shares(part) for label, part in parts.items() if part}} if labels else {}),
     }
+
+
+def vain(figures: Mapping[str, Any], adds_words: bool = False) -> str:
+    """Rows that withstood an attack and say nothing of the model: how many, and why; empty where there are none.
+
+    Args:
+        figures: from :func:`summary`, with the attack's budget.
+        adds_words: whether the attack adds words; then it needs room in what the model reads of a text.
+    """
+    room = "no room for a word in what the model reads (--max_length)" if adds_words else "no word to change"
+    reasons = ("nothing_to_change", f"had {room}"), ("out_of_budget", "used up the budget")
+    counts = [f"{figures[key]} {said}" for key, said in reasons if figures[key]]
+    withstood = figures["attacked"] - figures["succeeded"]
+    return f"of {withstood} rows that withstood, {' and '.join(counts)}" if counts else ""
 
 
 def _shares(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
