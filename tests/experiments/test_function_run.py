@@ -265,7 +265,7 @@ def test_a_name_that_leads_nowhere_is_one_line(name: str, message: str, home: Pa
     ("more", "message"),
     [
         (("--labels", "good,worse"), "guard:predict tells apart good, worse, the data bad, good"),
-        (("--labels", "good"), "guard:predict tells apart 1 labels (good), the data 2"),
+        (("--labels", "good"), "the labels of guard:predict are good, those of the data bad, good: give data"),
         (("--labels", "good,good"), "guard:predict tells apart good, good"),
         (("--max_length", 12), "a function gets whole texts: leave it out"),
     ],
@@ -289,7 +289,7 @@ def test_where_a_function_will_not_do(home: Path, rosetune: Any, library: tiny_r
     one_line(rosetune(*("numbers.csv" if word == "my.csv" else word for word in asked)), message)
     methods = "def logits(self, texts): ...\n    def __call__(self, texts): ..."
     (home / "pipe.py").write_text(f"class Pipe:\n    {methods}\npipe = Pipe()\n")
-    one_line(rosetune(*words("pipe:pipe")), "is a Pipe, not a function: of a pipeline or model save the weights")
+    one_line(rosetune(*words("pipe:pipe")), "is of type Pipe, not a function: of a pipeline or model save the weights")
     assert not (home / "run").exists()
 
 

@@ -90,7 +90,10 @@ def test_another_number_of_labels_is_refused(library: Library, tmp_path: Path, r
     config = json.loads((model / "config.json").read_text())
     config |= {"id2label": {"0": "bad", "1": "good", "2": "so so"}, "label2id": {"bad": 0, "good": 1, "so so": 2}}
     (model / "config.json").write_text(json.dumps(config))
-    one_line(rosetune(*words(library, model, tmp_path / "run")), "tells apart 3 labels (bad, good, so so), the data 2")
+    one_line(
+        rosetune(*words(library, model, tmp_path / "run")),
+        "are bad, good, so so, those of the data bad, good: give data with as",
+    )
     assert not (tmp_path / "run").exists()
 
 

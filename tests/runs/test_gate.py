@@ -313,3 +313,14 @@ def test_sets_are_called_as_in_the_tables(tmp_path: Path) -> None:
         rosetune.gate(made.folder, min_robust_accuracy=0.7, sets=["otter"])
     with pytest.raises(RunError, match=r"was not evaluated on advglue: AdvGLUE has no data for the task my$"):
         rosetune.gate(made.folder, min_robust_accuracy=0.7, sets=["advglue"])
+
+
+def test_an_unknown_limit_is_named_in_python_too(run: Run) -> None:
+    with pytest.raises(RunError, match=r"rosetune.gate: there is no limit 'min_acc': did you mean min_accuracy\?"):
+        rosetune.gate(run, min_acc=0.5)
+
+
+def test_nothing_lost_is_no_minus(tmp_path: Path) -> None:
+    made = write_run(tmp_path / "run", {"clean": outcomes(8, 2), "typos_1": outcomes(8, 2)})
+    (check,) = rosetune.gate(made.folder, max_drop=5).checks
+    assert str(check.value) == "0.0"

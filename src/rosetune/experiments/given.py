@@ -86,7 +86,7 @@ def behind_normalization(plain: RunConfig, folder: str | Path) -> RunConfig:
         folder: of the control.
     """
     model: dict[str, Any] = {"given": True, "normalize": ("all",), "model_name_or_path": str(plain.output_dir)}
-    trained = dict.fromkeys(("max_train_samples", "trained_layers", "model_kwargs"))
+    trained: dict[str, Any] = dict.fromkeys(("max_train_samples", "trained_layers", "model_kwargs"))
     return dataclasses.replace(plain, output_dir=str(folder), training={}, **model, **trained)
 
 
@@ -219,7 +219,7 @@ def about_function(config: RunConfig, data: TaskData, report: Callable[[str], An
         raise RunError(str(error)) from error
     if not isinstance(found, CallableClassifier):
         raise RunError(
-            f"{name} is a {type(found).__name__}, not a function: of a pipeline or model save the weights "
+            f"{name} is of type {type(found).__name__}, not a function: of a pipeline or model save the weights "
             "(pipe.save_pretrained('folder')) and give --model_name_or_path folder"
         )
     if config.labels is not None:
@@ -247,7 +247,10 @@ def _check_labels(name: str, own: tuple[str, ...], data: tuple[str, ...]) -> Non
         model, rows = kinds if data else kinds[::-1]
         raise RunError(f"{name} gives {model}, the data holds {rows}: give data of the same kind (--task_type)")
     if len(own) != len(data):
-        raise RunError(f"{name} tells apart {len(own)} labels ({', '.join(own)}), the data {len(data)}")
+        raise RunError(
+            f"the labels of {name} are {', '.join(own)}, those of the data {', '.join(data)}: give data with as many "
+            "labels, or a model for these"
+        )
     # Of a head that names nothing load_classifier says how its outputs are taken.
     if not is_unnamed(own) and {_folded(label) for label in own} != {_folded(label) for label in data}:
         raise RunError(

@@ -49,7 +49,12 @@ def gate_markdown(verdict: Verdict) -> str:
     for check in verdict.checks:
         cells = _cells(check)
         lines.append(f"| {' | '.join(escaped(cells[column]) for column in columns)} |")
-    lines += ["", *(f"- {escaped(note)}" for note in notes if note not in loud), f"\nRun: {code(verdict.run)}"]
+    baseline = "" if verdict.baseline is None else f", baseline: {code(verdict.baseline)}"
+    lines += [
+        "",
+        *(f"- {escaped(note)}" for note in notes if note not in loud),
+        f"\nRun: {code(verdict.run)}{baseline}",
+    ]
     return "\n".join([*lines, ""])
 
 

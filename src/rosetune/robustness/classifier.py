@@ -246,7 +246,10 @@ class CallableClassifier:
             raise ValueError(f"the model gives {columns} probabilities per text for {len(self._labels)} labels")
         finite = np.isfinite(probabilities).all(axis=1)
         if not finite.all():
-            raise ValueError(f"the model gives a probability that is not finite for {_short(texts[finite.argmin()])}")
+            raise ValueError(
+                f"the model gives a probability that is not finite for {_short(texts[finite.argmin()])}: return "
+                "a number from 0 to 1 for every class"
+            )
         sums = probabilities.sum(axis=1)
         proper = (probabilities >= 0).all(axis=1) & (np.abs(sums - 1) <= OFF)
         if not proper.all():
@@ -284,4 +287,4 @@ def _array(answer: Any) -> NDArray[np.float64]:
 
 def _short(value: Any) -> str:
     shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+    return shown if len(shown) <= 60 else f"{shown[:56]}...{shown[-1]}"

@@ -177,7 +177,8 @@ def normalizing(tokenizer: Any, steps: Sequence[str]) -> Any:
         return saved
 
     def reduce(self: Any, protocol: Any) -> Any:
-        return _unpickled, (plain, tuple(steps)), *plain.__reduce_ex__(self, protocol)[2:]
+        made: Any = plain.__reduce_ex__  # of another class than this
+        return _unpickled, (plain, tuple(steps)), *made(self, protocol)[2:]
 
     members: dict[str, Any] = {name: reading(name) for name in ("__call__", "encode", "tokenize")}
     members |= {"save_pretrained": save_pretrained, "__reduce_ex__": reduce}

@@ -105,7 +105,7 @@ def gate(
         verdict = rosetune.gate("runs/my/vanilla/seed-42-0123456789ab", min_accuracy=0.9, max_drop=5)
         assert verdict.passed, verdict.failed
     """
-    wanted = Limits(**limits)
+    wanted = Limits.of(limits, "rosetune.gate")
     for given in (run, baseline):
         if not isinstance(given, str | os.PathLike | Run | None):
             raise RunError(

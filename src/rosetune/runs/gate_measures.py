@@ -134,7 +134,7 @@ def _drop(run: Run, name: str) -> Estimate | None:
         return None
     right = ([row["prediction"] == row["gold"] for row in side] for side in zip(*pairs, strict=True))
     d = difference(*right, clusters=clusters_of([row for _, row in pairs]))
-    return Estimate(d.n, -100 * d.value, -100 * d.high, -100 * d.low)
+    return Estimate(d.n, *(0.0 - 100 * part for part in (d.value, d.high, d.low)))  # no -0.0
 
 
 def _flips(run: Run, name: str) -> Estimate | None:
