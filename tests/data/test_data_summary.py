@@ -81,6 +81,19 @@ def test_evaluation_texts_in_the_training_data():
     ]
 
 
+def test_texts_that_stand_twice():
+    """Whatever their case; in training they matter where their labels differ."""
+    train = [*rows(20), ("Text 3 !", 1), ("text 4", 1), ("TEXT 4", 0), ("text 5", 0)]
+    test = [("new 1", 0), ("New 1", 0), ("new 1.", 1), ("new 2", 0), ("new 3", 1), ("new 3", 1)]
+    assert summarise(data(train, test=test)).warnings == [
+        "2 training texts occur with different labels",
+        "3 of 6 test rows repeat the text of another: intervals take them for different texts",
+    ]
+    (once,) = summarise(data([*rows(20), ("text 5", 0)], test=[("new", 0), ("other", 1)])).warnings
+    assert once == "1 training text occurs with different labels"
+    assert summarise(data([("a", 1.0), ("a", 2.5), ("c", 4.0)], ())).warnings == []
+
+
 def test_texts_of_a_wrong_encoding():
     broken = [("cafÃ© noir", 0), ("na\ufffdve", 1), ("café", 0), ("Ärger – gut", 1)]
     first, second = summarise(data([*rows(20), *broken])).warnings
@@ -91,7 +104,7 @@ def test_texts_of_a_wrong_encoding():
 
 
 def test_texts_that_look_like_missing_values():
-    (warning,) = summarise(data([*rows(20), ("nan", 0), (" N/A ", 1), ("nan", 1), ("not na", 0)])).warnings
+    (warning,) = summarise(data([*rows(20), ("nan", 0), (" N/A ", 1), ("nan", 0), ("not na", 0)])).warnings
     assert warning == "3 training texts are 'N/A', 'nan', which looks like a missing text (ids 20, 21, 22)"
 
 

@@ -68,8 +68,9 @@ def summarise(data: TaskData, trained_on: Dataset | None = None) -> DataSummary:
     """Look through the data once; a million rows take some seconds.
 
     Warnings name labels that look alike, that look like missing values, that are rare, or that are so many whole
-    numbers that they may be scores; evaluation texts that also occur in the training data (whatever their case,
-    spaces and punctuation); texts that look like missing values, or that were read or saved in a wrong encoding.
+    numbers that they may be scores; training texts with different labels, evaluation texts that repeat each other or
+    also occur in the training data (whatever their case, spaces and punctuation); texts that look like missing values,
+    or that were read or saved in a wrong encoding.
 
     Args:
         data: of a task.
@@ -123,9 +124,25 @@ def _label_warnings(counts: Mapping[str, int]) -> Iterator[str]:
 
 
 def _shared_texts(data: TaskData) -> Iterator[str]:
-    seen = set(text_keys(data.splits["train"], data.text_columns))
+    """Texts that stand twice: with another label, within what is evaluated, or in training and evaluation."""
+    train = data.splits["train"]
+    keys = text_keys(train, data.text_columns)
+    if data.task_type != "regression":
+        told = {*zip(keys, train["label"][:], strict=True)}
+        odd = sum(n > 1 for n in Counter(key for key, _ in told).values())
+        if odd:
+            yield f"{odd:,} training text{'s occur' if odd > 1 else ' occurs'} with different labels"
+    seen = {*keys}
     for split, ds in data.splits.items():
-        shared = 0 if split == "train" else count_shared(ds, seen, data.text_columns)
+        if split == "train":
+            continue
+        repeated = len(ds) - len({*text_keys(ds, data.text_columns)})
+        if repeated:
+            yield (
+                f"{repeated:,} of {len(ds):,} {_split(split)} rows repeat{'s' * (repeated == 1)} the text of another: "
+                "intervals take them for different texts"
+            )
+        shared = count_shared(ds, seen, data.text_columns)
         if shared:
             yield shared_sentence(shared, len(ds), f"{_split(split)} texts")
 
