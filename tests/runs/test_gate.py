@@ -126,6 +126,11 @@ def test_the_worst_group_is_held_to_a_limit(tmp_path: Path) -> None:
     assert only(verdict, "min_group_accuracy") == {"clean": (0.6, True), "typos_1": (1.0, True)}
     assert verdict.checks[0].group == "source forum"
     assert not rosetune.gate(run.folder, min_group_accuracy=0.61).passed
+    assert verdict.notes == (
+        "min_group_accuracy: groups of fewer than 30 labelled rows do not count: chat (5), on clean and typing "
+        "errors 1.",
+    )
+    assert rosetune.gate(run.folder, min_group_accuracy=0.6, group_rows=5).notes == ()
     small = rosetune.gate(run.folder, min_group_accuracy=0.6, group_rows=5).failed
     assert [(check.group, check.n, check.value) for check in small] == [("source chat", 5, 0.0)]
     refused("no group of so many labelled rows", run.folder, min_group_accuracy=0.5, group_rows=41)
