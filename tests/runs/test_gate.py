@@ -154,6 +154,30 @@ def test_a_set_whose_rows_are_gone_passes_nothing(tmp_path: Path) -> None:
     refused("lists clean, but", run.folder, max_drop=5)
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_a_set_that_lost_some_of_its_rows_passes_nothing(tmp_path: Path, before: bool) -> None:
+    """Rows without a label were never counted."""
+    hidden = make_rows("typos_1", outcomes(16, 4))
+    hidden[3]["gold"] = None
+    sets = {"clean": outcomes(18, 2), "typos_1": hidden}
+    run = write_run(tmp_path / "run", sets, metrics=True, before=before)
+    whole = write_run(tmp_path / "whole", sets, ROSE, metrics=True)
+    assert rosetune.gate(run.folder, min_accuracy=0.9, min_robust_accuracy=0.7).passed
+    path = run.folder / ("predictions.jsonl" if before else "predictions/typos_1.jsonl")
+    rows = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(rows[:-4]))  # the wrong ones
+    said = f"metrics.json counts 19 labelled rows of typing errors 1, but {path} holds 15: remove it, then `rosetune"
+    refused(said, run.folder, min_robust_accuracy=0.9)
+    refused(said, whole.folder, baseline=run.folder)
+    refused(said, run.folder, baseline=whole.folder)
+
+
+def test_an_attack_that_lost_some_of_its_rows_is_no_result(run: Run) -> None:
+    path = run.folder / "attacks" / "deepwordbug.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:5]))
+    refused("is not finished (4 of 10 rows)", run.folder, min_accuracy_under_attack=0.4)
+
+
 def test_sets_are_named_by_name_kind_or_noise(run: Run) -> None:
     assert only(rosetune.gate(run, max_drop=70, sets="ocr"), "max_drop") == {"ocr@0.5": (70.0, True)}
     both = rosetune.gate(run, max_drop=20, sets=["noise_curve", "typos_1"])
