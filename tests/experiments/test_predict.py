@@ -204,6 +204,8 @@ def test_half_a_character_is_refused_with_its_place(two: Path, here: Path, roset
     refused(rosetune(two, "--encoding", "utf-7"), f"standard input, line 2 holds {said}")
     (here / "a.jsonl").write_text(json.dumps({"text": half}))
     refused(rosetune(two, "--input_file", "a.jsonl"), f"column 'text' holds {said}")
+    (here / "b.jsonl").write_text(json.dumps({"text": "a", "note": half}))  # of a column that is only kept
+    refused(rosetune(two, "--input_file", "b.jsonl", "--json"), "cannot hold '\\ud83d' of the input: correct it")
 
 
 def test_a_run_names_its_columns(two: Path, here: Path, rosetune: Call) -> None:
