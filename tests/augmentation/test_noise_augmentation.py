@@ -1,10 +1,14 @@
 """Noisy rows: how many, of which noise, and the same again for the same seed, epoch and row."""
 
+import copy
+import pickle
 from collections import Counter
+from multiprocessing.reduction import ForkingPickler
 from random import Random
 
 import pytest
 from datasets import Dataset
+from torch.utils.data import DataLoader
 from transformers import DataCollatorWithPadding
 
 import tiny_run
@@ -13,6 +17,7 @@ from rosetune import AugmentedDataset, NoiseAugmentation, RobustTrainer
 from rosetune.robustness.disguises import INVISIBLE
 from rosetune.robustness.noise import NOISES
 
+WORDS = [a + b for a in "bdfg" for b in "aeio"]
 TEXT = "an unforgettable picture about ordinary people"
 
 
@@ -131,6 +136,60 @@ def test_a_trainer_script_sees_other_rows_in_each_epoch(tmp_path, tiny_model):
     first, second = seen[:16], seen[16:32]
     assert len(seen) == 32
     assert len({*first} & {*second}) < 4
+
+
+def test_workers_that_outlive_an_epoch_hear_of_the_next(tmp_path):
+    """Those draw what fresh workers draw, and what a loader without workers draws."""
+    augmentation = NoiseAugmentation(["typing", "leetspeak"], p=0.5)
+
+    def epochs(**options):
+        dataset = rows(augmentation, n=30)
+        loader, found = DataLoader(dataset, batch_size=5, collate_fn=list, **options), []
+        for epoch in (0, 1, 4):
+            dataset.set_epoch(epoch)
+            found.append([row["input_ids"] for batch in loader for row in batch])
+        return found
+
+    lasting = epochs(num_workers=2, persistent_workers=True)
+    assert lasting[0] != lasting[1] != lasting[2] != lasting[0]
+    assert lasting == epochs(num_workers=2) == epochs()
+
+
+def test_a_worker_that_is_started_afresh_hears_of_the_epoch_and_a_copy_does_not():
+    """A worker that is no fork gets the rows by the pickler of its process; another copy has epochs of its own."""
+    dataset = rows(NoiseAugmentation(["typing"], p=0.5), n=30)
+    worker = pickle.loads(ForkingPickler.dumps(dataset))
+    others = [copy.deepcopy(dataset), pickle.loads(pickle.dumps(dataset))]
+    before = texts(dataset)
+    dataset.set_epoch(1)
+    assert texts(worker) == texts(dataset) != before
+    assert [texts(other) for other in others] == [before, before]
+    others[0].set_epoch(1)
+    assert texts(pickle.loads(ForkingPickler.dumps(others[0]))) == texts(dataset)
+
+
+def test_a_resumed_training_with_lasting_workers_sees_what_the_uninterrupted_one_saw(tmp_path, tiny_model):
+    data = Dataset.from_dict({"text": [f"{word} be da" for word in WORDS], "label": [0, 1] * 8})
+    tokenizer, seen = make_tokenizer(), []
+
+    class Watched(RobustTrainer):
+        def training_step(self, model, inputs, *more):
+            seen.append(inputs["input_ids"].tolist())
+            return super().training_step(model, inputs, *more)
+
+    def trained(resume=None, **options):
+        seen.clear()
+        dataset = AugmentedDataset(data, ["text"], tokenizer, NoiseAugmentation(["upper_case"], p=0.5), seed=1)
+        args = arguments(tmp_path, max_steps=8, per_device_train_batch_size=4, **options)
+        Watched(
+            tiny_model("bert"), args, train_dataset=dataset, data_collator=DataCollatorWithPadding(tokenizer)
+        ).train(resume_from_checkpoint=resume)
+        return list(seen)
+
+    lasting = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}
+    whole = trained(save_strategy="steps", save_steps=2, **lasting)
+    assert whole == trained()
+    assert whole[6:] == trained(str(tmp_path / "checkpoint-6"), **lasting)
 
 
 def test_named_in_the_arguments_it_needs_texts(tmp_path, tiny_model):

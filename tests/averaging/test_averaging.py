@@ -1,6 +1,8 @@
 """Averages of weights against their formulas, with a Trainer and in a plain loop."""
 
 import copy
+import json
+import shutil
 
 import pytest
 import torch
@@ -119,6 +121,59 @@ def test_the_last_checkpoints_are_averaged(tmp_path):
     trainer = train(make_model(), args, dataset(), averaging=CheckpointMean(last=2))
     files = [load_file(tmp_path / f"checkpoint-{step}" / "model.safetensors") for step in (4, 5)]
     close(trainer.model, {name: (files[0][name].double() + files[1][name].double()) / 2 for name in files[0]})
+
+
+def mean_of(folder, *steps):
+    files = [load_file(folder / f"checkpoint-{step}" / "model.safetensors") for step in steps]
+    return {name: sum(file[name].double() for file in files) / len(files) for name in files[0]}
+
+
+def trained_mean(folder, data, last=2, resume=None, **options):
+    """After 5 steps, with checkpoints at 2, 4 and 5."""
+    args = arguments(folder, **{"max_steps": 5, "save_strategy": "steps", "save_steps": 2, **options})
+    return train(make_model(), args, data, resume, averaging=CheckpointMean(last=last)).model
+
+
+def test_checkpoints_of_an_earlier_training_are_no_part_of_the_mean(tmp_path):
+    """Neither those of greater numbers nor those of smaller ones."""
+    data = dataset()
+    train(make_model(seed=7), arguments(tmp_path, max_steps=12, save_strategy="steps", save_steps=3), data)
+    assert {path.name for path in tmp_path.glob("checkpoint-*")} >= {"checkpoint-3", "checkpoint-12"}
+    close(trained_mean(tmp_path, data), mean_of(tmp_path, 4, 5))
+    close(trained_mean(tmp_path, data, last=3), mean_of(tmp_path, 2, 4, 5))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_resumed_training_counts_what_it_saved_before(tmp_path, known):
+    """A checkpoint of an earlier version does not know: then all count that come before it."""
+    data = dataset()
+    whole = trained_mean(tmp_path / "whole", data, last=3)
+    args = arguments(tmp_path / "cut", max_steps=5, save_strategy="steps", save_steps=2)
+    train(make_model(seed=7), arguments(tmp_path / "cut", max_steps=9, save_strategy="steps", save_steps=3), data)
+    with pytest.raises(KeyboardInterrupt):
+        train(make_model(), args, data, averaging=CheckpointMean(last=3), callbacks=[StopAt(4)])
+    checkpoint = tmp_path / "cut" / "checkpoint-2"
+    state = json.loads((checkpoint / "trainer_state.json").read_text())
+    if not known:
+        del state["stateful_callbacks"]["CheckpointMean"]
+        (checkpoint / "trainer_state.json").write_text(json.dumps(state))
+    resumed = trained_mean(tmp_path / "cut", data, last=3, resume=str(checkpoint))
+    assert same(whole, resumed)
+    close(resumed, mean_of(tmp_path / "cut", 2, 4, 5))
+    again = {"restore_callback_states_from_checkpoint": True}
+    later = trained_mean(tmp_path / "cut", data, last=3, resume=str(tmp_path / "cut" / "checkpoint-4"), **again)
+    assert same(whole, later)
+
+
+def test_a_checkpoint_that_is_gone_is_named(tmp_path):
+    class Deletes(TrainerCallback):
+        def on_save(self, args, state, control, **kwargs):
+            if state.global_step == 5:
+                shutil.rmtree(tmp_path / "checkpoint-4")
+
+    args = arguments(tmp_path, max_steps=5, save_strategy="steps", save_steps=1)
+    with pytest.raises(ValueError, match=r"lacks checkpoint-4: keep more \(save_total_limit\)"):
+        train(make_model(), args, dataset(), averaging=CheckpointMean(last=3), callbacks=[Deletes()])
 
 
 @pytest.mark.parametrize(

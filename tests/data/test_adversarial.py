@@ -71,6 +71,7 @@ def test_rows_held_out_of_the_training_rows_are_refused(tmp_path):
         (b"\xff\n", "it is not UTF-8"),
         (b"{\n", "line 1: not valid JSON"),
         (b"[]\n", "line 1: a row has"),
+        (json.dumps(row(texts=["half \ud83d"])).encode(), "line 1 holds half a character.*correct it or drop the row"),
         (json.dumps(row()).encode() + b"\n" + json.dumps(row()).encode() + b"\n", "an id occurs more than once"),
     ],
 )

@@ -193,6 +193,21 @@ def test_pairs_from_flags_files_and_lines(two: Path, here: Path, rosetune: Call,
     refused(rosetune(two, "--text", "a", "--text", "b", "--text_pair", "c"), "but got 2 --text and 1 --text_pair")
 
 
+def test_half_a_character_is_refused_with_its_place(two: Path, here: Path, rosetune: Call, monkeypatch: Any) -> None:
+    half, said = "half \ud83d", "half a character (a lone surrogate); correct it or drop the row"
+    refused(rosetune(two, "--text", "whole 🌹", "--text", half), f"--text number 2 holds {said}")
+    refused(rosetune(two, "--text", "a", "--text_pair", half), f"--text_pair number 1 holds {said}")
+    lines = f"whole\n{half}\n".encode("utf-7")
+    (here / "a.txt").write_bytes(lines)
+    refused(rosetune(two, "--input_file", "a.txt", "--encoding", "utf-7"), f"a.txt, line 2 holds {said}")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
+    refused(rosetune(two, "--encoding", "utf-7"), f"standard input, line 2 holds {said}")
+    (here / "a.jsonl").write_text(json.dumps({"text": half}))
+    refused(rosetune(two, "--input_file", "a.jsonl"), f"column 'text' holds {said}")
+    (here / "b.jsonl").write_text(json.dumps({"text": "a", "note": half}))  # of a column that is only kept
+    refused(rosetune(two, "--input_file", "b.jsonl", "--json"), "cannot hold '\\ud83d' of the input: correct it")
+
+
 def test_a_run_names_its_columns(two: Path, here: Path, rosetune: Call) -> None:
     (here / "run").mkdir()
     (here / "run/model").symlink_to(two)

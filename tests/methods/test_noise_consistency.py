@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tokenizers import processors
 from transformers import DataCollatorWithPadding
 
 from helpers import (
@@ -108,14 +109,68 @@ def test_a_pair_stays_a_pair():
         def decode(self, ids, clean_up_tokenization_spaces):
             return "".join(map(chr, ids))
 
-        def __call__(self, *columns, padding, truncation, max_length, return_tensors):
+        def __call__(self, *columns, padding=False, truncation=False, max_length=None, return_tensors=None):
             self.asked = [*columns], truncation
+            if isinstance(columns[0], str):
+                return {"input_ids": [ord(c) for c in f"[{'|'.join(columns)}|"]}
             return {"input_ids": torch.zeros(1)}
 
     reader = Reader()
     row = torch.tensor([[ord(c) for c in "[good film|bad|"]])
     noisy_rows(["upper_case"], tokenizer=reader).features(torch.nn.Linear(1, 1), {"input_ids": row}, 0)
     assert reader.asked == ([["GOOD FILM"], ["BAD"]], False)
+
+
+# How tokenizers part one text ($A) and two: BERT, RoBERTa, XLNet, T5, Llama.
+TEMPLATES = {
+    "bert": ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1"),
+    "roberta": ("[CLS] $A [SEP]", "[CLS] $A [SEP] [SEP] $B [SEP]"),
+    "xlnet": ("$A [SEP] [CLS]", "$A [SEP] $B:1 [SEP]:1 [CLS]:2"),
+    "t5": ("$A [SEP]", "$A [SEP] $B [SEP]"),
+    "llama": ("[CLS] $A", "[CLS] $A [CLS] $B"),
+}
+
+
+def parting_tokenizer(name):
+    tokenizer = make_tokenizer()
+    single, pair = TEMPLATES[name]
+    special = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("[CLS]", "[SEP]")]
+    made = processors.TemplateProcessing(single=single, pair=pair, special_tokens=special)
+    tokenizer.backend_tokenizer.post_processor = made
+    return tokenizer
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_an_empty_text_keeps_its_place(name):
+    """Noise that changes nothing gives the very rows back, of pairs and of single texts, with and without padding."""
+    tokenizer, unchanged = parting_tokenizer(name), noisy_rows(["lower_case"], tokenizer=parting_tokenizer(name))
+    first, second = ("", "ba be", "", "bi"), ("ba be", "", "", "bo bu")
+    batches = [(first[:n], second[:n]) for n in (1, 2, 3, 4)] + [(first[1:2], second[1:2]), (first[2:3], second[2:3])]
+    for texts in (*batches, (first,), (second[1:2],)):
+        batch = dict(tokenizer(*map(list, texts), padding=True, return_tensors="pt"))
+        copies = unchanged.features(make_model(), batch, 1)
+        assert copies.keys() == batch.keys()
+        for key, value in batch.items():
+            assert torch.equal(copies[key], value), (texts, key)
+        alone = unchanged.features(make_model(), {"input_ids": batch["input_ids"]}, 1)
+        assert torch.equal(alone["input_ids"], batch["input_ids"]), texts
+
+
+def test_noise_meets_each_text_of_a_pair_where_it_stands():
+    tokenizer = parting_tokenizer("bert")
+    batch = tokenizer(["", "ba"], ["be bi", "bo"], padding=True, return_tensors="pt")
+    copies = noisy_rows(["upper_case"], tokenizer=tokenizer).features(make_model(), dict(batch), 1)
+    assert tokenizer.batch_decode(copies["input_ids"]) == [
+        "[CLS] [SEP] [UNK] [UNK] [SEP]",
+        "[CLS] [UNK] [SEP] [UNK] [SEP]",
+    ]
+
+
+def test_a_separator_within_a_text_is_no_second_text_of_the_others():
+    tokenizer = parting_tokenizer("bert")
+    batch = dict(tokenizer(["[SEP] be", "ba"], padding=True, return_tensors="pt"))
+    copies = noisy_rows(["lower_case"], tokenizer=tokenizer).features(make_model(), batch, 1)
+    assert tokenizer.batch_decode(copies["input_ids"]) == ["[CLS] be [SEP]", "[CLS] ba [SEP]"]
 
 
 def test_noise_depends_on_seed_step_and_row_alone():

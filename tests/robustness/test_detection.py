@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.special import softmax
-from scipy.stats import binomtest, norm
+from scipy.stats import beta, binomtest, norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from rosetune.robustness.detection import choose_threshold, detection_metrics, log_odds, recall, roc_auc
@@ -106,6 +106,28 @@ def test_a_perfect_area_is_not_certain() -> None:
     assert found.low == pytest.approx(binomtest(8, 8).proportion_ci(0.95, method="exact").low)
     with pytest.raises(ValueError, match="positives and negatives"):
         roc_auc([], [1.0])
+
+
+@pytest.mark.parametrize(("m", "n"), [(8, 50), (7, 3)])
+def test_the_area_of_a_constant_score_is_not_certain(m: int, n: int) -> None:
+    found, pairs = roc_auc([0.3] * m, [0.3] * n), min(m, n)
+    exact = beta.ppf([0.025, 0.975], [pairs / 2, pairs / 2 + 1], [pairs / 2 + 1, pairs / 2])
+    assert (found.value, found.low, found.high) == pytest.approx((0.5, *exact))
+
+
+def test_clusters_whose_rows_outweigh_each_other_leave_no_variance() -> None:
+    """Each cluster holds a positive and a negative that are alike: their parts in the variance cancel."""
+    scores, keys = np.arange(6.0), list(range(6))
+    found = roc_auc(scores, scores, clusters=(keys, keys))
+    assert (found.value, found.low, found.high) == pytest.approx((0.5, *beta.ppf([0.025, 0.975], [3, 4], [4, 3])))
+
+
+@pytest.mark.parametrize("score", [2.0, 1.0])
+def test_copies_of_rows_add_nothing_where_there_is_no_variance(score: float) -> None:
+    alone = roc_auc([score] * 8, [1.0] * 50)
+    keys = [i // 3 for i in range(24)], [100 + i // 3 for i in range(150)]
+    copied = roc_auc([score] * 24, [1.0] * 150, clusters=keys)
+    assert (copied.value, copied.low, copied.high) == (alone.value, alone.low, alone.high)
 
 
 def rows(golds: str, scores: list[float]) -> list[dict[str, Any]]:

@@ -140,6 +140,11 @@ def test_the_worst_group_is_held_to_a_limit(tmp_path: Path) -> None:
     assert only(verdict, "min_group_accuracy") == {"clean": (0.6, True), "typos_1": (1.0, True)}
     assert verdict.checks[0].group == "source forum"
     assert not rosetune.gate(run.folder, min_group_accuracy=0.61).passed
+    assert verdict.notes == (
+        "min_group_accuracy: groups of fewer than 30 labelled rows do not count: chat (5), on clean and typing "
+        "errors 1.",
+    )
+    assert rosetune.gate(run.folder, min_group_accuracy=0.6, group_rows=5).notes == ()
     small = rosetune.gate(run.folder, min_group_accuracy=0.6, group_rows=5).failed
     assert [(check.group, check.n, check.value) for check in small] == [("source chat", 5, 0.0)]
     refused("no group of so many labelled rows", run.folder, min_group_accuracy=0.5, group_rows=41)
@@ -161,6 +166,30 @@ def test_a_set_whose_rows_are_gone_passes_nothing(tmp_path: Path) -> None:
     refused(said, run.folder, baseline=whole.folder)
     (run.folder / "predictions" / "clean.jsonl").unlink()
     refused("lists clean, but", run.folder, max_drop=5)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_set_that_lost_some_of_its_rows_passes_nothing(tmp_path: Path, before: bool) -> None:
+    """Rows without a label were never counted."""
+    hidden = make_rows("typos_1", outcomes(16, 4))
+    hidden[3]["gold"] = None
+    sets = {"clean": outcomes(18, 2), "typos_1": hidden}
+    run = write_run(tmp_path / "run", sets, metrics=True, before=before)
+    whole = write_run(tmp_path / "whole", sets, ROSE, metrics=True)
+    assert rosetune.gate(run.folder, min_accuracy=0.9, min_robust_accuracy=0.7).passed
+    path = run.folder / ("predictions.jsonl" if before else "predictions/typos_1.jsonl")
+    rows = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(rows[:-4]))  # the wrong ones
+    said = f"metrics.json counts 19 labelled rows of typing errors 1, but {path} holds 15: remove it, then `rosetune"
+    refused(said, run.folder, min_robust_accuracy=0.9)
+    refused(said, whole.folder, baseline=run.folder)
+    refused(said, run.folder, baseline=whole.folder)
+
+
+def test_an_attack_that_lost_some_of_its_rows_is_no_result(run: Run) -> None:
+    path = run.folder / "attacks" / "deepwordbug.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:5]))
+    refused("is not finished (4 of 10 rows)", run.folder, min_accuracy_under_attack=0.4)
 
 
 def test_sets_are_named_by_name_kind_or_noise(run: Run) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, Protocol
 
+import torch
 from torch.utils.data import Dataset
 
 from rosetune.robustness.edits import generator
@@ -31,7 +32,8 @@ class AugmentedDataset(Dataset):
     """Rows of text for a Trainer, tokenised; the augmentation draws anew in every epoch.
 
     What becomes of a row depends on (seed, epoch, row) alone: not on the order in which rows are asked for, the
-    process, or a kill in between. The Trainer tells the epoch through :meth:`set_epoch`. Padding is the collator's.
+    process, or a kill in between. The Trainer tells the epoch through :meth:`set_epoch`, which reaches workers of a
+    loader that outlive an epoch as well. Padding is the collator's.
 
     Args:
         rows: a ``datasets.Dataset`` with the texts and a label a row.
@@ -67,7 +69,14 @@ class AugmentedDataset(Dataset):
         self._labels = rows[label_column][:]
         self._encoded: Mapping[str, Sequence[Any]] = tokenizer(*columns, truncation=True) if self._texts else {}
         self._tokenizer, self._augmentation = tokenizer, augmentation
-        self._seed, self._epoch = seed, 0
+        self._seed = seed
+        # Persistent workers keep the copy of the rows that they began with: only memory in common tells them more.
+        self._epoch = torch.zeros((), dtype=torch.long).share_memory_()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """As a copy it has memory in common with workers of its own; in a worker that of the rows it came from."""
+        self.__dict__.update(state)
+        self._epoch.share_memory_()
 
     @property
     def column_names(self) -> list[str]:
@@ -75,8 +84,8 @@ class AugmentedDataset(Dataset):
         return [*self._encoded, "labels"]
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw as in this epoch from now on."""
-        self._epoch = epoch
+        """Draw as in this epoch from now on, in workers too; what they have fetched ahead stays."""
+        self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -93,5 +102,5 @@ class AugmentedDataset(Dataset):
     def _augmented(self, row: int) -> Features | None:
         if self._augmentation is None:
             return None
-        rng = generator(f"augmentation:{self._seed}:{self._epoch}:{row}")
+        rng = generator(f"augmentation:{self._seed}:{int(self._epoch)}:{row}")
         return self._augmentation(self._texts[row], self._tokenizer, rng)

@@ -1,7 +1,7 @@
 """The mean of the last checkpoints of a training."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.trainer_callback import ExportableState
 
 from rosetune._torch import unwrap
 from rosetune.averaging._contract import Averaging, refuse_adapters
@@ -19,13 +20,14 @@ State = dict[str, Tensor]
 
 
 @dataclass(eq=False)
-class CheckpointMean(Averaging):
+class CheckpointMean(Averaging, ExportableState):
     """The mean of the weights of the last checkpoints of a training.
 
         theta = 1/k sum_j theta_j,  j over the last k checkpoints,  k = last
 
     It is computed after training, in float64, and rounded to the model's own precision. What is evaluated while the
-    model trains are the weights of training.
+    model trains are the weights of training. Checkpoints that an earlier training left in the folder do not count;
+    those that a resumed training saved before it was resumed do.
 
     A training saves its last step, whatever ``save_steps`` says. A run of ``rosetune train`` saves about ten times
     and, under this averaging, keeps the last k: five cover about its last half. With a Trainer, ``save_strategy``,
@@ -36,7 +38,7 @@ class CheckpointMean(Averaging):
 
     Raises:
         ValueError: an option outside its values, arguments under which fewer than k checkpoints remain, a checkpoint
-            that is chosen (``load_best_model_at_end``), adapters of peft.
+            that is chosen (``load_best_model_at_end``), adapters of peft; after training, a checkpoint that is gone.
 
     Reference:
         Izmailov et al., Averaging Weights Leads to Wider Optima and Better Generalization, UAI 2018 (SWA).
@@ -53,6 +55,11 @@ class CheckpointMean(Averaging):
 
     def __post_init__(self) -> None:
         self.last = whole("last", self.last, 2)
+        self._saved: list[int] = []  # after how many steps this training saved
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        return {"args": {"last": self.last}, "attributes": {"_saved": self._saved}}
 
     def begin(self, model: Any, args: Any, *, sharded: bool = False) -> None:
         """Refuse arguments under which there will be no mean to take."""
@@ -72,11 +79,13 @@ class CheckpointMean(Averaging):
             )
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Refuse a training that saves too seldom, before it begins.
+        """Refuse a training that saves too seldom, before it begins; find out what one that is resumed has saved.
 
         Raises:
             ValueError: see there.
         """
+        self._saved = _saved_before(state, type(self).__name__, args.output_dir) if state.global_step else []
+        state.stateful_callbacks[type(self).__name__] = self.state()  # where a checkpoint knows nothing of it
         if str(getattr(args.save_strategy, "value", args.save_strategy)) != "steps":
             return
         steps = args.save_steps if args.save_steps >= 1 else math.ceil(state.max_steps * args.save_steps)
@@ -87,25 +96,38 @@ class CheckpointMean(Averaging):
                 f"save_steps={max(1, state.max_steps // (2 * self.last))}, or a smaller `last`"
             )
 
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Remember the checkpoint."""
+        self._saved = sorted({*self._saved, state.global_step})
+
     def on_train_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Put the mean into the model."""
         inner = unwrap(model)
-        inner.load_state_dict(self.mean(_weights(path, inner) for path in self.chosen(args.output_dir)))
+        inner.load_state_dict(self.mean(_weights(path, inner) for path in self.chosen(args.output_dir, self._saved)))
 
-    def chosen(self, folder: str | Path) -> list[Path]:
+    def chosen(self, folder: str | Path, saved: Collection[int] | None = None) -> list[Path]:
         """The checkpoints that are averaged, in the order of training.
 
+        Args:
+            saved: after how many steps a training saved; None: the folder holds the checkpoints of one training alone.
+
         Raises:
-            ValueError: there are fewer than ``last``.
+            ValueError: there are fewer than ``last``, or one of the last that were saved is gone.
         """
-        found = [p for p in Path(folder).glob("checkpoint-*") if p.name.removeprefix("checkpoint-").isdigit()]
-        found.sort(key=lambda path: int(path.name.removeprefix("checkpoint-")))
-        if len(found) < self.last:
+        there = _checkpoints(folder)
+        wanted = sorted(there if saved is None else saved)[-self.last :]
+        gone = [f"checkpoint-{step}" for step in wanted if step not in there]
+        if gone:
             raise ValueError(
-                f"averaging 'checkpoints' needs {self.last} of them, {folder} holds {len(found)}: save more often "
+                f"averaging 'checkpoints' needs the last {self.last} that were saved, but {folder} lacks "
+                f"{', '.join(gone)}: keep more (save_total_limit), in a folder without those of an earlier training"
+            )
+        if len(wanted) < self.last:
+            raise ValueError(
+                f"averaging 'checkpoints' needs {self.last} of them, {folder} holds {len(wanted)}: save more often "
                 "(save_steps) and keep more (save_total_limit), or give a smaller `last`"
             )
-        return found[-self.last :]
+        return [there[step] for step in wanted]
 
     def mean(self, states: Iterable[State]) -> State:
         """The mean of some state dicts of one model; what is no floating-point number is that of the last."""
@@ -118,6 +140,18 @@ class CheckpointMean(Averaging):
                 if value.is_floating_point():
                     total[name] = total[name].add_(value) if name in total else value.double()
         return last | {name: (total[name] / count).to(last[name].dtype) for name in total}
+
+
+def _checkpoints(folder: str | Path) -> dict[int, Path]:
+    found = {path.name.removeprefix("checkpoint-"): path for path in Path(folder).glob("checkpoint-*")}
+    return {int(step): path for step, path in found.items() if step.isdigit()}
+
+
+def _saved_before(state: Any, name: str, folder: str | Path) -> list[int]:
+    """What a training saved before it was resumed; of checkpoints of an earlier version all that come before it."""
+    known = state.stateful_callbacks.get(name)
+    before = _checkpoints(folder) if known is None else known["attributes"]["_saved"]
+    return sorted({*(step for step in before if step < state.global_step), state.global_step})
 
 
 def _weights(checkpoint: Path, model: torch.nn.Module) -> State:

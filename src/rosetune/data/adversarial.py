@@ -8,7 +8,7 @@ from typing import Any
 from datasets import Dataset
 
 from rosetune.data.rows import TaskData, make_dataset, text_keys
-from rosetune.data.tables import DataError, names_of
+from rosetune.data.tables import DataError, flaw_of, names_of
 
 __all__ = ["add_adversarial_rows", "read_adversarial_rows", "reported_texts"]
 
@@ -42,6 +42,8 @@ def read_adversarial_rows(path: str | Path) -> list[dict[str, Any]]:
                 f"{path}, line {number}: a row has {names_of(list(_NEEDED))}, of which texts and original "
                 "are lists of one or two texts; write the file again"
             )
+        if flaw := flaw_of(json.dumps([row[name] for name in _NEEDED], ensure_ascii=False)):
+            raise DataError(f"{path}, line {number} {flaw}")
         rows.append(row)
     if not rows:
         raise DataError(f"{path} holds no adversarial rows: leave out --adversarial_file")

@@ -11,7 +11,7 @@ from datasets import Dataset
 from rosetune.data.encodings import read_text
 from rosetune.data.readers import read_table
 from rosetune.data.rows import make_dataset
-from rosetune.data.tables import DataError, Table
+from rosetune.data.tables import DataError, Table, flaw_of
 
 __all__ = ["read_columns", "read_inputs", "split_lines"]
 
@@ -47,10 +47,13 @@ def split_lines(source: str, text: str, text_columns: Sequence[str]) -> list[lis
         source: what the text came from, for messages.
 
     Raises:
-        DataError: a line that holds no pair.
+        DataError: a line that holds no pair, or half a character.
     """
     end = "\n" if "\n" in text else "\r"
     lines = [line.removesuffix("\r") for line in text.removesuffix(end).split(end)]
+    for number, line in enumerate(lines, start=1):
+        if flaw := flaw_of(line):  # as UTF-7 can encode it
+            raise DataError(f"{source}, line {number} {flaw}")
     if len(text_columns) == 1:
         return [lines]
     rows = [line.split("\t") for line in lines]

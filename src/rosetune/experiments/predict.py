@@ -15,7 +15,7 @@ from rosetune._progress import progress
 from rosetune.data.assemble import obvious_texts
 from rosetune.data.inputs import read_columns, read_inputs, split_lines
 from rosetune.data.rows import make_dataset
-from rosetune.data.tables import DataError, names_of
+from rosetune.data.tables import DataError, flaw_of, names_of
 from rosetune.experiments.lengths import Cut
 from rosetune.experiments.quick import check_model
 from rosetune.runs.files import read_identity
@@ -71,7 +71,8 @@ def predict_texts(
         report: takes a line of text for the person who waits; None prints it on standard error.
 
     Raises:
-        RunError: not exactly one of texts and input_file, pairs where the model takes single texts, or no model.
+        RunError: not exactly one of texts and input_file, pairs where the model takes single texts, a text that holds
+            half a character, or no model.
         DataError: the file cannot be read.
     """
     if (texts is None) == (input_file is None):
@@ -193,6 +194,10 @@ def _given(columns: Sequence[str], texts: Sequence[str], text_pairs: Sequence[st
         )
         wanted = "a --text each" if len(columns) == 1 else "a --text and a --text_pair each"
         raise RunError(f"the model reads {' and '.join(columns)}, so it takes {wanted}, but got {counts}")
+    for part, name in zip(given, ("--text", "--text_pair"), strict=False):
+        for number, text in enumerate(part, start=1):
+            if flaw := flaw_of(text):  # as a command line in another encoding has it
+                raise RunError(f"{name} number {number} {flaw}")
     return _dataset(columns, given)
 
 

@@ -1,5 +1,7 @@
 """Noisy copies of rows that are tokenised already."""
 
+from collections.abc import Sequence
+from functools import cached_property
 from random import Random
 from typing import Any
 
@@ -24,9 +26,9 @@ class NoisyRows:
 
     def __init__(self, tokenizer: Any, noise: NoiseAugmentation, seed: int) -> None:
         self._tokenizer, self._noise, self._seed = tokenizer, noise, seed
-        names = ("cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
-        self._unknown = getattr(tokenizer, "unk_token_id", None)
-        self._ends = {getattr(tokenizer, name, None) for name in names} - {None}
+        names = ("cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id")
+        self._unknown, self._pad = (getattr(tokenizer, f"{name}_token_id", None) for name in ("unk", "pad"))
+        self._marks = {getattr(tokenizer, name, None) for name in names} - {None}
 
     def features(self, model: torch.nn.Module, inputs: dict[str, Any], step: int) -> dict[str, Any]:
         """The inputs of the noisy copies, padded; what happens to a row depends on (seed, step, row) alone.
@@ -46,7 +48,10 @@ class NoisyRows:
         attention = inputs.get("attention_mask")
         seen = torch.ones_like(ids) if attention is None else attention.cpu()
         rows = [row[kept.bool()].tolist() for row, kept in zip(ids, seen, strict=True)]
-        texts = [self._noisy(row, generator(f"{self._seed}:{step}:{row}")) for row in rows]
+        texts = [
+            self._noisy(parts, generator(f"{self._seed}:{step}:{row}"))
+            for row, parts in zip(rows, self._parts(rows), strict=True)
+        ]
         width = max(map(len, texts))
         columns = [[row[i] if i < len(row) else "" for row in texts] for i in range(width)]
         limit = self._limit(model)
@@ -55,19 +60,46 @@ class NoisyRows:
         )
         return {name: encoded[name].to(given.device) for name in encoded if name in inputs}
 
-    def _noisy(self, row: list[int], rng: Random) -> list[str]:
-        """The one text of a row, or the two of a pair, with noise."""
+    def _parts(self, rows: Sequence[list[int]]) -> list[list[list[int]]]:
+        """The one text of each row, or the two of a pair, in their places: also where one of them is empty."""
+        gaps = [self._gaps(row) for row in rows]
+        pair = self._pair if self._pair and all(len(own) >= self._pair[2] for own in gaps) else None
+        return [_in_place(own, pair) or self._runs(row) for row, own in zip(rows, gaps, strict=True)]
+
+    @cached_property
+    def _pair(self) -> tuple[int, int, int] | None:
+        """In which gaps the texts of a pair stand, and of how many; None: special tokens do not tell a pair."""
+        alone, gaps = (self._gaps(self._tokenizer(*texts)["input_ids"]) for texts in (("a",), ("a", "b")))
+        filled = [at for at, gap in enumerate(gaps) if gap]
+        return (filled[0], filled[1], len(gaps)) if len(filled) == 2 and len(alone) < len(gaps) else None
+
+    def _gaps(self, row: Sequence[int]) -> list[list[int]]:
+        """What stands before, between and behind the special tokens."""
+        gaps: list[list[int]] = [[]]
+        for token in row:
+            if token in self._marks:
+                gaps.append([])
+            elif token != self._pad:
+                gaps[-1].append(token)
+        return gaps
+
+    def _runs(self, row: list[int]) -> list[list[int]]:
+        """The first run of tokens that are not special, and all that follows it."""
         parts: list[list[int]] = []
         inside = False
         for token in row:
-            if token in self._ends:
+            if token in self._marks or token == self._pad:
                 inside = False
                 continue
             if not inside and len(parts) < 2:
                 parts.append([])
             parts[-1].append(token)
             inside = True
-        pieces = [self._pieces(part) for part in parts or [[]]]
+        return parts or [[]]
+
+    def _noisy(self, parts: list[list[int]], rng: Random) -> list[str]:
+        """The one text of a row, or the two of a pair, with noise."""
+        pieces = [self._pieces(part) for part in parts]
         noisy = iter(self._noise.noisy([piece for part in pieces for piece in part], rng))
         mark = f" {getattr(self._tokenizer, 'unk_token', None)} "
         return [mark.join(next(noisy) for _ in part) for part in pieces]
@@ -87,3 +119,10 @@ class NoisyRows:
         known = (self._tokenizer.model_max_length, getattr(config, "max_position_embeddings", None))
         limits = [int(n) for n in known if isinstance(n, int) and 0 < n < _UNLIMITED]
         return min(limits, default=None)
+
+
+def _in_place(gaps: Sequence[list[int]], pair: tuple[int, int, int] | None) -> list[list[int]] | None:
+    """The two texts of a pair; None where special tokens within a text have moved them."""
+    if pair is None or len(gaps) != pair[2] or any(gap for at, gap in enumerate(gaps) if at not in pair[:2]):
+        return None
+    return [gaps[at] for at in pair[:2]]

@@ -168,8 +168,9 @@ def roc_auc(
         var = sum over clusters of (sum of (V_i - A) / m over its positives + sum of (W_j - A) / n over the others)^2
 
     V_i is the share of negatives below positive i, W_j that of positives above negative j: without clusters DeLong's
-    variance, but for a factor of (m - 1) / m. The interval is normal on the scale of the log-odds of A. Where A is 0
-    or 1 the variance is 0; the interval is then Clopper and Pearson's for min(m, n) independent pairs.
+    variance, but for a factor of (m - 1) / m. The interval is normal on the scale of the log-odds of A. Where the
+    variance is 0, as for an A of 0 or 1 and where all scores are equal, the rows tell nothing of their spread: the
+    interval is then Clopper and Pearson's for min(m, n) independent pairs, of clusters where there are some.
 
     Args:
         positives, negatives: scores, shapes (m,) and (n,).
@@ -197,8 +198,9 @@ def roc_auc(
     influence = np.concatenate([(above - area) / m, (below - area) / n])
     keys = None if clusters is None else [*clusters[0], *clusters[1]]
     sums, _ = cluster_sums(influence[None], keys)
-    if not 0 < area < 1:
-        return Estimate(m + n, area, *clopper_pearson(area * min(m, n), min(m, n), level))
+    if not 0 < area < 1 or np.abs(sums).max() * min(m, n) < 1e-12:
+        pairs = min(m, n) if clusters is None else min(len({*part}) for part in clusters)
+        return Estimate(m + n, area, *clopper_pearson(area * pairs, pairs, level))
     reach = norm.ppf((1 + level) / 2) * np.sqrt((sums**2).sum()) / (area * (1 - area))
     centre = np.log(area / (1 - area))
     return Estimate(m + n, area, float(expit(centre - reach)), float(expit(centre + reach)))

@@ -5,6 +5,8 @@ from typing import Any
 
 from datasets import Dataset, IterableDataset
 
+from rosetune.data.tables import flaw_of
+
 __all__ = ["TEXT_COLUMNS", "class_names", "read_examples", "with_gold"]
 
 TEXT_COLUMNS = ("text", "text_pair")
@@ -21,8 +23,8 @@ def read_examples(texts: Any, labels: Any = None) -> Dataset:
         labels: one per text, as names or numbers; None: the data set's.
 
     Raises:
-        ValueError: something else, no text at all, a text that is no string, ids that are not unique, no labels, or
-            not a label per text.
+        ValueError: something else, no text at all, a text that is no string or holds half a character, ids that are
+            not unique, no labels, or not a label per text.
     """
     columns: dict[str, Any] = {}
     if isinstance(texts, Dataset):
@@ -43,6 +45,8 @@ def read_examples(texts: Any, labels: Any = None) -> Dataset:
     for at, row in enumerate(rows):
         if not all(isinstance(text, str) for text in row):
             raise ValueError(f"text {at} is no string: {row if len(row) > 1 else row[0]!r}")
+        if flaw := next(filter(None, map(flaw_of, row)), None):
+            raise ValueError(f"text {at} {flaw}")
     if labels is None:
         raise ValueError("there are no labels to compare predictions with: give labels, one per text")
     found = list(labels)
@@ -145,6 +149,8 @@ def _plain(labels: list[Any]) -> list[Any]:
     for at, label in enumerate(found):
         if not (label is None or isinstance(label, str | int | float)):
             raise ValueError(f"label {at} is neither a name nor a number: {label!r}")
+        if isinstance(label, str) and (flaw := flaw_of(label)):
+            raise ValueError(f"label {at} {flaw}")
     if str in kinds and len(kinds) > 1:
         raise ValueError("some labels are names and others numbers: give one or the other")
     return [int(label) if isinstance(label, bool) else label for label in found]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,9 +159,25 @@ def _checks(
     if len(left_out) == len(found):
         raise RunError(f"{limit} cannot be judged of {run}: {'; '.join(left_out)}")
     notes += [f"{limit}: {reason}." for reason in left_out]
+    notes += _of_small_groups(limit, found, wanted.group_rows)
     for name, value in found.items():
         if value is not None:
             yield _check(limit, name, value, getattr(wanted, limit))
+
+
+def _of_small_groups(limit: str, found: Mapping[str, Measured | None], least: int) -> list[str]:
+    """The groups that do not count as the worst, with the sets that they are groups of."""
+    by_groups: dict[tuple[str, ...], list[str]] = {}
+    for name, value in found.items():
+        if value is not None and value.too_small:
+            by_groups.setdefault(value.too_small, []).append(SetName.parse(name).title)
+    start = f"{limit}: groups of fewer than {least} labelled rows do not count"
+    return [f"{start}: {_first(groups)}, on {' and '.join(titles)}." for groups, titles in by_groups.items()]
+
+
+def _first(groups: Sequence[str], shown: int = 20) -> str:
+    more = f" and {len(groups) - shown} more" if len(groups) > shown else ""
+    return ", ".join(groups[:shown]) + more
 
 
 def _on(name: str) -> str:

@@ -36,6 +36,7 @@ class Measured:
     Attributes:
         estimate: with its 95% interval and number of rows.
         group: the group of rows that it is of; None: all rows.
+        too_small: groups that do not count, since they have too few rows, each with its number of rows.
         false_positive_rate: at the threshold of a recall.
         flattered: whether the threshold was chosen on the clean set itself.
     """
@@ -44,6 +45,7 @@ class Measured:
     group: str | None = None
     false_positive_rate: float | None = None
     flattered: bool = False
+    too_small: tuple[str, ...] = ()
 
 
 Measure = Callable[[str], Measured | None]
@@ -96,7 +98,8 @@ def _worst_group(run: Run, name: str, least: int) -> Measured | None:
         return None
     worst = min(groups, key=lambda part: part["accuracy"])
     found = Estimate(worst["n"], *(worst[figure] for figure in ("accuracy", "low", "high")))
-    return Measured(found, group=f"{known['column']} {worst['group']}")
+    small = [f"{part['group']} ({part['n']})" for part in known["groups"] if part["n"] < least]
+    return Measured(found, group=f"{known['column']} {worst['group']}", too_small=tuple(small))
 
 
 def _under_attack(run: Run, name: str, words: str | None) -> Estimate | None:

@@ -17,19 +17,26 @@ _OF_ATTACKS = ("min_accuracy_under_attack", "max_success_rate")
 
 
 def check_rows(run: Run) -> None:
-    """See that each set of the run's metrics still has its rows.
+    """See that each set of the run's metrics still has its rows, as many of them labelled as were counted.
 
     Raises:
-        RunError: a set without rows, and what predicts it again.
+        RunError: a set that lost rows, and what predicts it again.
     """
     there = {*run.sets()}
-    for name in run.metrics["sets"]:
+    for name, figures in run.metrics["sets"].items():
         path = run.folder / "predictions" / f"{name}.jsonl"
         if name not in there or (path.is_file() and not path.stat().st_size):
             state = "is empty" if name in there else "is gone"
             raise RunError(
                 f"{run}: metrics.json lists {SetName.parse(name).title}, but {path} {state}: "
                 f"{'remove it, then ' if name in there else ''}{to_make(name, run)}"
+            )
+        labelled = sum(row["gold"] is not None for row in run.rows(name))
+        if labelled != figures.get("n", labelled):
+            held = path if path.is_file() else run.folder / "predictions.jsonl"
+            raise RunError(
+                f"{run}: metrics.json counts {figures['n']} labelled rows of {SetName.parse(name).title}, but {held} "
+                f"holds {labelled}: remove it, then {to_make(name, run)}"
             )
 
 

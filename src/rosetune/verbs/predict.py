@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +76,21 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
             write_table(Path(known.output_file).expanduser(), columns_of(rows), rows)
         print(f"{len(rows)} predictions written to {known.output_file}", file=sys.stderr)
     elif known.json:
-        print(*map(json_line, rows), sep="\n")
+        _print(map(json_line, rows))
     elif _on_terminal():
         _show(predictions)
     else:
-        print(*piped_lines(rows), sep="\n")
+        _print(piped_lines(rows))
+
+
+def _print(lines: Iterable[str]) -> None:
+    try:
+        print(*lines, sep="\n")
+    except UnicodeEncodeError as error:
+        held = ascii(error.object[error.start : error.end])
+        raise RunError(
+            f"standard output, in {error.encoding}, cannot hold {held} of the input: correct it, or give --output_file"
+        ) from error
 
 
 def _on_terminal() -> bool:

@@ -178,6 +178,25 @@ def test_of_words_with_one_ratio_the_seed_decides():
         benign_words(["aa", "aa"], [True, False])
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("यह हिन्दी भाषा में है", {"यह", "हिन्दी", "भाषा", "में", "है"}),
+        ("இது தமிழ்", {"இது", "தமிழ்"}),
+        ("ශ්‍රී ලංකා", {"ශ්‍රී", "ලංකා"}),  # with a zero-width joiner
+        ("می‌خواهم 3 کتاب", {"می‌خواهم", "کتاب"}),
+        ("cafe\u0301 nai\u0308ve", {"cafe\u0301", "nai\u0308ve"}),
+        (
+            "Don't: well-acted, w3b2you a_bc fr\u200cee Straße",
+            {"don", "well", "acted", "you", "bc", "fr", "ee", "straße"},
+        ),
+        (f"a ab {'b' * 20} {'c' * 21}", {"ab", "b" * 20}),
+    ],
+)
+def test_words_are_whole_in_every_script(text, words):
+    assert {*benign_words([text, ""], [True, False])} == words
+
+
 def test_words_from_a_file(tmp_path):
     path = tmp_path / "words.txt"
     path.write_text("\ufeffkind\n\n  calm \nkind\n", encoding="utf-8")
