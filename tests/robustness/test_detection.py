@@ -8,6 +8,7 @@ from scipy.special import softmax
 from scipy.stats import beta, binomtest, norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from rosetune.report.measures import ties_note
 from rosetune.robustness.detection import choose_threshold, detection_metrics, log_odds, recall, roc_auc
 
 RNG = np.random.default_rng(5)
@@ -157,3 +158,15 @@ def test_a_set_of_one_class_has_what_it_can_have() -> None:
     none = detection_metrics(rows("--", [2.0, -1.0]), ["ham", "spam"], "spam", threshold)
     assert (none["auc"], none["recall"], none["false_positive_rate"]["value"]) == (None, None, 0.5)
     assert detection_metrics(rows("+-", [2.0, -1.0]), ["ham", "spam"], "spam")["recall"] is None
+
+
+def test_positives_with_the_very_score_of_the_threshold_are_counted():
+    """A list of rules has two answers: at most rates its threshold is one of them, and nothing lies above."""
+    threshold = choose_threshold([2.0, -2.0, -2.0, -2.0], 0.1)
+    found = detection_metrics(rows("+++--", [2.0, 2.0, -2.0, -2.0, -2.0]), ["ham", "spam"], "spam", threshold)
+    assert (found["recall"]["value"], found["at_threshold"]) == (0.0, 2)
+    said = ties_note({"clean": found, "typos_1": {**found, "at_threshold": 0}})
+    assert "do not count as found: 2 of 3 on clean. " in said
+    assert ties_note({"clean": {**found, "at_threshold": 0}}) == ""
+    before = {name: value for name, value in found.items() if name != "at_threshold"}  # as earlier versions kept it
+    assert ties_note({"clean": before}) == ""

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rosetune.report.console import Grid, accuracy_cell, interval_cell, percent, set_title, share_cell
 from rosetune.runs.sets import SetName
 
-__all__ = ["FEW", "further_grids", "threshold_note"]
+__all__ = ["FEW", "further_grids", "threshold_note", "ties_note"]
 
 FEW = 100  # examples, below which a difference of several points is within the noise
 
@@ -48,10 +48,26 @@ def threshold_note(detection: Mapping[str, Any]) -> str:
     )
 
 
+def ties_note(detections: Mapping[str, Mapping[str, Any]]) -> str:
+    """Where a tenth of a class or more has the very score of the threshold; empty where there is no such set."""
+    tied = [
+        f"{d['at_threshold']} of {d['positives']} on {set_title(name)}"
+        for name, d in detections.items()
+        if d.get("at_threshold", 0) >= max(1, 0.1 * d["positives"])
+    ]
+    if not tied:
+        return ""
+    return (
+        f" Rows with exactly this score do not count as found: {', '.join(tied)}. A model with few different answers, "
+        "such as a list of rules, has no threshold at most rates: raise --false_positive_rate, or go by accuracy."
+    )
+
+
 def _detection_grid(detections: Mapping[str, Mapping[str, Any]]) -> Grid:
     first = next(iter(detections.values()))
     columns = ("set", "with it", "without", "ROC AUC [95%]", "recall % [95%]", "false positives % [95%]")
-    grid = Grid(f"Telling {first['positive_label']} from the rest", columns, caption=threshold_note(first))
+    note = f"{threshold_note(first)}{ties_note(detections)}"
+    grid = Grid(f"Telling {first['positive_label']} from the rest", columns, caption=note)
     for name, d in detections.items():
         auc = d["auc"]
         area = "-" if auc is None else interval_cell(auc["value"], auc["low"], auc["high"], regression=True)

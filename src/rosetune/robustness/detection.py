@@ -221,7 +221,8 @@ def detection_metrics(
         ``positive_label``, ``positives`` and ``negatives`` (numbers of rows), ``auc``, ``recall`` and
         ``false_positive_rate``, each as ``value``, ``low``, ``high`` or None where a class is missing, and
         ``threshold``: ``log_odds``, ``probability``, ``false_positive_rate`` (the one asked for), ``chosen_on`` and
-        ``negatives`` (the number of rows that it was chosen on).
+        ``negatives`` (the number of rows that it was chosen on). ``at_threshold``: how many of the positives have
+        exactly that score, and so do not count as found; many where a model gives few different answers.
     """
     known = [row for row in rows if row["gold"] is not None]
     found, others = scores_by_class(known, labels, positive)
@@ -240,6 +241,7 @@ def detection_metrics(
         "auc": _interval(auc),
         "recall": _interval(hit),
         "false_positive_rate": _interval(false),
+        "at_threshold": 0 if threshold is None else int((found == threshold.value).sum()),
         "threshold": threshold
         and {
             "log_odds": threshold.value,
