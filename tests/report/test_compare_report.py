@@ -179,6 +179,37 @@ class TestCalibration:
         )
 
 
+class TestOtherTexts:
+    """Sets that two runs have, but of other texts, are not set side by side in any table."""
+
+    def runs(self, path, alike=()):
+        sets = {"clean": outcomes(14, 6), "typos_1": outcomes(12, 8)}
+        runs = both(path, sets, sets)
+        for run in runs:
+            made_of = {name: name if name in alike else f"{name} of {run.folder.name}" for name in sets}
+            write_json(run.folder / "predictions/fingerprints.json", made_of)
+        return [run.folder for run in runs]
+
+    def test_calibration_is_of_what_is_compared(self, tmp_path, call):
+        runs = self.runs(tmp_path, alike=("clean",))
+        assert [*json.loads(call(*runs, "--json"))["calibration"]["claim"]] == ["clean"]
+        text = call(*runs)
+        assert "Calibration" in text
+        assert text.count("typing errors 1") == 1
+        assert "typing errors 1 is left out: not the same texts" in said(text)
+
+    @pytest.mark.parametrize("more", [(), ("--json",)])
+    def test_runs_without_a_common_set_are_refused(self, tmp_path, capsys, more):
+        runs = self.runs(tmp_path)
+        with pytest.raises(SystemExit, match="2"):
+            main(["compare", *map(str, runs), *more])
+        out, error = capsys.readouterr()
+        assert out == ""
+        assert error.count("\n") == 1
+        assert "have no labelled set in common (clean, typing errors 1: not the same texts: other data, or" in error
+        assert all(f"`rosetune evaluate {run} --test_file FILE`" in error for run in runs)
+
+
 class TestRegression:
     @pytest.fixture
     def text(self, tmp_path, call):

@@ -26,7 +26,15 @@ from rosetune.runs.attacked import attack_title
 from rosetune.runs.calibration import calibrations
 from rosetune.runs.changed import differences_at_words
 from rosetune.runs.claim import ControlResult, control_results, differing, not_tried, sentences
-from rosetune.runs.compare import attack_header, by_attack, common_success, compare, not_compared, side_names
+from rosetune.runs.compare import (
+    attack_header,
+    by_attack,
+    check_comparable,
+    common_success,
+    compare,
+    not_compared,
+    side_names,
+)
 from rosetune.runs.identity import task_name
 from rosetune.runs.notes import shared_notes
 from rosetune.runs.run import Run
@@ -47,7 +55,12 @@ _CONTROLS = {
 
 
 def compared_as_json(a: Group, b: Group, trained: Mapping[str, Group]) -> dict[str, Any]:
-    """All that :func:`print_compared` shows."""
+    """All that :func:`print_compared` shows.
+
+    Raises:
+        RunError: see :func:`~rosetune.runs.compare.check_comparable`.
+    """
+    check_comparable(a, b)
     compared, controls = compare(a, b), control_results(a, b, trained)
     baseline, claim = side_names(a, b)
     return {
@@ -73,7 +86,10 @@ def compared_as_json(a: Group, b: Group, trained: Mapping[str, Group]) -> dict[s
             for name in compared
             if SetName.parse(name).kind == "advglue" and not SetName.parse(name).is_original
         },
-        "calibration": {"baseline": calibrations(a), "claim": calibrations(b)},
+        "calibration": {
+            side: {name: found for name, found in calibrations(group).items() if name in compared}
+            for side, group in (("baseline", a), ("claim", b))
+        },
         "controls": {
             name: [{**dataclasses.asdict(c), "shows_it_too": c.answer} for c in part]
             for name, part in controls.items()
@@ -85,7 +101,12 @@ def compared_as_json(a: Group, b: Group, trained: Mapping[str, Group]) -> dict[s
 
 
 def print_compared(out: Console, a: Group, b: Group, trained: Mapping[str, Group]) -> None:
-    """The comparison, AdvGLUE by attack, the noise curve, calibration, the controls, and what they leave of a gain."""
+    """The comparison, AdvGLUE by attack, the noise curve, calibration, the controls, and what they leave of a gain.
+
+    Raises:
+        RunError: see :func:`~rosetune.runs.compare.check_comparable`.
+    """
+    check_comparable(a, b)
     compared, controls = compare(a, b), control_results(a, b, trained)
     plain = {name: d for name, d in compared.items() if not SetName.parse(name).on_curve}
     for side, name, group in zip("AB", side_names(a, b), (a, b), strict=True):
@@ -106,8 +127,9 @@ def print_compared(out: Console, a: Group, b: Group, trained: Mapping[str, Group
     if curve:
         print_grid(out, _curve_grid(curve, regression=not a[0].labels))
     sides = {"A": calibrations(a), "B": calibrations(b)}
-    if all(sides.values()):
-        print_grid(out, _calibration_grid(len(a), sides))
+    calibrated = [name for name in sides["A"] if name in sides["B"] and name in compared]
+    if calibrated:
+        print_grid(out, _calibration_grid(len(a), sides, calibrated))
     for clean in dict.fromkeys(SetName.parse(name).clean(compared) for name in controls):
         part = {name: of for name, of in controls.items() if SetName.parse(name).clean(compared) == clean}
         print_grid(out, _controls_grid(a, b, compared, part, clean))
@@ -173,12 +195,12 @@ def _curve_grid(curve: Mapping[str, Difference], regression: bool) -> Grid:
     return grid
 
 
-def _calibration_grid(seeds: int, sides: Mapping[str, Mapping[str, Any]]) -> Grid:
+def _calibration_grid(seeds: int, sides: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> Grid:
     columns = [f"{name}\n{part}" for name in sides for part in ("ECE %", "at T", "Brier", "at T")]
     of = "" if seeds == 1 else ", mean over seeds"
     title = f"Calibration, and at the temperature T that fits clean examples{of}"
     grid = Grid(title, ("set", *columns), caption=f"{_CALIBRATION} {_temperatures(sides)}")
-    for name in (name for name in sides["A"] if name in sides["B"]):
+    for name in names:
         cells = []
         for found in sides.values():
             before, after = found[name]["before"], found[name]["after"]
