@@ -325,6 +325,24 @@ class TestNormalization:
         assert "Normalisation" not in " ".join(not_tried(a, b, trained, results))
         assert f"--model_name_or_path {a[0]} --task T --normalize all" in " ".join(not_tried(a, b, {}, results))
 
+    def test_beside_its_own_weights_it_is_no_control_and_none_is_missing(self, tmp_path):
+        a, _ = self.both(tmp_path)
+        own = [self.normalized(tmp_path / "n", model_identity(str(a[0].folder)), BETTER)]
+        assert differing(a[0], own[0]) == differing(own[0], a[0]) == []
+        for sides in ((a, own), (own, a)):
+            assert "Normalisation" not in " ".join(not_tried(*sides, {}, control_results(*sides, {})))
+        for wrong, side in ((own[0], "B, the claim"), (a[0], "A, the baseline")):
+            with pytest.raises(RunError, match=f"is already {side}: a control must be another run") as told:
+                trained_controls(own, [f"normalize={wrong}"], a)
+            assert "\n" not in str(told.value)
+
+    def test_a_given_model_differs_in_no_option_of_a_training(self, tmp_path):
+        """The options of a training, which it has none of, say nothing; another model and another length do."""
+        _, b = self.both(tmp_path)
+        given = {"given": True, "model_name_or_path": "elsewhere", "max_length": 32, "max_train_samples": 8}
+        other = write_run(tmp_path / "o", {"clean": CLEAN, self.NAME: PLAIN}, config={"given": True}, **given)
+        assert differing(b[0], other) == ["given", "max_length", "model_name_or_path"]
+
     def test_of_several_seeds_each_stands_beside_its_own(self, tmp_path):
         a, b = self.both(tmp_path, (1, 2))
         right = {1: BETTER, 2: PLAIN}

@@ -36,6 +36,7 @@ from rosetune.runs.compare import (
     side_names,
 )
 from rosetune.runs.identity import task_name
+from rosetune.runs.normalized import same_weights
 from rosetune.runs.notes import shared_notes
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
@@ -296,6 +297,8 @@ def _notes(a: Group, b: Group, missing: Sequence[str]) -> list[str]:
     other = differing(a[0], b[0])
     if other:
         said.append(f"A and B differ in more than the method: {', '.join(other)}.")
+    if same_weights(a[0], b[0]):
+        said.append("A and B have the same weights, one of them behind a normalisation of its texts.")
     said += [f"{_title(a, name)} is left out: {reason}." for name, reason in not_compared(a, b).items()]
     for side, group in (("A", a), ("B", b)):
         said += [f"{side}: {note}" for note in _trained_on(group)]

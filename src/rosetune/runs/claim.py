@@ -12,7 +12,13 @@ from rosetune.runs.compare import check_seeds, common_sets, paired, rows_of, sid
 from rosetune.runs.computed import ControlResult, computed_controls, control_result
 from rosetune.runs.config import LENGTH, METHOD
 from rosetune.runs.controls import CONTROLS, found_controls, left_out
-from rosetune.runs.normalized import NormalizedBaseline, is_normalized, meets_disguises, normalized_baseline
+from rosetune.runs.normalized import (
+    NormalizedBaseline,
+    is_normalized,
+    meets_disguises,
+    normalized_baseline,
+    same_weights,
+)
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError, differences
@@ -20,11 +26,23 @@ from rosetune.runs.values import RunError, differences
 __all__ = ["ControlResult", "control_results", "differing", "not_tried", "sentences", "trained_controls"]
 
 Results = dict[str, list[ControlResult]]
+# Options of a training, which a model that was not trained here cannot share.
+_OF_TRAINING = ("training", "max_train_samples", "validation_from_train", "label_noise", "imbalance", "processes")
 
 
 def differing(a: Run, b: Run) -> list[str]:
-    """What two runs differ in beside method, length of training and seed."""
-    return list(differences(a.identity, b.identity, ignore=(*METHOD, *LENGTH, "seed")))
+    """What two runs differ in beside method, length of training and seed; of a training only where both had one.
+
+    A model and its own weights behind a normalisation differ in nothing else.
+    """
+    return [] if same_weights(a, b) else _differing(a, b)
+
+
+def _differing(a: Run, b: Run) -> list[str]:
+    sides = [dict(run.identity) for run in (a, b)]
+    if a.config.given != b.config.given:
+        sides = [{name: value for name, value in side.items() if name not in _OF_TRAINING} for side in sides]
+    return list(differences(*sides, ignore=(*METHOD, *LENGTH, "seed")))
 
 
 def trained_controls(
@@ -39,8 +57,9 @@ def trained_controls(
             :func:`~rosetune.runs.normalized.normalized_baseline`.
 
     Raises:
-        RunError: not NAME=RUN; a run in ``controls`` is not the control of its name; a further one differs from the
-            claim in more than method and length of training, and is no baseline behind a normalisation.
+        RunError: not NAME=RUN; a run in ``controls`` is not the control of its name; a further one is a side of the
+            comparison, or differs from the claim in more than method and length of training, and is no baseline behind
+            a normalisation.
     """
     found: dict[str, list[Run]] = {}
     for run in claim:
@@ -51,12 +70,20 @@ def trained_controls(
         name, equals, folder = text.partition("=")
         if not (name and equals and folder):
             raise RunError(f"--controls takes NAME=RUN, not {text!r}")
-        further.setdefault(name, []).append(_further(Run.open(folder), claim[0], baseline))
+        other = Run.open(folder)
+        _check_apart(other, baseline, claim)
+        further.setdefault(name, []).append(_further(other, claim[0], baseline))
     return found | further
 
 
+def _check_apart(other: Run, a: Sequence[Run], b: Sequence[Run]) -> None:
+    for side, runs in (("A, the baseline", a), ("B, the claim", b)):
+        if other.folder.resolve() in {run.folder.resolve() for run in runs}:
+            raise RunError(f"{other} is already {side}: a control must be another run than the two sides, name that")
+
+
 def _further(other: Run, claim: Run, baseline: Sequence[Run]) -> Run:
-    names = differing(claim, other)
+    names = _differing(claim, other)
     if not names:
         return other
     normalized = normalized_baseline(other, baseline)
@@ -103,7 +130,7 @@ def not_tried(a: Sequence[Run], b: Sequence[Run], trained: Mapping[str, Sequence
     said = []
     if absent:
         said.append(f"Controls not at hand: {', '.join(absent)} (`rosetune controls {claim}` trains them).")
-    if meets_disguises(common_sets(a, b)) and not _has_normalized(trained):
+    if meets_disguises(common_sets(a, b)) and not (_has_normalized(trained) or _is_normalized(a, b)):
         said.append(
             f"Normalisation without training is not at hand: make a run of {a[0]} by `rosetune evaluate "
             f"--model_name_or_path {a[0]} --task T --normalize all`, and name it with `--controls normalize=RUN`."
@@ -130,6 +157,11 @@ def not_tried(a: Sequence[Run], b: Sequence[Run], trained: Mapping[str, Sequence
 
 def _has_normalized(trained: Mapping[str, Sequence[Run]]) -> bool:
     return any(isinstance(run, NormalizedBaseline) for runs in trained.values() for run in runs)
+
+
+def _is_normalized(a: Sequence[Run], b: Sequence[Run]) -> bool:
+    """Whether the baseline reads its texts behind a normalisation, or the claim is the baseline that does."""
+    return a[0].config.normalize is not None or same_weights(a[0], b[0])
 
 
 def _suitable(claim: Run) -> list[str]:

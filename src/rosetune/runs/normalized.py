@@ -8,7 +8,7 @@ from rosetune.runs.identity import model_identity
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 
-__all__ = ["NormalizedBaseline", "is_normalized", "meets_disguises", "normalized_baseline"]
+__all__ = ["NormalizedBaseline", "is_normalized", "meets_disguises", "normalized_baseline", "same_weights"]
 
 # What decides which texts a model is asked about, and what it sees of them; the rest is about training.
 _READING = ("task", "text_columns", "data_fingerprint", "max_length", "held_out")
@@ -53,6 +53,11 @@ def normalized_baseline(run: Run, baseline: Sequence[Run]) -> NormalizedBaseline
         if alike and (same or ((own.folder / "model").is_dir() and model_identity(str(own.folder)) == model)):
             return NormalizedBaseline(run.folder, own)
     return None
+
+
+def same_weights(a: Run, b: Run) -> bool:
+    """Whether one of two runs is the other behind a normalisation of its texts, see :func:`normalized_baseline`."""
+    return any(normalized_baseline(run, [other]) is not None for run, other in ((a, b), (b, a)))
 
 
 def meets_disguises(names: Collection[str]) -> bool:
