@@ -163,8 +163,9 @@ class TestCalibration:
     def test_a_temperature_is_withheld_where_there_is_no_error(self, tmp_path, call):
         both(tmp_path, {"clean": outcomes(20)}, {"clean": outcomes(14, 6)})
         text = said(call(tmp_path / "a", tmp_path / "b"))
-        assert "T: none for A, which makes no error on examples that it would be fitted to, " in text
-        assert " for B." in text.split("it would be fitted to")[1]
+        none = "T of the clean set: none for A, which makes no error on one of these halves, "
+        assert f"for the clean set and noise on the other half of them, else on all. {none}" in text
+        assert " for B." in text.split(none)[1]
         found = json.loads(call(tmp_path / "a", tmp_path / "b", "--json"))["calibration"]
         assert found["baseline"]["clean"]["temperature"] is found["baseline"]["clean"]["after"] is None
         assert found["claim"]["clean"]["temperature"] > 0
@@ -174,9 +175,17 @@ class TestCalibration:
             for seed, right in ((1, outcomes(20)), (2, outcomes(14, 6))):
                 write_run(tmp_path / f"{name}{seed}", {"clean": right}, {"seed": seed, **training})
         groups = (f"{tmp_path / name}1,{tmp_path / name}2" for name in "ab")
-        assert "T: none for A, which makes no error on examples that it would be fitted to, none for B" in said(
+        assert "T of the clean set: none for A, which makes no error on one of these halves, none for B" in said(
             call(*groups)
         )
+
+    def test_a_model_with_errors_on_one_half_alone_is_not_said_to_make_none(self, tmp_path, call):
+        """Its only error is in the half that T of the other half is fitted to; on that T there is none."""
+        both(tmp_path, {"clean": outcomes(19, 1)}, {"clean": outcomes(19, 1)})
+        text = said(call(tmp_path / "a", tmp_path / "b"))
+        assert "clean 20 95.0 95.0" in text
+        halves = "makes no error on one of these halves"
+        assert f"T of the clean set: none for A, which {halves}, none for B, which {halves}." in text
 
 
 class TestOtherTexts:

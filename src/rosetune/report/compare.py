@@ -46,7 +46,8 @@ __all__ = ["compared_as_json", "print_compared"]
 Group = Sequence[Run]
 _CALIBRATION = (
     "ECE: mean gap between confidence and accuracy, in %. Brier: squared error of the probabilities, summed over the "
-    "labels. Of both less is better. at T: with the logits divided by T."
+    "labels. Of both less is better. at T: with the logits divided by T, which is fitted on clean examples: for the "
+    "clean set and noise on the other half of them, else on all."
 )
 _CONTROLS = {
     "constant": "always the most frequent label of a set, so that it has no clean accuracy",
@@ -216,9 +217,9 @@ def _temperatures(sides: Mapping[str, Mapping[str, Any]]) -> str:
     said = []
     for name, found in sides.items():
         t = found["clean"]["temperature"]
-        none = f"none for {name}, which makes no error on examples that it would be fitted to"
+        none = f"none for {name}, which makes no error on one of these halves"
         said.append(none if t is None else f"{t:.2f} for {name}")
-    return f"T: {', '.join(said)}."
+    return f"T of the clean set: {', '.join(said)}."
 
 
 def _controls_grid(
