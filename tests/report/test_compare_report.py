@@ -110,6 +110,21 @@ class TestVerdicts:
         both(tmp_path, {"typos_1": outcomes(60, 60)}, {"typos_1": outcomes(61, 59)})
         assert "Few examples" not in call(tmp_path / "a", tmp_path / "b")
 
+    def test_without_a_robust_set_it_says_how_to_get_one(self, tmp_path, call):
+        clean = {"clean": outcomes(90, 10)}
+        runs = [run.folder for run in both(tmp_path, clean, clean)]
+        text, command = call(*runs), f"`rosetune evaluate {runs[0]} {runs[1]} --sets noise` adds some."
+        sentence = f"Robustness is not judged: A and B share no perturbed texts and no attack. {command}"
+        assert sentence in said(text)
+        assert sentence in json.loads(call(*runs, "--json"))["not_tried"]
+        assert "\n\n\n" not in text
+
+    def test_a_noise_curve_alone_leaves_no_gap(self, tmp_path, call):
+        both(tmp_path, {"ocr@0.5": outcomes(60, 40)}, {"ocr@0.5": outcomes(61, 39)})
+        text = call(tmp_path / "a", tmp_path / "b")
+        assert "Robustness is not judged" not in text
+        assert "\n\n\n" not in text
+
     def test_what_else_differs_and_what_is_left_out(self, tmp_path, call):
         write_run(tmp_path / "a", {"typos_1": outcomes(5, 5), "typos_2": outcomes(5, 5)}, {"learning_rate": 1})
         write_run(tmp_path / "b", {"typos_1": outcomes(5, 5)}, {"learning_rate": 2, **ROSE})

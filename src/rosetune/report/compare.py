@@ -1,7 +1,7 @@
 """What `rosetune compare` prints."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -25,7 +25,7 @@ from rosetune.robustness.statistics import Difference
 from rosetune.runs.attacked import attack_title
 from rosetune.runs.calibration import calibrations
 from rosetune.runs.changed import differences_at_words
-from rosetune.runs.claim import ControlResult, control_results, differing, not_tried, sentences
+from rosetune.runs.claim import ControlResult, control_results, differing, not_judged, not_tried, sentences
 from rosetune.runs.compare import (
     attack_header,
     by_attack,
@@ -96,7 +96,7 @@ def compared_as_json(a: Group, b: Group, trained: Mapping[str, Group]) -> dict[s
             name: [{**dataclasses.asdict(c), "shows_it_too": c.answer} for c in part]
             for name, part in controls.items()
         },
-        "not_tried": not_tried(a, b, trained, controls),
+        "not_tried": [*not_judged(a, b), *not_tried(a, b, trained, controls)],
         "trained_on": {"baseline": _trained_on(a), "claim": _trained_on(b)},
         "verdicts": sentences(a, b, compared, controls),
     }
@@ -138,8 +138,11 @@ def print_compared(out: Console, a: Group, b: Group, trained: Mapping[str, Group
     for name, results in controls.items():
         if compared[name].verdict > 0:
             print_grid(out, _gain_grid(_title(a, name), results, regression=not a[0].labels))
-    _print_verdicts(out, a, b, compared, controls)
-    out.print()
+    lines = [*_verdicts(a, b, compared, controls), *map(Text, not_judged(a, b))]
+    for line in lines:
+        out.print(line)
+    if lines:
+        out.print()
     for note in _notes(a, b, not_tried(a, b, trained, controls)):
         out.print(Text(note))
 
@@ -262,17 +265,13 @@ def _gain_grid(title: str, controls: Sequence[ControlResult], regression: bool) 
     return grid
 
 
-def _print_verdicts(
-    out: Console,
-    a: Group,
-    b: Group,
-    compared: Mapping[str, Difference],
-    controls: Mapping[str, list[ControlResult]],
-) -> None:
+def _verdicts(
+    a: Group, b: Group, compared: Mapping[str, Difference], controls: Mapping[str, list[ControlResult]]
+) -> Iterator[Text]:
     none, (baseline, claim) = [], side_names(a, b)
     for name, sentence in sentences(a, b, compared, dict(controls)).items():
         if compared[name].verdict:
-            out.print(Text(f"{_title(a, name)}. ", style="bold") + Text(sentence, style="none"))
+            yield Text(f"{_title(a, name)}. ", style="bold") + Text(sentence, style="none")
         else:
             none.append(name)
     for name, d in compared.items():
@@ -280,17 +279,17 @@ def _print_verdicts(
         if d.verdict and (name == "clean" or parsed.kind == "file"):
             where = "the clean set" if name == "clean" else parsed.title
             said = "better" if d.verdict > 0 else "worse"
-            out.print(Text(f"On {where} {claim} is {said} than {baseline}."))
+            yield Text(f"On {where} {claim} is {said} than {baseline}.")
     if none:
         titles = [_title(a, name) for name in none]
         plain = ", ".join(title for title in titles if not title.startswith("under "))
         attacks = ", ".join(title for title in titles if title.startswith("under "))
         where = ", ".join(filter(None, (plain and f"on {plain}", attacks)))
-        out.print(Text(f"{claim} is not shown to be better or worse than {baseline} {where}."))
+        yield Text(f"{claim} is not shown to be better or worse than {baseline} {where}.")
     few = {name: compared[name].n for name in none if compared[name].n < FEW}
     if few:
         said = ", ".join(f"{_title(a, name)} ({n})" for name, n in few.items())
-        out.print(Text(f"Few examples, on which only a large difference could show: {said}."))
+        yield Text(f"Few examples, on which only a large difference could show: {said}.")
 
 
 def _notes(a: Group, b: Group, missing: Sequence[str]) -> list[str]:

@@ -23,7 +23,9 @@ from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError, differences
 
-__all__ = ["ControlResult", "control_results", "differing", "not_tried", "sentences", "trained_controls"]
+__all__ = [
+    *("ControlResult", "control_results", "differing", "not_judged", "not_tried", "sentences", "trained_controls"),
+]
 
 Results = dict[str, list[ControlResult]]
 # Options of a training, which a model that was not trained here cannot share.
@@ -153,6 +155,17 @@ def not_tried(a: Sequence[Run], b: Sequence[Run], trained: Mapping[str, Sequence
             "evaluate --along_training`), or no checkpoint within a point of the claim's clean accuracy."
         )
     return said
+
+
+def not_judged(a: Sequence[Run], b: Sequence[Run]) -> list[str]:
+    """A sentence with the command that adds a set, where both share no perturbed texts to judge robustness on."""
+    if any(SetName.parse(name).perturbed for name in common_sets(a, b)):
+        return []
+    runs = " ".join(map(str, (*a, *b)))
+    return [
+        "Robustness is not judged: A and B share no perturbed texts and no attack. "
+        f"`rosetune evaluate {runs} --sets noise` adds some."
+    ]
 
 
 def _has_normalized(trained: Mapping[str, Sequence[Run]]) -> bool:
