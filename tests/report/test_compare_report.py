@@ -133,6 +133,24 @@ class TestVerdicts:
         assert f"typing errors 2 is left out: not there for {tmp_path / 'b'}." in text
 
 
+def test_an_attack_has_one_title_in_every_table_and_note(tmp_path, call):
+    """A hash only where two attacks would have one title; also of an attack that one side alone has suffered."""
+    sets = {"clean": outcomes(8, 2)}
+    runs = [run.folder for run in both(tmp_path, sets, sets)]
+    for folder in runs:
+        about = {"recipe": "deepwordbug", "attack_class": "good"}
+        write_attack(Run(folder), ["failed"] * 9 + ["success"], "deepwordbug-good-1234abcd", about=about)
+    write_attack(Run(runs[1]), ["failed", "success"], "pwws-5678abcd", about={"recipe": "pwws"})
+    text = call(*runs)
+    assert "abcd" not in text
+    assert f"under pwws is left out: not there for {runs[0]}." in said(text)
+    assert "under deepwordbug on good" in text
+    write_attack(Run(runs[1]), ["failed"], "deepwordbug-good-9999abcd", budget=7, about=about)
+    text = said(call(*runs))
+    assert f"under deepwordbug on good (budget=7) is left out: not there for {runs[0]}." in text
+    assert "under deepwordbug on good (budget=100)" in text
+
+
 class TestNames:
     """Two runs of one method are called by what differs; labels that were altered make another task."""
 

@@ -180,6 +180,14 @@ def test_card_and_picture_say_the_same_and_are_the_same_again(tmp_path: Path) ->
     assert (tmp_path / "h" / PICTURE).read_text(encoding="utf-8") == picture
 
 
+def test_an_attack_on_one_class_is_called_so(tmp_path: Path) -> None:
+    result = made(tmp_path / "h", (180, 150, 130))
+    for run in (result.plain, result.hardened):
+        run.attacks["deepwordbug"][0]["attack_class"] = "good"
+    assert "under deepwordbug on good (+35.0 points)" in printed(result)
+    assert r"| under deepwordbug on good | 200 | 30.0 \[" in write_hardened(result)[0].read_text(encoding="utf-8")
+
+
 def test_without_matplotlib_there_is_a_card_and_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rosetune.report.harden_card.find_spec", lambda name: None)
     (card,) = write_hardened(made(tmp_path / "h", (180, 150, 130)))

@@ -7,6 +7,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from made_runs import LABELS, ROSE, number_rows, outcomes, write_attack, write_json, write_lines, write_run
+from rosetune.report.card import model_card
 from rosetune.report.robustness_card import robustness_card, weak_parts
 from rosetune.runs.metrics import run_metrics
 from rosetune.runs.run import Run
@@ -86,8 +87,8 @@ def test_what_decides_the_figures_is_named(tmp_path: Path) -> None:
         "Its 5 adversarial rows were made of training rows by deepwordbug (3), textattack:pso (1), "
         "an attack without a name (1).",
         "Its weights are averaged by ema (decay 0.9).",
-        "| deepwordbug (also trained against) | 2 |",
-        "| deepwordbug-1234 (also trained against) | 2 |",
+        "| deepwordbug (defaults) (also trained against) | 2 |",
+        "| deepwordbug (1234) (also trained against) | 2 |",
         "| pwws | 2 |",
     ):
         assert words in card, words
@@ -96,6 +97,39 @@ def test_what_decides_the_figures_is_named(tmp_path: Path) -> None:
     card = robustness_card(run, run.metrics)
     assert "Its adversarial rows cannot be named" in card
     assert "also trained against" not in card
+
+
+def attacked(folder: Path, name: str, **about: Any) -> Run:
+    """A run under an attack on the rows of one class; what its recipe bounds stands where an attack writes it."""
+    run = write_run(folder, {"clean": outcomes(3, 1)}, metrics=True)
+    write_attack(run, ["failed", "success"], name, about={"attack_class": "good", **about})
+    return Run(run.folder)
+
+
+def test_an_attack_has_one_title_and_its_bound_is_said(tmp_path: Path) -> None:
+    bounded = attacked(tmp_path / "a", "deepwordbug-good-1234abcd", recipe="deepwordbug", max_share=0.2)
+    card = robustness_card(bounded, bounded.metrics)
+    assert "| 20% of words | any number, at most 20% of the words |" in card
+    assert "| deepwordbug on good | 2 |" in card
+    assert "the strongest attack here (deepwordbug on good) leaves" in card
+    for text in (card, model_card(bounded, bounded.metrics)):
+        body = text.split("\n---\n", 1)[-1]
+        assert "deepwordbug on good" in body
+        assert "1234abcd" not in body
+    assert "with at most 100 queries a text and at most 20% of the words; another attack" in body
+    # Two that are not bounded alike: the bound stands beside the figure.
+    write_attack(bounded, ["failed", "success"], "pwws")
+    both = Run(bounded.folder)
+    lines = robustness_card(both, both.metrics).splitlines()
+    assert next(line for line in lines if line.startswith("| attack")).endswith("| any number |")
+    ends = {line.split(" | ")[0]: line.endswith("%), at most 20% of the words |") for line in lines}
+    assert (ends["| deepwordbug on good"], ends["| pwws"]) == (True, False)
+
+
+def test_of_added_words_the_number_bounds_too(tmp_path: Path) -> None:
+    run = attacked(tmp_path / "a", "benign_append-good-1234abcd", recipe="benign_append")
+    run.attacks["benign_append-good-1234abcd"][0]["attack"] = {"transformation": {"most": 5}}
+    assert "| any number, at most 5 added words |" in robustness_card(run, run.metrics)
 
 
 def test_of_many_texts_no_figure_is_called_rough(tmp_path: Path) -> None:

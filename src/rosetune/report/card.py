@@ -10,9 +10,11 @@ from rosetune.report.markdown import code, escaped
 from rosetune.report.normalized import normalized_lines
 from rosetune.robustness.attacks.summary import summary
 from rosetune.robustness.functions import is_function_name
+from rosetune.runs.attacked import word_bound
 from rosetune.runs.notes import shared_notes
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
+from rosetune.runs.titles import titles_of_attacks
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -30,6 +32,11 @@ _METRICS = {
     "pearsonr": ("pearson", "Pearson correlation"),
     "spearmanr": ("spearman", "Spearman correlation"),
 }
+# Of an attack likewise.
+_UNDER_ATTACK = (
+    ("accuracy", "accuracy_under_attack", "Accuracy under attack"),
+    ("attack_success_rate", "attack_success_rate", "Attack success rate"),
+)
 _DATA = (
     *("max_train_samples", "validation_from_train", "held_out", "label_noise", "imbalance"),
     "adversarial_file",
@@ -51,7 +58,8 @@ def model_card(run: Run, metrics: Mapping[str, Any]) -> str:
 
     base, name = _base(run), f"{run.method}-{run.task}"
     attacks = {attack: summary(results) for attack, (about, results) in run.attacks.items() if about["finished"]}
-    results = [*_results(run, metrics["sets"]), *_attack_results(run, attacks)]
+    titles = titles_of_attacks(run)
+    results = [*_results(run, metrics["sets"]), *_attack_results(run, attacks, titles)]
     head = ModelCardData(
         model_name=name,
         base_model=base if _is_on_hub(base) else None,
@@ -68,7 +76,7 @@ def model_card(run: Run, metrics: Mapping[str, Any]) -> str:
         "## Evaluation\n",
         *normalized_lines(run),
         *_table(metrics["sets"]),
-        *_attack_table(attacks),
+        *_attack_table(attacks, titles),
         "",
         *(f"{escaped(note)}\n" for note in shared_notes(metrics["sets"])),
         "Intervals are of 95%, over the choice of examples; the luck of one training run is not in them. The constant "
@@ -78,7 +86,7 @@ def model_card(run: Run, metrics: Mapping[str, Any]) -> str:
         "\n## Training\n",
         *training_lines(run),
         "\n## Limits\n",
-        *_limits(run, metrics["sets"], attacks),
+        *_limits(run, metrics["sets"], titles),
         f"\n## Intended use and licence\n\n{_UNSET}\n",
     ]
     return "\n".join(lines)
@@ -132,7 +140,7 @@ def _data(run: Run) -> Iterator[str]:
     yield from (f"- {name}: {_json(run.identity[name])}" for name in _DATA if run.identity.get(name) is not None)
 
 
-def _limits(run: Run, sets: Mapping[str, Any], attacks: Mapping[str, Any]) -> Iterator[str]:
+def _limits(run: Run, sets: Mapping[str, Any], attacks: Mapping[str, str]) -> Iterator[str]:
     if not run.config.given:
         yield f"- One training run, with seed {run.seed}: another seed gives other figures."
     if run.config.held_out is not None:
@@ -147,11 +155,14 @@ def _limits(run: Run, sets: Mapping[str, Any], attacks: Mapping[str, Any]) -> It
         yield "- Typing errors and other noise are drawn by rules, with a seed; people make others."
     if "advglue" in kinds:
         yield "- AdvGLUE's items stem from few originals, and were made against other models."
-    for name in attacks:
-        budget = run.attacks[name][0].get("budget")
+    for name, title in attacks.items():
+        header = run.attacks[name][0]
+        budget = header.get("budget")
+        bounds = [*([f"at most {escaped(budget)} queries a text"] if budget else []), word_bound(header)]
+        told = " and ".join(filter(None, bounds))
         yield (
-            f"- Accuracy under {escaped(name)} holds for this attack"
-            + (f" with at most {escaped(budget)} queries a text" if budget else "")
+            f"- Accuracy under {escaped(title)} holds for this attack"
+            + (f" with {told}" if told else "")
             + "; another attack, or a stronger one, finds more."
         )
 
@@ -166,21 +177,25 @@ def _results(run: Run, sets: Mapping[str, Mapping[str, Any]]) -> "Iterator[EvalR
                     yield _result(run, name, kind, title, figures[own], of)
 
 
-def _attack_results(run: Run, attacks: Mapping[str, Mapping[str, Any]]) -> "Iterator[EvalResult]":
+def _attack_results(
+    run: Run, attacks: Mapping[str, Mapping[str, Any]], titles: Mapping[str, str]
+) -> "Iterator[EvalResult]":
     for attack, figures in attacks.items():
-        name = SetName.of_attack(attack).name
-        yield _result(run, name, "accuracy", "Accuracy under attack", figures["accuracy_under_attack"])
-        if figures["attack_success_rate"] is not None:
-            yield _result(run, name, "attack_success_rate", "Attack success rate", figures["attack_success_rate"])
+        for kind, own, title in _UNDER_ATTACK:
+            if figures[own] is not None:
+                name = SetName.of_attack(attack).name
+                yield _result(run, name, kind, title, figures[own], called=f"under {titles[attack]}")
 
 
-def _result(run: Run, name: str, kind: str, title: str, value: float, of: str = "") -> "EvalResult":
+def _result(
+    run: Run, name: str, kind: str, title: str, value: float, of: str = "", called: str | None = None
+) -> "EvalResult":
     from huggingface_hub import EvalResult
 
     return EvalResult(
         task_type="text-classification",
         dataset_type=run.task,
-        dataset_name=f"{run.task}, {SetName.parse(name).title}{of}",
+        dataset_name=f"{run.task}, {called or SetName.parse(name).title}{of}",
         dataset_split=name,
         metric_type=kind,
         metric_name=title,
@@ -200,13 +215,13 @@ def _table(sets: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         yield f"| {escaped(SetName.parse(name).title)} | {m['n']} | {shown} | {low} to {high} | {constant} |"
 
 
-def _attack_table(attacks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _attack_table(attacks: Mapping[str, Mapping[str, Any]], titles: Mapping[str, str]) -> Iterator[str]:
     if attacks:
         yield "\n| attack | n | accuracy before | accuracy under attack | 95% interval |\n|---|---|---|---|---|"
     for name, m in attacks.items():
         under = [m[f"accuracy_under_attack{end}"] for end in ("", "_low", "_high")]
         before, shown, low, high = (f"{in_percent(share)}%" for share in (m["clean_accuracy"], *under))
-        yield f"| {escaped(name)} | {m['n']} | {before} | {shown} | {low} to {high} |"
+        yield f"| {escaped(titles[name])} | {m['n']} | {before} | {shown} | {low} to {high} |"
 
 
 def _json(value: Any) -> str:

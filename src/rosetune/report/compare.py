@@ -22,14 +22,12 @@ from rosetune.report.console import (
 )
 from rosetune.report.measures import FEW
 from rosetune.robustness.statistics import Difference
-from rosetune.runs.attacked import attack_title
 from rosetune.runs.calibration import calibrations
 from rosetune.runs.changed import differences_at_words
-from rosetune.runs.claim import ControlResult, control_results, differing, not_judged, not_tried, sentences
+from rosetune.runs.claim import ControlResult, control_results, differing, not_tried, sentences
+from rosetune.runs.comparable import check_comparable, not_judged
 from rosetune.runs.compare import (
-    attack_header,
     by_attack,
-    check_comparable,
     common_success,
     compare,
     not_compared,
@@ -40,10 +38,12 @@ from rosetune.runs.normalized import same_weights
 from rosetune.runs.notes import shared_notes
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
+from rosetune.runs.titles import group_titles
 
 __all__ = ["compared_as_json", "print_compared"]
 
 Group = Sequence[Run]
+Titles = Mapping[str, str]  # by the name of a set what a person calls it
 _CALIBRATION = (
     "ECE: mean gap between confidence and accuracy, in %. Brier: squared error of the probabilities, summed over the "
     "labels. Of both less is better. at T: with the logits divided by T, which is fitted on clean examples: for the "
@@ -60,7 +60,7 @@ def compared_as_json(a: Group, b: Group, trained: Mapping[str, Group]) -> dict[s
     """All that :func:`print_compared` shows.
 
     Raises:
-        RunError: see :func:`~rosetune.runs.compare.check_comparable`.
+        RunError: see :func:`~rosetune.runs.comparable.check_comparable`.
     """
     check_comparable(a, b)
     compared, controls = compare(a, b), control_results(a, b, trained)
@@ -106,20 +106,20 @@ def print_compared(out: Console, a: Group, b: Group, trained: Mapping[str, Group
     """The comparison, AdvGLUE by attack, the noise curve, calibration, the controls, and what they leave of a gain.
 
     Raises:
-        RunError: see :func:`~rosetune.runs.compare.check_comparable`.
+        RunError: see :func:`~rosetune.runs.comparable.check_comparable`.
     """
     check_comparable(a, b)
-    compared, controls = compare(a, b), control_results(a, b, trained)
+    compared, controls, titles = compare(a, b), control_results(a, b, trained), group_titles(a, b)
     plain = {name: d for name, d in compared.items() if not SetName.parse(name).on_curve}
     for side, name, group in zip("AB", side_names(a, b), (a, b), strict=True):
         more = f" and {len(group) - 1} more" if len(group) > 1 else ""
         out.print(Text(f"{side}: {name}{_seeds(group)}, {task_name(group[0].identity)}; {group[0]}{more}"))
     out.print(Text("Paired on the same examples.\n"))
-    print_grid(out, _sets_grid(a, plain))
+    print_grid(out, _sets_grid(a, plain, titles))
     if _attacks(plain):
-        success = success_grid(a, b, {name: _title(a, name) for name in _attacks(plain)})
+        success = success_grid(a, b, {name: titles[name] for name in _attacks(plain)})
         print_grid(out, dataclasses.replace(success, caption=TRIED_ON_THE_OTHER))
-        print_grid(out, words_differences_grid(a, b, {name: _title(a, name) for name in _attacks(plain)}))
+        print_grid(out, words_differences_grid(a, b, {name: titles[name] for name in _attacks(plain)}))
     for name in plain:
         parsed = SetName.parse(name)
         groups = by_attack(a, b, name) if parsed.kind == "advglue" and not parsed.is_original else {}
@@ -134,16 +134,16 @@ def print_compared(out: Console, a: Group, b: Group, trained: Mapping[str, Group
         print_grid(out, _calibration_grid(len(a), sides, calibrated))
     for clean in dict.fromkeys(SetName.parse(name).clean(compared) for name in controls):
         part = {name: of for name, of in controls.items() if SetName.parse(name).clean(compared) == clean}
-        print_grid(out, _controls_grid(a, b, compared, part, clean))
+        print_grid(out, _controls_grid(a, b, compared, part, clean, titles))
     for name, results in controls.items():
         if compared[name].verdict > 0:
-            print_grid(out, _gain_grid(_title(a, name), results, regression=not a[0].labels))
-    lines = [*_verdicts(a, b, compared, controls), *map(Text, not_judged(a, b))]
+            print_grid(out, _gain_grid(titles[name], results, regression=not a[0].labels))
+    lines = [*_verdicts(a, b, compared, controls, titles), *map(Text, not_judged(a, b))]
     for line in lines:
         out.print(line)
     if lines:
         out.print()
-    for note in _notes(a, b, not_tried(a, b, trained, controls)):
+    for note in _notes(a, b, not_tried(a, b, trained, controls), titles):
         out.print(Text(note))
 
 
@@ -157,7 +157,7 @@ def _attacks(names: Mapping[str, Any]) -> list[str]:
     return [name for name in names if SetName.parse(name).attack is not None]
 
 
-def _sets_grid(a: Group, compared: Mapping[str, Difference]) -> Grid:
+def _sets_grid(a: Group, compared: Mapping[str, Difference], titles: Titles) -> Grid:
     several = any(d.sd is not None for d in compared.values())
     regression = not a[0].labels
     value = "MSE" if regression else "%"
@@ -171,7 +171,7 @@ def _sets_grid(a: Group, compared: Mapping[str, Difference]) -> Grid:
         sides = (mean_cell(s.value, regression) for s in (d.a, d.b))
         tests = ["-" if p is None else p_text(p).removeprefix("= ") for p in (d.p, d.p_b_better)]
         spread = [] if d.sd is None else [mean_cell(d.sd, regression)]
-        grid.rows.append((escape(_title(a, name)), str(d.n), *sides, difference_cell(d, regression), *tests, *spread))
+        grid.rows.append((escape(titles[name]), str(d.n), *sides, difference_cell(d, regression), *tests, *spread))
     return grid
 
 
@@ -231,9 +231,10 @@ def _controls_grid(
     compared: Mapping[str, Difference],
     controls: Mapping[str, Sequence[ControlResult]],
     clean: str,
+    titles: Titles,
 ) -> Grid:
     """Every control's accuracy on some robust sets that share their clean set."""
-    heads = (_title(a, name).replace(" ", "\n") for name in controls)
+    heads = (titles[name].replace(" ", "\n") for name in controls)
     regression = not a[0].labels
     grid = Grid(f"Controls: {'mean squared error' if regression else 'accuracy in %'}", ("", "seeds", "clean", *heads))
     at = compared.get(clean)
@@ -266,12 +267,16 @@ def _gain_grid(title: str, controls: Sequence[ControlResult], regression: bool) 
 
 
 def _verdicts(
-    a: Group, b: Group, compared: Mapping[str, Difference], controls: Mapping[str, list[ControlResult]]
+    a: Group,
+    b: Group,
+    compared: Mapping[str, Difference],
+    controls: Mapping[str, list[ControlResult]],
+    titles: Titles,
 ) -> Iterator[Text]:
     none, (baseline, claim) = [], side_names(a, b)
     for name, sentence in sentences(a, b, compared, dict(controls)).items():
         if compared[name].verdict:
-            yield Text(f"{_title(a, name)}. ", style="bold") + Text(sentence, style="none")
+            yield Text(f"{titles[name]}. ", style="bold") + Text(sentence, style="none")
         else:
             none.append(name)
     for name, d in compared.items():
@@ -281,25 +286,25 @@ def _verdicts(
             said = "better" if d.verdict > 0 else "worse"
             yield Text(f"On {where} {claim} is {said} than {baseline}.")
     if none:
-        titles = [_title(a, name) for name in none]
-        plain = ", ".join(title for title in titles if not title.startswith("under "))
-        attacks = ", ".join(title for title in titles if title.startswith("under "))
-        where = ", ".join(filter(None, (plain and f"on {plain}", attacks)))
-        yield Text(f"{claim} is not shown to be better or worse than {baseline} {where}.")
+        shown = [titles[name] for name in none]
+        plain = ", ".join(title for title in shown if not title.startswith("under "))
+        attacks = ", ".join(title for title in shown if title.startswith("under "))
+        told = ", ".join(filter(None, (plain and f"on {plain}", attacks)))
+        yield Text(f"{claim} is not shown to be better or worse than {baseline} {told}.")
     few = {name: compared[name].n for name in none if compared[name].n < FEW}
     if few:
-        said = ", ".join(f"{_title(a, name)} ({n})" for name, n in few.items())
+        said = ", ".join(f"{titles[name]} ({n})" for name, n in few.items())
         yield Text(f"Few examples, on which only a large difference could show: {said}.")
 
 
-def _notes(a: Group, b: Group, missing: Sequence[str]) -> list[str]:
+def _notes(a: Group, b: Group, missing: Sequence[str], titles: Titles) -> list[str]:
     said = []
     other = differing(a[0], b[0])
     if other:
         said.append(f"A and B differ in more than the method: {', '.join(other)}.")
     if same_weights(a[0], b[0]):
         said.append("A and B have the same weights, one of them behind a normalisation of its texts.")
-    said += [f"{_title(a, name)} is left out: {reason}." for name, reason in not_compared(a, b).items()]
+    said += [f"{titles[name]} is left out: {reason}." for name, reason in not_compared(a, b).items()]
     for side, group in (("A", a), ("B", b)):
         said += [f"{side}: {note}" for note in _trained_on(group)]
     said += missing
@@ -314,16 +319,6 @@ def _notes(a: Group, b: Group, missing: Sequence[str]) -> list[str]:
 
 def _trained_on(group: Group) -> list[str]:
     return [*dict.fromkeys(note for run in group for note in shared_notes(run.metrics["sets"]))]
-
-
-def _title(group: Group, name: str) -> str:
-    parsed = SetName.parse(name)
-    recipe = attack_header(group[0], name).get("recipe")
-    if parsed.attack is None or recipe is None:
-        return parsed.title
-    # The attack's name says enough unless another one of it, of another budget for example, stands beside it.
-    alone = sum(header["recipe"] == recipe for header, _ in group[0].attacks.values() if header["finished"]) <= 1
-    return f"under {attack_title(attack_header(group[0], name))}" if alone else parsed.title
 
 
 def _described(group: Group, name: str) -> dict[str, Any]:

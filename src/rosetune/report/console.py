@@ -154,6 +154,7 @@ def accuracy_grid(
     names: Sequence[str],
     *,
     head: str = "",
+    titles: Mapping[str, str] | None = None,
     extra: Mapping[str, Sequence[str]] | None = None,
 ) -> Grid:
     """Accuracy with its interval: a line for each model, a column for each evaluation set, and the constant below.
@@ -162,11 +163,12 @@ def accuracy_grid(
         lines: what a line is called, and its metrics by set; None draws a line between.
         names: of the sets.
         head: over the names of the lines.
+        titles: of the sets; None: those that their names have.
         extra: further columns by their heads, a cell for each line that is not None.
     """
     known = [line for line in lines if line is not None]
     counts = {name: next((m[name]["n"] for _, m in known if name in m), "-") for name in names}
-    heads = (f"{set_title(name)}\n(n = {counts[name]})" for name in names)
+    heads = (f"{(titles or {}).get(name, set_title(name))}\n(n = {counts[name]})" for name in names)
     more = {} if extra is None else {column: iter(cells) for column, cells in extra.items()}
     grid = Grid(title, (head, *heads, *more))
     for line in lines:

@@ -15,6 +15,7 @@ from rosetune.runs.compare import not_compared
 from rosetune.runs.controls import CONTROLS, found_controls, left_out
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
+from rosetune.runs.titles import titles_of
 
 __all__ = ["control_states", "left_out_lines", "named_set_table", "not_attacked", "results_grid"]
 
@@ -68,7 +69,8 @@ def results_grid(claim: Run, controls: Mapping[str, Run]) -> Grid:
         *((name, _results(run, claim, attacks)) for name, run in controls.items()),
     ]
     what = "Accuracy in %" if claim.labels else "Mean squared error"
-    return accuracy_grid(f"{what} [95%] of {claim} and its controls", lines, [*names, *attacks])
+    titles = titles_of([claim], [*names, *attacks])
+    return accuracy_grid(f"{what} [95%] of {claim} and its controls", lines, [*titles], titles=titles)
 
 
 def not_attacked(claim: Run, controls: Mapping[str, Run]) -> list[str]:

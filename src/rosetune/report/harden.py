@@ -18,7 +18,6 @@ from rosetune.report.console import (
     percent,
     points,
     print_grid,
-    set_title,
 )
 from rosetune.report.harden_control import control_verdicts
 from rosetune.report.harden_figure import Level
@@ -30,6 +29,7 @@ from rosetune.runs.attacked import transferred, vain_rows
 from rosetune.runs.compare import compare
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
+from rosetune.runs.titles import titles_of
 
 __all__ = ["Hardened", "levels", "limits", "print_hardened", "step_name", "steps_grid"]
 
@@ -70,10 +70,13 @@ class Hardened:
         strengths = Counter(part.noise for part in parsed if part.on_curve)
         return [part.name for part in parsed if not (part.is_original or strengths[part.noise] > 1)]
 
+    @cached_property
+    def _titles(self) -> dict[str, str]:
+        return titles_of(self.sides.values(), self.shown)
+
     def title(self, name: str) -> str:
-        """A set as a person calls it; an attack by its recipe, since there is one of each."""
-        attack = SetName.parse(name).attack
-        return set_title(name) if attack is None else f"under {self.plain.attacks[attack][0]['recipe']}"
+        """A set as a person calls it, see :func:`~rosetune.runs.titles.titles_of`."""
+        return self._titles[name]
 
     def verdicts(self) -> list[str]:
         """What helped, what did not, and what it cost, in sentences."""

@@ -13,9 +13,11 @@ from rosetune.robustness.attacks.recipes import RECIPES
 from rosetune.robustness.attacks.summary import summary
 from rosetune.robustness.attacks.transformations import DISGUISES
 from rosetune.robustness.noise_families import NOISES
+from rosetune.runs.attacked import word_bound
 from rosetune.runs.notes import shared_notes
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
+from rosetune.runs.titles import titles_of_attacks
 
 __all__ = ["robustness_card", "weak_parts"]
 
@@ -35,14 +37,15 @@ def robustness_card(run: Run, metrics: Mapping[str, Any]) -> str:
     """
     sets: Sets = metrics["sets"]
     attacks = {name: summary(rows) for name, (about, rows) in run.attacks.items() if about["finished"]}
+    titles = titles_of_attacks(run)
     lines = [
         f"# Robustness of {escaped(run.method)} on {escaped(run.task)}\n",
         *trained_on_lines(run, metrics["labels"]),
         *normalized_lines(run),
-        *_in_short(sets, attacks),
+        *_in_short(sets, attacks, titles),
         *_accuracy(sets),
         *_curve(sets),
-        *_attacks(run, attacks),
+        *_attacks(run, attacks, titles),
         *_detection(sets),
         *_weak(sets),
         "## What was not tested\n",
@@ -53,7 +56,7 @@ def robustness_card(run: Run, metrics: Mapping[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _in_short(sets: Sets, attacks: Mapping[str, Any]) -> Iterator[str]:
+def _in_short(sets: Sets, attacks: Mapping[str, Any], titles: Mapping[str, str]) -> Iterator[str]:
     """The most important figures as sentences."""
     yield "## In short\n"
     clean = sets.get("clean")
@@ -79,8 +82,8 @@ def _in_short(sets: Sets, attacks: Mapping[str, Any]) -> Iterator[str]:
         left = _right({"n": f["n"], "accuracy": f["accuracy_under_attack"], "low": low, "high": high})
         at_two = round(f["n"] * f["at_most_words"]["2"]["value"])
         yield (
-            f"- Of the texts that it attacked, the strongest attack here ({escaped(worst)}) leaves {left} right, and "
-            f"{at_two} of {f['n']} where it may change two words."
+            f"- Of the texts that it attacked, the strongest attack here ({escaped(titles[worst])}) leaves {left} "
+            f"right, and {at_two} of {f['n']} where it may change two words."
         )
     if not robust and not attacks:
         yield "- Nothing is known of its robustness: it was neither evaluated on perturbed texts nor attacked."
@@ -128,20 +131,24 @@ def _curve(sets: Sets) -> Iterator[str]:
     yield ""
 
 
-def _attacks(run: Run, attacks: Mapping[str, Any]) -> Iterator[str]:
+def _attacks(run: Run, attacks: Mapping[str, Any], titles: Mapping[str, str]) -> Iterator[str]:
     if not attacks:
         return
     trained = adversarial_attacks(run) or {}
     yield "## Accuracy under attack, by the words that it may change\n"
     limits = " | ".join(map(limit_title, AT_MOST))
-    yield f"| attack | n | before | {limits} | any number |\n|{'---|' * (len(AT_MOST) + 4)}"
+    bounds = {name: word_bound(run.attacks[name][0]) for name in attacks}
+    alike = next(iter(bounds.values())) if len({*bounds.values()}) == 1 else ""
+    last = f"any number{alike and f', {alike}'}"
+    yield f"| attack | n | before | {limits} | {last} |\n|{'---|' * (len(AT_MOST) + 4)}"
     for name, f in attacks.items():
         cells = [
             _with_interval(*(f["at_most_words"][limit][end] for end in ("value", "low", "high"))) for limit in AT_MOST
         ]
-        cells.append(_with_interval(*(f[f"accuracy_under_attack{end}"] for end in ("", "_low", "_high"))))
+        under = _with_interval(*(f[f"accuracy_under_attack{end}"] for end in ("", "_low", "_high")))
+        cells.append(under if alike or not bounds[name] else f"{under}, {bounds[name]}")
         known = " (also trained against)" if run.attacks[name][0].get("recipe", name) in trained else ""
-        yield f"| {escaped(name)}{known} | {f['n']} | {_percent(f['clean_accuracy'])} | {' | '.join(cells)} |"
+        yield f"| {escaped(titles[name])}{known} | {f['n']} | {_percent(f['clean_accuracy'])} | {' | '.join(cells)} |"
     yield (
         "\nThese are upper bounds: the searches are greedy, and another one may need fewer words, or find a change "
         "where this one found none. A share is of the words of each text, so that accuracy need not fall from 3 words "

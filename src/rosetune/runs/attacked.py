@@ -23,8 +23,10 @@ __all__ = [
     "unfinished",
     "usual_label",
     "vain_rows",
+    "word_bound",
 ]
 
+_BOUNDS = ("constraints", "transformation")  # of a recipe, what bounds its changes
 TRANSFER = "transfer.json"  # among a run's attacks: what was found on other runs, tried on this one
 
 
@@ -71,6 +73,21 @@ def attack_title(header: Mapping[str, Any]) -> str:
     """
     parts = (" on ", header.get("attack_class")), (" to ", header.get("target_class"))
     return str(header.get("recipe", "")) + "".join(f"{word}{label}" for word, label in parts if label is not None)
+
+
+def word_bound(header: Mapping[str, Any]) -> str:
+    """How many words an attack may change, or add, at most: "at most 20% of the words"; nothing where none is named.
+
+    Args:
+        header: from :attr:`~rosetune.runs.run.Run.attacks`.
+    """
+    recipe = header.get("attack")
+    parts = recipe if isinstance(recipe, Mapping) else {}
+    constraints, change = ({**found} if isinstance(found := parts.get(name), Mapping) else {} for name in _BOUNDS)
+    share, most = constraints.get("max_share", header.get("max_share")), change.get("most")
+    said = [f"{most} added words"] if most is not None and header.get("recipe") in ADDS_WORDS else []
+    said += [f"{100 * share:g}% of the words"] if isinstance(share, int | float) else []
+    return f"at most {' and '.join(said)}" if said else ""
 
 
 def vain_rows(run: Run, name: str) -> str:

@@ -21,11 +21,10 @@ from rosetune.runs.normalized import (
 )
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
+from rosetune.runs.titles import group_titles
 from rosetune.runs.values import RunError, differences
 
-__all__ = [
-    *("ControlResult", "control_results", "differing", "not_judged", "not_tried", "sentences", "trained_controls"),
-]
+__all__ = ["ControlResult", "control_results", "differing", "not_tried", "sentences", "trained_controls"]
 
 Results = dict[str, list[ControlResult]]
 # Options of a training, which a model that was not trained here cannot share.
@@ -44,7 +43,7 @@ def _differing(a: Run, b: Run) -> list[str]:
     sides = [dict(run.identity) for run in (a, b)]
     if a.config.given != b.config.given:
         sides = [{name: value for name, value in side.items() if name not in _OF_TRAINING} for side in sides]
-    return list(differences(*sides, ignore=(*METHOD, *LENGTH, "seed")))
+    return list(differences(sides[0], sides[1], ignore=(*METHOD, *LENGTH, "seed")))
 
 
 def trained_controls(
@@ -137,35 +136,25 @@ def not_tried(a: Sequence[Run], b: Sequence[Run], trained: Mapping[str, Sequence
             f"Normalisation without training is not at hand: make a run of {a[0]} by `rosetune evaluate "
             f"--model_name_or_path {a[0]} --task T --normalize all`, and name it with `--controls normalize=RUN`."
         )
+    titles = group_titles(a, b)
     where: dict[tuple[str, ...], list[str]] = {}  # the sets that some controls lack
     for name, found in results.items():
         lacking = tuple(control for control in trained if control not in {result.control for result in found})
-        where.setdefault(lacking, []).append(SetName.parse(name).title)
+        where.setdefault(lacking, []).append(titles[name])
     said += [
-        f"Without results on {', '.join(titles)} (`rosetune evaluate`, `rosetune attack`): {', '.join(lacking)}."
-        for lacking, titles in where.items()
+        f"Without results on {', '.join(without)} (`rosetune evaluate`, `rosetune attack`): {', '.join(lacking)}."
+        for lacking, without in where.items()
         if lacking
     ]
     plain = [name for name in results if SetName.parse(name).attack is None and claim.labels]
     without = [name for name in plain if "early_stopping" not in {result.control for result in results[name]}]
     if without:
-        titles = ", ".join(SetName.parse(name).title for name in without)
+        on = ", ".join(titles[name] for name in without)
         said.append(
-            f"No early stopping on {titles}: {baseline} has no predictions along training there (`rosetune "
+            f"No early stopping on {on}: {baseline} has no predictions along training there (`rosetune "
             "evaluate --along_training`), or no checkpoint within a point of the claim's clean accuracy."
         )
     return said
-
-
-def not_judged(a: Sequence[Run], b: Sequence[Run]) -> list[str]:
-    """A sentence with the command that adds a set, where both share no perturbed texts to judge robustness on."""
-    if any(SetName.parse(name).perturbed for name in common_sets(a, b)):
-        return []
-    runs = " ".join(map(str, (*a, *b)))
-    return [
-        "Robustness is not judged: A and B share no perturbed texts and no attack. "
-        f"`rosetune evaluate {runs} --sets noise` adds some."
-    ]
 
 
 def _has_normalized(trained: Mapping[str, Sequence[Run]]) -> bool:

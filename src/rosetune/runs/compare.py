@@ -20,7 +20,6 @@ __all__ = [
     "OF_THE_SEED",
     "attack_header",
     "by_attack",
-    "check_comparable",
     "common_rows",
     "common_sets",
     "common_success",
@@ -144,25 +143,6 @@ def common_sets(a: Sequence[Run], b: Sequence[Run]) -> list[str]:
     """The names of the labelled sets and attacks that all runs of both groups have, in the order of a table."""
     apart = not_compared(a, b)
     return sorted((name for name in a[0].sets() if name not in apart), key=lambda name: SetName.parse(name).sort_key)
-
-
-def check_comparable(a: Sequence[Run], b: Sequence[Run]) -> None:
-    """Both groups have a labelled set, or an attack, in common.
-
-    Raises:
-        RunError: there is none; it says why, set by set, and what makes the runs comparable.
-    """
-    if common_sets(a, b):
-        return
-    names: dict[str, list[str]] = {}
-    for name, reason in not_compared(a, b).items():
-        names.setdefault(reason, []).append(SetName.parse(name).title)
-    why = "; ".join(f"{', '.join(titles)}: {reason}" for reason, titles in names.items()) or "neither has one"
-    how = " and ".join(f"`rosetune evaluate {run} --test_file FILE`" for run in (a[0], b[0]))
-    told = f"evaluate both on one labelled file, {how}"
-    if all(reason.startswith(("not there", "not finished")) for reason in names):
-        told = f"evaluate both alike, `rosetune evaluate {a[0]} {b[0]} --sets clean,noise`"
-    raise RunError(f"{a[0]} and {b[0]} have no labelled set in common ({why}): {told}")
 
 
 def rows_of(group: Sequence[Run], name: str) -> list[Rows]:

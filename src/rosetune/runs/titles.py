@@ -1,7 +1,7 @@
 """What a person calls evaluation sets, attacks among them."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rosetune.runs.attacked import attack_title
@@ -10,7 +10,7 @@ from rosetune.runs.identity import value_text
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 
-__all__ = ["attack_titles", "titles_of"]
+__all__ = ["attack_titles", "group_titles", "titles_of", "titles_of_attacks"]
 
 # Of an attack's header what two attacks are told apart by; its classes stand in its title, its column has a name.
 _COLUMN = "text_column"
@@ -28,6 +28,20 @@ def titles_of(runs: Iterable[Run], names: Iterable[str]) -> dict[str, str]:
     """
     plain = {name: SetName.parse(name).title for name in names}
     return plain | attack_titles(runs, plain)
+
+
+def titles_of_attacks(run: Run) -> dict[str, str]:
+    """By the name of its file what a person calls each finished attack on a run, such as "deepwordbug on spam"."""
+    names = {attack: SetName.of_attack(attack).name for attack, (about, _) in run.attacks.items() if about["finished"]}
+    titles = titles_of([run], names.values())
+    return {attack: titles[name].removeprefix("under ") for attack, name in names.items()}
+
+
+def group_titles(*groups: Sequence[Run]) -> dict[str, str]:
+    """:func:`titles_of` all sets of some groups of runs, attacks that are not finished among them."""
+    runs = [run for group in groups for run in group]
+    begun = (SetName.of_attack(name).name for run in runs for name in run.attacks)
+    return titles_of(runs, dict.fromkeys((*(name for run in runs for name in run.sets()), *begun)))
 
 
 def attack_titles(runs: Iterable[Run], names: Iterable[str]) -> dict[str, str]:
