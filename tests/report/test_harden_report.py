@@ -1,6 +1,7 @@
 """What a hardening says: tables, verdicts in words, card and picture; of runs that nobody trained."""
 
 import io
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from made_runs import outcomes, write_attack, write_json, write_run
 from rosetune.report.harden import Hardened, print_hardened, steps_grid
 from rosetune.report.harden_card import CARD, PICTURE, write_hardened
+from rosetune.report.harden_figure import Level, draw_hardened
 
 N = 200
 
@@ -186,6 +188,47 @@ def test_an_attack_on_one_class_is_called_so(tmp_path: Path) -> None:
         run.attacks["deepwordbug"][0]["attack_class"] = "good"
     assert "under deepwordbug on good (+35.0 points)" in printed(result)
     assert r"| under deepwordbug on good | 200 | 30.0 \[" in write_hardened(result)[0].read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("plain", "hardened", "across", "up"),
+    [
+        ((0.95, 0.94), (0.96, 0.95), (90, 100), (90, 100)),
+        ((0.995, 0.03), (0.99, 0.002), (90, 100), (0, 10)),
+        ((0.9, 0.3), (0.9, 0.82), (85, 95), (25, 85)),
+    ],
+)
+def test_axes_of_the_picture_span_ten_points_and_hold_all_intervals(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    plain: tuple[float, float],
+    hardened: tuple[float, float],
+    across: tuple[int, int],
+    up: tuple[int, int],
+) -> None:
+    """Two panels: on typing errors as given, on the other set as on the first but for the plain model."""
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    figure, half = Figure(), 0.02
+    monkeypatch.setattr("rosetune.report.harden_figure.drawing", lambda path: nullcontext(figure))
+
+    def level(value: float) -> Level:
+        return Level(100, value, max(0.0, value - half), min(1.0, value + half))
+
+    levels = {
+        side: {"clean": level(clean), "typos_1": level(robust), "typos_2": level(hardened[1])}
+        for side, (clean, robust) in (("plain", plain), ("hardened", hardened))
+    }
+    long = "under benign_append on spam (budget=300, max_share=0.2)"
+    draw_hardened(levels, {"clean": "clean", "typos_1": "typing 1", "typos_2": long}, tmp_path / "x.svg")
+    panels = [axes for axes in figure.axes if axes.axison]
+    assert len(panels) == 2
+    for axes in panels:
+        assert axes.get_xlim() == across
+        assert axes.get_ylim() == up
+        assert max(map(len, axes.get_ylabel().splitlines())) <= 36
+    assert " ".join(panels[1].get_ylabel().split()) == f"accuracy, {long} (%)"
 
 
 def test_without_matplotlib_there_is_a_card_and_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
