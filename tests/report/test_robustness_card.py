@@ -9,8 +9,13 @@ from markdown_it import MarkdownIt
 from made_runs import LABELS, ROSE, number_rows, outcomes, write_attack, write_json, write_lines, write_run
 from rosetune.report.card import model_card
 from rosetune.report.robustness_card import robustness_card, weak_parts
+from rosetune.robustness.noise_families import NOISES
 from rosetune.runs.metrics import run_metrics
 from rosetune.runs.run import Run
+
+
+def plain(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def html_of(run: Run, metrics: dict[str, Any] | None = None) -> str:
@@ -82,8 +87,8 @@ def test_what_decides_the_figures_is_named(tmp_path: Path) -> None:
     run = Run(run.folder)
     card = robustness_card(run, run.metrics)
     for words in (
-        "of my, normalised (invisible, leet) and changed anew in every epoch by noise (noises typing and ocr, p 0.5), "
-        "and on adversarial rows, by noise+ema-0.9+adversarial+normalize with seed 42.",
+        "of my, normalised (invisible, leet) and changed anew in every epoch by noise (noises typing and ocr, p 0.5, "
+        "strength 0.1 to 1), and on adversarial rows, by noise+ema-0.9+adversarial+normalize with seed 42.",
         "Its 5 adversarial rows were made of training rows by deepwordbug (3), textattack:pso (1), "
         "an attack without a name (1).",
         "Its weights are averaged by ema (decay 0.9).",
@@ -97,6 +102,45 @@ def test_what_decides_the_figures_is_named(tmp_path: Path) -> None:
     card = robustness_card(run, run.metrics)
     assert "Its adversarial rows cannot be named" in card
     assert "also trained against" not in card
+
+
+def trained_by(folder: Path, objective: dict[str, Any], **training: Any) -> str:
+    """The lines of a card about a training on noise consistency with some options."""
+    given = {"objective": "noise_consistency", "objective_kwargs": objective, **training}
+    run = write_run(folder, {"clean": outcomes(3, 1)}, given, metrics=True)
+    return robustness_card(run, run.metrics).partition("## In short")[0]
+
+
+def test_noisy_copies_are_named_with_their_strength(tmp_path: Path) -> None:
+    said = trained_by(tmp_path / "a", {"noises": ["typing", "leetspeak"], "strength": [0.2, 0.5]})
+    assert "of my, as they are, beside noisy copies of them, by noise-consistency" in said
+    assert (
+        "a noisy copy of each row, drawn anew in each step: typing and leetspeak, on 0.2 to 0.5 of the words." in said
+    )
+    said = trained_by(tmp_path / "b", {})
+    assert (
+        f"step: {', '.join([*map(plain, NOISES)][:-1])} and {plain([*NOISES][-1])}, on 0.1 to 1 of the words." in said
+    )
+
+
+def test_noisy_copies_that_only_rank_or_do_nothing(tmp_path: Path) -> None:
+    ranks = trained_by(tmp_path / "a", {"alpha": 0.0, "risk": "noise", "noises": ["ocr"]}, **ROSE)
+    assert (
+        "Which of its weights were updated was decided on noisy copies of the rows, drawn anew in each step: ocr, on"
+        in ranks
+    )
+    assert "beside" not in ranks
+    for name, options in (("b", {"alpha": 0, "risk": "noise"}), ("c", {"alpha": 0, **ROSE})):
+        training = {key: value for key, value in options.items() if key in ROSE}
+        said = trained_by(tmp_path / name, {key: options[key] for key in options if key not in ROSE}, **training)
+        assert "nois" not in said.replace("noise-consistency", ""), said
+
+
+def test_the_noises_of_an_augmentation_are_named_by_default_too(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {"clean": outcomes(3, 1)}, {"augmentation": "noise"}, metrics=True)
+    said = robustness_card(run, run.metrics)
+    assert f"by noise (noises {plain(next(iter(NOISES)))}, " in said
+    assert f" and {plain([*NOISES][-1])}, p 0.5, strength 0.1 to 1)" in said
 
 
 def attacked(folder: Path, name: str, **about: Any) -> Run:

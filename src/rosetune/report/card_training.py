@@ -9,7 +9,7 @@ from rosetune.report.markdown import code, escaped
 from rosetune.runs.config import DEFAULT_SEED, RUN_DEFAULTS, RunConfig
 from rosetune.runs.run import Run
 
-__all__ = ["TRAINER_DEFAULTS", "training_lines"]
+__all__ = ["TRAINER_DEFAULTS", "default_options", "training_lines"]
 
 # Of the training arguments that a reader needs to train such a model again, in the order of the card.
 TRAINER_DEFAULTS: dict[str, Any] = {
@@ -63,14 +63,14 @@ def _trained(run: Run) -> Iterator[str]:
 
 def _options(axis: str, name: str, given: Mapping[str, Any]) -> Iterator[str]:
     """What was asked of a method, and what else it takes by default."""
-    default = {option: value for option, value in _defaults(axis, name).items() if option not in given}
+    default = {option: value for option, value in default_options(axis, name).items() if option not in given}
     if given:
         yield f"- {axis}_kwargs: {_json(given)}" + (f"; by default {_json(default)}" if default else "")
     elif default:
         yield f"- {axis}_kwargs: {_json(default)} (default)"
 
 
-def _defaults(axis: str, name: str) -> dict[str, Any]:
+def default_options(axis: str, name: str) -> dict[str, Any]:
     """The options of a method that have a default; of a method of another version nothing is known."""
     from rosetune.augmentation import AUGMENTATIONS
     from rosetune.averaging import AVERAGINGS

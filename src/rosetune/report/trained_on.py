@@ -6,12 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rosetune.report.card_training import default_options
 from rosetune.report.markdown import escaped
 from rosetune.report.normalized import normalization_steps
+from rosetune.robustness.noise_families import NOISES
 from rosetune.runs.identity import file_hash
 from rosetune.runs.run import Run
 
 __all__ = ["adversarial_attacks", "trained_on_lines"]
+
+_BESIDE = "It was to answer the same for a noisy copy of each row,"
 
 
 def adversarial_attacks(run: Run) -> Mapping[str, int] | None:
@@ -51,9 +55,12 @@ def _made(run: Run) -> Iterator[str]:
     seen = [f"normalised ({', '.join(steps)})"] if steps else []
     seen += [f"changed anew in every epoch by {_with_options(training, 'augmentation')}"] if changed else []
     attacks = adversarial_attacks(run)
-    more = ", and on adversarial rows" if attacks != {} else ""
+    copies = _noisy_copies(training)
+    more = ", beside noisy copies of them" if copies.startswith(_BESIDE) else ""
+    more += ", and on adversarial rows" if attacks != {} else ""
     how = f"by {escaped(run.method)} with seed {run.seed}"
     yield f"It was trained on {rows} of {escaped(run.task)}, {' and '.join(seen) or 'as they are'}{more}, {how}."
+    yield from filter(None, [copies])
     if attacks is None:
         yield "Its adversarial rows cannot be named: their file is not there any more, or not what it was."
     elif attacks:
@@ -63,9 +70,40 @@ def _made(run: Run) -> Iterator[str]:
         yield f"Its weights are averaged by {_with_options(training, 'averaging')}."
 
 
+def _noisy_copies(training: Mapping[str, Any]) -> str:
+    """Of an objective that reads noisy copies of its rows: which noises, how strong, and what for."""
+    if training.get("objective") != "noise_consistency":
+        return ""
+    options, mask = _options(training, "objective"), training.get("update_mask_kwargs") or {}
+    noise = f"drawn anew in each step: {_noises(options)}, on {_share(options['strength'])} of the words."
+    if options["alpha"] != 0:
+        return f"{_BESIDE} {noise}"
+    ranked = training.get("update_mask") == "rose" and mask.get("order") != "second" and mask.get("risk") != "task"
+    if options["risk"] == "noise" and ranked:
+        return f"Which of its weights were updated was decided on noisy copies of the rows, {noise}"
+    return ""
+
+
+def _noises(options: Mapping[str, Any]) -> str:
+    names = [str(name).replace("_", " ") for name in options.get("noises") or NOISES]
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _share(strength: Sequence[float]) -> str:
+    return " to ".join(f"{share:g}" for share in strength)
+
+
+def _options(training: Mapping[str, Any], axis: str) -> dict[str, Any]:
+    """The options of a method, defaults among them."""
+    return {**default_options(axis, str(training[axis])), **(training.get(f"{axis}_kwargs") or {})}
+
+
 def _with_options(training: Mapping[str, Any], axis: str) -> str:
-    """What was chosen on an axis, with the options that were given."""
-    options = training.get(f"{axis}_kwargs") or {}
+    """What was chosen on an axis, with the options that were given; of noise with all of them."""
+    options = dict(training.get(f"{axis}_kwargs") or {})
+    if (axis, training[axis]) == ("augmentation", "noise"):
+        found = _options(training, axis)
+        options = {"noises": _noises(found), "p": found["p"], "strength": _share(found["strength"])}
     given = [
         f"{name} {' and '.join(map(str, value)) if isinstance(value, list) else value}"
         for name, value in options.items()
