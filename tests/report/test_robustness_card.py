@@ -6,8 +6,9 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 
-from made_runs import LABELS, ROSE, number_rows, outcomes, write_attack, write_json, write_lines, write_run
+from made_runs import LABELS, ROSE, make_rows, number_rows, outcomes, write_attack, write_json, write_lines, write_run
 from rosetune.report.card import model_card
+from rosetune.report.measures import further_grids
 from rosetune.report.robustness_card import robustness_card, weak_parts
 from rosetune.robustness.noise_families import NOISES
 from rosetune.runs.metrics import run_metrics
@@ -62,6 +63,21 @@ def test_a_person_reads_what_holds_what_does_not_and_what_was_not_tried(tmp_path
     assert {(name, part) for name, _, part, _ in weak_parts(metrics["sets"]) if name == "clean"} == {("clean", "fr")}
     html = html_of(run, metrics)
     assert html.count("<table>") == 5
+
+
+def test_validation_rows_may_be_reported_in_a_further_file(tmp_path: Path) -> None:
+    """Who evaluates on the validation file, or one that shares rows with it, reports what chose the threshold."""
+    run = write_run(tmp_path / "run", {"clean": outcomes(9, 3)})
+    rows = make_rows("validation", outcomes(9, 3))
+    write_lines(run.folder / "predictions/validation/validation.jsonl", rows)
+    card = robustness_card(run, run_metrics(run.folder, LABELS))
+    assert "(validation rows, which are neither trained on nor reported)" in card
+    write_lines(run.folder / "predictions/file_valid.jsonl", [{**row, "set": "file_valid"} for row in rows])
+    metrics = run_metrics(run.folder, LABELS)
+    told = (robustness_card(Run(run.folder), metrics), next(iter(further_grids(metrics["sets"]))).caption)
+    for text in told:
+        assert "neither trained on nor reported" not in text
+        assert "nor reported unless they also stand in valid: on such rows the rate is met by construction" in text
 
 
 def test_what_decides_the_figures_is_named(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """What is measured beside accuracy, on the terminal: one class told from the rest, results by length and by group."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.markup import escape
@@ -35,16 +35,27 @@ def further_grids(sets: Sets) -> Iterator[Grid]:
             yield _parts_grid(kind, parts)
 
 
-def threshold_note(detection: Mapping[str, Any]) -> str:
-    """Where the threshold of a set's detection was chosen, and what that leaves open."""
+def threshold_note(detection: Mapping[str, Any], names: Iterable[str] = ()) -> str:
+    """Where the threshold of a set's detection was chosen, and what that leaves open.
+
+    Args:
+        names: of the sets that it is used on.
+    """
     threshold = detection["threshold"]
     if threshold is None:
         return "There is no threshold: no row of another class was there to choose it on."
     rate, n = threshold["false_positive_rate"], threshold["negatives"]
     few = "" if rate * n >= 1 else f" Of {n} such rows {rate:.1%} cannot be told from none: take more."
+    chosen = _CHOSEN[threshold["chosen_on"]]
+    files = [set_title(name) for name in names if SetName.parse(name).kind == "file"]
+    if threshold["chosen_on"] == "validation" and files:
+        chosen = (
+            "validation rows, which are not trained on, nor reported unless they also stand in "
+            f"{' or '.join(files)}: on such rows the rate is met by construction"
+        )
     return (
         f"The threshold, a probability of {threshold['probability']:.4g}, was chosen at {rate:.1%} false positives on "
-        f"{n} rows of other classes ({_CHOSEN[threshold['chosen_on']]}), and is the same on every set.{few}"
+        f"{n} rows of other classes ({chosen}), and is the same on every set.{few}"
     )
 
 
@@ -66,7 +77,7 @@ def ties_note(detections: Mapping[str, Mapping[str, Any]]) -> str:
 def _detection_grid(detections: Mapping[str, Mapping[str, Any]]) -> Grid:
     first = next(iter(detections.values()))
     columns = ("set", "with it", "without", "ROC AUC [95%]", "recall % [95%]", "false positives % [95%]")
-    note = f"{threshold_note(first)}{ties_note(detections)}"
+    note = f"{threshold_note(first, detections)}{ties_note(detections)}"
     grid = Grid(f"Telling {first['positive_label']} from the rest", columns, caption=note)
     for name, d in detections.items():
         auc = d["auc"]

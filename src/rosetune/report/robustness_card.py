@@ -169,7 +169,7 @@ def _detection(sets: Sets) -> Iterator[str]:
         area = "-" if auc is None else _with_interval(auc["value"], auc["low"], auc["high"], fixed)
         counts = f"{d['positives']} | {d['negatives']}"
         yield f"| {escaped(SetName.parse(name).title)} | {counts} | {area} | {' | '.join(cells)} |"
-    yield f"\n{escaped(threshold_note(first))}\n"
+    yield f"\n{escaped(threshold_note(first, found))}\n"
 
 
 def weak_parts(sets: Sets) -> list[tuple[str, str, str, Mapping[str, Any]]]:
