@@ -14,7 +14,7 @@ from rosetune.data.rows import TaskData, set_fingerprint
 from rosetune.experiments.checkpoints import checkpoints_of, end_step, read_state, step_of
 from rosetune.experiments.data import checked_data, config_now
 from rosetune.experiments.lock import locked
-from rosetune.experiments.measured import ask_for, note_features, threshold_rows
+from rosetune.experiments.measured import ask_for, note_features, note_shared, threshold_rows
 from rosetune.experiments.models import quiet_libraries, trained_labels
 from rosetune.experiments.opened import open_model
 from rosetune.experiments.quick import missing_kinds
@@ -95,6 +95,7 @@ def evaluate_run(
     texts = {name: part.dataset for of_kind in sets.values() for name, part in of_kind.items()}
     split, clean = data.clean
     note_features(place, {"clean": clean, **texts}, data.text_columns, asked.group_column, data.groups.get(split))
+    note_shared(place, RunConfig.read(folder), data)
     for kind in missing:
         _note(place / f"{kind}.json", {name: part.left_out for name, part in sets[kind].items()})
     write_metrics(folder, data.labels)

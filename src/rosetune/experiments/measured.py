@@ -7,16 +7,18 @@ from typing import Any
 from datasets import Dataset
 
 from rosetune._files import write_json
-from rosetune.data.rows import TaskData
+from rosetune.data.rows import TaskData, text_keys
+from rosetune.data.summary import count_shared
+from rosetune.data.tasks import find_task
 from rosetune.experiments.training_rows import training_rows
 from rosetune.robustness.parts import count_words
 from rosetune.runs.config import RunConfig
 from rosetune.runs.files import read_json
 from rosetune.runs.further import OWN_TEXTS
-from rosetune.runs.measures import FEATURES, MEASURES, Measures, read_features
+from rosetune.runs.measures import FEATURES, MEASURES, SHARED, Measures, read_features
 from rosetune.runs.sets import SetName
 
-__all__ = ["ask_for", "note_features", "threshold_rows"]
+__all__ = ["ask_for", "note_features", "note_shared", "threshold_rows"]
 
 Groups = Mapping[str, str | None]
 
@@ -66,6 +68,23 @@ def note_features(
         features[name] = {**part, **({"groups": kept} if kept else {})}
     if features != known:
         write_json(place / FEATURES, features)
+
+
+def note_shared(place: Path, config: RunConfig, data: TaskData) -> None:
+    """Keep how many texts of a user's clean set the model was trained on; of a model from elsewhere it is not known.
+
+    Args:
+        place: the folder of the predictions.
+        config: of the run.
+        data: of its task.
+    """
+    path = place / SHARED
+    if config.given or find_task(config.task) is not None or path.is_file():
+        return
+    _, clean = data.clean
+    trained_on, _ = training_rows(config, data, config.seed)
+    seen = set(text_keys(trained_on, data.text_columns))
+    write_json(path, {"clean": count_shared(clean, seen, data.text_columns)})
 
 
 def threshold_rows(config: RunConfig, data: TaskData) -> tuple[str, Dataset] | None:

@@ -10,10 +10,11 @@ from rosetune.runs.config import RunConfig
 from rosetune.runs.files import read_json
 from rosetune.runs.values import RunError, guess
 
-__all__ = ["FEATURES", "MEASURES", "VALIDATION", "Measures", "read_features"]
+__all__ = ["FEATURES", "MEASURES", "SHARED", "VALIDATION", "Measures", "read_features"]
 
 MEASURES = "measures.json"  # in a run's folder: what was asked for at an evaluation
 FEATURES = "features.json"  # among predictions: by set the words of each text and its group
+SHARED = "shared.json"  # among predictions: how many texts of the clean set were trained on
 VALIDATION = "validation"  # a folder among predictions: the rows that a threshold is chosen on
 
 

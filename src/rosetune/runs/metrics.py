@@ -9,6 +9,7 @@ from rosetune.robustness.advglue import advglue_report, average_and_drop, offici
 from rosetune.robustness.rows import set_metrics
 from rosetune.runs.files import read_json
 from rosetune.runs.further import further_measures
+from rosetune.runs.measures import SHARED
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 
@@ -20,8 +21,8 @@ def run_metrics(folder: Path, labels: Sequence[str]) -> dict[str, Any]:
 
     labels    names in the order of the logits
     sets      by evaluation set, see :func:`~rosetune.robustness.rows.set_metrics` and
-              :func:`~rosetune.runs.further.further_measures`; of a further file also ``in_training_data``, how many
-              of its texts the model was trained on, where there are such
+              :func:`~rosetune.runs.further.further_measures`; of a further file, and of a user's clean set, also
+              ``in_training_data``, how many of its texts the model was trained on, where there are such
     advglue   AdvGLUE's official score, the drop from clean accuracy to it, its sets by attack, and where items
               were left out since their texts are in the training data, how many (None: not known, of a run of the
               version before): then there is no official score
@@ -37,9 +38,10 @@ def run_metrics(folder: Path, labels: Sequence[str]) -> dict[str, Any]:
 
 
 def _shared(run: Run, name: str) -> dict[str, int]:
-    path = run.folder / "predictions" / f"{name}.json"
-    known = read_json(path, "remove it") if SetName.parse(name).kind == "file" and path.is_file() else {}
-    shared = known.get("shared") if isinstance(known, dict) else None
+    of_file = SetName.parse(name).kind == "file"
+    path = run.folder / "predictions" / (f"{name}.json" if of_file else SHARED)
+    known = read_json(path, "remove it") if path.is_file() else {}
+    shared = known.get("shared" if of_file else name) if isinstance(known, dict) else None
     return {"in_training_data": shared} if isinstance(shared, int) and shared else {}
 
 

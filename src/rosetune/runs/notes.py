@@ -94,7 +94,9 @@ def shared_notes(sets: Mapping[str, Mapping[str, Any]]) -> list[str]:
         sets: as ``metrics.json`` holds them.
     """
     return [
-        _shared(f"{m['in_training_data']:,}", m["n"], SetName.parse(name).title)
+        _shared(
+            f"{m['in_training_data']:,}", m["n"], "the clean set" if name == "clean" else SetName.parse(name).title
+        )
         for name, m in sets.items()
         if m.get("in_training_data")
     ]
