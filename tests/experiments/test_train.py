@@ -43,7 +43,7 @@ def test_a_run_writes_its_files_and_is_the_same_again(library: Library, tmp_path
     names = {path.name for path in (tmp_path / "once").iterdir()}
     assert names == {*tiny_run.SAME, "environment.json", "timing.json", "model", "predictions"}
     files = {path.name for path in (tmp_path / "once/predictions").iterdir()}
-    own = {"clean.json", "noise.json", "fingerprints.json", "features.json", "validation"}
+    own = {"clean.json", "noise.json", "fingerprints.json", "features.json", "shared.json", "validation"}
     assert files == {"clean.jsonl", "typos_1.jsonl", "typos_2.jsonl", *own}
     assert tiny_run.contents(tmp_path / "once") == tiny_run.contents(tmp_path / "twice")
     run = Run.open(tmp_path / "once")
