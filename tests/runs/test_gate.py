@@ -353,3 +353,11 @@ def test_nothing_lost_is_no_minus(tmp_path: Path) -> None:
     made = write_run(tmp_path / "run", {"clean": outcomes(8, 2), "typos_1": outcomes(8, 2)})
     (check,) = rosetune.gate(made.folder, max_drop=5).checks
     assert str(check.value) == "0.0"
+
+
+def test_an_attack_is_called_by_its_recipe_and_class(tmp_path: Path) -> None:
+    made = write_run(tmp_path / "run", {"clean": outcomes(10)}, metrics=True)
+    about = {"recipe": "deepwordbug", "attack_class": "good"}
+    write_attack(made, ["failed"] * 10, "deepwordbug-good-0a1b2c3d", about=about)
+    (check,) = rosetune.gate(made.folder, min_accuracy_under_attack=0.5).checks
+    assert (check.set, check.title) == ("attack:deepwordbug-good-0a1b2c3d", "under deepwordbug on good")

@@ -127,7 +127,7 @@ def _cells(check: Check) -> dict[str, str]:
 
 
 def _set(check: Check) -> str:
-    return set_title(check.set) + ("" if check.group is None else f", {check.group}")
+    return (check.title or set_title(check.set)) + ("" if check.group is None else f", {check.group}")
 
 
 def _allowed(check: Check) -> str:

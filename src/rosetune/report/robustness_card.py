@@ -5,7 +5,7 @@ from typing import Any
 
 from rosetune._numbers import fixed, in_percent
 from rosetune.report.markdown import escaped
-from rosetune.report.measures import FEW, threshold_note
+from rosetune.report.measures import FEW, threshold_note, ties_note
 from rosetune.report.normalized import normalized_lines
 from rosetune.report.trained_on import adversarial_attacks, trained_on_lines
 from rosetune.robustness.attacks.changed_words import AT_MOST, limit_title
@@ -169,7 +169,7 @@ def _detection(sets: Sets) -> Iterator[str]:
         area = "-" if auc is None else _with_interval(auc["value"], auc["low"], auc["high"], fixed)
         counts = f"{d['positives']} | {d['negatives']}"
         yield f"| {escaped(SetName.parse(name).title)} | {counts} | {area} | {' | '.join(cells)} |"
-    yield f"\n{escaped(threshold_note(first, found))}\n"
+    yield f"\n{escaped(threshold_note(first, found) + ties_note(found))}\n"
 
 
 def weak_parts(sets: Sets) -> list[tuple[str, str, str, Mapping[str, Any]]]:

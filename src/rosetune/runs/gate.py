@@ -16,6 +16,7 @@ from rosetune.runs.gate_sets import absent, check_rows, of_kind, selected, to_ma
 from rosetune.runs.notes import shared_notes
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
+from rosetune.runs.titles import titles_of
 from rosetune.runs.values import RunError
 
 __all__ = ["Check", "Verdict", "gate"]
@@ -35,6 +36,7 @@ class Check:
         group: of min_group_accuracy, the column and the group that is worst.
         false_positive_rate: of min_recall, on the same set at the same threshold; None where no row is negative.
         flattered: whether the threshold was chosen on the clean set itself, for lack of other rows.
+        title: the set as a person calls it, an attack by its recipe.
     """
 
     limit: str
@@ -49,6 +51,7 @@ class Check:
     group: str | None = None
     false_positive_rate: float | None = None
     flattered: bool = False
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,19 +129,16 @@ def gate(
     if before is not None:
         checks += _baseline_checks(opened, before, names, wanted)
     looked_at = {check.set for check in checks}
+    titles = titles_of([opened, *([] if before is None else [before])], {*looked_at, *names})
     notes += shared_notes({name: figures for name, figures in opened.metrics["sets"].items() if name in looked_at})
+    notes += _of_vain_rows(opened, {name: titles[name] for name in sorted(looked_at)})
+    named = names if wanted.sets is not None else ()
     notes += [
-        f"{SetName.parse(name).title}: {said}, which says nothing of the model."
-        for name in sorted(looked_at)
-        if SetName.parse(name).attack is not None and (said := vain_rows(opened, name))
-    ]
-    notes += [
-        f"Not looked at: {SetName.parse(name).title}, of which none of these limits speaks."
-        for name in (names if wanted.sets is not None else ())
-        if name not in looked_at
+        f"Not looked at: {titles[n]}, of which none of these limits speaks." for n in named if n not in looked_at
     ]
     order = (*LIMITS, BASELINE)
     ordered = sorted(checks, key=lambda check: (order.index(check.limit), SetName.parse(check.set).sort_key))
+    ordered = [dataclasses.replace(check, title=titles[check.set]) for check in ordered]
     return Verdict(str(opened), None if before is None else str(before), tuple(ordered), tuple(notes), wanted.words)
 
 
@@ -163,6 +163,16 @@ def _checks(
     for name, value in found.items():
         if value is not None:
             yield _check(limit, name, value, getattr(wanted, limit))
+
+
+def _of_vain_rows(run: Run, titles: Mapping[str, str]) -> list[str]:
+    """Rows that withstood an attack for want of words or queries."""
+    attacks = {name: title for name, title in titles.items() if SetName.parse(name).attack is not None}
+    return [
+        f"{title}: {said}, which says nothing of the model."
+        for name, title in attacks.items()
+        if (said := vain_rows(run, name))
+    ]
 
 
 def _of_small_groups(limit: str, found: Mapping[str, Measured | None], least: int) -> list[str]:
