@@ -189,7 +189,7 @@ def print_hardened(out: Console, result: Hardened) -> None:
     out.print()
     print_grid(out, _final_grid(result))
     for line in (*result.verdicts(), *result.unshown(), result.cost(), limits(result)):
-        out.print(Text(line), soft_wrap=line in result.unshown())  # a command is copied whole
+        out.print(Text(line), soft_wrap="`rosetune " in line)  # a command is copied whole
     out.print(
         Text(f"\nNext: `{'`, `'.join(result.following())}`; another --seed says how much of it was luck."),
         soft_wrap=True,
