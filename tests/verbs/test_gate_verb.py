@@ -28,7 +28,7 @@ def run(tmp_path: Path) -> Run:
 def test_a_gate_that_holds_ends_with_zero(run: Run, rosetune: Any) -> None:
     code, out, err = rosetune("gate", run, "--min_accuracy", 0.9, "--max-drop", 15)
     assert (code, err) == (0, "")
-    assert "all 2 limits hold" in out
+    assert "all 2 checks (a limit on a set) hold" in " ".join(out.split())
     assert "FAILS" not in out
 
 
@@ -37,7 +37,7 @@ def test_a_gate_that_fails_ends_with_one_and_writes_what_failed(run: Run, tmp_pa
     words = ("gate", run, "--min_accuracy", 0.9, "--max_drop", 5, "--junit", junit, "--markdown", markdown)
     code, out, err = rosetune(*words)
     assert (code, err) == (1, f"made the folder {junit.parent}\n")
-    assert "1 of 2 limits does not hold" in out
+    assert "1 of 2 checks (a limit on a set) does not hold" in " ".join(out.split())
     suite = ElementTree.parse(junit).getroot()[0]
     assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
     outcome = {case.get("name"): case.find("failure") for case in suite}

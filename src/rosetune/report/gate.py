@@ -90,8 +90,8 @@ def _summary(verdict: Verdict) -> str:
     if count == 1:
         return "Passed: the one limit holds." if verdict.passed else "Failed: the one limit does not hold."
     if verdict.passed:
-        return f"Passed: all {count} limits hold."
-    return f"Failed: {failed} of {count} limits {'does' if failed == 1 else 'do'} not hold."
+        return f"Passed: all {count} checks (a limit on a set) hold."
+    return f"Failed: {failed} of {count} checks (a limit on a set) {'does' if failed == 1 else 'do'} not hold."
 
 
 def _notes(verdict: Verdict) -> list[str]:

@@ -109,6 +109,9 @@ def _refuse_several_seeds(rest: list[str]) -> None:
 
 
 def _show_plan(asked: RunConfig, options: HardenOptions) -> None:
+    import sys
+
+    from rosetune.data.summary import summarise
     from rosetune.experiments.harden_estimate import foresee_steps
     from rosetune.experiments.harden_setting import prepare
     from rosetune.experiments.models import quiet_libraries
@@ -117,4 +120,7 @@ def _show_plan(asked: RunConfig, options: HardenOptions) -> None:
 
     quiet_libraries()
     setting = prepare(asked, options)
+    for line in summarise(setting.whole).lines():
+        print(line, file=sys.stderr)
+    print("measuring a few steps of the plain run, for a minute or two", file=sys.stderr)
     print_grid(console(), steps_grid(str(setting.folder), foresee_steps(setting)))
