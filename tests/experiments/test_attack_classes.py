@@ -73,12 +73,12 @@ def test_one_class_from_the_command_to_every_table(pair: tuple[Path, Path], rose
     assert rosetune("report", *pair, "-o", tmp_path / "page.html")[0] == 0
     assert "benign_append on bad" in (tmp_path / "page.html").read_text(encoding="utf-8")
     assert {*package.scores(runs).query("kind == 'attack'").n} == {len(bad)}
-    assert "benign_append-bad-" in (pair[0] / "model/README.md").read_text(encoding="utf-8")
+    assert "benign_append on bad" in (pair[0] / "model/README.md").read_text(encoding="utf-8").replace("\\", "")
     # A model that says one label whatever it reads keeps all rows of that label, or none.
     [name] = [name for name in runs[0].sets() if name.startswith(NAME)]
     [constant] = [c for c in computed_controls([runs[0]], [runs[1]], name) if c.control == "constant"]
     assert constant.accuracy in (0.0, 1.0)
-    assert "under benign_append-bad-" in " ".join(map(str, results_grid(runs[0], {"other": runs[1]}).columns))
+    assert "under benign_append on bad" in " ".join(map(str, results_grid(runs[0], {"other": runs[1]}).columns))
     (pair[1] / "attacks" / f"{name.removeprefix('attack:')}.jsonl").unlink()
     said = " ".join(not_attacked(Run.open(pair[0]), {"other": Run.open(pair[1])}))
     assert "--attack benign_append --attack_class bad`" in said
