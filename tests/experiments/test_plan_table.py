@@ -98,3 +98,32 @@ def test_a_plan_that_selects_is_checked_for_its_own_runs() -> None:
     third = text.replace("layout: table1", "layout: table3").replace("baseline: vanila", "option: gamma")
     third = third.replace("rose-ensemble: {}", "rose-ensemble: {grid: {update_mask_kwargs.gamma: [0.1, 0.5]}}")
     assert len(foresee(parse_plan(third)).runs) == 3
+
+
+CELLS = """\
+tasks:
+  my: {task: my.csv, noises: [typing@0.5]}
+  other: {task: other.csv, sets: [clean]}
+models: [./model]
+options: {max_steps: 6, sets: [clean, noise_curve], noises: [typing@0.5, leetspeak@0.5]}
+methods: {vanilla: {}}
+table:
+  sets: [clean, typing@0.5, leetspeak@0.5]
+"""
+
+
+def test_a_noise_that_no_run_is_evaluated_on_is_found_before_anything_is_trained() -> None:
+    alone = CELLS.replace("  other: {task: other.csv, sets: [clean]}\n", "")
+    with pytest.raises(RunError, match=r"line 7: there is no noise that a run is evaluated on 'leetspeak@0.5'"):
+        planned_runs(parse_plan(alone))
+    (run,) = planned_runs(parse_plan(alone.replace(", noises: [typing@0.5]}", "}")))
+    assert run.task == "my"
+
+
+def test_some_tasks_of_a_plan_leave_columns_of_its_table_out() -> None:
+    plan = parse_plan(CELLS).narrowed(["my"])
+    assert plan.table["sets"] == ["clean", "typing@0.5"]
+    assert "leetspeak@0.5 as columns of the table: none of these tasks is evaluated on them" in str(plan.left_out)
+    assert planned_runs(plan)
+    assert parse_plan(CELLS).narrowed(["other"]).table["sets"] == ["clean"]
+    assert parse_plan(CELLS).narrowed(seeds=[3]).table["sets"] == ["clean", "typing@0.5", "leetspeak@0.5"]

@@ -153,6 +153,9 @@ def test_the_hardening_study_is_what_it_says(home: Path) -> None:
         "qqp": [1, 2, 3],
         "sms_spam": [1, 2, 3],
     }
+    alone = reproduction("hardening", "small", synonyms=str(synonyms), data_dir=data, tasks=["qqp"])
+    assert "ocr@0.5" in alone.table["sets"]
+    assert "leetspeak@0.5" not in alone.table["sets"]  # which this task is not evaluated on
     seen = plan.methods["noise"].options["augmentation_kwargs"]["noises"]
     assert {*seen} < {name.partition("@")[0] for name in plan.options["noises"]}
     assert plan.methods["consistency"].options["objective_kwargs"]["noises"] == seen

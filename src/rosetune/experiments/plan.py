@@ -1,7 +1,7 @@
 """A plan: tasks, models, methods, seeds and grids, from which runs follow."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, NamedTuple
@@ -11,7 +11,9 @@ from rosetune.experiments.adversarial_options import AdversarialOptions
 from rosetune.experiments.attack_options import AttackOptions
 from rosetune.experiments.marked import Marked, Place
 from rosetune.recipes import load_recipe, method_axes
-from rosetune.runs.values import RunError
+from rosetune.robustness.sets import curve_sets
+from rosetune.runs.sets import SetName
+from rosetune.runs.values import RunError, names
 
 __all__ = [
     "ADVERSARIAL",
@@ -174,7 +176,7 @@ class Plan:
         """The plan with some of its tasks, with other models, with other seeds; None leaves them as they are.
 
         What it leaves out follows: sentences about its own parts go, and the tasks and seeds that are not asked for
-        come.
+        come. So do noises of its table that no task is left for.
 
         Raises:
             RunError: the plan has no such task.
@@ -185,6 +187,7 @@ class Plan:
                 if name not in self.tasks:
                     raise RunError(f"{self.marked.source} has no task {name!r}: give some of {', '.join(self.tasks)}")
             changes["tasks"] = {name: self.tasks[name] for name in tasks}
+            changes |= self._narrower_table(changes["tasks"].values(), changes["left_out"])
         if models is not None:
             changes["models"] = {name: Part(name, {"model_name_or_path": name}, ("models",)) for name in models}
         if seeds is not None:
@@ -192,6 +195,24 @@ class Plan:
             changes["tasks"] = {name: dataclasses.replace(task, seeds=None) for name, task in kept.items()}
             changes["seeds"] = list(seeds)
         return dataclasses.replace(self, **changes)
+
+    def _narrower_table(self, tasks: Iterable[Part], left_out: tuple[LeftOut, ...]) -> dict[str, Any]:
+        """The table without the noises that none of these tasks is evaluated on, and that it lacks them."""
+        columns = names("sets", self.table.get("sets")) or ()
+        there = {cell for task in tasks for cell in self._cells(task)}
+        gone = [name for name in columns if SetName.parse(name).on_curve and name not in there]
+        if not gone:
+            return {}
+        said = LeftOut(f"{', '.join(gone)} as columns of the table: none of these tasks is evaluated on them")
+        table = {**self.table, "sets": [name for name in columns if name not in gone]}
+        return {"table": table, "left_out": (*left_out, said)}
+
+    def _cells(self, task: Part) -> list[str]:
+        """The cells of the noise curve that a task is evaluated on."""
+        options = {**self.options, **task.options}
+        if "noise_curve" not in (names("sets", options.get("sets")) or ()):
+            return []
+        return curve_sets(names("noises", options.get("noises")))
 
     def _left_out(self, asked: Mapping[str, Sequence[Any] | None]) -> tuple[LeftOut, ...]:
         """What is left out where these parts, None for the plan's own, are asked for."""
