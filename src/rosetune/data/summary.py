@@ -136,13 +136,14 @@ def _shared_texts(data: TaskData) -> Iterator[str]:
     for split, ds in data.splits.items():
         if split == "train":
             continue
-        repeated = len(ds) - len({*text_keys(ds, data.text_columns)})
+        own = text_keys(ds, data.text_columns)
+        repeated = len(own) - len({*own})
         if repeated:
             yield (
                 f"{repeated:,} of {len(ds):,} {_split(split)} rows repeat{'s' * (repeated == 1)} the text of another: "
                 "intervals take them for different texts"
             )
-        shared = count_shared(ds, seen, data.text_columns)
+        shared = sum(key in seen for key in own)
         if shared:
             yield shared_sentence(shared, len(ds), f"{_split(split)} texts")
 

@@ -26,13 +26,7 @@ from rosetune.runs.calibration import calibrations
 from rosetune.runs.changed import differences_at_words
 from rosetune.runs.claim import ControlResult, control_results, differing, not_tried, sentences
 from rosetune.runs.comparable import check_comparable, not_judged
-from rosetune.runs.compare import (
-    by_attack,
-    common_success,
-    compare,
-    not_compared,
-    side_names,
-)
+from rosetune.runs.compare import by_attack, common_success, compare, not_compared, side_names
 from rosetune.runs.identity import task_name
 from rosetune.runs.normalized import same_weights
 from rosetune.runs.notes import shared_notes
