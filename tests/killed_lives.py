@@ -21,8 +21,8 @@ import transformers.modeling_utils as modeling
 
 import tiny_run
 from rosetune.experiments import train
+from rosetune.experiments.along import evaluate_along
 from rosetune.experiments.attack import AttackOptions, attack_runs
-from rosetune.experiments.evaluate import evaluate_along
 from rosetune.runs.run import Run
 
 PHASES = ("training", "training", "evaluation", "checkpoints", "attack", "attack")

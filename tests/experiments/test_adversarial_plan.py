@@ -184,7 +184,7 @@ def test_a_line_to_the_pretrained_weights_waits_for_the_run_that_is_trained() ->
         if run.method == "line":
             assert run.needs[WEIGHTS].config.seed == run.config.seed
             assert run.folder() is not None
-    told = {"step": 1.0, "fixed": 5.0, "prepare_row": 0.0, "query": 0.0}
+    told = {"step": 1.0, "fixed": 2.0, "evaluation": 3.0, "prepare_row": 0.0, "query": 0.0}
     of = {run.method: _measured([run], told) for run in runs}
     assert (of["line"].steps, of["line"].total) == (0, 5.0)
     of_equal_length = PLAN.replace("max_steps: 2, ", "")
@@ -200,7 +200,7 @@ def test_a_line_to_the_pretrained_weights_waits_for_the_run_that_is_trained() ->
 
 
 def test_the_time_that_attacks_take_is_foreseen() -> None:
-    told = {"step": 1.0, "fixed": 5.0, "prepare_row": 0.0, "query": 0.5}
+    told = {"step": 1.0, "fixed": 2.0, "evaluation": 3.0, "prepare_row": 0.0, "query": 0.5}
     attack = (
         "attack: [{attack: [deepwordbug, disguises], examples: 3, budget: 2}, {attack: deepwordbug, examples: 2}]\n"
     )

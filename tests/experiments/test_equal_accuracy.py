@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from made_runs import ROSE, number_rows, outcomes, write_run
+from rosetune.experiments.along import evaluate_along
 from rosetune.experiments.analysis_options import AnalysisOptions
 from rosetune.experiments.analyze import analyse
-from rosetune.experiments.evaluate import evaluate_along
 from rosetune.experiments.subjects import Subject, clean_accuracy, equal_accuracy
 from rosetune.report.analyses import analysis_grid, as_json
 from rosetune.runs.analysed import Analysis

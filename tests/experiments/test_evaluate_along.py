@@ -11,8 +11,8 @@ import pytest
 import tiny_run
 from rosetune import cli
 from rosetune._numbers import tidy
-from rosetune.experiments import evaluate, opened
-from rosetune.experiments.evaluate import evaluate_along
+from rosetune.experiments import along, evaluate, opened
+from rosetune.experiments.along import evaluate_along
 from rosetune.experiments.train import train_run
 from rosetune.robustness.evaluation import predict
 from rosetune.runs.along import Followed
@@ -160,7 +160,8 @@ def test_killed_before_any_file_of_a_step(kept: Path, whole: Path, monkeypatch: 
 
     counted = Counted()
     monkeypatch.setattr(opened, "predict", counted)
-    monkeypatch.setattr(evaluate, "write_json", stop_at)
+    for module in (along, evaluate):
+        monkeypatch.setattr(module, "write_json", stop_at)
     for _ in range(20):
         try:
             evaluate_along(kept, "clean,noise", silent)

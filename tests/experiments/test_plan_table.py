@@ -12,7 +12,7 @@ from rosetune.experiments.plan_reader import parse_plan
 from rosetune.report.paper import table
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError
-from rosetune.verbs._plans import _table_options
+from rosetune.verbs._plan_results import _table_options
 
 pytestmark = pytest.mark.usefixtures("at_home")
 

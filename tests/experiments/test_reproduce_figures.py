@@ -18,7 +18,7 @@ from rosetune.runs.along import accuracy, nearest_step
 from rosetune.runs.analysed import find_analyses
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError
-from rosetune.verbs._plans import _analyse
+from rosetune.verbs._plan_results import _analyse
 
 METHODS = {
     "figure1": ("vanilla", "rose-ensemble"),

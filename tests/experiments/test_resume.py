@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 import tiny_run
 from rosetune.experiments import callbacks, evaluate, folder, opened, training
+from rosetune.experiments.along import evaluate_along
 from rosetune.experiments.checkpoints import newest_checkpoint
-from rosetune.experiments.evaluate import evaluate_along
 from rosetune.experiments.train import train_run
 from rosetune.runs.config import RUN_DEFAULTS, RunConfig
 from rosetune.runs.run import Run

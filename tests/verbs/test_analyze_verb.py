@@ -11,7 +11,7 @@ import pytest
 from command_line import one_line
 from rosetune.runs.analysed import Analysis
 from rosetune.runs.run import Run
-from rosetune.verbs._plans import _analyse
+from rosetune.verbs._plan_results import _analyse
 
 FEW = ("--examples", 12)
 

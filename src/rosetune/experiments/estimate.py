@@ -26,6 +26,7 @@ from rosetune.runs.values import RunError
 __all__ = ["Measured", "Probe", "measure"]
 
 _QUERIES_A_WORD = 4
+_CHECKPOINTS = 10  # about as many as a training saves
 STEPS, PREDICTED = 6, 64  # measured steps, of which the first warms up; rows that are predicted
 # What a step's cost depends on beside task, model and method.
 _COST = ("per_device_train_batch_size", "gradient_accumulation_steps", "objective_kwargs", "update_mask_kwargs")
@@ -117,7 +118,13 @@ def _kind(run: PlannedRun) -> str:
 
 
 def _measured(runs: Sequence[PlannedRun], told: Mapping[str, float]) -> Measured:
-    each = [told["fixed"] + told["prepare_row"] * _rows(run) + told["step"] * _steps(run) for run in runs]
+    each = [
+        told["fixed"]
+        + told["evaluation"] * (_CHECKPOINTS if run.along else 1)
+        + told["prepare_row"] * _rows(run)
+        + told["step"] * _steps(run)
+        for run in runs
+    ]
     attacks = sum(_attacks(run, told["query"]) for run in runs) / len(runs)
     return Measured(runs[0], len(runs), told["step"], _steps(runs[0]), sum(each) / len(each), attacks)
 
@@ -171,7 +178,8 @@ class Probe:
     """Some steps of a run, in a process of its own, on its own data and with its own batches.
 
     ``probe.json`` in the folder then holds seconds: ``step``, ``prepare_row`` (of a mask that looks at the training
-    data first, for each row of it), ``query`` (a text that is predicted) and ``fixed`` (data, model, evaluation).
+    data first, for each row of it), ``query`` (a text that is predicted), ``evaluation`` (on all sets) and ``fixed``
+    (data, model).
     """
 
     config: RunConfig
@@ -201,7 +209,8 @@ class Probe:
                 "step": sum(seconds[1:]) / max(1, len(seconds) - 1),
                 "prepare_row": aside / rows,
                 "query": query,
-                "fixed": ready - start + predicted,
+                "evaluation": predicted,
+                "fixed": ready - start,
             },
         )
 

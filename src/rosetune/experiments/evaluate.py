@@ -11,7 +11,6 @@ from datasets import Dataset
 from rosetune._files import as_json, write_json, write_json_lines, write_text
 from rosetune._progress import progress
 from rosetune.data.rows import TaskData, set_fingerprint
-from rosetune.experiments.checkpoints import checkpoints_of, end_step, read_state, step_of
 from rosetune.experiments.data import checked_data, config_now
 from rosetune.experiments.lock import locked
 from rosetune.experiments.measured import ask_for, note_features, note_shared, threshold_rows
@@ -33,8 +32,8 @@ from rosetune.runs.sets import SetName
 __all__ = [
     "NOTHING_ELSE",
     "evaluate_again",
-    "evaluate_along",
     "evaluate_run",
+    "note_sets",
     "predict_rows",
     "predict_sets",
     "restore_metrics",
@@ -97,7 +96,7 @@ def evaluate_run(
     note_features(place, {"clean": clean, **texts}, data.text_columns, asked.group_column, data.groups.get(split))
     note_shared(place, RunConfig.read(folder), data)
     for kind in missing:
-        _note(place / f"{kind}.json", {name: part.left_out for name, part in sets[kind].items()})
+        note_sets(place / f"{kind}.json", {name: part.left_out for name, part in sets[kind].items()})
     write_metrics(folder, data.labels)
     return missing
 
@@ -139,58 +138,6 @@ def evaluate_again(
             evaluate_run(
                 finished.folder, data, config.sets, data_dir=config.data_dir, noises=noises, measures=measures
             )
-    return Run.open(run)
-
-
-def evaluate_along(
-    run: str | Path,
-    kinds: Sequence[str] | str,
-    report: Report = print,
-    noises: Sequence[str] | None = None,
-    **moved: str | None,
-) -> Run:
-    """Evaluate a finished run and every checkpoint that it keeps, on the clean set and these kinds of sets.
-
-    What a checkpoint predicts is kept in ``predictions/step-N``, and is not predicted again, also when the checkpoint
-    is gone. The checkpoint whose weights are those of ``model/`` is the end.
-
-    Args:
-        kinds: of :data:`~rosetune.runs.sets.KINDS`; the clean set is always among them.
-        report: takes a line of text for the person who waits.
-        noises, moved: as in :func:`evaluate_again`.
-
-    Raises:
-        RunError: the run is not finished, or the data is not the data it was trained on.
-    """
-    wanted = ("clean", *config_now(Run.open(run), kinds, moved, noises).sets)
-    finished = evaluate_again(run, wanted, noises, NOTHING_ELSE, **moved)
-    folder, checkpoints = finished.folder, {step_of(path): path for path in checkpoints_of(finished.folder)}
-    if checkpoints and not any(about["end"] for about in finished.steps.values()):
-        step, epoch = end_step(folder, checkpoints)
-        with locked(folder):
-            write_json(_step_folder(folder, step) / "step.json", {"epoch": epoch, "end": True})
-    ends = [step for step, about in Run.open(run).steps.items() if about["end"]]
-    config = config_now(finished, wanted, moved, noises)
-    places = {step: _step_folder(folder, step) for step in checkpoints if step not in ends}
-    todo = [step for step, place in places.items() if missing_kinds(place, config.sets, noises)]
-    sets: dict[str, dict[str, EvaluationSet]] = {}
-    if todo:
-        quiet_libraries()
-        data = checked_data(finished, config)
-        sets = {
-            kind: _without_originals(evaluation_sets(data, kind, data_dir=config.data_dir, noises=noises))
-            for kind in config.sets
-        }
-    for number, step in enumerate(todo, start=1):
-        place = places[step]
-        with locked(folder):
-            missing = {kind: sets[kind] for kind in missing_kinds(place, config.sets, noises)}
-            predict_sets(checkpoints[step], place, data, missing)
-            if not (place / "step.json").is_file():
-                write_json(place / "step.json", {"epoch": read_state(checkpoints[step])["epoch"], "end": False})
-            for kind, parts in missing.items():  # last: with these the step is done
-                _note(place / f"{kind}.json", dict.fromkeys(parts, 0))
-        report(f"{run}: {checkpoints[step].name} evaluated ({number} of {len(todo)})")
     return Run.open(run)
 
 
@@ -294,15 +241,12 @@ def write_card(run: Run, metrics: Mapping[str, Any]) -> None:
             write_text(path, text)
 
 
-def _note(path: Path, parts: Mapping[str, int]) -> None:
-    """Write down that these sets of a kind are there; with those of other noises, which were there before."""
+def note_sets(path: Path, parts: Mapping[str, int]) -> None:
+    """Write down that these sets of a kind are there; with those of other noises, which were there before.
+
+    Args:
+        path: of the kind, beside its predictions.
+        parts: by name how many rows were left out.
+    """
     known = read_json(path, "remove it") if path.is_file() else {}
     write_json(path, {**known, **parts})
-
-
-def _step_folder(folder: Path, step: int) -> Path:
-    return folder / "predictions" / f"step-{step}"
-
-
-def _without_originals(sets: Mapping[str, EvaluationSet]) -> dict[str, EvaluationSet]:
-    return {name: part for name, part in sets.items() if not SetName.parse(name).is_original}

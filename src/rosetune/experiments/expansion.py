@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from rosetune.arguments import build_averaging
 from rosetune.data.rows import TaskData
 from rosetune.data.synonyms import load_synonyms
 from rosetune.experiments.attack_options import AttackOptions
@@ -131,7 +132,7 @@ class _Expansion:
             trace = Path(folder, TRACE_FILE)
             MaskTrace(("none",), np.ones(1, int), np.ones((1, 1))).save(trace)
             try:
-                training_arguments(with_trace(config, str(trace)))
+                args = training_arguments(with_trace(config, str(trace)))
             except ValueError as error:
                 # A method's own message names its options, and those stand in a mapping of their own.
                 axis = next(
@@ -139,6 +140,21 @@ class _Expansion:
                 )
                 told = f"{draft.method.name} on {draft.task.name}: {in_a_plan(error)}"
                 raise marked.error(told, *draft.place_of_error(marked, axis, str(error))) from error
+        if draft.method.along:
+            self._check_along(draft, args)
+
+    def _check_along(self, draft: Draft, args: Any) -> None:
+        """A curve over training needs checkpoints, and accuracies."""
+        config, averaging, reason = draft.config, build_averaging(args), None
+        if not self._load(config).labels:
+            reason = "this is a regression, and a curve over training needs accuracies"
+        elif args.save_strategy == "no":
+            reason = "it needs checkpoints, and save_strategy: no leaves none"
+        elif averaging is not None and averaging.after_training:
+            reason = f"averaging: {config.training['averaging']} comes after training: follow the run that it averages"
+        if reason is not None:
+            told = f"{draft.method.name} on {draft.task.name} cannot be followed along training: {reason}"
+            raise self._marked.error(told, *draft.method.place, "along_training")
 
     def _try_data(self, draft: Draft) -> None:
         """An error that names an option of the data, or what it is, stands at its line, else at the task's."""
@@ -186,7 +202,8 @@ class _Expansion:
         names = draft.task.name, draft.model.name, draft.method.name
         place, key = plan.output_dir, identity_hash(told)
         attacks = plan.attacks if draft.task.attacks is None else draft.task.attacks
-        run = PlannedRun(*names, draft.point, place, key, needs, attacks, yields, data, config, identity)
+        along = draft.method.along
+        run = PlannedRun(*names, draft.point, place, key, needs, attacks, yields, along, data, config, identity)
         self._made[id(draft)], self._same[id(draft)] = run, identity_hash(written_out(told))
         return run
 

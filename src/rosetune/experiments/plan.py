@@ -47,6 +47,7 @@ class Part:
         select: of a method, values by option to choose from after those of the plan.
         seeds, attacks: of a task, in the place of the plan's.
         only: of a method, the tasks that it is trained on; None: all.
+        along: of a method, whether its checkpoints are evaluated too.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Part:
     seeds: list[int] | None = None
     attacks: tuple[AttackOptions, ...] | None = None
     only: tuple[str, ...] | None = None
+    along: bool = False
 
     def is_on(self, task: "Part") -> bool:
         """Whether a method is trained on a task."""

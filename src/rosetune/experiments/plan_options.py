@@ -1,5 +1,6 @@
 """The options of a plan and the values of its grids, each read as the type that it has."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from rosetune.experiments.marked import Marked, Place
@@ -36,17 +37,21 @@ class PlanOptions:
         self._marked = marked
         self.known = ({*RUN_OPTIONS} | {*trainer_defaults()}) - {*_ELSEWHERE}
 
-    def checked(self, options: Any, place: Place) -> Options:
-        """Options with their types; None takes the value of a lower layer back."""
+    def checked(self, options: Any, place: Place, beside: Iterable[str] = ()) -> Options:
+        """Options with their types; None takes the value of a lower layer back.
+
+        Args:
+            beside: further words that may stand there, for a typo.
+        """
         if not isinstance(options, dict | None):
             raise self._marked.error(f"{place[-1]} must be a mapping of options, not {options!r}", *place)
-        return {name: self._typed(name, value, (*place, name)) for name, value in (options or {}).items()}
+        return {name: self._typed(name, value, (*place, name), beside) for name, value in (options or {}).items()}
 
-    def _typed(self, name: str, value: Any, place: Place) -> Any:
+    def _typed(self, name: str, value: Any, place: Place, beside: Iterable[str] = ()) -> Any:
         if name in _ELSEWHERE:
             raise self._marked.error(f"{name} is no option here: {_ELSEWHERE[name]}", *place)
         if name not in self.known:
-            raise self._marked.unknown("option", name, self.known, *place)
+            raise self._marked.unknown("option", name, {*self.known, *beside}, *place)
         if value is None:
             return None
         refers = reference(value) if name == ADVERSARIAL else None
@@ -58,8 +63,8 @@ class PlanOptions:
         try:
             if name in RUN_OPTIONS:
                 # Noises are refused without their curve, which another layer may name.
-                beside: Options = {"sets": ("noise_curve",)} if name == "noises" else {}
-                return getattr(RunConfig("-", "-", **beside, **{name: value}), name)
+                more: Options = {"sets": ("noise_curve",)} if name == "noises" else {}
+                return getattr(RunConfig("-", "-", **more, **{name: value}), name)
             return parse_training({name: value})[name]
         except (ValueError, TypeError) as error:
             raise self._marked.error(error, *place) from error

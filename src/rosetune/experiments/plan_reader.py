@@ -20,6 +20,8 @@ KEYS = (
     *("title", "output_dir", "tasks", "models", "methods", "seeds", "options", "grid", "select", "attack"),
     *("adversarial", "threads", "table", "analyze", "left_out"),
 )
+OF_TASK = ("task", "seeds", "attack")  # what may stand there beside options
+OF_METHOD = ("recipe", "grid", "tasks", "select", "only", "along_training")
 
 
 def read_plan(path: str | Path) -> Plan:
@@ -157,20 +159,23 @@ class _Reader:
             seeds = self._seeds(body.pop("seeds"), (*place, "seeds")) if of_task and "seeds" in body else None
             attack = body.pop("attack") if of_task and "attack" in body else None
             attacked = None if attack is None else attacks(self._marked, attack, (*place, "attack"))
-            options = {option: identity, **self._options.checked(body, place)}
+            options = {option: identity, **self._options.checked(body, place, OF_TASK if of_task else (option,))}
             return Part(name, options, place, seeds=seeds, attacks=attacked)
         recipe, grid, tasks, select = (body.pop(key, None) for key in ("recipe", "grid", "tasks", "select"))
-        only = body.pop("only", None)
+        only, along = body.pop("only", None), body.pop("along_training", None)
+        if type(along) not in (bool, type(None)):
+            raise self._marked.error(f"along_training must be true or false, not {along!r}", *place, "along_training")
         if not isinstance(tasks, dict | None):
             raise self._marked.error("tasks of a method must be a mapping of options by task", *place, "tasks")
         return Part(
             name,
-            self._options.checked(body, place),
+            self._options.checked(body, place, OF_METHOD),
             place,
             recipe=recipe,
             grid=self._options.grid(grid, (*place, "grid")),
             select=self._options.trials(select, (*place, "select")),
             only=self._only(only, place),
+            along=bool(along),
             tasks={task: self._options.checked(own, (*place, "tasks", task)) for task, own in (tasks or {}).items()},
         )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from rosetune.data.rows import TaskData
 from rosetune.experiments.adversarial_options import AdversarialOptions
+from rosetune.experiments.along import is_followed
 from rosetune.experiments.attack import is_attacked
 from rosetune.experiments.attack_options import AttackOptions
 from rosetune.experiments.plan import reference
@@ -35,6 +36,7 @@ class PlannedRun:
         needs: other runs, by what it needs of them: :data:`TRACE`, :data:`ROWS`; or :data:`WEIGHTS`, of a line to
             the pre-trained weights whose other end is a run of the plan. None for most.
         attacks: on it, once it is trained.
+        along: whether its checkpoints are evaluated too.
         adversarial: how its training rows are attacked then, for others to train on what fooled it; None where no
             run of the plan does.
         data: its task's.
@@ -50,6 +52,7 @@ class PlannedRun:
     needs: Mapping[str, "PlannedRun"]
     attacks: tuple[AttackOptions, ...]
     adversarial: AdversarialOptions | None
+    along: bool
     data: TaskData = field(repr=False)
     config: RunConfig = field(repr=False)
     identity: dict[str, Any] = field(repr=False)
@@ -126,6 +129,8 @@ class PlannedRun:
         if self.adversarial is not None and not are_found(folder, self.adversarial):
             return False
         run = Run.open(folder)
+        if self.along and not is_followed(run, self.config.sets, self.config.noises):
+            return False
         return all(is_attacked(run, self.data.text_columns, options) for options in self.attacks)
 
 

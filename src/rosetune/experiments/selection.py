@@ -102,7 +102,7 @@ class _Stage:
         options = plan.select.options
         needed = set[str]().union(*(_needed_by(plan, name) for name in self.tried))
         methods = {
-            name: replace(method, select={}, grid=dict([self.tried[name]]) if name in self.tried else {})
+            name: replace(method, select={}, along=False, grid=dict([self.tried[name]]) if name in self.tried else {})
             for name, method in plan.methods.items()
             if name in self.tried or name in needed
         }

@@ -84,7 +84,7 @@ class Sweep:
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             log.touch()
-            executor.start(Job(run.key, found[0], run.attacks, log, run.adversarial))
+            executor.start(Job(run.key, found[0], run.attacks, log, run.adversarial, run.along))
         except OSError as error:
             self._fail(run, f"it cannot be started: {error}")
         else:

@@ -8,7 +8,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from multiprocessing import parent_process
 from pathlib import Path
@@ -18,16 +18,22 @@ import sklearn.metrics  # noqa: F401 (loaded once, in the process that all jobs 
 import transformers.models.bert  # noqa: F401
 
 from rosetune.experiments.adversarial_options import AdversarialOptions
+from rosetune.experiments.along import evaluate_along, is_followed
 from rosetune.experiments.attack import attack_runs
 from rosetune.experiments.attack_options import AttackOptions
+from rosetune.experiments.checkpoints import checkpoints_of, remove_checkpoints
 from rosetune.experiments.errors import disk_is_full
+from rosetune.experiments.lock import locked
 from rosetune.experiments.train import train_run
 from rosetune.experiments.yielded_rows import yield_rows
 from rosetune.runs.config import RunConfig
 from rosetune.runs.files import LOGGED_FOLDER
 from rosetune.runs.run import Run
+from rosetune.runs.values import RunError
 
 __all__ = ["Job", "run_in_process", "share_threads", "told"]
+
+_KEEP_ALL = 1000  # checkpoints, of about ten
 
 # By exit code what the process that started one can say; a full disk need not have taken the log's last lines.
 _REASONS = {1: "it failed", 74: "no space is left on the disk: free some and give the same command again"}
@@ -43,6 +49,7 @@ class Job:
         attacks: on it, once it is trained.
         log: what it says goes there; the file is there before the job starts.
         adversarial: how its training rows are attacked then, for others; None: they are not.
+        along: whether its checkpoints are evaluated too; they go after that, unless it says how many it keeps.
     """
 
     key: str
@@ -50,15 +57,37 @@ class Job:
     attacks: tuple[AttackOptions, ...]
     log: Path
     adversarial: AdversarialOptions | None = None
+    along: bool = False
 
     def do(self) -> None:
         """Train, evaluate, attack, find rows for others; what is done is not repeated, and what was killed goes on."""
         _say(f"{LOGGED_FOLDER}{self.config.output_dir}")
-        folder = train_run(self.config, _say)
+        folder = self._followed() if self.along else train_run(self.config, _say)
         for options in self.attacks:
             attack_runs([Run.open(folder)], options, _say)
         if self.adversarial is not None:
             yield_rows(self.config, self.adversarial, _say)
+
+    def _followed(self) -> Path:
+        """Train it with checkpoints, and evaluate these.
+
+        Raises:
+            RunError: it was trained before, and its checkpoints are gone.
+        """
+        config, own = self.config, "save_total_limit" in self.config.training
+        if not own:
+            config = replace(config, training={**config.training, "save_total_limit": _KEEP_ALL})
+        folder = train_run(config, _say)
+        run = Run.open(folder)
+        if not is_followed(run, config.sets, config.noises):
+            if not checkpoints_of(folder):
+                told = "was trained before without it, so that its checkpoints are gone"
+                raise RunError(f"{folder} is to be followed along training, and {told}: remove that folder")
+            run = evaluate_along(folder, config.sets, _say, config.noises)
+        if not own and is_followed(run, config.sets, config.noises):
+            with locked(folder):
+                remove_checkpoints(folder)
+        return folder
 
 
 def _say(line: str) -> None:

@@ -210,7 +210,7 @@ def _along(
     if known.figure is not None:
         check_figure(known.figure)
 
-    from rosetune.experiments.evaluate import evaluate_along
+    from rosetune.experiments.along import evaluate_along
     from rosetune.report.along import followed_as_json, print_along
     from rosetune.report.console import console
     from rosetune.runs.along import Followed

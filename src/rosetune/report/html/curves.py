@@ -1,56 +1,24 @@
 """Charts of the sets: robust against clean accuracy, with the baseline over training, and the noise curves."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from markupsafe import Markup
-from rich.markup import escape
 
 from rosetune._numbers import fixed
-from rosetune.report.console import Grid, interval_cell, percent, points
+from rosetune.report.console import percent
+from rosetune.report.html.equal import Curve
 from rosetune.report.html.groups import Group, set_titles
 from rosetune.report.html.svg import Axis, Series, chart
-from rosetune.robustness.flip_control import flipped_accuracy, robust_at_equal_clean
+from rosetune.robustness.flip_control import flipped_accuracy
 from rosetune.robustness.statistics import Estimate
-from rosetune.runs.along import accuracy, end_of, steps_with
-from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 
-__all__ = ["Curve", "baseline_curve", "equal_grid", "noise_charts", "trade_off"]
+__all__ = ["noise_charts", "trade_off"]
 
 
 _NEAR, _NEAR_AT_LEAST = 0.02, 0.001  # of the span of all marks, and of accuracy: so near one mark would hide another
 _LARGER = 0.5  # by how much, for each mark upon it
-
-
-@dataclass(frozen=True)
-class Curve:
-    """The baseline over training: the accuracies of one of its runs at each evaluated checkpoint.
-
-    Attributes:
-        run: whose checkpoints were evaluated.
-        steps: in the order of training.
-        at: by set the accuracy at each step.
-    """
-
-    run: Run
-    steps: Sequence[int]
-    at: Mapping[str, Sequence[float]]
-
-    def points(self, name: str, clean: str) -> list[tuple[float, float]]:
-        """(clean, robust) at each step; nothing where either was not evaluated."""
-        return [*zip(self.at.get(clean, ()), self.at.get(name, ()), strict=False)]
-
-
-def baseline_curve(baseline: Group | None, names: Sequence[str]) -> Curve | None:
-    """The checkpoints of the first of the baseline's runs that has any."""
-    for run in baseline.runs if baseline is not None and baseline.runs[0].labels else ():
-        steps = steps_with(run, "clean")
-        if len(steps) > 1 or (steps and end_of(run) is None):
-            there = [name for name in names if {*steps} == {*steps_with(run, "clean", name)}]
-            return Curve(run, steps, {name: [accuracy(run, name, step) for step in steps] for name in there})
-    return None
 
 
 def trade_off(
@@ -142,34 +110,6 @@ def _told(found: Estimate) -> str:
 def _ends_of(found: Estimate) -> tuple[float, float]:
     """What a bar spans; of seeds that are all alike, which have no interval, it has no length and is not drawn."""
     return (found.value, found.value) if math.isnan(found.low) else (found.low, found.high)
-
-
-def equal_grid(task: str, groups: Sequence[Group], baseline: Group, curve: Curve) -> Grid | None:
-    """Each group beside the baseline where it had the same clean accuracy while it trained; None without a set."""
-    columns = ("clean %", "robust % [95%]", "stopped there %\n(step)", "less stopped\npoints")
-    grid = Grid(
-        f"{task}: at equal clean accuracy, beside {baseline.name} (seed {curve.run.seed}) stopped early",
-        ("method", *columns),
-        caption="Stopped there: the baseline's accuracy at the first moment of its training with the same clean "
-        "accuracy, between checkpoints on a straight line. Never there: it never passes that accuracy.",
-    )
-    titles = set_titles(groups)
-    for name in (name for name in curve.at if SetName.parse(name).robust):
-        clean = SetName.parse(name).clean(curve.at)
-        rows = []
-        for group in groups:
-            x, y = group.estimate(clean), group.estimate(name)
-            if group is baseline or x is None or y is None:
-                continue
-            steps = robust_at_equal_clean([*zip(curve.at[clean], curve.steps, strict=True)], x.value)
-            levels = robust_at_equal_clean(curve.points(name, clean), x.value)
-            stopped = f"{percent(levels[0])}\n[dim]({steps[0]:.0f})[/dim]" if levels else "[dim]never there[/dim]"
-            less = points(y.value - levels[0]) if levels else "-"
-            shown = interval_cell(y.value, y.low, y.high)
-            rows.append((escape(group.name), percent(x.value), shown, stopped, less))
-        if rows:
-            grid.rows.extend([None, (f"[bold]{escape(titles[name])}[/bold]", *("" for _ in columns)), *rows])
-    return grid if grid.rows else None
 
 
 def noise_charts(task: str, groups: Sequence[Group], names: Sequence[str]) -> list[tuple[str, Markup]]:

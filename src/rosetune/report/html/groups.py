@@ -138,19 +138,22 @@ def kept(runs: Iterable[Run], report: Callable[[str], Any]) -> list[Kept]:
     return found
 
 
-def grouped(members: Sequence[Kept], report: Callable[[str], Any]) -> dict[str, list[Group]]:
+def grouped(
+    members: Sequence[Kept], report: Callable[[str], Any], labels: Mapping[Run, str] | None = None
+) -> dict[str, list[Group]]:
     """By task the groups of runs, as :func:`~rosetune.runs.groups.group_runs` makes and orders them.
 
     Args:
         report: is told of runs that repeat others, of trial runs of a search, which are left out where there are
             others (they were evaluated on other rows), and of sets that not all seeds of a group have.
+        labels: what a plan calls the method of each run.
     """
     trials = [member for member in members if member.run.config.held_out is not None]
     if trials and len(trials) < len(members):
         report(f"{len(trials)} trial runs of a search are left out, which were evaluated on held-out training rows")
         members = [member for member in members if member.run.config.held_out is None]
     by_run = {member.run: member for member in members}
-    rows, notes = group_runs(by_run)
+    rows, notes = group_runs(by_run, labels=labels)
     for note in notes:
         report(note)
     models = {row.model for row in rows}

@@ -14,6 +14,7 @@ from markupsafe import Markup
 import rosetune
 from rosetune._files import write_text
 from rosetune.report.html import accuracy, curves, overview, training
+from rosetune.report.html.equal import baseline_curves, equal_grid
 from rosetune.report.html.examples import Packed, pack
 from rosetune.report.html.groups import Group, grouped, kept
 from rosetune.report.html.inside import MAPS, Look, looks
@@ -175,7 +176,7 @@ def _sections(parts: Sequence[TaskPart], tasks: Mapping[str, Sequence[Group]]) -
     names = [name for groups in tasks.values() for group in groups for m in group.members for name in m.figures]
     there = {
         ("accuracy", "Accuracy"): True,
-        ("trade", "Clean and robust"): any(part.trade_offs for part in parts),
+        ("trade", "Clean and robust"): any(part.trade_offs or part.equal for part in parts),
         ("attacks", "Attacks"): any(part.attacks or part.advglue for part in parts),
         ("noise", "Noise"): any(part.noise for part in parts),
         ("training", "Training"): any(part.losses for part in parts),
@@ -218,16 +219,18 @@ def _task_part(
 def _add_trade_offs(
     part: TaskPart, groups: Sequence[Group], base: Group | None, names: Sequence[str], report: Report
 ) -> None:
+    cells = accuracy.set_names(groups, curve=True)
     try:
-        curve = curves.baseline_curve(base, names)
+        over_training = baseline_curves(base, [*names, *cells])
     except (RunError, ValueError) as error:
         report(f"the checkpoints of {base and base.name} on {part.name} are left out: {error}")
-        curve = None
+        over_training = []
+    curve = over_training[0] if over_training else None
     robust = [name for name in names if SetName.parse(name).robust]
     part.trade_offs = [curves.trade_off(part.name, name, groups, base, curve) for name in robust]
     if base is not None and curve is not None:
         part.over_training = f"{base.name}, seed {curve.run.seed}, {len(curve.steps)} checkpoints"
-        found = curves.equal_grid(part.name, groups, base, curve)
+        found = equal_grid(part.name, groups, base, over_training, [*robust, *cells])
         part.equal = None if found is None else table(found)
 
 
