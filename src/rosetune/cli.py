@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if line is None:
             traceback.print_exception(error)
             print(_REPORT, file=sys.stderr)
-            sys.exit(1)
+            sys.exit(70)  # a gate's 1 is a limit that does not hold
         if known.traceback:
             raise
         print(f"rosetune: error: {' '.join(line.split())}", file=sys.stderr)

@@ -56,7 +56,39 @@ def test_its_checkpoints_are_evaluated_on_its_sets_and_go(rosetune: Verb) -> Non
     # Sets that only checkpoints could give, which are gone.
     code, out, _ = sweep(rosetune, "followed", ("[clean, noise]}", "[clean, noise, noise_curve], noises: ocr@0.5}"))
     assert code == 1
-    assert "remove that folder" in " ".join(out.split())
+    assert "its checkpoints, which the new sets would need, are gone" in " ".join(out.split())
+
+
+def test_noises_of_the_table_stand_in_it(rosetune: Verb) -> None:
+    """As in the plans of `hardening`, whose tables have cells of the noise curve."""
+    Path("cells.yaml").write_text(
+        PLAN.format(out="cells")
+        .replace("[1, 2]", "[1]")
+        .replace("[clean, noise]}", "[clean, noise_curve], noises: [ocr@0.5, typing@0.5]}")
+        .replace("typos_1", "ocr@0.5"),
+        encoding="utf-8",
+    )
+    code, out, err = rosetune("sweep", "cells.yaml")
+    assert code == 0, err
+    part = out.split("at equal clean accuracy, beside vanilla (seed 1) stopped early")[1]
+    assert "ocr 0.5" in part
+    assert "typing 0.5" not in part
+
+
+def test_checkpoints_that_another_command_keeps_are_not_deleted(rosetune: Verb) -> None:
+    assert sweep(rosetune, "theirs", ("along_training: true", "save_total_limit: 3"))[0] == 0
+    before = {str(path) for path in Path("theirs").rglob("checkpoint-*")}
+    assert len(before) == 2 * 3
+    assert sweep(rosetune, "theirs")[0] == 0
+    assert {str(path) for path in Path("theirs").rglob("checkpoint-*")} == before
+
+
+def test_what_a_kill_left_of_the_checkpoints_goes(rosetune: Verb) -> None:
+    assert sweep(rosetune, "left", ("[1, 2]", "[1]"))[0] == 0
+    (folder,) = Path("left/my/vanilla").iterdir()
+    (folder / "checkpoint-2").mkdir()
+    assert sweep(rosetune, "left", ("[1, 2]", "[1]"))[0] == 0
+    assert not [*folder.glob("checkpoint-*")]
 
 
 def test_a_run_that_was_trained_without_is_no_curve(rosetune: Verb) -> None:
@@ -64,7 +96,7 @@ def test_a_run_that_was_trained_without_is_no_curve(rosetune: Verb) -> None:
     before = tiny_run.snapshot(Path("before"))
     code, out, _ = sweep(rosetune, "before")
     assert code == 1
-    assert "was trained before without it, so that its checkpoints are gone" in " ".join(out.split())
+    assert "it was trained before without that, so that its checkpoints are gone" in " ".join(out.split())
     after = tiny_run.snapshot(Path("before"))
     assert {name: after[name] for name in before if "/logs/" not in str(name)} == {
         name: value for name, value in before.items() if "/logs/" not in str(name)
@@ -93,8 +125,8 @@ def test_trials_are_not_followed() -> None:
 
 def test_its_evaluations_are_foreseen() -> None:
     plain, _, other, _ = planned_runs(parse_plan(PLAN.format(out="foreseen")))
-    told = {"step": 0.0, "prepare_row": 0.0, "query": 0.0, "fixed": 1.0, "evaluation": 2.0}
-    assert _measured([plain], told).total == 21  # ten checkpoints, the end among them
+    told: dict[str, float] = {"step": 0.0, "prepare_row": 0.0, "query": 0.0, "fixed": 1.0, "evaluation": 2.0}
+    assert _measured([plain], told).total == 7  # steps 2, 4 and 6, the end among them
     assert _measured([other], told).total == 3
 
 
@@ -112,6 +144,12 @@ def test_its_evaluations_are_foreseen() -> None:
             "along_training: true",
             "along_training: true, objective: cross_entropy, averaging: checkpoints",
             "averaging: checkpoints comes after training: follow the run that it averages",
+        ),
+        ("along_training: true", "along_training: true, save_total_limit: 1", "keeps the end alone: give more"),
+        (
+            "along_training: true",
+            "along_training: true, objective: cross_entropy, averaging: ema",
+            "hold weights that are not averaged",
         ),
         ("tasks: [my.csv]", "tasks: {numbers.csv: {task_type: regression}}", "this is a regression"),
     ],

@@ -15,7 +15,9 @@ from rosetune.robustness.sets import EvaluationSet, evaluation_sets
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 
-__all__ = ["evaluate_along", "is_followed"]
+__all__ = ["KEEP_ALL", "evaluate_along", "is_followed", "keeps_checkpoints"]
+
+KEEP_ALL = 1000  # checkpoints, of about ten
 
 Report = Callable[[str], Any]
 
@@ -30,7 +32,8 @@ def evaluate_along(
     """Evaluate a finished run and every checkpoint that it keeps, on the clean set and these kinds of sets.
 
     What a checkpoint predicts is kept in ``predictions/step-N``, and is not predicted again, also when the checkpoint
-    is gone. The checkpoint whose weights are those of ``model/`` is the end.
+    is gone. The checkpoint whose weights are those of ``model/`` is the end. Checkpoints of a training with EMA hold
+    weights that are not averaged: they are no earlier moments of its end, which alone is evaluated.
 
     Args:
         kinds: of :data:`~rosetune.runs.sets.KINDS`; the clean set is always among them.
@@ -43,6 +46,9 @@ def evaluate_along(
     wanted = ("clean", *config_now(Run.open(run), kinds, moved, noises).sets)
     finished = evaluate_again(run, wanted, noises, NOTHING_ELSE, **moved)
     folder, checkpoints = finished.folder, {step_of(path): path for path in checkpoints_of(finished.folder)}
+    if checkpoints and finished.config.training.get("averaging") == "ema":
+        report(f"{run}: its checkpoints hold weights that are not averaged, so that only its end is evaluated")
+        return Run.open(run)
     if checkpoints and not any(about["end"] for about in finished.steps.values()):
         step, epoch = end_step(folder, checkpoints)
         with locked(folder):
@@ -82,6 +88,11 @@ def is_followed(run: Run, kinds: Sequence[str], noises: Sequence[str] | None) ->
     kept = {step_of(path) for path in checkpoints_of(run.folder)} - {*run.steps}
     places = [_step_folder(run.folder, step) for step in others]
     return bool(others) and not kept and not any(missing_kinds(place, kinds, noises) for place in places)
+
+
+def keeps_checkpoints(run: Run) -> bool:
+    """Whether somebody has said how many checkpoints a run is to keep, so that they are not for a plan to delete."""
+    return run.config.training.get("save_total_limit") not in (None, KEEP_ALL)
 
 
 def _step_folder(folder: Path, step: int) -> Path:

@@ -26,7 +26,6 @@ from rosetune.runs.values import RunError
 __all__ = ["Measured", "Probe", "measure"]
 
 _QUERIES_A_WORD = 4
-_CHECKPOINTS = 10  # about as many as a training saves
 STEPS, PREDICTED = 6, 64  # measured steps, of which the first warms up; rows that are predicted
 # What a step's cost depends on beside task, model and method.
 _COST = ("per_device_train_batch_size", "gradient_accumulation_steps", "objective_kwargs", "update_mask_kwargs")
@@ -120,13 +119,23 @@ def _kind(run: PlannedRun) -> str:
 def _measured(runs: Sequence[PlannedRun], told: Mapping[str, float]) -> Measured:
     each = [
         told["fixed"]
-        + told["evaluation"] * (_CHECKPOINTS if run.along else 1)
+        + told["evaluation"] * _evaluations(run)
         + told["prepare_row"] * _rows(run)
         + told["step"] * _steps(run)
         for run in runs
     ]
     attacks = sum(_attacks(run, told["query"]) for run in runs) / len(runs)
     return Measured(runs[0], len(runs), told["step"], _steps(runs[0]), sum(each) / len(each), attacks)
+
+
+def _evaluations(run: PlannedRun) -> int:
+    """How often a run is evaluated: at its end, and where it is followed at each of its checkpoints."""
+    if not run.along:
+        return 1
+    steps, training = _steps(run), run.config.training
+    every = training.get("save_steps") or max(1, steps // 10)
+    saved = math.ceil(steps / (every if every >= 1 else math.ceil(steps * every)))
+    return min(saved, training.get("save_total_limit") or saved)
 
 
 def _attacks(run: PlannedRun, query: float) -> float:
@@ -219,7 +228,7 @@ class Probe:
         sets = [
             part.dataset
             for kind in self.config.sets
-            for part in evaluation_sets(data, kind, data_dir=self.config.data_dir).values()
+            for part in evaluation_sets(data, kind, data_dir=self.config.data_dir, noises=self.config.noises).values()
         ]
         rows = sets[0].select(range(min(PREDICTED, len(sets[0]))))
         start = time.perf_counter()

@@ -172,7 +172,7 @@ class _Hardening:
         judged = [step.judged for step in steps]
         self.plain, best = judged[0], best_candidate(judged, self.options)
         for trial, one in zip(self.trials, judged, strict=True):
-            trial |= {"taken": one is best, "why": "" if one is self.plain else self._why(one, self.plain)}
+            trial |= {"taken": one is best, "why": "" if one is self.plain else self._why(one, self.plain, best)}
         self._aside(f"taken: {best.name.replace('_', ' ')}")
         return steps[judged.index(best)]
 
@@ -209,17 +209,16 @@ class _Hardening:
 
     def _averaged(self, best: _Step) -> _Step:
         """The best point on the line from the pre-trained weights to those of the trial that was taken last."""
-        tuned, points = best, list[_Step]()
+        points: list[_Step] = []
         for alpha in self.options.alphas:
             self._say(f"trial: {alpha:g} of the way from the pre-trained weights")
-            point = self._trial(f"alpha-{alpha:g}", tuned.augmentation, tuned.rows, tuned.added, alpha)
-            points.append(point)
-            if is_taken(point.judged, best.judged, self.plain, self.options):
-                best = point
-            self.trials[-1] |= {"seconds": 0.0, "why": self._why(point.judged, tuned.judged)}
+            points.append(self._trial(f"alpha-{alpha:g}", best.augmentation, best.rows, best.added, alpha))
+        taken = [point for point in points if is_taken(point.judged, best.judged, self.plain, self.options)]
+        kept = max(taken, key=lambda point: point.judged.score, default=best)
         for point, trial in zip(reversed(points), reversed(self.trials), strict=False):
-            trial["taken"] = point is best
-        return best
+            told = self._why(point.judged, best.judged, kept.judged)
+            trial |= {"seconds": 0.0, "taken": point is kept, "why": told}
+        return kept
 
     def _trial(
         self, name: str, augmentation: str, rows: Path | None = None, added: int = 0, alpha: float | None = None
@@ -244,8 +243,11 @@ class _Hardening:
         data = self.setting.whole if config.held_out is None else self.setting.held
         return Run.open(train_run(config, say, data=data))
 
-    def _why(self, new: Judged, best: Judged) -> str:
-        return why(new, best, self.plain, self.options)
+    def _why(self, new: Judged, best: Judged, kept: Judged | None = None) -> str:
+        """What decided on a step; of several that could be taken, one alone is kept."""
+        said = why(new, best, self.plain, self.options)
+        beaten = kept not in (None, new, best) and is_taken(new, best, self.plain, self.options)
+        return f"{said}; {kept.name.replace('_', ' ')} has more" if kept is not None and beaten else said
 
     def _say(self, line: str) -> None:
         self.number += 1

@@ -7,9 +7,10 @@ from typing import Any
 
 from rosetune.data.rows import TaskData
 from rosetune.experiments.adversarial_options import AdversarialOptions
-from rosetune.experiments.along import is_followed
+from rosetune.experiments.along import is_followed, keeps_checkpoints
 from rosetune.experiments.attack import is_attacked
 from rosetune.experiments.attack_options import AttackOptions
+from rosetune.experiments.checkpoints import checkpoints_of
 from rosetune.experiments.plan import reference
 from rosetune.experiments.quick import finished_as
 from rosetune.experiments.yielded_rows import are_found, rows_file
@@ -131,6 +132,8 @@ class PlannedRun:
         run = Run.open(folder)
         if self.along and not is_followed(run, self.config.sets, self.config.noises):
             return False
+        if self.along and not keeps_checkpoints(run) and checkpoints_of(folder):
+            return False  # a kill came between
         return all(is_attacked(run, self.data.text_columns, options) for options in self.attacks)
 
 

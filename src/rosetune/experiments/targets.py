@@ -43,7 +43,7 @@ def find_targets(
     for run in {str(run): run for run in runs}.values():
         config, data = _data_of(run, moved, loaded)
         name = SetName.parse(set_name)
-        noises = [name.noise] if name.on_curve and name.noise in NOISES else None
+        noises = [name.name] if name.on_curve and name.noise in NOISES else None
         sets = evaluation_sets(data, name.kind, data_dir=config.data_dir, noises=noises)
         if set_name not in sets:
             raise RunError(f"{run} has no evaluation set {set_name!r}; of its kind there are {', '.join(sets)}")

@@ -18,10 +18,10 @@ import sklearn.metrics  # noqa: F401 (loaded once, in the process that all jobs 
 import transformers.models.bert  # noqa: F401
 
 from rosetune.experiments.adversarial_options import AdversarialOptions
-from rosetune.experiments.along import evaluate_along, is_followed
+from rosetune.experiments.along import KEEP_ALL, evaluate_along, is_followed, keeps_checkpoints
 from rosetune.experiments.attack import attack_runs
 from rosetune.experiments.attack_options import AttackOptions
-from rosetune.experiments.checkpoints import checkpoints_of, remove_checkpoints
+from rosetune.experiments.checkpoints import remove_checkpoints
 from rosetune.experiments.errors import disk_is_full
 from rosetune.experiments.lock import locked
 from rosetune.experiments.train import train_run
@@ -32,8 +32,6 @@ from rosetune.runs.run import Run
 from rosetune.runs.values import RunError
 
 __all__ = ["Job", "run_in_process", "share_threads", "told"]
-
-_KEEP_ALL = 1000  # checkpoints, of about ten
 
 # By exit code what the process that started one can say; a full disk need not have taken the log's last lines.
 _REASONS = {1: "it failed", 74: "no space is left on the disk: free some and give the same command again"}
@@ -72,22 +70,27 @@ class Job:
         """Train it with checkpoints, and evaluate these.
 
         Raises:
-            RunError: it was trained before, and its checkpoints are gone.
+            RunError: its checkpoints are gone, or it has none but the end.
         """
-        config, own = self.config, "save_total_limit" in self.config.training
-        if not own:
-            config = replace(config, training={**config.training, "save_total_limit": _KEEP_ALL})
+        config = self.config
+        if "save_total_limit" not in config.training:
+            config = replace(config, training={**config.training, "save_total_limit": KEEP_ALL})
         folder = train_run(config, _say)
-        run = Run.open(folder)
+        run = evaluate_along(folder, config.sets, _say, config.noises)
         if not is_followed(run, config.sets, config.noises):
-            if not checkpoints_of(folder):
-                told = "was trained before without it, so that its checkpoints are gone"
-                raise RunError(f"{folder} is to be followed along training, and {told}: remove that folder")
-            run = evaluate_along(folder, config.sets, _say, config.noises)
-        if not own and is_followed(run, config.sets, config.noises):
+            raise RunError(f"{folder} cannot be followed along training: {_why_not(run)}")
+        if not keeps_checkpoints(run):
             with locked(folder):
                 remove_checkpoints(folder)
         return folder
+
+
+def _why_not(run: Run) -> str:
+    if any(not about["end"] for about in run.steps.values()):
+        return "its checkpoints, which the new sets would need, are gone: leave these sets out, or remove that folder"
+    if run.steps:
+        return "it has no checkpoint but the end: save more (a smaller save_steps), and remove that folder"
+    return "it was trained before without that, so that its checkpoints are gone: remove that folder"
 
 
 def _say(line: str) -> None:

@@ -17,7 +17,7 @@ from rosetune.report.console import (
     said_of,
     set_title,
 )
-from rosetune.runs.along import EqualClean, Followed, accuracy, end_of
+from rosetune.runs.along import BEFORE, EqualClean, Followed, accuracy, end_of, missed
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 
@@ -80,10 +80,10 @@ def sentence(followed: Followed, run: Run, name: str, found: EqualClean) -> str:
         clean = SetName.parse(name).clean(followed.sets)
         levels = [accuracy(reference, clean, step) for step in followed.curve(reference)]
         span = f"{percent(min(levels))} to {percent(max(levels))}%"
-        return (
-            f"{start}. {other} never passes that level (its checkpoints have {span}), so that early stopping "
-            f"says nothing about it. {paired}"
-        )
+        passes = f"never passes that level (its checkpoints have {span})"
+        if missed(levels, found.clean) == BEFORE:
+            passes = f"passes that level before its first checkpoint (they have {span})"
+        return f"{start}. {other} {passes}, so that early stopping says nothing about it. {paired}"
     first, best = found.passages[0], found.highest
     most = "" if best == first else f" (at most {points(best.robust - last)}, at step {best.step:.0f})"
     flips = "" if found.flipped is None else f"; labels flipped at random give {points(found.flipped - last)}"
@@ -121,7 +121,9 @@ def _equal_grid(followed: Followed, name: str, found: Mapping[str, EqualClean]) 
     grid.rows.append((escape(followed.names[str(reference)]), *ends, "", "", "", ""))
     for run in followed.others:
         e = found[str(run)]
-        there = ["never\nthere", "", ""]
+        clean = SetName.parse(name).clean(followed.sets)
+        levels = [accuracy(reference, clean, step) for step in followed.curve(reference)]
+        there = ["before" if missed(levels, e.clean) == BEFORE else "never\nthere", "", ""]
         if e.passages and e.highest is not None:
             at = [f"{percent(p.robust)}\n[dim]({p.step:.0f})[/dim]" for p in (e.passages[0], e.highest)]
             there = [*at, points(e.robust - e.passages[0].robust)]

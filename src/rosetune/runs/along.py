@@ -17,6 +17,7 @@ from rosetune.runs.sets import SetName
 from rosetune.runs.values import RunError
 
 __all__ = [
+    "BEFORE",
     "EqualClean",
     "Followed",
     "Passage",
@@ -24,10 +25,13 @@ __all__ = [
     "at_equal_clean",
     "check_followed",
     "end_of",
+    "missed",
     "names_of",
     "nearest_step",
     "steps_with",
 ]
+
+NEVER, BEFORE = "never", "before"  # a level that a curve does not pass
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,16 @@ def steps_with(run: Run, *names: str) -> list[int]:
 def end_of(run: Run) -> int | None:
     """The step that the run reports, where its checkpoints were evaluated."""
     return next((step for step, about in run.steps.items() if about["end"]), None)
+
+
+def missed(clean: Sequence[float], level: float) -> str:
+    """Why no checkpoint and no line between two has a level of clean accuracy.
+
+    Returns:
+        :data:`NEVER` where all checkpoints have less; :data:`BEFORE` where all have more, so that training had it
+        before the first of them.
+    """
+    return NEVER if level > max(clean) else BEFORE
 
 
 def nearest_step(run: Run, level: float, clean: str, *others: str) -> int | None:

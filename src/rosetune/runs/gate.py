@@ -109,20 +109,7 @@ def gate(
         assert verdict.passed, verdict.failed
     """
     wanted = Limits.of(limits, "rosetune.gate")
-    for given in (run, baseline):
-        if not isinstance(given, str | os.PathLike | Run | None):
-            raise RunError(
-                f"a gate judges a run on disk, not a {type(given).__name__}: give the folder that `rosetune train` or "
-                "`rosetune evaluate --model_name_or_path MODEL --output_dir FOLDER` made"
-            )
-    opened = run if isinstance(run, Run) else Run.open(run)
-    before = baseline if baseline is None or isinstance(baseline, Run) else Run.open(baseline)
-    wanted.check(with_baseline=before is not None)
-    if not opened.labels:
-        raise RunError(f"{opened} is a regression: a gate has limits on accuracy, and none on squared errors")
-    for side in (opened, before):
-        if side is not None:
-            check_rows(side)
+    opened, before = _sides(run, baseline, wanted)
     names, notes = selected(opened, wanted, other=before), wanted.notes()
     checks = [check for limit in wanted.given() for check in _checks(opened, before, limit, names, wanted, notes)]
     notes = [*_of_the_threshold(opened, checks), *notes]
@@ -140,6 +127,27 @@ def gate(
     ordered = sorted(checks, key=lambda check: (order.index(check.limit), SetName.parse(check.set).sort_key))
     ordered = [dataclasses.replace(check, title=titles[check.set]) for check in ordered]
     return Verdict(str(opened), None if before is None else str(before), tuple(ordered), tuple(notes), wanted.words)
+
+
+def _sides(
+    run: str | os.PathLike[str] | Run, baseline: str | os.PathLike[str] | Run | None, wanted: Limits
+) -> tuple[Run, Run | None]:
+    """The run and its baseline, opened; all that refuses them before anything is judged."""
+    for given in (run, baseline):
+        if not isinstance(given, str | os.PathLike | Run | None):
+            raise RunError(
+                f"a gate judges a run on disk, not a {type(given).__name__}: give the folder that `rosetune train` or "
+                "`rosetune evaluate --model_name_or_path MODEL --output_dir FOLDER` made"
+            )
+    opened = run if isinstance(run, Run) else Run.open(run)
+    before = baseline if baseline is None or isinstance(baseline, Run) else Run.open(baseline)
+    wanted.check(with_baseline=before is not None)
+    if not opened.labels:
+        raise RunError(f"{opened} is a regression: a gate has limits on accuracy, and none on squared errors")
+    for side in (opened, before):
+        if side is not None:
+            check_rows(side)
+    return opened, before
 
 
 def _checks(

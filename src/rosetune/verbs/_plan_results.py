@@ -39,6 +39,7 @@ def _print_over_training(plan: Any, labels: Any, sets: Sequence[str] | None) -> 
     from rosetune.report.html.equal import baseline_curves, equal_grid
     from rosetune.report.html.groups import grouped, kept
     from rosetune.runs.sets import SetName
+    from rosetune.runs.values import RunError
 
     followed = {method.name for method in plan.methods.values() if method.along}
     if not followed:
@@ -46,13 +47,19 @@ def _print_over_training(plan: Any, labels: Any, sets: Sequence[str] | None) -> 
     # What cannot stand in one mean was told below the table.
     for task, groups in grouped(kept(labels, print), lambda line: None, labels).items():
         for base in (group for group in groups if labels[group.runs[0]] in followed):
-            parts = [SetName.parse(name) for name in base.sets]
-            robust = [part for part in parts if part.robust]
-            names = [part.name for part in robust if sets is None or {part.name, part.kind} & {*sets}]
-            curves = baseline_curves(base, base.sets)
+            parts = [part for part in map(SetName.parse, base.sets) if part.perturbed]
+            names = [part.name for part in parts if sets is None or {part.name, part.kind} & {*sets}]
+            try:
+                curves = baseline_curves(base, base.sets)
+            except (RunError, ValueError) as error:
+                print(f"the checkpoints of {base.name} on {task} are left out: {error}")
+                continue
             grid = equal_grid(task, groups, base, curves, names) if curves else None
             if grid is not None:
                 print_grid(console(), grid)
+            else:
+                lacking = "another method of its model, and a robust set in the table"
+                print(f"beside the checkpoints of {base.name} on {task} stands nothing: that takes {lacking}")
 
 
 def _table_options(plan: Any, runs: Any) -> dict[str, Any]:

@@ -35,11 +35,9 @@ def trade_off(
     both = [(group, x, y) for group, x, y in there if x is not None and y is not None]
     drawn, along = list[Series](), list[tuple[float, float]]()
     if baseline is not None and curve is not None:
-        along = curve.points(name, clean)
-        tips = [
-            f"{baseline.name} at step {step}: clean {percent(x)}, {title} {percent(y)}"
-            for step, (x, y) in zip(curve.steps, along, strict=False)
-        ]
+        moments = curve.points(name, clean)
+        along = [(x, y) for _, x, y in moments]
+        tips = [f"{baseline.name} at step {step}: clean {percent(x)}, {title} {percent(y)}" for step, x, y in moments]
         drawn.append(Series(baseline.name, baseline.style, along, line=True, markers=True, small=True, tips=tips))
     drawn += _flips(groups, baseline, clean, name)
     for group, _, _ in both:

@@ -62,11 +62,13 @@ class Group:
         name: of the method, and what tells it from another group of that method.
         style: number of its colour and marker, the same for one name in the whole page.
         control: whether it is there to be beaten.
+        model: name of the model that was fine-tuned.
     """
 
     name: str
     style: int
     control: bool
+    model: str
     members: list[Kept] = field(default_factory=list)
 
     @property
@@ -161,7 +163,7 @@ def grouped(
     tasks: dict[str, list[Group]] = {task: [] for task in tasks_of(by_run)}
     for style, (name, row) in enumerate(zip(names, rows, strict=True)):
         for task, runs in row.runs.items():
-            group = Group(name, style, row.control, [by_run[run] for run in runs])
+            group = Group(name, style, row.control, row.model, [by_run[run] for run in runs])
             tasks[task].append(group)
             for line in _lacking(task, group):
                 report(line)

@@ -229,7 +229,7 @@ def _add_trade_offs(
     robust = [name for name in names if SetName.parse(name).robust]
     part.trade_offs = [curves.trade_off(part.name, name, groups, base, curve) for name in robust]
     if base is not None and curve is not None:
-        part.over_training = f"{base.name}, seed {curve.run.seed}, {len(curve.steps)} checkpoints"
+        part.over_training = f"{base.name}, seed {curve.run.seed}, {len(curve.at['clean'])} checkpoints"
         found = equal_grid(part.name, groups, base, over_training, [*robust, *cells])
         part.equal = None if found is None else table(found)
 
