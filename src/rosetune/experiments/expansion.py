@@ -150,7 +150,7 @@ class _Expansion:
             reason = "this is a regression, and a curve over training needs accuracies"
         elif args.save_strategy == "no":
             reason = "it needs checkpoints, and save_strategy: no leaves none"
-        elif args.save_total_limit is not None and args.save_total_limit < 2:
+        elif config.training.get("save_total_limit") == 1:  # asked for
             reason = "save_total_limit: 1 keeps the end alone: give more, or leave it out"
         elif averaging is not None and not averaging.after_training:
             reason = "its checkpoints hold weights that are not averaged: follow a method without averaging"
