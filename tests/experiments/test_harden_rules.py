@@ -1,8 +1,11 @@
 """When a step of hardening is taken, on made-up numbers."""
 
+from typing import Any
+
 import pytest
 
 import made_runs
+from rosetune.experiments import harden
 from rosetune.experiments.harden_options import CANDIDATES, HardenOptions
 from rosetune.experiments.harden_rules import Judged, best_candidate, is_taken, judge, why
 from rosetune.runs.values import RunError
@@ -51,6 +54,28 @@ def test_the_best_candidate_is_the_first_of_equals_and_none_where_nothing_gains(
     assert best_candidate([PLAIN, costly, good, same], HardenOptions()) is good
     assert best_candidate([PLAIN, costly], HardenOptions()) is PLAIN
     assert best_candidate([PLAIN], HardenOptions()) is PLAIN
+
+
+@pytest.mark.parametrize("alphas", [(0.5, 0.75, 0.9), (0.9, 0.75, 0.5)])
+def test_the_best_point_on_the_line_is_taken_in_whatever_order(alphas: tuple[float, ...]) -> None:
+    """Each must gain on the weights as they were tuned, not on another point."""
+    scores = {0.5: 0.43, 0.75: 0.44, 0.9: 0.40}  # under attack; 0.75 has more by less than the least gain
+    made = harden._Hardening.__new__(harden._Hardening)
+    made.options, made.plain, made.trials = HardenOptions(alphas=alphas), PLAIN, [{"name": "none", "taken": True}]
+
+    def trial(name: str, *about: Any) -> Any:
+        made.trials.append({"name": name})
+        return harden._Step(Judged(name, 0.90, 0.80, scores[about[-1]]), None, *about)  # type: ignore[arg-type]
+
+    made._say, made._trial = lambda line: None, trial  # type: ignore[method-assign, assignment]
+    kept = made._averaged(harden._Step(PLAIN, None, "none"))  # type: ignore[arg-type]
+    assert kept.alpha == 0.75
+    told = {trial["name"]: (trial["taken"], trial["why"]) for trial in made.trials[1:]}
+    assert told == {
+        "alpha-0.5": (False, "+0.8 points of score over none; alpha-0.75 has more"),
+        "alpha-0.75": (True, "+1.0 points of score over none"),
+        "alpha-0.9": (False, "+0.0 points of score over none, no gain"),
+    }
 
 
 def test_a_trial_is_judged_on_held_out_rows_alone(tmp_path) -> None:

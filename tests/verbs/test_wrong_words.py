@@ -192,6 +192,16 @@ def test_an_interrupt(
     assert said in err
 
 
+def test_a_fault_of_ours_is_no_limit_of_a_gate(rosetune: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("odd")
+
+    monkeypatch.setattr("rosetune.runs.gate.gate", broken)
+    code, out, err = rosetune("gate", "somewhere", "--min_accuracy", "0.5")
+    assert (code, out) == (70, "")
+    assert "Traceback" in err
+
+
 def test_as_a_program_an_error_is_one_line(in_tmp: Path) -> None:
     command = [sys.executable, "-m", "rosetune", "train", "--config", "nowhere.yaml"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ})
