@@ -51,6 +51,7 @@ def test_a_curve_of_one_point_and_many_sets_are_drawn(tmp_path):
     draw_curve(Followed([run], ("noise",)), str(tmp_path / "curve.svg"))
     text = (tmp_path / "curve.svg").read_text()
     assert text.count(">clean accuracy (%)<") == 4
+    assert ">0.2<" not in text  # a place that no set has is empty, without an axis from 0 to 1
     assert "labels flipped" not in text  # the end is at chance
 
 

@@ -42,10 +42,10 @@ def draw_curve(followed: Followed, path: str) -> None:
     size = (6.4, 4.9) if len(names) == 1 else (4.2 * columns, 3.9 * lines + 0.7)
     with drawing(path) as figure:
         figure.set_size_inches(*size)
-        panels = figure.subplots(lines, columns, squeeze=False).flat
+        panels = list(figure.subplots(lines, columns, squeeze=False).flat)
         for name, axes in zip(names, panels, strict=False):
             _panel(axes, followed, name)
-        for axes in list(panels)[len(names) :]:
+        for axes in panels[len(names) :]:
             axes.set_axis_off()
         legend = {
             label: handle
