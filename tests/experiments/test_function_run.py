@@ -179,7 +179,7 @@ def test_pairs_come_as_tuples(home: Path, rosetune: Any) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("raise KeyError('weights')", "bad:predict: the model failed on 2 texts, the first of them "),
+        ("raise KeyError('weights')", "bad:predict: the model failed on a batch of 2 texts that begins with "),
         ("return [[float('nan'), 1.0] for _ in texts]", "gives a probability that is not finite for "),
         ("return [[0.2, 0.3, 0.5] for _ in texts]", "gives 3 probabilities per text for 2 labels"),
         (
@@ -226,9 +226,13 @@ def test_a_function_that_fails_later_leaves_what_was_there(home: Path, rosetune:
     assert rosetune(*words("late:predict", "--labels", "good,bad"))[0] == 0
     before = tiny_run.snapshot(home / "run")
     flag.touch()
-    one_line(rosetune("evaluate", "run", "--sets", "noise"), "ValueError: quota")
+    message = "late:predict: the model failed on a batch of 12 texts that begins with '"
+    one_line(rosetune("evaluate", "run", "--sets", "noise"), message)
+    message = "late:predict: the model failed on the text 'a': ValueError: quota"
+    one_line(rosetune("predict", "run", "--text", "a"), message)
     code, out, err = rosetune("attack", "run", "--attack", "deepwordbug", "--examples", 3)
     assert (code, out, err.count("error:")) == (2, "", 1)
+    assert "late:predict: the model failed on " in err
     assert "ValueError: quota" in err
     assert {k: v for k, v in tiny_run.snapshot(home / "run").items() if not k.endswith(".lock")} == before
 
@@ -241,6 +245,8 @@ def test_a_function_that_fails_later_leaves_what_was_there(home: Path, rosetune:
             "gone.deeper:predict",
             "gone.deeper cannot be imported: ModuleNotFoundError: No module named 'gone'",
         ),
+        ("guard.py:predict", "guard.py:predict: give the module without .py: guard:predict"),
+        ("gone.py:predict", "gone.py:predict: give the module without .py: gone:predict"),
         ("guard:nothing", "guard.py holds no nothing: give MODULE:FUNCTION by a name that is in it"),
         ("guard:Guard", "guard:Guard is a class: give a function"),
         ("guard:number", "guard:number is a int: give a function"),

@@ -40,6 +40,8 @@ def source_of(name: str, root: str | None = None) -> Path:
     try:
         spec = find_spec(module)
     except Exception as error:
+        if module.endswith(".py"):
+            raise ValueError(_without_ending(name)) from error
         raise ValueError(_not_imported(module, error)) from error
     if spec is None:
         raise ValueError(
@@ -114,6 +116,11 @@ def root_of(name: str, source: Path) -> Path:
     """The folder that a module is found from."""
     package = source.parent if source.name == "__init__.py" else source
     return package.resolve().parents[name.partition(":")[0].count(".")]
+
+
+def _without_ending(name: str) -> str:
+    module, _, attribute = name.partition(":")
+    return f"{name}: give the module without .py: {module.removesuffix('.py')}:{attribute}"
 
 
 def _not_imported(module: str, error: BaseException, source: Path | None = None) -> str:
