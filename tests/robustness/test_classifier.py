@@ -177,7 +177,10 @@ class TestCallable:
     @pytest.mark.parametrize(
         ("answer", "message"),
         [
-            (lambda texts: 1 / 0, "failed on a batch of 2 texts that begins with 'ba be': ZeroDivisionError: division by zero"),
+            (
+                lambda texts: 1 / 0,
+                "failed on a batch of 2 texts that begins with 'ba be': ZeroDivisionError: division by zero",
+            ),
             (lambda texts: [0.9] * len(texts), "a single number per text, not a probability per class"),
             (lambda texts: [[0.9]] * len(texts), "a single number per text, not a probability per class"),
             (lambda texts: [[0.5, 0.5]], r"shape \(1, 2\) to 2 texts"),
