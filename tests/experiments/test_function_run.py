@@ -270,8 +270,11 @@ def test_a_name_that_leads_nowhere_is_one_line(name: str, message: str, home: Pa
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--labels", "good,worse"), "guard:predict tells apart good, worse, the data bad, good"),
-        (("--labels", "good"), "the labels of guard:predict are good, those of the data bad, good: give data"),
+        (
+            ("--labels", "good,worse"),
+            "tells apart good, worse, the data bad, good: name its columns with --labels, of bad, good",
+        ),
+        (("--labels", "good"), "those of the data bad, good: name its columns with --labels, of bad, good"),
         (("--labels", "good,good"), "guard:predict tells apart good, good"),
         (("--max_length", 12), "a function gets whole texts: leave it out"),
     ],
