@@ -166,6 +166,44 @@ def test_it_is_found_from_another_folder(home: Path, rosetune: Any, monkeypatch:
     assert code == 0, err
 
 
+@pytest.mark.parametrize("order", [("v1", "v2"), ("v2", "v1", "v2")])
+def test_modules_of_one_name_in_two_folders_are_told_apart(order: tuple[str, ...], home: Path) -> None:
+    """With what they import beside them; what is installed stays, whatever lies in the folders."""
+    share = {"v1": 0.25, "v2": 0.75}
+    for version, p in share.items():
+        (home / version / "parts").mkdir(parents=True)
+        (home / version / "parts/__init__.py").write_text("")
+        (home / version / "parts/share.py").write_text(f"P = {p}\n")
+        body = "def predict(texts):\n    return [[P, 1 - P] for _ in texts]\n"
+        (home / version / "clf.py").write_text(f"from parts.share import P\n\n{body}")
+        (home / version / "numpy.py").write_text("raise ImportError('not this one')\n")
+        (home / version / f"only_{version}.py").write_text("")
+    found = []
+    for version in order:
+        place = str(home / version)
+        assert source_of("clf:predict", place) == home / version / "clf.py"
+        found.append((version, import_function("clf:predict", place)))
+        __import__(f"only_{version}")
+    assert [(version, function(["a"])) for version, function in found] == [
+        (version, [[share[version], 1 - share[version]]]) for version in order
+    ]
+    assert sys.modules["numpy"] is np
+    assert sys.modules["pytest"] is pytest
+    assert {"only_v1", "only_v2"} <= {*sys.modules}  # no namesake takes its place
+
+
+def test_a_folder_that_python_knows_already_keeps_its_place(home: Path) -> None:
+    """As where installed packages lie: only folders that were added for other functions go behind it."""
+    for version in ("v1", "v2"):
+        (home / version).mkdir()
+        (home / version / "clf.py").write_text(f"def predict(texts):\n    return {version!r}\n")
+    known, before = str(home / "v2"), [*sys.path]
+    sys.path.append(known)
+    assert import_function("clf:predict", str(home / "v1"))([]) == "v1"
+    assert import_function("clf:predict", known)([]) == "v2"
+    assert sys.path == [*before, known, str(home / "v1")]
+
+
 def test_pairs_come_as_tuples(home: Path, rosetune: Any) -> None:
     tiny_run.write_csv(home / "pairs.csv", pairs=True)
     body = "assert all(len(pair) == 2 for pair in pairs)\n    return [[0.5, 0.5] for _ in pairs]"
@@ -235,6 +273,7 @@ def test_a_function_that_fails_later_leaves_what_was_there(home: Path, rosetune:
     assert "late:predict: the model failed on " in err
     assert "ValueError: quota" in err
     assert {k: v for k, v in tiny_run.snapshot(home / "run").items() if not k.endswith(".lock")} == before
+    assert not (home / "run/attacks").exists()
 
 
 @pytest.mark.parametrize(
@@ -249,7 +288,7 @@ def test_a_function_that_fails_later_leaves_what_was_there(home: Path, rosetune:
         ("gone.py:predict", "gone.py:predict: give the module without .py: gone:predict"),
         ("guard:nothing", "guard.py holds no nothing: give MODULE:FUNCTION by a name that is in it"),
         ("guard:Guard", "guard:Guard is a class: give a function"),
-        ("guard:number", "guard:number is a int: give a function"),
+        ("guard:number", "guard:number is an int: give a function"),
         ("broken:predict", "broken.py) cannot be imported: ZeroDivisionError: division by zero"),
         ("leaves:predict", "leaves.py) cannot be imported: SystemExit: 3"),
         ("lacks:predict", "lacks.py) cannot be imported: ModuleNotFoundError: No module named 'no_such_package'"),
