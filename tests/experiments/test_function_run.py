@@ -124,12 +124,16 @@ def test_columns_are_those_of_the_data_where_nothing_else_is_said(home: Path, ro
 
 def test_a_normalisation_goes_before_it(home: Path, rosetune: Any) -> None:
     (home / "guard.py").write_text(GUARD)
-    assert rosetune(*words("guard:predict", "--labels", "good,bad", "--normalize", "all"))[0] == 0
+    code, _, err = rosetune(*words("guard:predict", "--labels", "good,bad", "--normalize", "all"))
+    assert code == 0, err
+    said = "texts are normalised first: nfkc, invisible, confusables, spaced, leet\n"
+    assert said in err
     run = Run.open("run")
     assert run.method == "given+normalize"
     disguised = "a gr3at and l o v e l y film"
     assert normalize(disguised) == "a great and lovely film"
-    _, out, _ = rosetune("predict", "run", "--text", disguised, "--json")
+    _, out, err = rosetune("predict", "run", "--text", disguised, "--json")
+    assert err == said
     assert json.loads(out)["label"] == "good"
 
 

@@ -26,6 +26,7 @@ from rosetune.experiments.models import (
     quiet_libraries,
     save_trained,
 )
+from rosetune.experiments.opened import told_steps
 from rosetune.experiments.training_rows import training_rows
 from rosetune.experiments.upgrade import bring_up_to_date
 from rosetune.robustness.functions import FILE, is_function_name
@@ -97,30 +98,18 @@ def _evaluate(
     known: bool,
     report: Callable[[str], Any],
 ) -> None:
-    name = config.model_name_or_path
-    if is_function_name(name):
-        if not known or not (folder / "model").is_dir():
-            about = about_function(config, data, report)
-            for line in summarise(data).lines():
-                report(line)
-            claim_folder(folder, config, identity)
-            write_json(folder / "model" / FILE, about)
-    elif not known or not (folder / "model").is_dir():
-        if config.labels is not None:
-            raise RunError(f"--labels names the outputs of a function; {name} names its own (id2label of config.json)")
-        tokenizer = load_tokenizer(name, config.max_length, config.normalize)
-        trained, _, labels = load_trained(name)
-        if trained.config.problem_type == "multi_label_classification":
-            raise RunError(
-                f"{name} gives several labels at once (multi-label), the data one a text: `rosetune predict` shows "
-                "the probability of each"
-            )
-        check_labels(name, labels, data.labels)
+    place = folder / "model"
+    if not known or not place.is_dir():
+        keep = (
+            _function(config, data, report) if is_function_name(config.model_name_or_path) else _weights(config, data)
+        )
         for line in summarise(data).lines():
             report(line)
         claim_folder(folder, config, identity)
-        model = load_classifier(name, data.labels, tokenizer, task_type=data.task_type)
-        save_trained(model, tokenizer, folder / "model")
+        keep(place)
+        normalised = told_steps(folder)
+        if normalised is not None:
+            report(normalised)
     evaluate_run(
         folder,
         data,
@@ -129,6 +118,30 @@ def _evaluate(
         noises=config.noises,
         measures=Measures.of(config),
         report=report,
+    )
+
+
+def _function(config: RunConfig, data: TaskData, report: Callable[[str], Any]) -> Callable[[Path], None]:
+    """What writes down a function that fits the data."""
+    about = about_function(config, data, report)
+    return lambda place: write_json(place / FILE, about)
+
+
+def _weights(config: RunConfig, data: TaskData) -> Callable[[Path], None]:
+    """What keeps a model with weights that fits the data."""
+    name = config.model_name_or_path
+    if config.labels is not None:
+        raise RunError(f"--labels names the outputs of a function; {name} names its own (id2label of config.json)")
+    tokenizer = load_tokenizer(name, config.max_length, config.normalize)
+    trained, _, labels = load_trained(name)
+    if trained.config.problem_type == "multi_label_classification":
+        raise RunError(
+            f"{name} gives several labels at once (multi-label), the data one a text: `rosetune predict` shows "
+            "the probability of each"
+        )
+    check_labels(name, labels, data.labels)
+    return lambda place: save_trained(
+        load_classifier(name, data.labels, tokenizer, task_type=data.task_type), tokenizer, place
     )
 
 
