@@ -113,6 +113,25 @@ def test_it_is_a_run_like_any_other(home: Path, rosetune: Any, library: tiny_run
     assert not list((home / "run").rglob("*.partial"))
 
 
+def test_all_rows_of_a_file_are_evaluated_where_it_is_the_test_file(home: Path, rosetune: Any) -> None:
+    """Alone it is split as for a training, which is said; the figures are of the rows that are evaluated."""
+    (home / "guard.py").write_text(GUARD)
+    total = len((home / "my.csv").read_text().splitlines()) - 1
+    code, _, err = rosetune(*words("guard:predict", "--labels", "good,bad"))
+    assert code == 0, err
+    sizes = dict(reversed(part.split()) for part in err.partition("my: ")[2].partition(" rows")[0].split(", "))
+    told = f"nothing is trained here: the {sizes['training']} training rows are not evaluated; give the file as --test"
+    assert told in err
+    assert sum(map(int, sizes.values())) == total
+    assert Run.open("run").metrics["sets"]["clean"]["n"] == int(sizes["test"]) < total
+    asked = words("guard:predict", "--labels", "good,bad", "--test_file", "my.csv", "--output_dir", "whole")
+    code, _, err = rosetune(*asked)
+    assert code == 0, err
+    assert "nothing is trained here" not in err
+    assert "also occur" not in err
+    assert Run.open("whole").metrics["sets"]["clean"]["n"] == total
+
+
 def test_columns_are_those_of_the_data_where_nothing_else_is_said(home: Path, rosetune: Any) -> None:
     (home / "guard.py").write_text(GUARD)
     code, _, err = rosetune(*words("guard:guard.ask"))

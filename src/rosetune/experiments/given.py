@@ -11,12 +11,12 @@ from rosetune._files import write_json
 from rosetune.data.adversarial import add_adversarial_rows
 from rosetune.data.labelled import LabelledFile
 from rosetune.data.rows import TaskData, text_keys
-from rosetune.data.summary import count_shared, shared_sentence, summarise
+from rosetune.data.summary import count_shared, shared_sentence
 from rosetune.data.tables import DataError
 from rosetune.experiments.data import checked_data, further_file, load_data
 from rosetune.experiments.evaluate import NOTHING_ELSE, evaluate_run, predict_rows, write_metrics
 from rosetune.experiments.folder import claim_folder, discard, give_back, holds, make_folder
-from rosetune.experiments.given_models import about_function, check_labels
+from rosetune.experiments.given_models import about_function, check_labels, describe
 from rosetune.experiments.lock import locked
 from rosetune.experiments.measured import ask_for, note_features
 from rosetune.experiments.models import (
@@ -103,7 +103,7 @@ def _evaluate(
         keep = (
             _function(config, data, report) if is_function_name(config.model_name_or_path) else _weights(config, data)
         )
-        for line in summarise(data).lines():
+        for line in describe(config, data):
             report(line)
         claim_folder(folder, config, identity)
         keep(place)

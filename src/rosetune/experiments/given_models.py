@@ -1,16 +1,19 @@
 """What a model that was trained elsewhere must be like to become a run on this data."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from rosetune.data.rows import TaskData
+from rosetune.data.summary import summarise
 from rosetune.experiments.models import is_unnamed
 from rosetune.robustness.classifier import CallableClassifier, as_classifier
 from rosetune.robustness.functions import import_function, is_function_name, root_of, source_hash, source_of
 from rosetune.runs.config import RunConfig
 from rosetune.runs.values import RunError
 
-__all__ = ["about_function", "check_labels"]
+__all__ = ["about_function", "check_labels", "describe"]
 
 
 def about_function(config: RunConfig, data: TaskData, report: Callable[[str], Any]) -> dict[str, Any]:
@@ -49,6 +52,24 @@ def about_function(config: RunConfig, data: TaskData, report: Callable[[str], An
         "root": str(root_of(name, source)),
         "sha256": source_hash(source),
     }
+
+
+def describe(config: RunConfig, data: TaskData) -> list[str]:
+    """What was read, a line for each fact, for who only evaluates.
+
+    A file that comes alone is split as for a training, so that runs that were trained on it stay comparable; then it
+    is said how all of its rows are evaluated. Of a run's folder, whose model was trained here, it is not: it may have
+    been trained on most of these rows.
+    """
+    if (Path(config.model_name_or_path).expanduser() / "run.json").is_file():
+        return summarise(data).lines()
+    found = summarise(data, trained=False)
+    alone = Path(config.task).expanduser().is_file() and config.validation_file is None and config.test_file is None
+    said = (
+        f"nothing is trained here: the {found.rows['train']:,} training rows are not evaluated; give the file as "
+        "--test_file too to evaluate all of its rows"
+    )
+    return replace(found, notes=[*found.notes, *([said] if alone else [])]).lines()
 
 
 def check_labels(name: str, own: tuple[str, ...], data: tuple[str, ...]) -> None:
