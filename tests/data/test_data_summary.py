@@ -81,6 +81,18 @@ def test_evaluation_texts_in_the_training_data():
     ]
 
 
+def test_of_a_model_from_elsewhere_nothing_is_said_of_a_training():
+    """Nor of a file that is given both as the task and as its test file."""
+    names = ("a", "b", "c", "nan")
+    train = [*rows(20), ("text 4", 1), ("odd", 2)]
+    assert summarise(data(train, names, test=train), trained=False).warnings == [
+        "'nan' looks like a missing label, but is a class",
+        "1 of 22 test rows repeats the text of another: intervals take them for different texts",
+    ]
+    (warning,) = summarise(data(rows(20), test=[("new", 0), ("text 5", 1)]), trained=False).warnings
+    assert warning.startswith("1 of 2 test texts also occur in the training rows of --task: if the model has seen")
+
+
 def test_texts_that_stand_twice():
     """Whatever their case; in training they matter where their labels differ."""
     train = [*rows(20), ("Text 3 !", 1), ("text 4", 1), ("TEXT 4", 0), ("text 5", 0)]

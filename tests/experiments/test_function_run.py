@@ -113,6 +113,25 @@ def test_it_is_a_run_like_any_other(home: Path, rosetune: Any, library: tiny_run
     assert not list((home / "run").rglob("*.partial"))
 
 
+def test_all_rows_of_a_file_are_evaluated_where_it_is_the_test_file(home: Path, rosetune: Any) -> None:
+    """Alone it is split as for a training, which is said; the figures are of the rows that are evaluated."""
+    (home / "guard.py").write_text(GUARD)
+    total = len((home / "my.csv").read_text().splitlines()) - 1
+    code, _, err = rosetune(*words("guard:predict", "--labels", "good,bad"))
+    assert code == 0, err
+    sizes = dict(reversed(part.split()) for part in err.partition("my: ")[2].partition(" rows")[0].split(", "))
+    told = f"nothing is trained here: the {sizes['training']} training rows are not evaluated; give the file as --test"
+    assert told in err
+    assert sum(map(int, sizes.values())) == total
+    assert Run.open("run").metrics["sets"]["clean"]["n"] == int(sizes["test"]) < total
+    asked = words("guard:predict", "--labels", "good,bad", "--test_file", "my.csv", "--output_dir", "whole")
+    code, _, err = rosetune(*asked)
+    assert code == 0, err
+    assert "nothing is trained here" not in err
+    assert "also occur" not in err
+    assert Run.open("whole").metrics["sets"]["clean"]["n"] == total
+
+
 def test_columns_are_those_of_the_data_where_nothing_else_is_said(home: Path, rosetune: Any) -> None:
     (home / "guard.py").write_text(GUARD)
     code, _, err = rosetune(*words("guard:guard.ask"))
@@ -124,12 +143,16 @@ def test_columns_are_those_of_the_data_where_nothing_else_is_said(home: Path, ro
 
 def test_a_normalisation_goes_before_it(home: Path, rosetune: Any) -> None:
     (home / "guard.py").write_text(GUARD)
-    assert rosetune(*words("guard:predict", "--labels", "good,bad", "--normalize", "all"))[0] == 0
+    code, _, err = rosetune(*words("guard:predict", "--labels", "good,bad", "--normalize", "all"))
+    assert code == 0, err
+    said = "texts are normalised first: nfkc, invisible, confusables, spaced, leet\n"
+    assert said in err
     run = Run.open("run")
     assert run.method == "given+normalize"
     disguised = "a gr3at and l o v e l y film"
     assert normalize(disguised) == "a great and lovely film"
-    _, out, _ = rosetune("predict", "run", "--text", disguised, "--json")
+    _, out, err = rosetune("predict", "run", "--text", disguised, "--json")
+    assert err == said
     assert json.loads(out)["label"] == "good"
 
 
@@ -166,6 +189,44 @@ def test_it_is_found_from_another_folder(home: Path, rosetune: Any, monkeypatch:
     assert code == 0, err
 
 
+@pytest.mark.parametrize("order", [("v1", "v2"), ("v2", "v1", "v2")])
+def test_modules_of_one_name_in_two_folders_are_told_apart(order: tuple[str, ...], home: Path) -> None:
+    """With what they import beside them; what is installed stays, whatever lies in the folders."""
+    share = {"v1": 0.25, "v2": 0.75}
+    for version, p in share.items():
+        (home / version / "parts").mkdir(parents=True)
+        (home / version / "parts/__init__.py").write_text("")
+        (home / version / "parts/share.py").write_text(f"P = {p}\n")
+        body = "def predict(texts):\n    return [[P, 1 - P] for _ in texts]\n"
+        (home / version / "clf.py").write_text(f"from parts.share import P\n\n{body}")
+        (home / version / "numpy.py").write_text("raise ImportError('not this one')\n")
+        (home / version / f"only_{version}.py").write_text("")
+    found = []
+    for version in order:
+        place = str(home / version)
+        assert source_of("clf:predict", place) == home / version / "clf.py"
+        found.append((version, import_function("clf:predict", place)))
+        __import__(f"only_{version}")
+    assert [(version, function(["a"])) for version, function in found] == [
+        (version, [[share[version], 1 - share[version]]]) for version in order
+    ]
+    assert sys.modules["numpy"] is np
+    assert sys.modules["pytest"] is pytest
+    assert {"only_v1", "only_v2"} <= {*sys.modules}  # no namesake takes its place
+
+
+def test_a_folder_that_python_knows_already_keeps_its_place(home: Path) -> None:
+    """As where installed packages lie: only folders that were added for other functions go behind it."""
+    for version in ("v1", "v2"):
+        (home / version).mkdir()
+        (home / version / "clf.py").write_text(f"def predict(texts):\n    return {version!r}\n")
+    known, before = str(home / "v2"), [*sys.path]
+    sys.path.append(known)
+    assert import_function("clf:predict", str(home / "v1"))([]) == "v1"
+    assert import_function("clf:predict", known)([]) == "v2"
+    assert sys.path == [*before, known, str(home / "v1")]
+
+
 def test_pairs_come_as_tuples(home: Path, rosetune: Any) -> None:
     tiny_run.write_csv(home / "pairs.csv", pairs=True)
     body = "assert all(len(pair) == 2 for pair in pairs)\n    return [[0.5, 0.5] for _ in pairs]"
@@ -179,7 +240,7 @@ def test_pairs_come_as_tuples(home: Path, rosetune: Any) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("raise KeyError('weights')", "bad:predict: the model failed on 2 texts, the first of them "),
+        ("raise KeyError('weights')", "bad:predict: the model failed on a batch of 2 texts that begins with "),
         ("return [[float('nan'), 1.0] for _ in texts]", "gives a probability that is not finite for "),
         ("return [[0.2, 0.3, 0.5] for _ in texts]", "gives 3 probabilities per text for 2 labels"),
         (
@@ -226,11 +287,16 @@ def test_a_function_that_fails_later_leaves_what_was_there(home: Path, rosetune:
     assert rosetune(*words("late:predict", "--labels", "good,bad"))[0] == 0
     before = tiny_run.snapshot(home / "run")
     flag.touch()
-    one_line(rosetune("evaluate", "run", "--sets", "noise"), "ValueError: quota")
+    message = "late:predict: the model failed on a batch of 12 texts that begins with '"
+    one_line(rosetune("evaluate", "run", "--sets", "noise"), message)
+    message = "late:predict: the model failed on the text 'a': ValueError: quota"
+    one_line(rosetune("predict", "run", "--text", "a"), message)
     code, out, err = rosetune("attack", "run", "--attack", "deepwordbug", "--examples", 3)
     assert (code, out, err.count("error:")) == (2, "", 1)
+    assert "late:predict: the model failed on " in err
     assert "ValueError: quota" in err
     assert {k: v for k, v in tiny_run.snapshot(home / "run").items() if not k.endswith(".lock")} == before
+    assert not (home / "run/attacks").exists()
 
 
 @pytest.mark.parametrize(
@@ -241,9 +307,11 @@ def test_a_function_that_fails_later_leaves_what_was_there(home: Path, rosetune:
             "gone.deeper:predict",
             "gone.deeper cannot be imported: ModuleNotFoundError: No module named 'gone'",
         ),
+        ("guard.py:predict", "guard.py:predict: give the module without .py: guard:predict"),
+        ("gone.py:predict", "gone.py:predict: give the module without .py: gone:predict"),
         ("guard:nothing", "guard.py holds no nothing: give MODULE:FUNCTION by a name that is in it"),
         ("guard:Guard", "guard:Guard is a class: give a function"),
-        ("guard:number", "guard:number is a int: give a function"),
+        ("guard:number", "guard:number is an int: give a function"),
         ("broken:predict", "broken.py) cannot be imported: ZeroDivisionError: division by zero"),
         ("leaves:predict", "leaves.py) cannot be imported: SystemExit: 3"),
         ("lacks:predict", "lacks.py) cannot be imported: ModuleNotFoundError: No module named 'no_such_package'"),
@@ -264,8 +332,11 @@ def test_a_name_that_leads_nowhere_is_one_line(name: str, message: str, home: Pa
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--labels", "good,worse"), "guard:predict tells apart good, worse, the data bad, good"),
-        (("--labels", "good"), "the labels of guard:predict are good, those of the data bad, good: give data"),
+        (
+            ("--labels", "good,worse"),
+            "tells apart good, worse, the data bad, good: name its columns with --labels, of bad, good",
+        ),
+        (("--labels", "good"), "those of the data bad, good: name its columns with --labels, of bad, good"),
         (("--labels", "good,good"), "guard:predict tells apart good, good"),
         (("--max_length", 12), "a function gets whole texts: leave it out"),
     ],

@@ -18,7 +18,7 @@ from transformers import (
 from transformers.pipelines import ZeroShotClassificationPipeline
 
 from helpers import make_model, make_tokenizer
-from rosetune.robustness.classifier import as_classifier
+from rosetune.robustness.classifier import CallableClassifier, as_classifier
 from rosetune.robustness.normalization import normalizing
 
 TEXTS = [("ba be",), ("ko ku la di",), ("",), ("no nu",)]
@@ -177,12 +177,15 @@ class TestCallable:
     @pytest.mark.parametrize(
         ("answer", "message"),
         [
-            (lambda texts: 1 / 0, "failed on 2 texts, the first of them 'ba be': ZeroDivisionError: division by zero"),
+            (
+                lambda texts: 1 / 0,
+                "failed on a batch of 2 texts that begins with 'ba be': ZeroDivisionError: division by zero",
+            ),
             (lambda texts: [0.9] * len(texts), "a single number per text, not a probability per class"),
             (lambda texts: [[0.9]] * len(texts), "a single number per text, not a probability per class"),
             (lambda texts: [[0.5, 0.5]], r"shape \(1, 2\) to 2 texts"),
             (lambda texts: [], "no answer to 2 texts"),
-            (lambda texts: sys.exit(3), "failed on 2 texts, .* SystemExit: 3"),
+            (lambda texts: sys.exit(3), "failed on a batch of 2 texts .* SystemExit: 3"),
             (lambda texts: np.zeros((2, 2, 2)), r"shape \(2, 2, 2\) to 2 texts"),
             (lambda texts: 0.5, r"shape \(\) to 2 texts"),
             (lambda texts: [[0.5, 0.5], [np.nan, 0.5]], "not finite for 'ko ku la di'"),
@@ -215,3 +218,15 @@ class TestCallable:
                 as_classifier(nothing)
         with pytest.raises(ValueError, match="batch_size must be at least 1"):
             as_classifier(probabilities, batch_size=0)
+
+
+def test_an_error_of_a_named_function_begins_with_its_name():
+    """Also one that shows after some batches."""
+    later = CallableClassifier(
+        lambda texts: [[float("nan") if "no" in text else 0.5, 0.5] for text in texts], batch_size=1, name="guard:nan"
+    )
+    assert later([("ba",), ("be",)]).tolist() == [[0.5, 0.5], [0.5, 0.5]]
+    with pytest.raises(ValueError, match=r"^guard:nan: the model gives a probability that is not finite for 'no'"):
+        later([("ba",), ("no",)])
+    with pytest.raises(ValueError, match=r"^guard:less: the model failed on the text 'ba': KeyError: 'weights'$"):
+        CallableClassifier(lambda texts: {}["weights"], name="guard:less")([("ba",)])

@@ -123,7 +123,12 @@ def test_a_run_behind_a_normalisation_is_a_run_of_its_own(
     task, folder = library.home / "my.csv", tmp_path / "normal"
     words = ("--model_name_or_path", run, "--task", task, "--output_dir", folder, "--sets", "clean,noise_curve")
     noises = ("--noises", "spaced_letters,repeated_letters")
-    assert rosetune("evaluate", *words, *noises, "--normalize", "all")[0] == 0
+    said = "texts are normalised first: nfkc, invisible, confusables, spaced, leet\n"
+    code, _, err = rosetune("evaluate", *words, *noises, "--normalize", "all")
+    assert code == 0, err
+    assert said in err
+    assert rosetune("predict", folder, "--text", "g r e a t")[2] == said
+    assert rosetune("predict", run, "--text", "g r e a t")[2] == ""
     assert rosetune("evaluate", run, "--sets", "clean,noise_curve", *noises)[0] == 0
     normal, plain = Run.open(folder), Run.open(run)
     assert (normal.method, plain.method) == ("given+normalize", "vanilla")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from command_line import one_line
+from rosetune.data import embedded
 from tiny_run import Library
 
 
@@ -45,8 +46,23 @@ def test_a_hardening_in_which_nothing_is_tried(rosetune: Any, library: Library, 
     assert err == f"{tmp_path / 'h'} is finished; nothing to do\n"
     assert json.loads(out)["hardened"] == "plain"
     one_line(
-        rosetune(*words(library, tmp_path / "h", "--rounds", 1)), "holds another hardening (rounds: 0 there, 1 here)"
+        rosetune(*words(library, tmp_path / "h", "--rounds", 1)),
+        "holds another hardening (rounds: 0 there, 1 here): choose another --output_dir, or delete that folder",
     )
+
+
+def test_a_model_that_cannot_be_loaded_claims_no_folder(
+    rosetune: Any, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the corrected command, with another option, is not refused."""
+    (tmp_path / "empty").mkdir()
+    asked = words(library, tmp_path / "h", "--rounds", 0)
+    one_line(rosetune(*asked, "--model_name_or_path", tmp_path / "empty"), f"cannot load '{tmp_path / 'empty'}'")
+    assert not (tmp_path / "h").exists()
+    monkeypatch.setattr(embedded, "find_spec", lambda name: None)  # as without the package of the embedded model
+    embedded.embedded_model_path.cache_clear()
+    one_line(rosetune(*asked, "--model_name_or_path", "demo"), 'pip install "rosetune[demo]"')
+    assert not (tmp_path / "h").exists()
 
 
 @pytest.mark.parametrize(
@@ -90,3 +106,9 @@ def test_the_end_meets_disguises_unless_sets_are_named(rosetune: Any, library: L
 def test_no_argument_of_the_trainer_is_needed(rosetune: Any, tmp_path: Path) -> None:
     """It is the data that is missing here."""
     one_line(rosetune("harden", "--task", tmp_path / "no.csv", "--model_name_or_path", "demo"), "there is no file")
+
+
+def test_the_help_names_what_the_embedded_model_needs(rosetune: Any) -> None:
+    code, out, _ = rosetune("harden", "--help")
+    assert code == 0
+    assert "demo for the embedded MiniLM (pip install 'rosetune[demo]')" in " ".join(out.split())

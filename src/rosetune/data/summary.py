@@ -64,7 +64,7 @@ class DataSummary:
         return [*lines, *(f"warning: {warning}" for warning in self.warnings)]
 
 
-def summarise(data: TaskData, trained_on: Dataset | None = None) -> DataSummary:
+def summarise(data: TaskData, trained_on: Dataset | None = None, *, trained: bool = True) -> DataSummary:
     """Look through the data once; a million rows take some seconds.
 
     Warnings name labels that look alike, that look like missing values, that are rare, or that are so many whole
@@ -75,6 +75,8 @@ def summarise(data: TaskData, trained_on: Dataset | None = None) -> DataSummary:
     Args:
         data: of a task.
         trained_on: those of its training rows that are trained on, of which labels and texts are counted; None: all.
+        trained: False where a model from elsewhere is only evaluated: warnings that speak of training are left out,
+            and of texts that stand in training rows too it is said that the model may have seen them.
     """
     rows = {split: len(ds) for split, ds in data.splits.items()}
     if trained_on is not None:
@@ -87,9 +89,10 @@ def summarise(data: TaskData, trained_on: Dataset | None = None) -> DataSummary:
         else:
             counts = Counter(own)
             labels[split] = {label: counts[i] for i, label in enumerate(data.labels)}
-    warnings = [*_label_warnings(labels.get("train", {})), *_shared_texts(data), *_odd_texts(data)]
-    trained = None if trained_on is None else len(trained_on)
-    return DataSummary(data.name, rows, labels, ranges, data.left_out, data.notes, warnings, trained_on=trained)
+    of_labels = _label_warnings(labels.get("train", {}), trained)
+    warnings = [*of_labels, *_shared_texts(data, trained), *_odd_texts(data)]
+    count = None if trained_on is None else len(trained_on)
+    return DataSummary(data.name, rows, labels, ranges, data.left_out, data.notes, warnings, trained_on=count)
 
 
 def _split(name: str) -> str:
@@ -104,30 +107,30 @@ def _counts(counts: Mapping[str, int]) -> str:
     return listed + (f" and {more} more with {sum(counts.values()) - sum(n for _, n in shown):,} rows" if more else "")
 
 
-def _label_warnings(counts: Mapping[str, int]) -> Iterator[str]:
+def _label_warnings(counts: Mapping[str, int], trained: bool) -> Iterator[str]:
     for group in look_alikes(counts):
         # ascii tells apart what looks the same.
         each = ", ".join(f"{label!a} ({counts[label]:,} row{'s' * (counts[label] != 1)})" for label in group)
         yield f"labels that look alike are different classes: {each}"
     missing = [label for label in counts if label in _MISSING]
     if missing:
-        yield f"{names_of(missing)} looks like a missing label, but is trained as a class"
+        yield f"{names_of(missing)} looks like a missing label, but is {'trained as ' if trained else ''}a class"
     absent = [label for label, n in counts.items() if not n]
-    if absent:
+    if absent and trained:
         yield f"no training row has the label {names_of(absent, 5)}"
     rare = [f"{quoted(label)} {n}" for label, n in counts.items() if 0 < n < RARE]
-    if rare:
+    if rare and trained:
         more = f" and {len(rare) - _SHOWN} more labels" if len(rare) > _SHOWN else ""
         yield f"labels with fewer than {RARE} training rows: {', '.join(rare[:_SHOWN])}{more}"
     if len(counts) > MANY and all(label.removeprefix("-").isdecimal() for label in counts):
         yield f"the labels are {len(counts)} whole numbers: if they are scores and not classes, use a regression"
 
 
-def _shared_texts(data: TaskData) -> Iterator[str]:
+def _shared_texts(data: TaskData, trained: bool) -> Iterator[str]:
     """Texts that stand twice: with another label, within what is evaluated, or in training and evaluation."""
     train = data.splits["train"]
     keys = text_keys(train, data.text_columns)
-    if data.task_type != "regression":
+    if trained and data.task_type != "regression":
         told = {*zip(keys, train["label"][:], strict=True)}
         odd = sum(n > 1 for n in Counter(key for key, _ in told).values())
         if odd:
@@ -144,8 +147,13 @@ def _shared_texts(data: TaskData) -> Iterator[str]:
                 "intervals take them for different texts"
             )
         shared = sum(key in seen for key in own)
-        if shared:
+        if shared and trained:
             yield shared_sentence(shared, len(ds), f"{_split(split)} texts")
+        elif shared and not seen <= {*own}:  # else one file was given for both
+            yield (
+                f"{shared:,} of {len(ds):,} {_split(split)} texts also occur in the training rows of --task: if the "
+                "model has seen these, accuracy on them is not accuracy on new texts"
+            )
 
 
 def count_shared(ds: Dataset, seen: Collection[tuple[str, ...]], columns: Sequence[str]) -> int:

@@ -186,6 +186,8 @@ def _attack(
         if not before and not (path.is_file() and read_results(path)[1]):  # it failed at the first question
             for kind in (".json", ".jsonl"):
                 path.with_suffix(kind).unlink(missing_ok=True)
+            if path.parent.is_dir() and not any(path.parent.iterdir()):
+                path.parent.rmdir()
         raise
     return _with_originals(found[: target.wanted], originals)
 

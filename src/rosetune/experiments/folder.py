@@ -92,7 +92,7 @@ def claim_study(folder: Path, file: str, identity: Mapping[str, Any], what: str)
     changed = differences(_flat(before), _flat(identity))
     if changed:
         said = "; ".join(f"{name}: {old!r} there, {new!r} here" for name, (old, new) in changed.items())
-        raise RunError(f"{folder} holds another {what} ({said}): choose another --output_dir")
+        raise RunError(f"{folder} holds another {what} ({said}): choose another --output_dir, or delete that folder")
 
 
 def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,25 +11,25 @@ from rosetune._files import write_json
 from rosetune.data.adversarial import add_adversarial_rows
 from rosetune.data.labelled import LabelledFile
 from rosetune.data.rows import TaskData, text_keys
-from rosetune.data.summary import count_shared, shared_sentence, summarise
+from rosetune.data.summary import count_shared, shared_sentence
 from rosetune.data.tables import DataError
 from rosetune.experiments.data import checked_data, further_file, load_data
 from rosetune.experiments.evaluate import NOTHING_ELSE, evaluate_run, predict_rows, write_metrics
 from rosetune.experiments.folder import claim_folder, discard, give_back, holds, make_folder
+from rosetune.experiments.given_models import about_function, check_labels, describe
 from rosetune.experiments.lock import locked
 from rosetune.experiments.measured import ask_for, note_features
 from rosetune.experiments.models import (
-    is_unnamed,
     load_classifier,
     load_tokenizer,
     load_trained,
     quiet_libraries,
     save_trained,
 )
+from rosetune.experiments.opened import told_steps
 from rosetune.experiments.training_rows import training_rows
 from rosetune.experiments.upgrade import bring_up_to_date
-from rosetune.robustness.classifier import CallableClassifier, as_classifier
-from rosetune.robustness.functions import FILE, import_function, is_function_name, root_of, source_hash, source_of
+from rosetune.robustness.functions import FILE, is_function_name
 from rosetune.runs.config import RunConfig
 from rosetune.runs.files import read_json
 from rosetune.runs.identity import file_hash, folder_name
@@ -98,30 +98,18 @@ def _evaluate(
     known: bool,
     report: Callable[[str], Any],
 ) -> None:
-    name = config.model_name_or_path
-    if is_function_name(name):
-        if not known or not (folder / "model").is_dir():
-            about = about_function(config, data, report)
-            for line in summarise(data).lines():
-                report(line)
-            claim_folder(folder, config, identity)
-            write_json(folder / "model" / FILE, about)
-    elif not known or not (folder / "model").is_dir():
-        if config.labels is not None:
-            raise RunError(f"--labels names the outputs of a function; {name} names its own (id2label of config.json)")
-        tokenizer = load_tokenizer(name, config.max_length, config.normalize)
-        trained, _, labels = load_trained(name)
-        if trained.config.problem_type == "multi_label_classification":
-            raise RunError(
-                f"{name} gives several labels at once (multi-label), the data one a text: `rosetune predict` shows "
-                "the probability of each"
-            )
-        _check_labels(name, labels, data.labels)
-        for line in summarise(data).lines():
+    place = folder / "model"
+    if not known or not place.is_dir():
+        keep = (
+            _function(config, data, report) if is_function_name(config.model_name_or_path) else _weights(config, data)
+        )
+        for line in describe(config, data):
             report(line)
         claim_folder(folder, config, identity)
-        model = load_classifier(name, data.labels, tokenizer, task_type=data.task_type)
-        save_trained(model, tokenizer, folder / "model")
+        keep(place)
+        normalised = told_steps(folder)
+        if normalised is not None:
+            report(normalised)
     evaluate_run(
         folder,
         data,
@@ -130,6 +118,30 @@ def _evaluate(
         noises=config.noises,
         measures=Measures.of(config),
         report=report,
+    )
+
+
+def _function(config: RunConfig, data: TaskData, report: Callable[[str], Any]) -> Callable[[Path], None]:
+    """What writes down a function that fits the data."""
+    about = about_function(config, data, report)
+    return lambda place: write_json(place / FILE, about)
+
+
+def _weights(config: RunConfig, data: TaskData) -> Callable[[Path], None]:
+    """What keeps a model with weights that fits the data."""
+    name = config.model_name_or_path
+    if config.labels is not None:
+        raise RunError(f"--labels names the outputs of a function; {name} names its own (id2label of config.json)")
+    tokenizer = load_tokenizer(name, config.max_length, config.normalize)
+    trained, _, labels = load_trained(name)
+    if trained.config.problem_type == "multi_label_classification":
+        raise RunError(
+            f"{name} gives several labels at once (multi-label), the data one a text: `rosetune predict` shows "
+            "the probability of each"
+        )
+    check_labels(name, labels, data.labels)
+    return lambda place: save_trained(
+        load_classifier(name, data.labels, tokenizer, task_type=data.task_type), tokenizer, place
     )
 
 
@@ -201,63 +213,3 @@ def _shared(run: Run, rows: Dataset, path: str, report: Callable[[str], Any]) ->
     of_file = f"texts of {path}"
     report(shared_sentence(shared, len(rows), of_file) if shared else f"no text of {path} occurs in the training data")
     return shared
-
-
-def about_function(config: RunConfig, data: TaskData, report: Callable[[str], Any]) -> dict[str, Any]:
-    """What a run's folder keeps of its function, see :func:`~rosetune.robustness.functions.read_function`.
-
-    Raises:
-        RunError: it cannot be imported, is no function, or has other labels than the data.
-    """
-    name = config.model_name_or_path
-    if not data.labels:
-        raise RunError(f"{name} gives a probability for each label, the data holds numbers: give a model with weights")
-    try:
-        source = source_of(name)
-        found = as_classifier(import_function(name), labels=config.labels or data.labels)
-    except ValueError as error:
-        raise RunError(str(error)) from error
-    if not isinstance(found, CallableClassifier):
-        raise RunError(
-            f"{name} is of type {type(found).__name__}, not a function: of a pipeline or model save the weights "
-            "(pipe.save_pretrained('folder')) and give --model_name_or_path folder"
-        )
-    if config.labels is not None:
-        _check_labels(name, config.labels, data.labels)
-    first = data.clean[1][:2]
-    try:  # before anything is said or written: most of what can be wrong with a function shows at once
-        found(list(zip(*(first[column] for column in data.text_columns), strict=True)))
-    except ValueError as error:
-        raise RunError(f"{name}: {error}") from error
-    if config.labels is None:
-        report(f"{name}: its columns are taken as {', '.join(data.labels)} (--labels names them in another order)")
-    return {
-        "callable": name,
-        "outputs": list(config.labels or data.labels),
-        "labels": list(data.labels),
-        "normalize": list(config.normalize or ()),
-        "root": str(root_of(name, source)),
-        "sha256": source_hash(source),
-    }
-
-
-def _check_labels(name: str, own: tuple[str, ...], data: tuple[str, ...]) -> None:
-    if bool(own) is not bool(data):
-        kinds = ("a regression, with one number as output", f"labels ({', '.join(own or data)})")
-        model, rows = kinds if data else kinds[::-1]
-        raise RunError(f"{name} gives {model}, the data holds {rows}: give data of the same kind (--task_type)")
-    if len(own) != len(data):
-        raise RunError(
-            f"the labels of {name} are {', '.join(own)}, those of the data {', '.join(data)}: give data with as many "
-            "labels, or a model for these"
-        )
-    # Of a head that names nothing load_classifier says how its outputs are taken.
-    if not is_unnamed(own) and {_folded(label) for label in own} != {_folded(label) for label in data}:
-        raise RunError(
-            f"{name} tells apart {', '.join(own)}, the data {', '.join(data)}: give data with the same label names, "
-            "or a model whose config.json names them (id2label)"
-        )
-
-
-def _folded(label: str) -> str:
-    return label.casefold().strip()

@@ -13,6 +13,7 @@ from rosetune.data.synonyms import load_synonyms
 from rosetune.experiments.data import load_data
 from rosetune.experiments.folder import claim_study
 from rosetune.experiments.harden_options import CANDIDATES, HardenOptions
+from rosetune.experiments.models import load_tokenizer
 from rosetune.experiments.training import training_arguments, training_defaults
 from rosetune.robustness.sets import curve_sets, evaluation_sets
 from rosetune.runs.config import LENGTH, RunConfig
@@ -23,6 +24,7 @@ from rosetune.runs.values import RunError
 
 __all__ = ["LEAST", "Setting", "claimed_folder", "prepare"]
 
+CLAIM = "harden.json"
 PLAIN = "cross_entropy"
 EPOCHS = 2  # of every run, where no length is given: six trainings of the Trainer's three take long
 SHARE, MOST, LEAST = 0.2, 1000, 10  # of the training texts that are held out; rows; fewer cannot be chosen on
@@ -184,10 +186,13 @@ def _identity(plain: RunConfig, options: HardenOptions, whole: TaskData, held_ou
 
 
 def claimed_folder(setting: Setting) -> Path:
-    """The folder of a hardening; claimed, if it is new.
+    """The folder of a hardening; claimed, if it is new and its model is there.
 
     Raises:
-        RunError: another hardening lies there, or something else.
+        RunError: another hardening lies there, or something else; the model of a new one cannot be loaded.
+        DataError: its model is the embedded one, whose package is not installed.
     """
-    claim_study(setting.folder, "harden.json", setting.identity, "hardening")
+    if not (setting.folder / CLAIM).is_file():  # a claim would stand in the way of the corrected command
+        load_tokenizer(setting.config.model_name_or_path, setting.config.max_length, setting.config.normalize)
+    claim_study(setting.folder, CLAIM, setting.identity, "hardening")
     return setting.folder

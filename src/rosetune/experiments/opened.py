@@ -12,8 +12,10 @@ from rosetune.experiments.lengths import Cut, cut_texts
 from rosetune.experiments.models import load_trained
 from rosetune.robustness.classifier import CallableClassifier, load_function
 from rosetune.robustness.evaluation import default_length, predict
+from rosetune.robustness.functions import read_function
+from rosetune.robustness.normalization import read_steps
 
-__all__ = ["OpenedFunction", "OpenedWeights", "open_model"]
+__all__ = ["OpenedFunction", "OpenedWeights", "open_model", "told_steps"]
 
 AT_ONCE = 1024  # texts between two moves of the bar
 Progress = Callable[[int, int], None]
@@ -28,6 +30,18 @@ def open_model(name: str | Path) -> "OpenedWeights | OpenedFunction":
     """
     function = load_function(Path(name).expanduser())
     return OpenedWeights(name) if function is None else OpenedFunction(function)
+
+
+def told_steps(name: str | Path) -> str | None:
+    """A sentence on the normalisation that a model's folder keeps; None where it keeps none.
+
+    Raises:
+        ValueError: it is damaged, or a function whose module is not there or has changed.
+    """
+    folder = Path(name).expanduser()
+    about = read_function(folder)
+    kept = read_steps(folder) or read_steps(folder / "model") if about is None else about["normalize"]
+    return f"texts are normalised first: {', '.join(kept)}" if kept else None
 
 
 class OpenedWeights:

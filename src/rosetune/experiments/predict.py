@@ -99,13 +99,16 @@ def predict_texts(
         _warn_of_blanks(dataset, columns, say)
     # After the texts: what is wrong with these is said before torch is loaded.
     from rosetune.experiments.models import is_unnamed, quiet_libraries
-    from rosetune.experiments.opened import open_model
+    from rosetune.experiments.opened import open_model, told_steps
 
     quiet_libraries()
     opened = open_model(model)
     labels = opened.labels
     if is_unnamed(labels):
         say(f"{model} does not name its labels: they are shown as {labels[0]} to {labels[-1]}")
+    normalised = told_steps(model)
+    if normalised is not None:
+        say(normalised)
     cut = opened.cut(dataset, columns)
     if cut is not None:
         say(_said_of(cut, columns))

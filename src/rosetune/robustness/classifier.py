@@ -155,7 +155,8 @@ def load_function(folder: Path, batch_size: int | None = None) -> "CallableClass
     outputs = [name.casefold().strip() for name in about["outputs"]]
     columns = [outputs.index(name.casefold().strip()) for name in about["labels"]]
     told = f"{about['callable']}:{about['sha256'][:16]}:{','.join((*about['outputs'], *steps))}"
-    return CallableClassifier(normalized, about["labels"], batch_size, columns=columns, fingerprint=told)
+    name = about["callable"]
+    return CallableClassifier(normalized, about["labels"], batch_size, name=name, columns=columns, fingerprint=told)
 
 
 def _normalized(text: str | tuple[str, ...], steps: Sequence[str]) -> str | tuple[str, ...]:
@@ -170,6 +171,7 @@ class CallableClassifier:
 
     Args:
         function, labels, batch_size: as in :func:`as_classifier`.
+        name: with which errors begin, such as "guard:predict"; None: there is none.
         columns: of each label the column of the function's answer; None: the labels are in the order of the columns.
         fingerprint: see :class:`Victim`.
 
@@ -183,6 +185,7 @@ class CallableClassifier:
         labels: Sequence[str] | None = None,
         batch_size: int | None = None,
         *,
+        name: str | None = None,
         columns: Sequence[int] | None = None,
         fingerprint: str | None = None,
     ) -> None:
@@ -190,7 +193,7 @@ class CallableClassifier:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         self._function, self._batch_size = function, batch_size or BATCH
         self._labels = None if labels is None else tuple(labels)
-        self._columns, self.fingerprint = columns, fingerprint
+        self._name, self._columns, self.fingerprint = name, columns, fingerprint
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -214,13 +217,20 @@ class CallableClassifier:
 
     def _ask(self, texts: list[Any]) -> NDArray[np.float64]:
         try:
+            return self._answer(texts)
+        except ValueError as error:
+            if self._name is None:
+                raise
+            raise ValueError(f"{self._name}: {error}") from error
+
+    def _answer(self, texts: list[Any]) -> NDArray[np.float64]:
+        try:
             answer = self._function(texts)
         except (Exception, SystemExit) as error:
             said = str(error).strip().split("\n")[0]
-            raise ValueError(
-                f"the model failed on {len(texts)} texts, the first of them {_short(texts[0])}: "
-                f"{type(error).__name__}: {said}"
-            ) from error
+            first = _short(texts[0])
+            on = f"a batch of {len(texts)} texts that begins with {first}" if len(texts) > 1 else f"the text {first}"
+            raise ValueError(f"the model failed on {on}: {type(error).__name__}: {said}") from error
         probabilities = _array(answer)
         if not probabilities.size:
             raise ValueError(f"the model gives no answer to {len(texts)} texts: return a row of probabilities each")

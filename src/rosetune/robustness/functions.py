@@ -16,6 +16,8 @@ __all__ = ["FILE", "import_function", "is_function_name", "read_function", "root
 FILE = "callable.json"  # in the place of a run's weights
 _WORD = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _NAME = re.compile(f"{_WORD}:{_WORD}")
+_ROOTS: set[str] = set()  # folders that stand in Python's path for a function's sake
+_KEPT = ("__main__", __name__.partition(".")[0])  # modules that are never forgotten, wherever they lie
 
 
 def is_function_name(name: str) -> bool:
@@ -34,12 +36,13 @@ def source_of(name: str, root: str | None = None) -> Path:
         ValueError: there is no such module, or it has no file of its own.
     """
     module, place = name.partition(":")[0], str(Path(root or ".").resolve())
-    if place not in sys.path:  # a command's own path is that of its script, not the working folder
-        sys.path.insert(0, place)
+    _look_first_in(place)
     invalidate_caches()  # a file may be newer than what Python knows of its folder
     try:
         spec = find_spec(module)
     except Exception as error:
+        if module.endswith(".py"):
+            raise ValueError(_without_ending(name)) from error
         raise ValueError(_not_imported(module, error)) from error
     if spec is None:
         raise ValueError(
@@ -76,9 +79,10 @@ def import_function(name: str, root: str | None = None) -> Callable[[list[Any]],
     except AttributeError as error:
         raise ValueError(f"{source} holds no {attribute}: give MODULE:FUNCTION by a name that is in it") from error
     if isinstance(found, type) or not callable(found):
+        kind = "class" if isinstance(found, type) else type(found).__name__
+        article = "an" if kind[0].lower() in "aeiou" else "a"
         raise ValueError(
-            f"{name} is a {'class' if isinstance(found, type) else type(found).__name__}: give a function from a list "
-            "of texts to a row of probabilities each"
+            f"{name} is {article} {kind}: give a function from a list of texts to a row of probabilities each"
         )
     return found
 
@@ -114,6 +118,43 @@ def root_of(name: str, source: Path) -> Path:
     """The folder that a module is found from."""
     package = source.parent if source.name == "__init__.py" else source
     return package.resolve().parents[name.partition(":")[0].count(".")]
+
+
+def _look_first_in(place: str) -> None:
+    """Let modules be found in a folder before those that other functions came from.
+
+    Where both hold a module of one name, the other folder's is forgotten, so that the name is imported anew. What
+    was imported from elsewhere, such as an installed library, stays.
+    """
+    if place not in sys.path:  # a command's own path is that of its script, not the working folder
+        sys.path.insert(0, place)
+        _ROOTS.add(place)
+    at, others = sys.path.index(place), _ROOTS - {place}
+    before = [folder for folder in sys.path[:at] if folder in others]
+    sys.path[: at + 1] = [*(folder for folder in sys.path[:at] if folder not in others), place, *before]
+    for name in [name for name in sys.modules if "." not in name and name not in _KEPT] if others else ():
+        if _holds(place, name) and any(_is_of(name, root) for root in others):
+            for known in [known for known in sys.modules if known.partition(".")[0] == name]:
+                del sys.modules[known]
+
+
+def _holds(root: str, name: str) -> bool:
+    return any(path.is_file() for path in _files_of(root, name))
+
+
+def _is_of(name: str, root: str) -> bool:
+    """Whether a module that is there was imported from right below a folder."""
+    file = getattr(sys.modules[name], "__file__", None)
+    return file is not None and Path(file) in _files_of(root, name)
+
+
+def _files_of(root: str, name: str) -> tuple[Path, Path]:
+    return Path(root, f"{name}.py"), Path(root, name, "__init__.py")
+
+
+def _without_ending(name: str) -> str:
+    module, _, attribute = name.partition(":")
+    return f"{name}: give the module without .py: {module.removesuffix('.py')}:{attribute}"
 
 
 def _not_imported(module: str, error: BaseException, source: Path | None = None) -> str:

@@ -68,7 +68,12 @@ class RunConfig:
             "a task's name (see `rosetune list tasks`), a CSV, JSON Lines or Parquet file or folder, or a hub id"
         )
     )
-    model_name_or_path: str = field(metadata=about("a hub id, a folder, or demo for the embedded MiniLM", "MODEL"))
+    model_name_or_path: str = field(
+        metadata=about(
+            "a hub id, a folder, or demo for the embedded MiniLM (pip install 'rosetune[demo]')",
+            "MODEL",
+        )
+    )
     data_dir: str | None = field(
         default=None, metadata=about("folder with GLUE's and AdvGLUE's files; without it, the hub", "DIR")
     )

@@ -21,7 +21,10 @@ A model that was trained elsewhere becomes a run, with which attack, compare and
 So does a Python function from a list of texts to a row of probabilities each, by the
 name of its module (guard.py in the working folder) and its own:
   rosetune evaluate --model_name_or_path guard:predict --labels ham,spam \\
-      --task my.csv
+      --task my.csv --test_file my.csv
+
+A file that comes alone is split as for a training, and a tenth of it is evaluated;
+given as --test_file too, all of its rows are.
 
 The same model behind a normalisation of its texts, which needs no training:
   rosetune evaluate --model_name_or_path RUN --task sst2 --normalize all
