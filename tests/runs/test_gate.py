@@ -8,6 +8,7 @@ import pytest
 
 import rosetune
 from made_runs import LABELS, ROSE, make_rows, outcomes, write_attack, write_json, write_lines, write_run
+from rosetune.report.measures import further_grids
 from rosetune.runs.gate import Verdict
 from rosetune.runs.metrics import run_metrics
 from rosetune.runs.run import Run, RunError
@@ -120,9 +121,26 @@ def test_noise_cannot_buy_recall_with_false_alarms(tmp_path: Path) -> None:
     assert [(check.limit, check.set) for check in both.failed] == [("max_false_positive_rate", "typos_1")]
     # The threshold was chosen on other rows, so that far from the limit the outcome is sure.
     assert all(check.sure and not check.flattered for check in both.checks)
-    assert both.notes == (
-        "min_recall and max_false_positive_rate: of good, by a threshold chosen on validation rows.",
-    )
+    (note,) = both.notes
+    assert note.startswith("min_recall and max_false_positive_rate, of good: The threshold, a probability of ")
+    # Of 80 rows of validation half are "bad"; a tenth of 40 can be told from none, and no score is the threshold's.
+    told = "was chosen at 10.0% false positives on 40 rows of other classes (validation rows, which are neither"
+    assert told in note
+    assert note.endswith("and is the same on every set.")
+
+
+def test_a_gate_repeats_what_the_evaluation_said_of_the_threshold(tmp_path: Path) -> None:
+    """Few rows to choose it on, and rows that have its very score, which do not count as found."""
+    folder = detector(tmp_path / "run", [-2.0, 2.0] * 8, [-2.0, -2.0] * 8, [-2.0, 2.0] * 5)
+    verdict = rosetune.gate(folder, min_recall=0.2, max_false_positive_rate=0.5)
+    (note,) = verdict.notes
+    # Five rows are "bad": one false positive in ten of them is none. All "good" rows with typing errors score -2.
+    assert "10.0% false positives on 5 rows of other classes" in note
+    assert "Of 5 such rows 10.0% cannot be told from none: take more." in note
+    assert "Rows with exactly this score do not count as found: 8 of 8 on typing errors 1." in note
+    metrics = Run.open(folder).metrics
+    (grid, *_) = further_grids(metrics["sets"])
+    assert note.endswith(str(grid.caption))
 
 
 def test_the_worst_group_is_held_to_a_limit(tmp_path: Path) -> None:

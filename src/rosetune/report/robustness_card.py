@@ -5,7 +5,7 @@ from typing import Any
 
 from rosetune._numbers import fixed, in_percent
 from rosetune.report.markdown import escaped
-from rosetune.report.measures import FEW, threshold_note, ties_note
+from rosetune.report.measures import FEW
 from rosetune.report.normalized import normalized_lines
 from rosetune.report.trained_on import adversarial_attacks, trained_on_lines
 from rosetune.robustness.attacks.changed_words import AT_MOST, limit_title
@@ -17,6 +17,7 @@ from rosetune.runs.attacked import word_bound
 from rosetune.runs.notes import shared_notes
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
+from rosetune.runs.threshold import threshold_note, ties_note
 from rosetune.runs.titles import titles_of_attacks
 
 __all__ = ["robustness_card", "weak_parts"]
