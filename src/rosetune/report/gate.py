@@ -59,7 +59,7 @@ def gate_markdown(verdict: Verdict) -> str:
 
 
 def gate_junit(verdict: Verdict) -> str:
-    """The same as JUnit XML: a test case for each limit on each set, a failure where it does not hold; notes at the end."""
+    """The same as JUnit XML: a test case for each limit on each set, failed where it does not hold; then the notes."""
     failures = str(len(verdict.failed))
     counts = {"tests": str(len(verdict.checks)), "failures": failures, "errors": "0", "skipped": "0"}
     root = ElementTree.Element("testsuites", counts)

@@ -10,8 +10,8 @@ from rosetune.robustness.statistics import Difference, Estimate
 from rosetune.runs.changed import differences_at_words
 from rosetune.runs.compare import not_compared, paired, rows_difference
 from rosetune.runs.gate_limits import BASELINE, LIMITS, Limits
-from rosetune.runs.gate_measures import WITHOUT, Measured, measures
-from rosetune.runs.gate_notes import of_small_groups, of_the_threshold, of_vain_rows, on_set
+from rosetune.runs.gate_measures import Measured, measures
+from rosetune.runs.gate_notes import left_out, of_small_groups, of_the_threshold, of_vain_rows
 from rosetune.runs.gate_sets import absent, check_rows, of_kind, selected, to_make
 from rosetune.runs.notes import shared_notes
 from rosetune.runs.run import Run
@@ -164,10 +164,10 @@ def _checks(
     found = {name: measured(name) for name in looked_at}
     if not found:
         raise absent(run, limit, chosen=wanted.sets is not None and limit != "min_accuracy", other=baseline)
-    left_out = [f"not {on_set(name)}, {WITHOUT[limit]}" for name, value in found.items() if value is None]
-    if len(left_out) == len(found):
-        raise RunError(f"{limit} cannot be judged of {run}: {'; '.join(left_out)}")
-    notes += [f"{limit}: {reason}." for reason in left_out]
+    without = left_out(run, limit, found, wanted.group_rows)
+    if all(value is None for value in found.values()):
+        raise RunError(f"{limit} cannot be judged of {run}: {'; '.join(without)}")
+    notes += [f"{limit}: {reason}." for reason in without]
     notes += of_small_groups(limit, found, wanted.group_rows)
     for name, value in found.items():
         if value is not None:

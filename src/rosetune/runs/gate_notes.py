@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from rosetune.runs.attacked import vain_rows
-from rosetune.runs.gate_measures import ON_CLEAN, Measured
+from rosetune.runs.gate_measures import ON_CLEAN, WITHOUT, Measured, groups_on
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 from rosetune.runs.threshold import threshold_note, ties_note
 
-__all__ = ["of_small_groups", "of_the_threshold", "of_vain_rows", "on_set"]
+__all__ = ["left_out", "of_small_groups", "of_the_threshold", "of_vain_rows"]
 
 _AT_THRESHOLD = ("min_recall", "max_false_positive_rate")
 
@@ -60,12 +60,36 @@ def of_small_groups(limit: str, found: Mapping[str, Measured | None], least: int
     return [f"{start}: {_first(groups)}, on {' and '.join(titles)}." for groups, titles in by_groups.items()]
 
 
+def left_out(run: Run, limit: str, found: Mapping[str, Measured | None], least: int) -> list[str]:
+    """The sets on which a limit finds nothing to measure, those of one reason together, with the reason.
+
+    Args:
+        found: what was measured, by set.
+        least: number of labelled rows of a group that counts.
+    """
+    without = [name for name, value in found.items() if value is None]
+    if limit != "min_group_accuracy":
+        reasons = {WITHOUT[limit]: without}
+    else:
+        small = [name for name in without if groups_on(run, name)]
+        reasons = {_too_small(run, small, least): small} if small else {}
+        reasons["where no groups are measured"] = [name for name in without if name not in small]
+    return [f"not {' and '.join(map(_on, names))}, {reason}" for reason, names in reasons.items() if names]
+
+
+def _too_small(run: Run, names: Sequence[str], least: int) -> str:
+    """That no group of some sets is large enough, how large the largest is, and what to do."""
+    largest = max((part for name in names for part in groups_on(run, name)), key=lambda part: part["n"])
+    held = f"(the largest, {largest['group']}, has {largest['n']})"
+    return f"where no group has {least} labelled rows {held}: lower --group_rows"
+
+
 def _first(groups: Sequence[str], shown: int = 20) -> str:
     more = f" and {len(groups) - shown} more" if len(groups) > shown else ""
     return ", ".join(groups[:shown]) + more
 
 
-def on_set(name: str) -> str:
+def _on(name: str) -> str:
     """A set with its preposition, which the title of an attack brings along."""
     title = SetName.parse(name).title
     return title if SetName.parse(name).kind == "attack" else f"on {title}"
