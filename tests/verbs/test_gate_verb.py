@@ -152,6 +152,14 @@ def test_limits_from_a_file_with_the_command_line_on_top(run: Run, tmp_path: Pat
     assert json.loads(out)["baseline"] == str(last)
     config.write_text("min_acuracy: 0.95\n")
     one_line(rosetune("gate", run, "--config", config), "no limit 'min_acuracy': did you mean min_accuracy?")
+    config.write_text("basline: last\n")
+    one_line(rosetune("gate", run, "--config", config), "no limit 'basline': did you mean baseline?")
+    config.write_text("xyz: 1\n")
+    one_line(rosetune("gate", run, "--config", config), ", words, baseline")
+    for flag in ("junit", "markdown"):
+        config.write_text(f"min_accuracy: 0.9\n{flag}: gate.out\n")
+        said = f"{config}: {flag} is no limit but a flag of the command: give --{flag} there"
+        one_line(rosetune("gate", run, "--config", config), said)
 
 
 def test_wrong_use_is_one_line_and_writes_nothing(run: Run, tmp_path: Path, rosetune: Any) -> None:
