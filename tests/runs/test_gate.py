@@ -303,7 +303,7 @@ def test_what_is_there_and_cannot_be_judged_is_told_from_what_is_missing(run: Ru
 def test_an_attack_that_was_killed_is_no_result(run: Run) -> None:
     write_attack(run, ["failed"], "pwws", rows=9)
     half = Run.open(run.folder)
-    refused("pwws on", half, min_accuracy_under_attack=0.1)
+    refused("the attack pwws is not finished", half, min_accuracy_under_attack=0.1)
     refused("1 of 9 rows", half, max_success_rate=0.9)
     assert rosetune.gate(half, min_accuracy=0.5).passed  # which looks at no attack
     assert rosetune.gate(half, min_accuracy_under_attack=0.1, sets="deepwordbug").passed
@@ -384,3 +384,10 @@ def test_an_attack_is_called_by_its_recipe_and_class(tmp_path: Path) -> None:
     write_attack(made, ["failed"] * 10, "deepwordbug-good-0a1b2c3d", about=about)
     (check,) = rosetune.gate(made.folder, min_accuracy_under_attack=0.5).checks
     assert (check.set, check.title) == ("attack:deepwordbug-good-0a1b2c3d", "under deepwordbug on good")
+    last = write_run(tmp_path / "last", {"clean": outcomes(10)}, ROSE, metrics=True)
+    said = f"under deepwordbug on good cannot be compared with the baseline (not there for {last}): "
+    refused(said, made.folder, baseline=last.folder, max_decline=2)
+    write_attack(made, ["skipped"] * 3, "deepwordbug-good-0a1b2c3d", about=about)
+    refused("not under deepwordbug on good, where no row was right before", made.folder, max_success_rate=0.5)
+    write_attack(made, ["failed"], "deepwordbug-good-0a1b2c3d", rows=9, about=about)
+    refused(f"{made}: the attack deepwordbug on good is not finished (1 of 9 rows)", made.folder, max_success_rate=1)

@@ -200,8 +200,9 @@ def _baseline_checks(run: Run, baseline: Run, names: Sequence[str], wanted: Limi
                 (sides for sides in ((baseline, run), (run, baseline)) if name not in sides[0].sets()), None
             )
             remedy = "evaluate or attack both alike" if lacking is None else to_make(name, *lacking)
+            title = titles_of([run, baseline], [name])[name]
             raise RunError(
-                f"{SetName.parse(name).title} cannot be compared with the baseline ({apart[name]}): {remedy}, or name "
+                f"{title} cannot be compared with the baseline ({apart[name]}): {remedy}, or name "
                 "the sets to look at with --sets"
             )
         d = _difference(a, b, name, wanted.words)

@@ -7,6 +7,7 @@ from rosetune.runs.gate_measures import ON_CLEAN, WITHOUT, Measured, groups_on
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 from rosetune.runs.threshold import threshold_note, ties_note
+from rosetune.runs.titles import titles_of
 
 __all__ = ["left_out", "of_small_groups", "of_the_threshold", "of_vain_rows"]
 
@@ -74,7 +75,8 @@ def left_out(run: Run, limit: str, found: Mapping[str, Measured | None], least: 
         small = [name for name in without if groups_on(run, name)]
         reasons = {_too_small(run, small, least): small} if small else {}
         reasons["where no groups are measured"] = [name for name in without if name not in small]
-    return [f"not {' and '.join(map(_on, names))}, {reason}" for reason, names in reasons.items() if names]
+    on = {name: _on(name, title) for name, title in titles_of([run], without).items()}
+    return [f"not {' and '.join(on[n] for n in names)}, {reason}" for reason, names in reasons.items() if names]
 
 
 def _too_small(run: Run, names: Sequence[str], least: int) -> str:
@@ -89,7 +91,6 @@ def _first(groups: Sequence[str], shown: int = 20) -> str:
     return ", ".join(groups[:shown]) + more
 
 
-def _on(name: str) -> str:
+def _on(name: str, title: str) -> str:
     """A set with its preposition, which the title of an attack brings along."""
-    title = SetName.parse(name).title
     return title if SetName.parse(name).kind == "attack" else f"on {title}"
