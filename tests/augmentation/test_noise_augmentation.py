@@ -202,3 +202,5 @@ def test_named_in_the_arguments_it_needs_texts(tmp_path, tiny_model):
         arguments(tmp_path, augmentation="noises")
     with pytest.raises(ValueError, match="unknown noise 'blur'"):
         arguments(tmp_path, augmentation="noise", augmentation_kwargs={"noises": ["blur"]})
+    with pytest.raises(ValueError, match=r"unknown noise 'leetspeek'; did you mean leetspeak\?"):
+        arguments(tmp_path, augmentation="noise", augmentation_kwargs={"noises": ["leetspeek"]})

@@ -123,6 +123,15 @@ MISTAKES = [
     ("", "attack: {attack: pwsw}\n", 9, "did you mean pwws?"),
     ("", "attack: {attack: deepwordbug, example: 3}\n", 9, "did you mean examples?"),
     ("", "attack: {attack: pwws}\n", 9, "give synonyms"),
+    (
+        "",
+        "attack: {attack: deepwordbug, set: typos_3}\n",
+        9,
+        "no set 'typos_3' of my.csv to attack: did you mean typos_",
+    ),
+    ("", "attack:\n  - {attack: deepwordbug}\n  - {attack: pwws, set: typin@0.3, synonyms: wordnet}\n", 11, "typing?"),
+    ("[my.csv]", "{my.csv: {attack: {attack: random, set: typing@3}}}", 2, "above 0 and at most 1"),
+    ("", "attack: {attack: random, set: clean_mismatched}\n", 9, "to attack: choose among clean"),
     ("", "threads: 0\n", 9, "threads must be"),
     ("tasks: [", "tasks: [[", 3, "not valid YAML"),
     ("max_steps: 6", "update_mask_kwargs: {upper: {method: rose-ensemble}}", 5, "only options under methods"),
@@ -175,6 +184,12 @@ def test_a_mistake_has_its_line_and_the_right_name(right: str, wrong: str, line:
     assert str(error.value).startswith(f"plan.yaml, line {line}")
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_noise_can_be_attacked_that_no_run_is_evaluated_on() -> None:
+    """An attack makes its rows anew."""
+    runs = runs_of(PLAN + "attack: {attack: random, set: typing@0.3}\n")
+    assert {options.set for run in runs for options in run.attacks} == {"typing@0.3"}
 
 
 def test_a_mistake_ends_the_verb_before_anything_is_written(rosetune: Callable[..., tuple[int, str, str]]) -> None:

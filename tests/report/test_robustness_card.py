@@ -65,6 +65,16 @@ def test_a_person_reads_what_holds_what_does_not_and_what_was_not_tried(tmp_path
     assert html.count("<table>") == 5
 
 
+def test_a_model_from_elsewhere_is_called_by_its_name(tmp_path: Path) -> None:
+    for model, more, title in (
+        ("guard:predict", {}, "guard:predict"),
+        ("models/bert/", {"normalize": ["leet"]}, "bert+normalize"),
+    ):
+        config = {"given": True, "model_name_or_path": model, **more}
+        run = write_run(tmp_path / title, {"clean": outcomes(3, 1)}, metrics=True, config=config, task="sms")
+        assert html_of(run).startswith(f"<h1>Robustness of {title} on sms</h1>")
+
+
 def test_validation_rows_may_be_reported_in_a_further_file(tmp_path: Path) -> None:
     """Who evaluates on the validation file, or one that shares rows with it, reports what chose the threshold."""
     run = write_run(tmp_path / "run", {"clean": outcomes(9, 3)})

@@ -8,8 +8,8 @@ from scipy.special import softmax
 from scipy.stats import beta, binomtest, norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from rosetune.report.measures import ties_note
 from rosetune.robustness.detection import choose_threshold, detection_metrics, log_odds, recall, roc_auc
+from rosetune.runs.threshold import ties_note
 
 RNG = np.random.default_rng(5)
 POSITIVES, NEGATIVES = RNG.normal(1.2, 1.0, 40), RNG.normal(0.0, 1.0, 130)

@@ -399,6 +399,8 @@ class TestNoiseCurve:
             list(noise_curve(self.dataset(), ["three"]))
         with pytest.raises(ValueError, match="unknown noise 'blur'; there are typing, ocr"):
             list(noise_curve(self.dataset(), ["one"], names=["blur"]))
+        with pytest.raises(ValueError, match=r"^unknown noise 'leetspeek'; did you mean leetspeak\?$"):
+            list(noise_curve(self.dataset(), ["one"], names=["leetspeek"]))
         with pytest.raises(ValueError, match="share of words touched"):
             list(noise_curve(self.dataset(), ["one"], strengths=[0.1, 10]))
         empty = Dataset.from_dict({"text": []})

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import ttest_1samp, ttest_ind, ttest_rel
 from statsmodels.stats.multitest import multipletests
 
-from made_runs import write_attack
+from made_runs import outcomes, write_attack, write_run
 from many_runs import METHODS, part, write_methods, write_scores
 from rosetune.robustness.significance import holm, welch_t_test
 from rosetune.runs.aggregate import AVERAGE, DROP, aggregate
@@ -326,8 +326,23 @@ def test_a_model_without_the_baseline_is_said(tmp_path):
     write_methods(tmp_path / "b", {"r-drop": 2}, model="other/bert")
     found = aggregate(find_runs(tmp_path), baseline="vanilla")
     assert found.baselines == {"roberta-base": "vanilla"}
-    assert "Nothing is tested for bert: it has no row vanilla." in found.notes
+    said = "it has no row vanilla, only r-drop; `rosetune compare A B` sets two models against each other."
+    assert f"Nothing is tested for bert: {said}" in found.notes
     assert aggregate(find_runs(tmp_path), baseline="none").baselines == {}
+
+
+def test_models_from_elsewhere_have_a_baseline_to_name(tmp_path):
+    """A model and itself behind a normalisation: the note names what the flag takes, and then a row is tested."""
+    for name, more in (("bare", {}), ("clean", {"normalize": ["leet"]})):
+        config = {"given": True, "model_name_or_path": "guard:predict", **more}
+        sets = {"clean": outcomes(9, 1), "typos_1": outcomes(6, 4)}
+        write_run(tmp_path / name, sets, metrics=True, config=config, given=True, **more)
+    runs = find_runs(tmp_path)
+    said = "it has no row vanilla; name one with --baseline given or given+normalize."
+    assert f"Nothing is tested for guard:predict: {said}" in aggregate(runs).notes
+    found = aggregate(runs, baseline="given")
+    assert found.baselines == {"guard:predict": "given"}
+    assert {row.group.name for row in found.rows if row.tests} == {"given+normalize"}
 
 
 def test_of_several_baselines_one_must_be_named(tmp_path):

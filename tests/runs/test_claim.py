@@ -332,7 +332,9 @@ class TestNormalization:
         for sides in ((a, own), (own, a)):
             assert "Normalisation" not in " ".join(not_tried(*sides, {}, control_results(*sides, {})))
         for wrong, side in ((own[0], "B, the claim"), (a[0], "A, the baseline")):
-            with pytest.raises(RunError, match=f"is already {side}: a control must be another run") as told:
+            with pytest.raises(
+                RunError, match=f"is already {side}: leave --controls out, or name a third run$"
+            ) as told:
                 trained_controls(own, [f"normalize={wrong}"], a)
             assert "\n" not in str(told.value)
 

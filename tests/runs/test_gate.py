@@ -8,6 +8,7 @@ import pytest
 
 import rosetune
 from made_runs import LABELS, ROSE, make_rows, outcomes, write_attack, write_json, write_lines, write_run
+from rosetune.report.measures import further_grids
 from rosetune.runs.gate import Verdict
 from rosetune.runs.metrics import run_metrics
 from rosetune.runs.run import Run, RunError
@@ -103,7 +104,7 @@ def test_false_alarms_are_not_judged_where_their_threshold_was_chosen(tmp_path: 
     assert {check.set for check in verdict.checks} == {"typos_1"}
     assert "not on clean" in " ".join(verdict.notes)
     assert "the threshold was chosen on" in " ".join(verdict.notes)
-    with pytest.raises(RunError, match=r"max_false_positive_rate cannot be judged of .*: not on clean, which"):
+    with pytest.raises(RunError, match=r"max_false_positive_rate cannot be judged of .*: not on clean, where"):
         rosetune.gate(folder, max_false_positive_rate=0.05, sets=["clean"])
 
 
@@ -120,9 +121,26 @@ def test_noise_cannot_buy_recall_with_false_alarms(tmp_path: Path) -> None:
     assert [(check.limit, check.set) for check in both.failed] == [("max_false_positive_rate", "typos_1")]
     # The threshold was chosen on other rows, so that far from the limit the outcome is sure.
     assert all(check.sure and not check.flattered for check in both.checks)
-    assert both.notes == (
-        "min_recall and max_false_positive_rate: of good, by a threshold chosen on validation rows.",
-    )
+    (note,) = both.notes
+    assert note.startswith("min_recall and max_false_positive_rate, of good: The threshold, a probability of ")
+    # Of 80 rows of validation half are "bad"; a tenth of 40 can be told from none, and no score is the threshold's.
+    told = "was chosen at 10.0% false positives on 40 rows of other classes (validation rows, which are neither"
+    assert told in note
+    assert note.endswith("and is the same on every set.")
+
+
+def test_a_gate_repeats_what_the_evaluation_said_of_the_threshold(tmp_path: Path) -> None:
+    """Few rows to choose it on, and rows that have its very score, which do not count as found."""
+    folder = detector(tmp_path / "run", [-2.0, 2.0] * 8, [-2.0, -2.0] * 8, [-2.0, 2.0] * 5)
+    verdict = rosetune.gate(folder, min_recall=0.2, max_false_positive_rate=0.5)
+    (note,) = verdict.notes
+    # Five rows are "bad": one false positive in ten of them is none. All "good" rows with typing errors score -2.
+    assert "10.0% false positives on 5 rows of other classes" in note
+    assert "Of 5 such rows 10.0% cannot be told from none: take more." in note
+    assert "Rows with exactly this score do not count as found: 8 of 8 on typing errors 1." in note
+    metrics = Run.open(folder).metrics
+    (grid, *_) = further_grids(metrics["sets"])
+    assert note.endswith(str(grid.caption))
 
 
 def test_the_worst_group_is_held_to_a_limit(tmp_path: Path) -> None:
@@ -147,7 +165,12 @@ def test_the_worst_group_is_held_to_a_limit(tmp_path: Path) -> None:
     assert rosetune.gate(run.folder, min_group_accuracy=0.6, group_rows=5).notes == ()
     small = rosetune.gate(run.folder, min_group_accuracy=0.6, group_rows=5).failed
     assert [(check.group, check.n, check.value) for check in small] == [("source chat", 5, 0.0)]
-    refused("no group of so many labelled rows", run.folder, min_group_accuracy=0.5, group_rows=41)
+    # Both sets have the same groups, of which mail and forum have 40 rows: one clause for both.
+    said = (
+        f"min_group_accuracy cannot be judged of {run}: not on clean and on typing errors 1, where no group has 41 "
+        "labelled rows (the largest, forum, has 40): lower --group_rows"
+    )
+    refused(said, run.folder, min_group_accuracy=0.5, group_rows=41)
     refused("group_rows", run.folder, min_group_accuracy=0.5, group_rows=0)
 
 
@@ -267,20 +290,20 @@ def test_what_is_there_and_cannot_be_judged_is_told_from_what_is_missing(run: Ru
     for row in (row for rows in sets.values() for row in rows):
         row["gold"] = None
     unlabelled = write_run(tmp_path / "unlabelled", sets)
-    refused("not on clean, of which no row has a label", unlabelled, min_accuracy=0.5)
-    refused("not on typing errors 1, of which no row has a label", unlabelled, min_robust_accuracy=0.5)
-    refused("not on typing errors 1, which has no unperturbed texts of its own, with labels", unlabelled, max_drop=5)
+    refused("not on clean, where no row has a label", unlabelled, min_accuracy=0.5)
+    refused("not on typing errors 1, where no row has a label", unlabelled, min_robust_accuracy=0.5)
+    refused("not on typing errors 1, where there are no unperturbed texts with labels", unlabelled, max_drop=5)
     assert only(rosetune.gate(unlabelled, max_flip_rate=0), "max_flip_rate") == {"typos_1": (0.0, True)}
     write_attack(unlabelled, ["skipped"] * 3, "deepwordbug")
     wrong = Run.open(unlabelled.folder)
-    refused("not under deepwordbug, of which no row was right before", wrong, max_success_rate=0.5)
+    refused("not under deepwordbug, where no row was right before", wrong, max_success_rate=0.5)
     refused("sets names no set", run, max_drop=5, sets=[])
 
 
 def test_an_attack_that_was_killed_is_no_result(run: Run) -> None:
     write_attack(run, ["failed"], "pwws", rows=9)
     half = Run.open(run.folder)
-    refused("pwws on", half, min_accuracy_under_attack=0.1)
+    refused("the attack pwws is not finished", half, min_accuracy_under_attack=0.1)
     refused("1 of 9 rows", half, max_success_rate=0.9)
     assert rosetune.gate(half, min_accuracy=0.5).passed  # which looks at no attack
     assert rosetune.gate(half, min_accuracy_under_attack=0.1, sets="deepwordbug").passed
@@ -313,7 +336,7 @@ def attacked(folder: Path, queries: int) -> Path:
 def test_an_attack_that_could_change_nothing_does_not_pass(tmp_path: Path) -> None:
     folder = attacked(tmp_path / "run", 1)
     for limit in ("min_accuracy_under_attack", "max_success_rate"):
-        with pytest.raises(RunError, match=f"{limit} cannot be judged .* could change no text"):
+        with pytest.raises(RunError, match=f"{limit} cannot be judged .* no text could be changed"):
             rosetune.gate(folder, **{limit: 0.5})
 
 
@@ -361,3 +384,10 @@ def test_an_attack_is_called_by_its_recipe_and_class(tmp_path: Path) -> None:
     write_attack(made, ["failed"] * 10, "deepwordbug-good-0a1b2c3d", about=about)
     (check,) = rosetune.gate(made.folder, min_accuracy_under_attack=0.5).checks
     assert (check.set, check.title) == ("attack:deepwordbug-good-0a1b2c3d", "under deepwordbug on good")
+    last = write_run(tmp_path / "last", {"clean": outcomes(10)}, ROSE, metrics=True)
+    said = f"under deepwordbug on good cannot be compared with the baseline (not there for {last}): "
+    refused(said, made.folder, baseline=last.folder, max_decline=2)
+    write_attack(made, ["skipped"] * 3, "deepwordbug-good-0a1b2c3d", about=about)
+    refused("not under deepwordbug on good, where no row was right before", made.folder, max_success_rate=0.5)
+    write_attack(made, ["failed"], "deepwordbug-good-0a1b2c3d", rows=9, about=about)
+    refused(f"{made}: the attack deepwordbug on good is not finished (1 of 9 rows)", made.folder, max_success_rate=1)

@@ -115,6 +115,7 @@ def test_noises_are_added_to_the_noise_curve_one_by_one(
     assert rosetune(*words, "homoglyphs")[0] == 0
     one_line(rosetune("evaluate", run, "--noises", "leetspeak"), "noise_curve among the sets")
     one_line(rosetune(*words, "blur"), "unknown noise 'blur'; there are typing, ocr")
+    one_line(rosetune(*words, "ocr,leetspeek@0.5"), "noises: unknown noise 'leetspeek'; did you mean leetspeak?")
 
 
 def test_a_run_behind_a_normalisation_is_a_run_of_its_own(

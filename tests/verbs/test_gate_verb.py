@@ -112,6 +112,10 @@ def test_a_threshold_that_fits_the_judged_texts_is_loud(tmp_path: Path, rosetune
     (case, *_) = ElementTree.parse(junit).getroot()[0]
     assert "NOT SURE (the threshold was chosen on the clean set itself); 0." in str(case.findtext("system-out"))
     assert "of the other labels' rows are called positive" in str(case.findtext("system-out"))
+    # How it was chosen stands in all three: the half of 80 rows that is of the other class, at the rate asked for.
+    noted = ElementTree.parse(junit).getroot()[0].findtext("system-out")
+    for text in (said, markdown.read_text().replace("\\", ""), str(noted)):
+        assert "was chosen at 20.0% false positives on 40 rows of other classes (the clean set itself" in text
 
 
 def test_a_limit_stands_as_it_was_given_and_points_are_called_points(run: Run, rosetune: Any) -> None:
@@ -148,6 +152,14 @@ def test_limits_from_a_file_with_the_command_line_on_top(run: Run, tmp_path: Pat
     assert json.loads(out)["baseline"] == str(last)
     config.write_text("min_acuracy: 0.95\n")
     one_line(rosetune("gate", run, "--config", config), "no limit 'min_acuracy': did you mean min_accuracy?")
+    config.write_text("basline: last\n")
+    one_line(rosetune("gate", run, "--config", config), "no limit 'basline': did you mean baseline?")
+    config.write_text("xyz: 1\n")
+    one_line(rosetune("gate", run, "--config", config), ", words, baseline")
+    for flag in ("junit", "markdown"):
+        config.write_text(f"min_accuracy: 0.9\n{flag}: gate.out\n")
+        said = f"{config}: {flag} is no limit but a flag of the command: give --{flag} there"
+        one_line(rosetune("gate", run, "--config", config), said)
 
 
 def test_wrong_use_is_one_line_and_writes_nothing(run: Run, tmp_path: Path, rosetune: Any) -> None:

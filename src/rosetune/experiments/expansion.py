@@ -21,6 +21,7 @@ from rosetune.experiments.options import merged_layers
 from rosetune.experiments.plan import ADVERSARIAL, AXES, Options, Part, Plan, reference
 from rosetune.experiments.plan_words import in_a_plan
 from rosetune.experiments.planned import ROWS, TRACE_FILE, WEIGHTS, PlannedRun, reference_of, with_trace
+from rosetune.experiments.planned_attacks import check_attacks
 from rosetune.experiments.planned_table import check_table
 from rosetune.experiments.quick import check_paths
 from rosetune.experiments.sameness import written_out
@@ -39,8 +40,8 @@ def planned_runs(plan: Plan) -> list[PlannedRun]:
 
     Raises:
         RunError: an option that a method has not, a value out of its range, data or a model that is not there, two
-            runs of one identity, a trace or adversarial rows that no run of the plan, or more than one, has, or a
-            table of what no run is; with the line.
+            runs of one identity, a trace or adversarial rows that no run of the plan, or more than one, has, an
+            attack on a set that there is not, or a table of what no run is; with the line.
     """
     return _Expansion(plan).runs()
 
@@ -81,7 +82,9 @@ class _Expansion:
         self._needed = {id(draft): self._needed_by(draft) for draft in self._drafts}
         self._yielding = {id(needed[ROWS]) for needed in self._needed.values() if ROWS in needed}
         self._refuse_twins()
-        check_table(plan, [self._run(draft) for draft in self._drafts])
+        runs = [self._run(draft) for draft in self._drafts]
+        check_attacks(plan, runs)
+        check_table(plan, runs)
         return list(self._made.values())
 
     def _draft(self, task: Part, model: Part, method: Part, point: dict[str, Any], seed: int) -> Draft:

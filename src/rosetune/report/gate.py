@@ -59,7 +59,7 @@ def gate_markdown(verdict: Verdict) -> str:
 
 
 def gate_junit(verdict: Verdict) -> str:
-    """The same as JUnit XML: a test case for each limit on each set, a failure where it does not hold."""
+    """The same as JUnit XML: a test case for each limit on each set, failed where it does not hold; then the notes."""
     failures = str(len(verdict.failed))
     counts = {"tests": str(len(verdict.checks)), "failures": failures, "errors": "0", "skipped": "0"}
     root = ElementTree.Element("testsuites", counts)
@@ -73,6 +73,8 @@ def gate_junit(verdict: Verdict) -> str:
         else:
             failure = ElementTree.SubElement(case, "failure", _legal({"message": said, "type": check.limit}))
             failure.text = _NO_XML.sub("?", f"{said}\nrun: {verdict.run}\nbaseline: {verdict.baseline or '-'}")
+    if notes := _notes(verdict):
+        ElementTree.SubElement(suite, "system-out").text = _NO_XML.sub("?", "\n".join(notes))
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 

@@ -1,23 +1,19 @@
 """What is measured beside accuracy, on the terminal: one class told from the rest, results by length and by group."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.markup import escape
 
 from rosetune.report.console import Grid, accuracy_cell, interval_cell, percent, set_title, share_cell
 from rosetune.runs.sets import SetName
+from rosetune.runs.threshold import threshold_note, ties_note
 
-__all__ = ["FEW", "further_grids", "threshold_note", "ties_note"]
+__all__ = ["FEW", "further_grids"]
 
 FEW = 100  # examples, below which a difference of several points is within the noise
 
 Sets = Mapping[str, Mapping[str, Any]]
-_CHOSEN = {
-    "validation": "validation rows, which are neither trained on nor reported",
-    "held_out": "the training rows that were held out to choose the checkpoint",
-    "clean": "the clean set itself, for want of other rows: on it the rate is met by construction",
-}
 
 
 def further_grids(sets: Sets) -> Iterator[Grid]:
@@ -33,45 +29,6 @@ def further_grids(sets: Sets) -> Iterator[Grid]:
         parts = {name: m[key] for name, m in shown.items() if key in m}
         if parts:
             yield _parts_grid(kind, parts)
-
-
-def threshold_note(detection: Mapping[str, Any], names: Iterable[str] = ()) -> str:
-    """Where the threshold of a set's detection was chosen, and what that leaves open.
-
-    Args:
-        names: of the sets that it is used on.
-    """
-    threshold = detection["threshold"]
-    if threshold is None:
-        return "There is no threshold: no row of another class was there to choose it on."
-    rate, n = threshold["false_positive_rate"], threshold["negatives"]
-    few = "" if rate * n >= 1 else f" Of {n} such rows {rate:.1%} cannot be told from none: take more."
-    chosen = _CHOSEN[threshold["chosen_on"]]
-    files = [set_title(name) for name in names if SetName.parse(name).kind == "file"]
-    if threshold["chosen_on"] == "validation" and files:
-        chosen = (
-            "validation rows, which are not trained on, nor reported unless they also stand in "
-            f"{' or '.join(files)}: on such rows the rate is met by construction"
-        )
-    return (
-        f"The threshold, a probability of {threshold['probability']:.4g}, was chosen at {rate:.1%} false positives on "
-        f"{n} rows of other classes ({chosen}), and is the same on every set.{few}"
-    )
-
-
-def ties_note(detections: Mapping[str, Mapping[str, Any]]) -> str:
-    """Where a tenth of a class or more has the very score of the threshold; empty where there is no such set."""
-    tied = [
-        f"{d['at_threshold']} of {d['positives']} on {set_title(name)}"
-        for name, d in detections.items()
-        if d.get("at_threshold", 0) >= max(1, 0.1 * d["positives"])
-    ]
-    if not tied:
-        return ""
-    return (
-        f" Rows with exactly this score do not count as found: {', '.join(tied)}. A model with few different answers, "
-        "such as a list of rules, has no threshold at most rates: raise --false_positive_rate, or go by accuracy."
-    )
 
 
 def _detection_grid(detections: Mapping[str, Mapping[str, Any]]) -> Grid:

@@ -5,7 +5,7 @@ from typing import Any
 
 from rosetune._numbers import fixed, in_percent
 from rosetune.report.markdown import escaped
-from rosetune.report.measures import FEW, threshold_note, ties_note
+from rosetune.report.measures import FEW
 from rosetune.report.normalized import normalized_lines
 from rosetune.report.trained_on import adversarial_attacks, trained_on_lines
 from rosetune.robustness.attacks.changed_words import AT_MOST, limit_title
@@ -14,9 +14,11 @@ from rosetune.robustness.attacks.summary import summary
 from rosetune.robustness.attacks.transformations import DISGUISES
 from rosetune.robustness.noise_families import NOISES
 from rosetune.runs.attacked import word_bound
+from rosetune.runs.identity import model_title
 from rosetune.runs.notes import shared_notes
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
+from rosetune.runs.threshold import threshold_note, ties_note
 from rosetune.runs.titles import titles_of_attacks
 
 __all__ = ["robustness_card", "weak_parts"]
@@ -39,7 +41,7 @@ def robustness_card(run: Run, metrics: Mapping[str, Any]) -> str:
     attacks = {name: summary(rows) for name, (about, rows) in run.attacks.items() if about["finished"]}
     titles = titles_of_attacks(run)
     lines = [
-        f"# Robustness of {escaped(run.method)} on {escaped(run.task)}\n",
+        f"# Robustness of {escaped(_title(run))} on {escaped(run.task)}\n",
         *trained_on_lines(run, metrics["labels"]),
         *normalized_lines(run),
         *_in_short(sets, attacks, titles),
@@ -54,6 +56,13 @@ def robustness_card(run: Run, metrics: Mapping[str, Any]) -> str:
         "Intervals are of 95%, over the choice of examples; the luck of one training run is not in them.",
     ]
     return "\n".join([*lines, ""])
+
+
+def _title(run: Run) -> str:
+    """What the card is of: a method, or the model from elsewhere by its name."""
+    if not run.config.given:
+        return run.method
+    return model_title(run.config.model_name_or_path) + run.method.removeprefix("given")
 
 
 def _in_short(sets: Sets, attacks: Mapping[str, Any], titles: Mapping[str, str]) -> Iterator[str]:

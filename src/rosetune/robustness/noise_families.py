@@ -4,6 +4,7 @@ import math
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from random import Random
 from typing import NamedTuple
 
@@ -32,10 +33,12 @@ class Touched(NamedTuple):
 
 
 def check_noises(names: Sequence[str]) -> None:
-    """All are names of :data:`NOISES`, or a ValueError says which is not."""
+    """All are names of :data:`NOISES`, or a ValueError says which is not, and what it may mean."""
     unknown = [name for name in names if name not in NOISES]
     if unknown:
-        raise ValueError(f"unknown noise {unknown[0]!r}; there are {', '.join(NOISES)}")
+        near = get_close_matches(unknown[0], NOISES, n=1)
+        remedy = f"did you mean {near[0]}?" if near else f"there are {', '.join(NOISES)}"
+        raise ValueError(f"unknown noise {unknown[0]!r}; {remedy}")
 
 
 def curve_of(names: Sequence[str]) -> list[tuple[str, float]]:

@@ -80,7 +80,7 @@ def trained_controls(
 def _check_apart(other: Run, a: Sequence[Run], b: Sequence[Run]) -> None:
     for side, runs in (("A, the baseline", a), ("B, the claim", b)):
         if other.folder.resolve() in {run.folder.resolve() for run in runs}:
-            raise RunError(f"{other} is already {side}: a control must be another run than the two sides, name that")
+            raise RunError(f"{other} is already {side}: leave --controls out, or name a third run")
 
 
 def _further(other: Run, claim: Run, baseline: Sequence[Run]) -> Run:

@@ -2,16 +2,16 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rosetune.robustness.statistics import Difference, Estimate
-from rosetune.runs.attacked import vain_rows
 from rosetune.runs.changed import differences_at_words
 from rosetune.runs.compare import not_compared, paired, rows_difference
 from rosetune.runs.gate_limits import BASELINE, LIMITS, Limits
-from rosetune.runs.gate_measures import ON_CLEAN, WITHOUT, Measured, measures
+from rosetune.runs.gate_measures import Measured, measures
+from rosetune.runs.gate_notes import left_out, of_small_groups, of_the_threshold, of_vain_rows
 from rosetune.runs.gate_sets import absent, check_rows, of_kind, selected, to_make
 from rosetune.runs.notes import shared_notes
 from rosetune.runs.run import Run
@@ -112,13 +112,14 @@ def gate(
     opened, before = _sides(run, baseline, wanted)
     names, notes = selected(opened, wanted, other=before), wanted.notes()
     checks = [check for limit in wanted.given() for check in _checks(opened, before, limit, names, wanted, notes)]
-    notes = [*_of_the_threshold(opened, checks), *notes]
+    by_limit = {limit: [check.set for check in checks if check.limit == limit] for limit in wanted.given()}
+    notes = [*of_the_threshold(opened, by_limit), *notes]
     if before is not None:
         checks += _baseline_checks(opened, before, names, wanted)
     looked_at = {check.set for check in checks}
     titles = titles_of([opened, *([] if before is None else [before])], {*looked_at, *names})
     notes += shared_notes({name: figures for name, figures in opened.metrics["sets"].items() if name in looked_at})
-    notes += _of_vain_rows(opened, {name: titles[name] for name in sorted(looked_at)})
+    notes += of_vain_rows(opened, {name: titles[name] for name in sorted(looked_at)})
     named = names if wanted.sets is not None else ()
     notes += [
         f"Not looked at: {titles[n]}, of which none of these limits speaks." for n in named if n not in looked_at
@@ -163,45 +164,14 @@ def _checks(
     found = {name: measured(name) for name in looked_at}
     if not found:
         raise absent(run, limit, chosen=wanted.sets is not None and limit != "min_accuracy", other=baseline)
-    left_out = [f"not {_on(name)}, {WITHOUT[limit]}" for name, value in found.items() if value is None]
-    if len(left_out) == len(found):
-        raise RunError(f"{limit} cannot be judged of {run}: {'; '.join(left_out)}")
-    notes += [f"{limit}: {reason}." for reason in left_out]
-    notes += _of_small_groups(limit, found, wanted.group_rows)
+    without = left_out(run, limit, found, wanted.group_rows)
+    if all(value is None for value in found.values()):
+        raise RunError(f"{limit} cannot be judged of {run}: {'; '.join(without)}")
+    notes += [f"{limit}: {reason}." for reason in without]
+    notes += of_small_groups(limit, found, wanted.group_rows)
     for name, value in found.items():
         if value is not None:
             yield _check(limit, name, value, getattr(wanted, limit))
-
-
-def _of_vain_rows(run: Run, titles: Mapping[str, str]) -> list[str]:
-    """Rows that withstood an attack for want of words or queries."""
-    attacks = {name: title for name, title in titles.items() if SetName.parse(name).attack is not None}
-    return [
-        f"{title}: {said}, which says nothing of the model."
-        for name, title in attacks.items()
-        if (said := vain_rows(run, name))
-    ]
-
-
-def _of_small_groups(limit: str, found: Mapping[str, Measured | None], least: int) -> list[str]:
-    """The groups that do not count as the worst, with the sets that they are groups of."""
-    by_groups: dict[tuple[str, ...], list[str]] = {}
-    for name, value in found.items():
-        if value is not None and value.too_small:
-            by_groups.setdefault(value.too_small, []).append(SetName.parse(name).title)
-    start = f"{limit}: groups of fewer than {least} labelled rows do not count"
-    return [f"{start}: {_first(groups)}, on {' and '.join(titles)}." for groups, titles in by_groups.items()]
-
-
-def _first(groups: Sequence[str], shown: int = 20) -> str:
-    more = f" and {len(groups) - shown} more" if len(groups) > shown else ""
-    return ", ".join(groups[:shown]) + more
-
-
-def _on(name: str) -> str:
-    """A set with its preposition, which the title of an attack brings along."""
-    title = SetName.parse(name).title
-    return title if SetName.parse(name).kind == "attack" else f"on {title}"
 
 
 def _check(limit: str, name: str, found: Measured, bound: float) -> Check:
@@ -211,27 +181,6 @@ def _check(limit: str, name: str, found: Measured, bound: float) -> Check:
     sure = ((low >= bound or high < bound) if least else (high <= bound or low > bound)) and not found.flattered
     about = (found.group, found.false_positive_rate, found.flattered)
     return Check(limit, name, found.estimate.n, value, low, high, bound, holds, sure, *about)
-
-
-def _of_the_threshold(run: Run, checks: Sequence[Check]) -> list[str]:
-    """How the threshold was chosen that recall and false positives are read at, and what that does not say."""
-    limits = [limit for limit in _AT_THRESHOLD if any(check.limit == limit for check in checks)]
-    if not limits:
-        return []
-    detection = next(run.metrics["sets"][check.set]["detection"] for check in checks if check.limit in limits)
-    chosen_on, positive = detection["threshold"]["chosen_on"], detection["positive_label"]
-    notes = [f"{' and '.join(limits)}: of {positive}, by a threshold chosen on {_CHOSEN[chosen_on]}."]
-    if chosen_on == ON_CLEAN:
-        notes.insert(
-            0,
-            f"NOT SURE: {' and '.join(limits)}, whose threshold fits the very texts that are judged. New texts may "
-            "do worse: train with --validation_file and --test_file, or --validation_from_train.",
-        )
-    if limits == ["min_recall"]:
-        notes.append(
-            "min_recall alone passes a model that calls every text positive: give max_false_positive_rate beside it."
-        )
-    return notes
 
 
 def _baseline_checks(run: Run, baseline: Run, names: Sequence[str], wanted: Limits) -> Iterator[Check]:
@@ -251,8 +200,9 @@ def _baseline_checks(run: Run, baseline: Run, names: Sequence[str], wanted: Limi
                 (sides for sides in ((baseline, run), (run, baseline)) if name not in sides[0].sets()), None
             )
             remedy = "evaluate or attack both alike" if lacking is None else to_make(name, *lacking)
+            title = titles_of([run, baseline], [name])[name]
             raise RunError(
-                f"{SetName.parse(name).title} cannot be compared with the baseline ({apart[name]}): {remedy}, or name "
+                f"{title} cannot be compared with the baseline ({apart[name]}): {remedy}, or name "
                 "the sets to look at with --sets"
             )
         d = _difference(a, b, name, wanted.words)
@@ -268,11 +218,3 @@ def _difference(a: Sequence[Run], b: Sequence[Run], name: str, words: str | None
     if SetName.parse(name).attack is not None:
         return differences_at_words(a, b, name, [words])[words]
     return rows_difference([a[0].rows(name)], [b[0].rows(name)], name)
-
-
-_AT_THRESHOLD = ("min_recall", "max_false_positive_rate")
-_CHOSEN = {
-    "validation": "validation rows",
-    "held_out": "held-out training rows",
-    "clean": "the clean set itself, where it flatters",
-}

@@ -106,7 +106,7 @@ class Limits:
         known = [field.name for field in dataclasses.fields(cls)]
         for name in options:
             if name not in known:
-                raise RunError(f"{source}: there is no limit {name!r}: {guess(name, known)}")
+                raise RunError(f"{source}: there is no limit {name!r}: {guess(name, (*known, BASELINE))}")
         return cls(**options)
 
     def given(self) -> list[str]:

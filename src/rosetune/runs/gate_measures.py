@@ -1,6 +1,6 @@
 """What the limits of a gate are held against: figures of one run on one set, each with its interval."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,19 +13,20 @@ from rosetune.runs.gate_sets import absent, of_kind, perturbed, reference
 from rosetune.runs.run import Run
 from rosetune.runs.sets import SetName
 
-__all__ = ["ON_CLEAN", "WITHOUT", "Measure", "Measured", "measures"]
+__all__ = ["ON_CLEAN", "WITHOUT", "Measure", "Measured", "groups_on", "measures"]
 
 ON_CLEAN = "clean"  # a threshold was chosen on the clean set itself
+_NO_LABEL = "where no row has a label"
+# Why a limit finds nothing to measure on a set or on several; of groups see `groups_on`.
 WITHOUT = {
-    "min_accuracy": "of which no row has a label",
-    "min_robust_accuracy": "of which no row has a label",
-    "min_group_accuracy": "which has no group of so many labelled rows",
-    "max_drop": "which has no unperturbed texts of its own, with labels",
-    "max_flip_rate": "which has no unperturbed texts of its own",
-    "min_recall": "which holds no row of the class",
-    "max_false_positive_rate": "which holds no row of another class, or was what the threshold was chosen on",
-    "min_accuracy_under_attack": "which could change no text, so that it says nothing of the model",
-    "max_success_rate": "of which no row was right before, or which could change no text",
+    "min_accuracy": _NO_LABEL,
+    "min_robust_accuracy": _NO_LABEL,
+    "max_drop": "where there are no unperturbed texts with labels",
+    "max_flip_rate": "where there are no unperturbed texts",
+    "min_recall": "where no row is of the class",
+    "max_false_positive_rate": "where no row is of another class, or the threshold was chosen on these very rows",
+    "min_accuracy_under_attack": "where no text could be changed, which says nothing of the model",
+    "max_success_rate": "where no row was right before, or no text could be changed",
 }
 
 
@@ -88,18 +89,22 @@ def _share(values: Sequence[bool], rows: Rows) -> Estimate | None:
     return estimate(values, clusters=clusters_of(rows)) if values else None
 
 
+def groups_on(run: Run, name: str) -> Sequence[Mapping[str, Any]]:
+    """The figures of each group of rows of a set; none where no groups were measured."""
+    found: Sequence[Mapping[str, Any]] = run.metrics["sets"].get(name, {}).get("groups", {}).get("groups", ())
+    return found
+
+
 def _worst_group(run: Run, name: str, least: int) -> Measured | None:
     """The group with the lowest accuracy, the first of equals; of those with so many rows."""
-    known = run.metrics["sets"].get(name, {}).get("groups")
-    if known is None:
-        return None
-    groups = [part for part in known["groups"] if part["n"] >= least]
+    groups = [part for part in groups_on(run, name) if part["n"] >= least]
     if not groups:
         return None
     worst = min(groups, key=lambda part: part["accuracy"])
     found = Estimate(worst["n"], *(worst[figure] for figure in ("accuracy", "low", "high")))
-    small = [f"{part['group']} ({part['n']})" for part in known["groups"] if part["n"] < least]
-    return Measured(found, group=f"{known['column']} {worst['group']}", too_small=tuple(small))
+    small = [f"{part['group']} ({part['n']})" for part in groups_on(run, name) if part["n"] < least]
+    column = run.metrics["sets"][name]["groups"]["column"]
+    return Measured(found, group=f"{column} {worst['group']}", too_small=tuple(small))
 
 
 def _under_attack(run: Run, name: str, words: str | None) -> Estimate | None:

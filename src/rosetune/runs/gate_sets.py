@@ -9,6 +9,7 @@ from rosetune.runs.attack_command import attack_commands
 from rosetune.runs.gate_limits import Limits
 from rosetune.runs.run import Run
 from rosetune.runs.sets import KINDS, SetName
+from rosetune.runs.titles import titles_of
 from rosetune.runs.values import RunError
 
 __all__ = ["absent", "check_rows", "of_kind", "perturbed", "reference", "selected", "to_make"]
@@ -73,8 +74,10 @@ def selected(run: Run, limits: Limits, *, other: Run | None = None) -> list[str]
     for attack, (header, results) in run.attacks.items() if counts else ():
         asked = limits.sets is None or {*_words_for(run, SetName.of_attack(attack).name)} & {*limits.sets}
         if asked and not header["finished"]:
+            name = SetName.of_attack(attack).name
+            title = titles_of([run], [name])[name].removeprefix("under ")
             raise RunError(
-                f"the attack {attack} on {run} is not finished ({len(results)} of {header.get('rows', '?')} rows): "
+                f"{run}: the attack {title} is not finished ({len(results)} of {header.get('rows', '?')} rows): "
                 "give its command again, which goes on, or name the sets to look at with --sets"
             )
     return sorted({*found}, key=lambda name: SetName.parse(name).sort_key)

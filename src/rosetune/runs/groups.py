@@ -1,7 +1,6 @@
 """Many runs as the rows of a table: by model, by method, and by the options in which runs of one method differ."""
 
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 from rosetune.data.tasks import TASKS
 from rosetune.runs.compare import OF_THE_SEED
 from rosetune.runs.controls import CONTROLS
-from rosetune.runs.identity import LABEL_CHANGES, task_name, value_text
+from rosetune.runs.identity import LABEL_CHANGES, model_title, task_name, value_text
 from rosetune.runs.run import Run
 from rosetune.runs.values import RunError, flat, guess
 
@@ -181,7 +180,7 @@ def _model(run: Run) -> str:
 
 def _model_names(runs: Iterable[Run]) -> dict[str, str]:
     """By identity a name without folders; models that would be called alike get the first digits of their hash."""
-    short = {_model(run): re.split(r"[/\\]", run.config.model_name_or_path.rstrip("/\\"))[-1] for run in runs}
+    short = {_model(run): model_title(run.config.model_name_or_path) for run in runs}
     alike = [name for name in short.values() if [*short.values()].count(name) > 1]
     return {model: f"{name} ({value_text(model)})" if name in alike else name for model, name in short.items()}
 

@@ -16,6 +16,7 @@ __all__ = [
     "identity_hash",
     "method_name",
     "model_identity",
+    "model_title",
     "task_name",
     "training_identity",
     "value_text",
@@ -97,6 +98,11 @@ def value_text(value: Any) -> str:
     """The value of an option for a person; of a file's hash the first digits."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return re.sub(r"\b([0-9a-f]{8})[0-9a-f]{8,}\b", r"\1", text.removeprefix("sha256:"))
+
+
+def model_title(name: str) -> str:
+    """A model's name without folders, as a table calls it."""
+    return re.split(r"[/\\]", name.rstrip("/\\"))[-1]
 
 
 def model_identity(name: str) -> str:

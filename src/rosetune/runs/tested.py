@@ -69,11 +69,20 @@ def choose_baselines(groups: Sequence[Group], wanted: str | None) -> tuple[dict[
                 raise RunError(told)
             notes.append(f"Nothing is tested: {told}.")
         else:
-            notes.append(f"Nothing is tested for {model}: it has no row {asked}.")
+            remedy = _other_baselines(own) if wanted is None or len(own) == 1 else ""
+            notes.append(f"Nothing is tested for {model}: it has no row {asked}{remedy}.")
     if wanted is not None and not found:
         known = dict.fromkeys(group.name for group in sorted(groups, key=lambda group: group.control))
         raise RunError(f"no row is called {wanted!r}: {guess(wanted, known)}")
     return found, notes
+
+
+def _other_baselines(own: Sequence[Group]) -> str:
+    """What can be done where a model lacks the row that others are tested against."""
+    if len(own) == 1:
+        return f", only {own[0].name}; `rosetune compare A B` sets two models against each other"
+    methods = dict.fromkeys(group.method for group in own if not group.control)
+    return f"; name one with --baseline {' or '.join(methods)}" if methods else ""
 
 
 def against_baselines(

@@ -19,6 +19,9 @@ examples:
 """
 
 
+_FLAGS = ("junit", "markdown", "json", "config")  # what a file of limits cannot hold
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's flags."""
     parser.add_argument("run_folder", metavar="RUN", help="folder of a finished run")
@@ -35,6 +38,9 @@ def run(known: argparse.Namespace, rest: list[str]) -> None:
     from rosetune.runs.values import RunError, read_yaml
 
     options = {} if known.config is None else read_yaml(known.config)
+    for name in _FLAGS:
+        if name in options:
+            raise RunError(f"{known.config}: {name} is no limit but a flag of the command: give --{name} there")
     baseline = options.pop("baseline", None) if known.baseline is None else known.baseline
     options.pop("baseline", None)
     if not isinstance(baseline, str | None):

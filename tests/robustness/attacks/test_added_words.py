@@ -140,6 +140,7 @@ def test_a_beam_also_replaces_words():
             lambda: Disguises(("punctuation_dropped",)),
             "disguises are some of .*, random_case, not punctuation_dropped",
         ),
+        (lambda: Disguises(("homoglyph",)), r"^no disguise is called 'homoglyph'; did you mean homoglyphs\?$"),
         (lambda: Disguises(samples=0), "samples must be at least 1"),
     ],
 )

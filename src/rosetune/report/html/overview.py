@@ -12,6 +12,7 @@ from rosetune.report.console import Grid
 from rosetune.report.html.groups import Group
 from rosetune.runs.compare import OF_THE_SEED
 from rosetune.runs.files import LOGGED_FOLDER
+from rosetune.runs.identity import model_title
 from rosetune.runs.run import Run, find_folders, find_unfinished
 from rosetune.runs.values import differences
 
@@ -29,7 +30,7 @@ def run_grid(tasks: Mapping[str, Sequence[Group]]) -> Grid:
         for group in groups:
             for member in group.members:
                 run, steps = member.run, member.timing.get("steps", "-")
-                model = run.config.model_name_or_path.rstrip("/").rsplit("/", 1)[-1]
+                model = model_title(run.config.model_name_or_path)
                 shown = (task, group.name, _seed(run), model, str(steps), str(len(member.figures)))
                 grid.rows.append(tuple(map(escape, (str(run), *shown))))
     return grid

@@ -198,7 +198,9 @@ def _task_part(
     part = TaskPart(task, number, [(swatch(group.style), group.name) for group in groups],
                     table(accuracy.score_grid(task, groups)))  # fmt: skip
     if base is None and len(groups) > 1:
-        report(f"no run of {task} is of the method {method}: nothing is set against it")
+        others = dict.fromkeys(group.runs[0].method for group in groups if not group.control)
+        remedy = f"; name one with --baseline {' or '.join(others)}" if others else ""
+        report(f"no run of {task} is of the method {method}: nothing is set against it{remedy}")
     if base is not None:
         found = accuracy.difference_grid(task, groups, base, report)
         part.differences = None if found is None else table(found)

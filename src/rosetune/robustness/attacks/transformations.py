@@ -3,6 +3,7 @@
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from random import Random
 from typing import Protocol
 
@@ -125,6 +126,9 @@ class Disguises:
         unknown = [name for name in self.noises if name not in WORD_NOISES]
         if unknown or not self.noises:
             known = dict.fromkeys((*DISGUISES, *WORD_NOISES))
+            near = get_close_matches(unknown[0], known, n=1) if unknown else []
+            if near:
+                raise ValueError(f"no disguise is called {unknown[0]!r}; did you mean {near[0]}?")
             raise ValueError(f"disguises are some of {', '.join(known)}, not {', '.join(unknown) or 'none'}")
         if self.samples < 1:
             raise ValueError(f"samples must be at least 1, not {self.samples}")
