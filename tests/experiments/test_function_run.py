@@ -129,7 +129,11 @@ def test_all_rows_of_a_file_are_evaluated_where_it_is_the_test_file(home: Path, 
     assert code == 0, err
     assert "nothing is trained here" not in err
     assert "also occur" not in err
-    assert Run.open("whole").metrics["sets"]["clean"]["n"] == total
+    alone, whole = (Run.open(name).metrics["sets"]["clean"] for name in ("run", "whole"))
+    assert whole["n"] == total
+    # No row is both reported and what a threshold is chosen on, unless that is said.
+    assert alone["detection"]["threshold"]["chosen_on"] == "validation"
+    assert whole["detection"]["threshold"]["chosen_on"] == "clean"
 
 
 def test_columns_are_those_of_the_data_where_nothing_else_is_said(home: Path, rosetune: Any) -> None:

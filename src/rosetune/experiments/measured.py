@@ -91,12 +91,16 @@ def threshold_rows(config: RunConfig, data: TaskData) -> tuple[str, Dataset] | N
     """Labelled rows that are neither trained on nor reported, to choose a threshold on, and what they are.
 
     Returns:
-        "validation", the validation split, where a test split is reported; "held_out", the training rows that have
-        chosen the checkpoint, where their labels are right; None where all rows are trained on or reported.
+        "validation", the validation split, where a test split is reported that holds other texts; "held_out", the
+        training rows that have chosen the checkpoint, where their labels are right; None where all rows are trained
+        on or reported.
     """
-    reported, _ = data.clean
+    reported, clean = data.clean
     if reported == "test" and "validation" in data.splits:
-        return "validation", data.splits["validation"]
+        validation, seen = data.splits["validation"], {*text_keys(clean, data.text_columns)}
+        # Of a file that is given twice, to train on (or to split) and to test on, all are reported.
+        if not seen.issuperset(text_keys(validation, data.text_columns)):
+            return "validation", validation
     if config.validation_from_train is None or config.label_noise is not None or config.given:
         return None
     _, held_out = training_rows(config, data, config.seed)
