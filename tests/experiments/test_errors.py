@@ -119,7 +119,7 @@ def test_a_fault_of_ours_asks_to_be_reported(
 ) -> None:
     for error in (RuntimeError("no luck"), KeyError("x"), ModuleNotFoundError("gone", name="rosetune.gone")):
         code, err = failing(error, capsys, monkeypatch)
-        assert code == 1
+        assert code == 70
         assert "Traceback (most recent call last)" in err
         assert err.splitlines()[-1].startswith("rosetune: this is a fault of rosetune ")
         assert "report it" in err.splitlines()[-1]

@@ -129,7 +129,7 @@ MISTAKES = [
         9,
         "no set 'typos_3' of my.csv to attack: did you mean typos_",
     ),
-    ("", "attack:\n  - {attack: deepwordbug}\n  - {attack: pwws, set: typin@0.3, synonyms: wordnet}\n", 11, "typing?"),
+    ("", "attack:\n  - {attack: deepwordbug}\n  - {attack: random, set: typin@0.3}\n", 11, "typing?"),
     ("[my.csv]", "{my.csv: {attack: {attack: random, set: typing@3}}}", 2, "above 0 and at most 1"),
     ("", "attack: {attack: random, set: clean_mismatched}\n", 9, "to attack: choose among clean"),
     ("", "threads: 0\n", 9, "threads must be"),

@@ -160,7 +160,11 @@ def test_the_hardening_study_is_what_it_says(home: Path) -> None:
     assert {*seen} < {name.partition("@")[0] for name in plan.options["noises"]}
     assert plan.methods["consistency"].options["objective_kwargs"]["noises"] == seen
     files = {"sst2": "my.csv", "sms_spam": "other.csv"}
-    assert {name for name, part in plan.methods.items() if part.only} == {"random", "random-step"}
+    assert {name: part.only for name, part in plan.methods.items() if part.only} == {
+        "random": ("sst2",),
+        "random-step": ("sst2",),
+        "typing+ocr+normalize": ("sms_spam",),
+    }
     tasks = {
         name: replace(task, options={"sets": ("clean", "noise_curve"), "max_train_samples": 80, "task": files[name]})
         for name, task in plan.tasks.items()
@@ -170,10 +174,12 @@ def test_the_hardening_study_is_what_it_says(home: Path) -> None:
     select = replace(plan.select, options={**plan.select.options, "held_out": 0.2})
     foreseen = foresee(replace(plan, tasks=tasks, select=select, output_dir="foreseen"))
     trials = Counter(run.method for run in foreseen.trials)
-    assert trials == {name: 3 * (1 if part.only else 2) for name, part in plan.methods.items()}
+    on = {name: [task for task in files if task in (part.only or files)] for name, part in plan.methods.items()}
+    assert trials == {name: 3 * len(its) for name, its in on.items()}
     assert {run.config.sets for run in foreseen.trials} == {("clean", "noise")}
+    seeds = {"sst2": 5, "sms_spam": 3}
     assert Counter(run.method for run in foreseen.runs) == {
-        name: 5 if part.only else 5 + 3 for name, part in plan.methods.items()
+        name: sum(seeds[task] for task in its) for name, its in on.items()
     }
     attacks = {run.task: [(o.attack, o.attack_class) for o in run.attacks] for run in foreseen.runs}
     assert attacks == {

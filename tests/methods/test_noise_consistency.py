@@ -187,23 +187,6 @@ def test_noise_depends_on_seed_step_and_row_alone():
     assert len({str(ids(seed, step)) for seed, step in ((1, 1), (1, 2), (2, 1))}) == 3
 
 
-def test_micro_batches_of_a_step_meet_other_noise():
-    """The same rows four times within a step are no four copies of one draw; a step alone draws as it did."""
-    model, batch, tokenizer = make_model(dropout=0.0), make_batch(rows=6), make_tokenizer()
-    objective = NoiseConsistency(noises=["leetspeak", "homoglyphs"])
-    objective.setup(model, tokenizer=tokenizer, seed=3)
-
-    def step(micro_batches):
-        objective.begin_step(model)
-        return [objective(model, batch).terms["noise_consistency"].item() for _ in range(micro_batches)]
-
-    first, second = step(4), step(1)
-    assert len({*first, *second}) == 5
-    objective.load_state_dict({"step": 0})
-    assert step(1) == first[:1]
-    assert step(3)[0] == second[0]
-
-
 def run(tmp_path, model, update_mask=None, update_mask_kwargs=None, **options):
     tokenizer = make_tokenizer()
     mask = {"update_mask": update_mask, "update_mask_kwargs": update_mask_kwargs}

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rosetune._torch import rank, unwrap
+from rosetune._torch import unwrap
 from rosetune.augmentation.noise import NoiseAugmentation
 from rosetune.robustness.edits import generator
 
@@ -30,14 +30,15 @@ class NoisyRows:
         self._unknown, self._pad = (getattr(tokenizer, f"{name}_token_id", None) for name in ("unk", "pad"))
         self._marks = {getattr(tokenizer, name, None) for name in names} - {None}
 
-    def features(self, model: torch.nn.Module, inputs: dict[str, Any], step: int, batch: int = 0) -> dict[str, Any]:
-        """The inputs of the noisy copies, padded; a row depends on (seed, step, batch, rank, row) alone.
+    def features(self, model: torch.nn.Module, inputs: dict[str, Any], step: int) -> dict[str, Any]:
+        """The inputs of the noisy copies, padded; what happens to a row depends on (seed, step, row) alone.
+
+        A row is told by its tokens: neither its place in a batch nor the number of micro-batches or processes matters.
 
         Args:
             model: whose position embeddings limit the length.
             inputs: with ``input_ids`` of shape (batch, tokens).
             step: of the training.
-            batch: number of the micro-batch within the step, from 0.
 
         Raises:
             ValueError: there are no ``input_ids``.
@@ -49,9 +50,8 @@ class NoisyRows:
         attention = inputs.get("attention_mask")
         seen = torch.ones_like(ids) if attention is None else attention.cpu()
         rows = [row[kept.bool()].tolist() for row, kept in zip(ids, seen, strict=True)]
-        further = f":{batch}:{rank()}" if batch or rank() else ""  # the first keeps the draws that it has alone
         texts = [
-            self._noisy(parts, generator(f"{self._seed}:{step}:{row}{further}"))
+            self._noisy(parts, generator(f"{self._seed}:{step}:{row}"))
             for row, parts in zip(rows, self._parts(rows), strict=True)
         ]
         width = max(map(len, texts))

@@ -65,7 +65,7 @@ class NoiseConsistency(TaskLoss):
         one_of("risk", self.risk, ("dropout", "noise"))
         self._noise = NoiseAugmentation(self.noises, p=1.0, strength=self.strength)
         self._rows: NoisyRows | None = None
-        self._step = self._batch = 0
+        self._step = 0
 
     def setup(
         self, model: torch.nn.Module, *, tokenizer: Any = None, total_steps: int | None = None, seed: int = 0
@@ -80,11 +80,11 @@ class NoiseConsistency(TaskLoss):
                 "noise_consistency must read texts: pass processing_class=tokenizer to the trainer, or tokenizer= to "
                 "setup()"
             )
-        self._rows, self._step, self._batch = NoisyRows(tokenizer, self._noise, seed), 0, 0
+        self._rows, self._step = NoisyRows(tokenizer, self._noise, seed), 0
 
     def begin_step(self, model: torch.nn.Module) -> None:
         """Count the step, which other noise is drawn for."""
-        self._step, self._batch = self._step + 1, 0
+        self._step += 1
 
     def named_parameters(self) -> list[tuple[str, Parameter]]:
         """None."""
@@ -96,7 +96,7 @@ class NoiseConsistency(TaskLoss):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from the step of :meth:`state_dict`."""
-        self._step, self._batch = int(state["step"]), 0
+        self._step = int(state["step"])
 
     def __call__(
         self,
@@ -122,8 +122,7 @@ class NoiseConsistency(TaskLoss):
                 "changes the number of tokens"
             )
         outputs, second = clean_pass(model, features, consistency and self.risk == "dropout")
-        noisy = forward(model, self._rows.features(model, features, self._step, self._batch)).logits
-        self._batch += 1
+        noisy = forward(model, self._rows.features(model, features, self._step)).logits
         ce = self.task_loss(outputs.logits, labels)
         kl = symmetric_kl(outputs.logits, noisy)
         terms = {"task_loss": ce, "noise_consistency": kl}
