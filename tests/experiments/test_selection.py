@@ -184,7 +184,7 @@ def test_the_hardening_study_is_what_it_says(home: Path) -> None:
     attacks = {run.task: [(o.attack, o.attack_class) for o in run.attacks] for run in foreseen.runs}
     assert attacks == {
         "sst2": [(("deepwordbug",), None), (("textfooler",), None)],
-        "sms_spam": [(("deepwordbug", "benign_append"), "spam")],
+        "sms_spam": [(("deepwordbug", "benign_append"), "spam"), (("textfooler",), "spam")],
     }
     assert not any(run.attacks for run in foreseen.trials)
     assert {run.config.sets for run in foreseen.runs} == {("clean", "noise_curve")}
