@@ -9,6 +9,7 @@ import yaml
 import tiny_run
 from rosetune.experiments.estimate import _measured
 from rosetune.experiments.expansion import planned_runs
+from rosetune.experiments.plan import Plan
 from rosetune.experiments.plan_reader import parse_plan
 from rosetune.experiments.selection import choose
 from rosetune.runs.run import Run
@@ -115,8 +116,8 @@ def test_trials_are_not_followed() -> None:
     text = PLAN.format(out="trials").replace("methods:", f"{chosen}methods:")
     stages = []
 
-    def do(plan: object) -> None:
-        stages.append(planned_runs(plan))  # type: ignore[arg-type]
+    def do(plan: Plan) -> None:
+        stages.append(planned_runs(plan))
 
     assert choose(parse_plan(text), do) is None
     assert not any(run.along for run in stages[0])

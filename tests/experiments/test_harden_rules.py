@@ -60,15 +60,16 @@ def test_the_best_candidate_is_the_first_of_equals_and_none_where_nothing_gains(
 def test_the_best_point_on_the_line_is_taken_in_whatever_order(alphas: tuple[float, ...]) -> None:
     """Each must gain on the weights as they were tuned, not on another point."""
     scores = {0.5: 0.43, 0.75: 0.44, 0.9: 0.40}  # under attack; 0.75 has more by less than the least gain
-    made = harden._Hardening.__new__(harden._Hardening)
+    made: Any = harden._Hardening.__new__(harden._Hardening)  # what it does before trains
+    step: Any = harden._Step  # of which this reads no run
     made.options, made.plain, made.trials = HardenOptions(alphas=alphas), PLAIN, [{"name": "none", "taken": True}]
 
     def trial(name: str, *about: Any) -> Any:
         made.trials.append({"name": name})
-        return harden._Step(Judged(name, 0.90, 0.80, scores[about[-1]]), None, *about)  # type: ignore[arg-type]
+        return step(Judged(name, 0.90, 0.80, scores[about[-1]]), None, *about)
 
-    made._say, made._trial = lambda line: None, trial  # type: ignore[method-assign, assignment]
-    kept = made._averaged(harden._Step(PLAIN, None, "none"))  # type: ignore[arg-type]
+    made._say, made._trial = lambda line: None, trial
+    kept = made._averaged(step(PLAIN, None, "none"))
     assert kept.alpha == 0.75
     told = {trial["name"]: (trial["taken"], trial["why"]) for trial in made.trials[1:]}
     assert told == {
